@@ -1,0 +1,3 @@
+"""An experiment platform for 3D Gaussian talking avatars."""
+
+__version__ = "0.1.0"

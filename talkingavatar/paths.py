@@ -1,0 +1,23 @@
+"""Where runs, caches and weights live."""
+
+import os
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """`$TALKINGAVATAR_CACHE`, else `talkingavatar` in the user's cache folder. Created by who writes to it."""
+    if given := os.environ.get("TALKINGAVATAR_CACHE"):
+        return Path(given).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "talkingavatar"
+
+
+def runs_root() -> Path:
+    """`$TALKINGAVATAR_RUNS`, else `./runs`."""
+    return Path(os.environ.get("TALKINGAVATAR_RUNS", "runs")).expanduser()
+
+
+def weights_root() -> Path | None:
+    """`$TALKINGAVATAR_WEIGHTS`: a folder of licensed or downloaded weight files, or None."""
+    given = os.environ.get("TALKINGAVATAR_WEIGHTS")
+    return Path(given).expanduser() if given else None
