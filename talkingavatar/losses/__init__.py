@@ -1,0 +1,6 @@
+"""One pure function a term, unreduced; weights and schedules are applied elsewhere."""
+
+from talkingavatar.losses.geometry import normal_consistency, vertex_binding
+from talkingavatar.losses.image import dssim, l1, ssim_map
+
+__all__ = ["dssim", "l1", "normal_consistency", "ssim_map", "vertex_binding"]

@@ -1,0 +1,185 @@
+"""From command-line overrides to a checked `FitConfig`; every mistake becomes one clear line."""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from talkingavatar.config.schema import CHOICES, MINIMUM, FitConfig
+from talkingavatar.errors import UserError
+
+# Keys that choose how a run is carried out, not what it computes: they leave its name alone.
+NOT_IDENTITY = ("run", "tracking", "trainer")
+
+ConfigStore.instance().store(name="schema", node=FitConfig)
+
+
+def config_dir() -> Path:
+    """`conf/` inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def group_options() -> dict[str, list[str]]:
+    """Every config group with the names it offers."""
+    root = config_dir()
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(root.iterdir())
+        if folder.is_dir()
+    }
+
+
+def compose(overrides: Iterable[str]) -> FitConfig:
+    """The configuration of a fit.
+
+    Raises:
+        UserError: an unknown group option, key or value; the nearest name is suggested.
+    """
+    overrides = list(overrides)
+    groups = group_options()
+    parsed = [_parse(text) for text in overrides]
+    chosen = [o for o in parsed if o.key_or_group in groups]
+    for override in chosen:
+        _check_option(override, groups[override.key_or_group])
+    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+        known = _flatten(_compose([str(o.input_line) for o in chosen]))
+        for override in parsed:
+            if override not in chosen and not override.is_add():
+                _check_key(override.key_or_group, known, groups)
+        raw = _compose(overrides)
+    return typed(raw)
+
+
+def typed(raw: DictConfig) -> FitConfig:
+    """Check a raw configuration against the schema."""
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), raw)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", None) or "configuration"
+        reason = str(error).splitlines()[0]
+        raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
+    assert isinstance(config, FitConfig)
+    _check_values(config)
+    return config
+
+
+def run_name(config: FitConfig) -> str:
+    """Readable prefix and a hash of all that decides the result, never of the clock."""
+    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{config.experiment}-{config.budget.name}-s{config.seed}-{digest}"
+
+
+def to_yaml(config: FitConfig) -> str:
+    """The resolved configuration as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def from_yaml(path: Path) -> FitConfig:
+    """Read a run's resolved configuration; `run.path` becomes the folder it lies in."""
+    raw = OmegaConf.load(path)
+    assert isinstance(raw, DictConfig)
+    config = typed(raw)
+    return replace(config, run=replace(config.run, path=str(path.parent)))
+
+
+def differences(a: FitConfig, b: FitConfig) -> list[str]:
+    """Dotted keys whose values differ between two configurations, among those that decide the result."""
+    flat_a, flat_b = _flatten_dict(asdict(a)), _flatten_dict(asdict(b))
+    keys = sorted(flat_a.keys() | flat_b.keys())
+    return [k for k in keys if flat_a.get(k) != flat_b.get(k) and k.split(".")[0] not in NOT_IDENTITY]
+
+
+def _parse(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_overrides([text])[0]
+    except HydraException as error:
+        raise UserError("override", repr(text), "key=value", "see --help for examples") from error
+
+
+def _compose(overrides: list[str]) -> DictConfig:
+    try:
+        return hydra_compose(config_name="fit", overrides=overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ or error
+        key = getattr(cause, "full_key", None) or "configuration"
+        raise UserError(key, str(cause).splitlines()[0], "a valid value", "correct the override") from error
+
+
+def _check_option(override: Override, options: list[str]) -> None:
+    value = override.value()
+    values = value if isinstance(value, list) else [value]
+    for name in values:
+        if str(name) not in options:
+            raise UserError(
+                override.key_or_group,
+                repr(str(name)),
+                f"one of {', '.join(options)}",
+                suggestion(str(name), options),
+            )
+
+
+def _check_key(key: str, known: dict[str, Any], groups: dict[str, list[str]]) -> None:
+    if key in known or any(name.startswith(key + ".") for name in known):
+        return
+    names = [*known, *groups]
+    # Free-form tables (a method's options) may hold keys no preset sets: their own check comes later.
+    if key.startswith("method.options."):
+        return
+    raise UserError(key, "an unknown key", "a key of the configuration", suggestion(key, names))
+
+
+def suggestion(name: str, options: Iterable[str]) -> str:
+    """What to do about a name that is not among the options."""
+    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else "see --help"
+
+
+def _check_values(config: FitConfig) -> None:
+    flat = _flatten_dict(asdict(config))
+    for key, choices in CHOICES.items():
+        if flat[key] not in choices:
+            raise UserError(
+                key, repr(flat[key]), f"one of {', '.join(choices)}", suggestion(flat[key], choices)
+            )
+    for key, least in MINIMUM.items():
+        if flat[key] < least:
+            raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
+    if not 0 < config.data.heldout < 1:
+        raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
+    if config.data.name == "capture" and not config.data.path:
+        raise UserError("data.path", "nothing", "a capture folder", "give data.path=<folder>")
+
+
+def _flatten(config: DictConfig) -> dict[str, Any]:
+    merged = OmegaConf.merge(OmegaConf.structured(FitConfig), config)
+    container = OmegaConf.to_container(merged)
+    assert isinstance(container, dict)
+    return _flatten_dict(container)
+
+
+def _flatten_dict(tree: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat[name] = value if not value else None
+            flat.update(_flatten_dict(value, name + "."))
+        else:
+            flat[name] = value
+    return {k: v for k, v in flat.items() if v is not None or not any(o.startswith(k + ".") for o in flat)}

@@ -1,0 +1,170 @@
+"""The typed configuration of a fit: every field with its meaning and unit."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class BodyConfig:
+    name: str = "open"  # open | smplx | flame
+    path: str | None = None  # licensed model file or folder; None looks in the usual places
+    gender: str = "neutral"  # neutral | male | female (licensed SMPL-X)
+
+
+@dataclass
+class DataConfig:
+    name: str = "speaker"  # speaker (embedded, synthetic) | capture (a folder on disk)
+    path: str | None = None  # capture folder, for data=capture
+    identity: int = 0  # which embedded person
+    seed: int = 0  # of the performance and the tracker's noise
+    seconds: float = 24.0  # length of the embedded performance
+    fps: int = 25  # frames per second of the embedded performance
+    size: int = 512  # picture width and height, pixels
+    tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
+    heldout: float = 0.2  # share of the clip, at its end, that is never trained on
+    stride: int = 4  # every n-th frame of the first part is trained on
+    cache_mb: int = 1024  # decoded frames kept in memory
+
+
+@dataclass
+class AudioConfig:
+    name: str = "logmel"  # logmel | wav2vec2 | deepspeech
+    path: str | None = None  # wav2vec2 checkpoint folder, or published windows (npy)
+    output: str = "logits"  # wav2vec2: logits | hidden
+
+
+@dataclass
+class RendererConfig:
+    mode: str = "2dgs"  # 2dgs (surfels) | 3dgs
+    backend: str = "auto"  # auto | cpu | plain | gsplat
+    background: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0])  # RGB
+
+
+@dataclass
+class DensityConfig:
+    name: str = "default"  # none | default
+    start: int = 500  # steps, on the scale of the paper budget
+    stop: int = 15000
+    every: int = 300
+    min_every: int = 100  # actual steps: gradients of fewer frames say nothing
+    grow_gradient: float = 2e-4  # screen gradient above which a Gaussian is cloned or split
+    prune_opacity: float = 0.05
+    max_gaussians: int = 200_000
+
+
+@dataclass
+class LossTermConfig:
+    weight: float = 1.0
+    start: int = 0  # step on the scale of the paper budget
+
+
+@dataclass
+class LossConfig:
+    name: str = "thgs"
+    terms: dict[str, LossTermConfig] = field(default_factory=dict)
+
+
+@dataclass
+class RateConfig:
+    """One row of a schedule table: a group of parameters, on the scale of the paper budget."""
+
+    start: int = 0  # step before which the group is frozen
+    lr: float = 1e-3  # at its start
+    lr_end: float = 1e-3  # at the last step, log-linear in between
+    rule: str = "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
+    limit: float = 1.0  # highest rate the rule may reach
+
+
+@dataclass
+class MethodConfig:
+    name: str = "thgs"
+    options: dict[str, Any] = field(default_factory=dict)  # the method's own, checked against its dataclass
+    schedule: dict[str, RateConfig] = field(default_factory=dict)
+
+
+@dataclass
+class BudgetConfig:
+    name: str = "quick"
+    steps: int = 2000  # optimisation steps
+    paper_steps: int = 150_000  # steps the schedule tables are written for
+    paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
+    heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
+    media_frames: int = 100  # frames of the side-by-side video
+
+
+@dataclass
+class MetricsConfig:
+    lpips: list[str] = field(default_factory=lambda: ["alex"])  # alex | vgg | squeeze
+    weights: str | None = None  # folder of backbone files; None looks in the usual places
+
+
+@dataclass
+class TrainerConfig:
+    accelerator: str = "auto"  # auto | cpu | gpu
+    threads: int = 0  # CPU threads; 0 takes all cores
+    checkpoint_every: int = 200  # steps
+    preview_every: int = 100  # steps between live PSNR readings
+    log_every: int = 20  # steps between logged scalars
+    progress: bool = True  # show the progress bar
+
+
+@dataclass
+class TrackingConfig:
+    name: str = "wandb"  # none | wandb (offline unless logged in)
+    project: str = "talkingavatar"
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunConfig:
+    path: str | None = None  # run directory; None: computed from the configuration
+    fresh: bool = False  # start anew where a run exists
+    stop_after: int | None = None  # save and end (exit 75) after this step; the rest continues later
+
+
+@dataclass
+class FitConfig:
+    experiment: str = "thgs_full"
+    seed: int = 0
+    body: BodyConfig = field(default_factory=BodyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    renderer: RendererConfig = field(default_factory=RendererConfig)
+    density: DensityConfig = field(default_factory=DensityConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+CHOICES = {
+    "body.name": ("open", "smplx", "flame"),
+    "body.gender": ("neutral", "male", "female"),
+    "data.name": ("speaker", "capture"),
+    "audio.name": ("logmel", "wav2vec2", "deepspeech"),
+    "audio.output": ("logits", "hidden"),
+    "renderer.mode": ("2dgs", "3dgs"),
+    "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
+    "density.name": ("none", "default"),
+    "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "tracking.name": ("none", "wandb"),
+}
+
+MINIMUM = {
+    "data.seconds": 2.0,
+    "data.fps": 10,
+    "data.size": 64,
+    "data.stride": 1,
+    "data.identity": 0,
+    "data.tracker_noise": 0.0,
+    "data.cache_mb": 1,
+    "budget.steps": 1,
+    "trainer.checkpoint_every": 1,
+    "trainer.preview_every": 1,
+    "trainer.log_every": 1,
+    "trainer.threads": 0,
+}

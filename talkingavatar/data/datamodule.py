@@ -1,0 +1,44 @@
+"""From a capture to batches."""
+
+import lightning as L
+import torch
+
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.sampler import StepLoader, frames_of_step
+from talkingavatar.types import Batch, DrivingSignal
+
+
+class CaptureData(L.LightningDataModule):
+    """Serves one capture to any method: a training loader keyed by seed and step, and any frame on request."""
+
+    def __init__(self, capture: Capture, config: FitConfig) -> None:
+        super().__init__()
+        from talkingavatar.audio.features import attention_windows
+
+        self.capture, self.config = capture, config
+        audio = config.audio
+        self.features = capture.features(audio.name, audio.path, audio.output)
+        self.windows = attention_windows(self.features)
+        self.background = torch.tensor(config.renderer.background)
+
+    def signal(self, frames: list[int]) -> DrivingSignal:
+        """What drives these frames: tracked pose and sound."""
+        return DrivingSignal(torch.tensor(frames), self.capture.pose(frames), self.windows[frames])
+
+    def batch(self, frames: list[int]) -> Batch:
+        """These frames with their pictures, on the configured background."""
+        image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
+        matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
+        stored = torch.tensor(self.capture.manifest.background)
+        if not torch.equal(stored, self.background):
+            image = image + (1 - matte) * (self.background - stored)
+        return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, self.background)
+
+    def train_dataloader(self) -> StepLoader[Batch]:
+        frames, seed = self.capture.train_frames, self.config.seed
+
+        def load(step: int) -> Batch:
+            return self.batch(frames_of_step(frames, seed, step))
+
+        return StepLoader(load, self.config.budget.steps)

@@ -1,0 +1,42 @@
+"""Which frames a step sees: a function of the seed and the step alone, so that a resumed run repeats and skips nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+Item = TypeVar("Item")
+
+
+def frames_of_step(frames: Sequence[int], seed: int, step: int, batch_size: int = 1) -> list[int]:
+    """The frames of one step. Every frame is drawn once before any is drawn again, in an order of its own each time."""
+    return [_draw(frames, seed, step * batch_size + i) for i in range(batch_size)]
+
+
+def _draw(frames: Sequence[int], seed: int, count: int) -> int:
+    epoch, position = divmod(count, len(frames))
+    order = np.random.default_rng([seed, epoch]).permutation(len(frames))
+    return frames[order[position]]
+
+
+class StepLoader(Generic[Item]):
+    """An iterable of one item a step; its state is the next step."""
+
+    def __init__(self, load: Callable[[int], Item], steps: int) -> None:
+        """`load(step)` makes the item of a step; `steps` is the length of the run."""
+        self.load, self.steps, self.next_step = load, steps, 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Item]:
+        while self.next_step < self.steps:
+            step = self.next_step
+            self.next_step += 1
+            yield self.load(step)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"next_step": self.next_step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.next_step = state["next_step"]

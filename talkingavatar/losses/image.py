@@ -1,0 +1,43 @@
+"""Losses between a rendered and a real picture."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+
+def l1(rendered: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B H W 3"]:
+    """Absolute difference."""
+    return (rendered - target).abs()
+
+
+def dssim(rendered: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    """1 - SSIM per pixel and channel, as 3DGS trains with (no factor 1/2); gradient to `rendered` only on a CPU."""
+    a, b = rendered.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
+    if a.device.type == "cpu" and a.dtype == torch.float32:
+        from talkingavatar.losses.ssim_cpu import ssim_map_cpu
+
+        return 1 - ssim_map_cpu(a, b)
+    return 1 - ssim_map(a, b)
+
+
+def ssim_map(
+    a: Float[Tensor, "B C H W"], b: Float[Tensor, "B C H W"], size: int = 11, sigma: float = 1.5
+) -> Float[Tensor, "B C H W"]:
+    """SSIM (Wang et al. 2004) with a Gaussian window and zero padding, as in 3DGS. Range of values: 1.
+
+    The window is separable: two 1D passes over the five products at once.
+    """
+    x = torch.arange(size, dtype=a.dtype, device=a.device) - size // 2
+    window = torch.exp(-(x * x) / (2 * sigma * sigma))
+    window = window / window.sum()
+    batch, channels, height, width = a.shape
+    stack = torch.stack([a, b, a * a, b * b, a * b]).reshape(-1, 1, height, width)
+    blurred = conv2d(stack, window.view(1, 1, size, 1), padding=(size // 2, 0))
+    blurred = conv2d(blurred, window.view(1, 1, 1, size), padding=(0, size // 2))
+    mean_a, mean_b, aa, bb, ab = blurred.reshape(5, batch, channels, height, width)
+    var_a, var_b, cov = aa - mean_a * mean_a, bb - mean_b * mean_b, ab - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mean_a * mean_b + c1) * (2 * cov + c2)) / (
+        (mean_a * mean_a + mean_b * mean_b + c1) * (var_a + var_b + c2)
+    )

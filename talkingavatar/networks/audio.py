@@ -1,0 +1,37 @@
+"""Audio encoders of the ER-NeRF family (methods: THGS, and the NeRF/Gaussian baselines)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class AudioNet(nn.Module):
+    """One feature window of 16 steps to one vector: four strided convolutions, then two linear layers."""
+
+    def __init__(self, channels: int, width: int = 32) -> None:
+        super().__init__()
+        sizes = [channels, 32, 32, 64, 64]
+        layers: list[nn.Module] = []
+        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Conv1d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.02)]
+        self.convolutions = nn.Sequential(*layers)
+        self.head = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.02), nn.Linear(64, width))
+
+    def forward(self, windows: Float[Tensor, "B 16 C"]) -> Float[Tensor, "B D"]:
+        return self.head(self.convolutions(windows.transpose(1, 2)).squeeze(-1))
+
+
+class AudioAttention(nn.Module):
+    """Weighted mean of the codes of 8 consecutive frames, with weights seen from the codes themselves."""
+
+    def __init__(self, width: int = 32, frames: int = 8) -> None:
+        super().__init__()
+        sizes = [width, 16, 8, 4, 2, 1]
+        layers: list[nn.Module] = []
+        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [nn.Conv1d(before, after, 3, padding=1), nn.LeakyReLU(0.02)]
+        self.convolutions = nn.Sequential(*layers)
+        self.weights = nn.Linear(frames, frames)
+
+    def forward(self, codes: Float[Tensor, "8 D"]) -> Float[Tensor, " D"]:
+        scores = self.weights(self.convolutions(codes.T[None])[0, 0])
+        return scores.softmax(0) @ codes

@@ -1,0 +1,72 @@
+"""Spatial Audio Attention Module (THGS eqs 10-15)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.networks.audio import AudioAttention, AudioNet
+from talkingavatar.networks.triplane import TriplaneHash
+
+OFFSET_SCALE = 1e-2  # metres per unit of decoder output, as TalkingGaussian does
+
+
+class ExternalAttention(nn.Module):
+    """ReLU(f W_k) W_v (eq. 11): attention over a learned memory; nothing follows it, so weights may be negative."""
+
+    def __init__(self, features: int, memory: int = 64, channels: int = 32) -> None:
+        super().__init__()
+        self.keys = nn.Linear(features, memory, bias=False)
+        self.values = nn.Linear(memory, channels, bias=False)
+
+    def forward(self, codes: Float[Tensor, "N F"]) -> Float[Tensor, "N D"]:
+        return self.values(self.keys(codes).relu())
+
+
+class SpatialAudioAttention(nn.Module):
+    """Where a Gaussian lies decides how it hears: offsets of mean, quaternion and log scale for mouth Gaussians.
+
+    The decoder's last layer starts at zero, so the module starts as the identity.
+    """
+
+    centre: Tensor
+    half_extent: Tensor
+
+    def __init__(
+        self,
+        audio_channels: int,
+        centre: Float[Tensor, " 3"],
+        half_extent: Float[Tensor, " 3"],
+        audio_width: int = 32,
+        hidden: int = 64,
+    ) -> None:
+        """`centre`, `half_extent`: the canonical box, in metres, that fills the hash planes."""
+        super().__init__()
+        self.register_buffer("centre", centre, persistent=False)
+        self.register_buffer("half_extent", half_extent, persistent=False)
+        self.encoder = AudioNet(audio_channels, audio_width)
+        self.smoother = AudioAttention(audio_width)
+        self.planes = TriplaneHash()
+        self.attention = ExternalAttention(self.planes.features, channels=audio_width)
+        self.decoder = nn.Sequential(
+            nn.Linear(self.planes.features + audio_width, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 10),
+        )
+        last = self.decoder[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+
+    def forward(
+        self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "8 16 C"]
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+        """Offsets of canonical means (metres), raw quaternions and log scales, for the 8 windows round a frame."""
+        audio = self.smoother(self.encoder(windows))
+        codes = self.planes((means - self.centre) / self.half_extent)
+        heard = self.attention(codes) * audio
+        offsets = self.decoder(torch.cat([codes, heard], -1))
+        position, rotation, scale = offsets.split([3, 4, 3], -1)
+        return position * OFFSET_SCALE, rotation, scale
