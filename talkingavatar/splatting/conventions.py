@@ -1,0 +1,39 @@
+"""What every backend shares: the constants of gsplat 1.5, so that all of them render a model alike."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Mode = Literal["3dgs", "2dgs"]
+Backend = Literal["auto", "cpu", "plain", "gsplat"]
+
+TILE = 16  # pixels; a splat is seen only in the tiles that its bounding box touches
+NEAR, FAR = 0.01, 1e10  # metres along the camera's z axis
+ALPHA_MIN = 1 / 255  # fainter contributions are dropped
+ALPHA_MAX = 0.999
+TRANSMITTANCE_MIN = 1e-4  # a pixel is finished before its transmittance would fall to this
+EXTENT = 3.33  # standard deviations of a bounding box: exp(-3.33^2 / 2) < 1/255
+BLUR_3DGS = 0.3  # square pixels added to the projected covariance (low-pass)
+FILTER_2DGS = 2.0  # inverse variance of the screen-space low-pass of a surfel, 1 / pixel^2
+FOV_MARGIN = 0.15  # of the image size: how far outside the EWA Jacobian is still evaluated in place
+ALPHA_EPS = 1e-10  # guards the division of depth by alpha
+
+
+@dataclass
+class Buffers:
+    """What a backend hands to `rasterise`, before depth-derived normals."""
+
+    rgb: Float[Tensor, "C H W 3"]
+    alpha: Float[Tensor, "C H W 1"]
+    depth: Float[Tensor, "C H W 1"]
+    median_depth: Float[Tensor, "C H W 1"] | None
+    normals: Float[Tensor, "C H W 3"] | None
+    info: dict[str, Any]
+
+
+def density_probe(cameras: int, count: int, like: Tensor) -> Float[Tensor, "C N 2"]:
+    """A leaf whose `.grad` a backend fills with the image-plane gradient that density control reads."""
+    return torch.zeros(cameras, count, 2, dtype=like.dtype, device=like.device, requires_grad=True)
