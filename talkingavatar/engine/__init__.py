@@ -1,0 +1,1 @@
+"""The run: its directory, saving and continuing, signals, tracking, provenance, media."""

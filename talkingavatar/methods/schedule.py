@@ -1,0 +1,50 @@
+"""Start steps and learning rates, from a paper's table to a budget."""
+
+from dataclasses import dataclass
+
+from talkingavatar.config.schema import BudgetConfig, RateConfig
+from talkingavatar.errors import UserError
+
+RULES = ("fixed", "travel", "visits")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """One group's rate over a run: nothing before `start`, then log-linear from `lr` to `lr_end` at the last step."""
+
+    start: int
+    lr: float
+    lr_end: float
+    steps: int
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, 0 while the group is frozen."""
+        if step < self.start:
+            return 0.0
+        share = min(1.0, (step - self.start) / max(1, self.steps - self.start))
+        return self.lr * (self.lr_end / self.lr) ** share
+
+
+def scale_step(step: int, budget: BudgetConfig) -> int:
+    """A step of the paper's run in this budget."""
+    return round(step * budget.steps / budget.paper_steps)
+
+
+def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int) -> Schedule:
+    """A row of the table in this budget. The rules are derived beside the table, in conf/method/thgs.yaml.
+
+    Raises:
+        UserError: the rule is unknown or a rate is not positive.
+    """
+    field = f"method.schedule.{name}"
+    if row.rule not in RULES:
+        raise UserError(f"{field}.rule", repr(row.rule), f"one of {', '.join(RULES)}", "correct it")
+    if row.lr <= 0 or row.lr_end <= 0:
+        raise UserError(f"{field}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
+    factor = {
+        "fixed": 1.0,
+        "travel": budget.paper_steps / budget.steps,
+        "visits": budget.paper_visits * train_frames / budget.steps,
+    }[row.rule]
+    factor = min(max(factor, 1.0), max(1.0, row.limit / row.lr))
+    return Schedule(scale_step(row.start, budget), row.lr * factor, row.lr_end * factor, budget.steps)

@@ -1,0 +1,212 @@
+"""THGS: a full-body talking avatar from monocular video (CGF 2025, doi 10.1111/cgf.15282)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from talkingavatar.body.surface import mean_incident_area, mouth_box, skinning_grid, vertex_normals
+from talkingavatar.config.compose import suggestion
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
+from talkingavatar.losses import vertex_binding
+from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
+from talkingavatar.networks.saam import SpatialAudioAttention
+from talkingavatar.networks.skinning import SkinningField
+from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
+
+
+@dataclass(frozen=True)
+class Options:
+    """`method.options` of THGS; each of the first three is a row of the paper's ablation."""
+
+    leb: bool = True  # Learnable Expression Blendshapes
+    saam: bool = True  # Spatial Audio Attention Module
+    joint: bool = True  # pose, expression and skinning optimised from the pictures
+    leb_norm: Norm = "fro"
+    opacity: float = 0.9  # at the start
+    scale_min: float = 1e-4  # metres
+    scale_max: float = 2e-2
+    sh_degree: int = 0
+    mouth_margin: float = 0.02  # metres round the teeth within which SAAM acts
+    detach_skinning: bool = True  # no gradient through the skinning grid's coordinates
+
+
+def read_options(given: dict[str, Any]) -> Options:
+    """Options from configuration.
+
+    Raises:
+        UserError: an unknown name or a value of the wrong type.
+    """
+    defaults = Options()
+    names = [f.name for f in fields(Options)]
+    for name, value in given.items():
+        if name not in names:
+            raise UserError(f"method.options.{name}", "an unknown key", f"one of {', '.join(names)}", suggestion(name, names))
+        wanted = type(getattr(defaults, name))
+        if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
+            raise UserError(f"method.options.{name}", repr(value), f"a {wanted.__name__}", "correct it")
+    return Options(**given)
+
+
+@final
+class THGS(Method):
+    """Gaussians on SMPL-X vertices, moved by LEB, SAAM and a learned skinning grid.
+
+    Canonical centre (before skinning): mu + B_S(beta)[parent] + B_E(psi)[parent] + B_P(theta)[parent] + SAAM(mu, A).
+    Per-vertex blendshapes are read through the parent vertex.
+    """
+
+    carried_parent: Tensor
+
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.options = read_options(self.config.method.options)
+        body = self.body
+        self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
+        self.gaussians = self._initial_gaussians()
+        self.skinning = SkinningField(*skinning_grid(body))
+        self.leb = LearnableExpressionBlendshapes(body.expressiondirs, body.regions["head"])
+        low, high = mouth_box(body, self.options.mouth_margin)
+        self.register_buffer("mouth_low", low, persistent=False)
+        self.register_buffer("mouth_high", high, persistent=False)
+        self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
+        self.register_buffer("shape_offset", body.shapedirs @ context.pose.betas[0], persistent=False)
+        self._refinement_tables()
+        self._drop_switched_off()
+
+    # -- what the base asks for ----------------------------------------------------------------------------------------
+
+    @property
+    def carried(self) -> dict[str, Int[Tensor, " N"]]:
+        return {"parent": self.carried_parent}
+
+    def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
+        self.carried_parent = carried["parent"]
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {
+            "skinning": [self.skinning.residual],
+            "pose": [self.pose_delta, self.transl_delta],
+            "expression": [self.expression_delta],
+            "leb": [self.leb.residual],
+            "saam": list(self.saam.parameters()),
+        }
+
+    def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(rendering, batch)
+        means = self.gaussians["means"]
+        terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
+        if self.started("leb"):
+            terms["leb"] = self.leb.norm(self.options.leb_norm)
+        return terms
+
+    def drive(self, signal: DrivingSignal) -> Gaussians:
+        pose = self.refined_pose(signal)
+        raw, parent = self.gaussians, self.carried_parent
+        means = raw["means"] + self.vertex_offsets(pose)[parent]
+        quats, log_scales = raw["quats"], raw["scales"]
+        if self.started("saam") and signal.audio is not None:
+            means, quats, log_scales = self._listen(means, quats, log_scales, signal.audio[0])
+        transforms = self.body.joint_transforms(pose.betas, pose.full_pose)[0]
+        at = means.detach() if self.options.detach_skinning else means
+        blended = self.skinning(at, transforms)
+        rotation = orthonormalise(blended[..., :3])
+        return Gaussians(
+            means=(blended[..., :3] @ means[..., None])[..., 0] + blended[..., 3] + pose.transl[0],
+            quats=quat_multiply(matrix_to_quat(rotation), normalize(quats, dim=-1)),
+            scales=log_scales.exp(),
+            opacities=raw["opacities"].sigmoid(),
+            sh=raw["sh"],
+        )
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def refined_pose(self, signal: DrivingSignal) -> BodyPose:
+        """Tracked parameters with what has been learned about this frame; frames never trained on are left as tracked."""
+        row = int(self.row_of_frame[signal.frame[0]]) if signal.frame[0] >= 0 else -1
+        if row < 0 or not self.options.joint:
+            return signal.pose
+        pose = signal.pose
+        return BodyPose(
+            betas=pose.betas,
+            expression=pose.expression + self.expression_delta[row],
+            full_pose=pose.full_pose + self.pose_delta[row],
+            transl=pose.transl + self.transl_delta[row],
+        )
+
+    def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+        """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
+        offsets = self.shape_offset + self.leb(pose.expression[0], personal=self.started("leb"))
+        corrective = self.body.pose_offsets(pose.full_pose)
+        return offsets if corrective is None else offsets + corrective[0]
+
+    def in_mouth(self, means: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
+        """The Gaussians SAAM may change: those in the box round the teeth, on the head (section 3.3)."""
+        inside = ((means > self.mouth_low) & (means < self.mouth_high)).all(-1)
+        return inside & self.body.regions["head"][self.carried_parent]
+
+    def _listen(
+        self,
+        means: Float[Tensor, "N 3"],
+        quats: Float[Tensor, "N 4"],
+        log_scales: Float[Tensor, "N 3"],
+        windows: Float[Tensor, "8 16 C"],
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+        canonical = self.gaussians["means"].detach()
+        chosen = self.in_mouth(canonical).nonzero()[:, 0]
+        moved, turned, scaled = self.saam(canonical[chosen], windows)
+        return (
+            means.index_add(0, chosen, moved),
+            quats.index_add(0, chosen, turned),
+            log_scales.index_add(0, chosen, scaled),
+        )
+
+    def _initial_gaussians(self) -> nn.ParameterDict:
+        """One Gaussian a template vertex: z along the normal, radius from the incident faces (section 3.1)."""
+        body, options = self.body, self.options
+        count = len(body.v_template)
+        normals = vertex_normals(body.v_template, body.faces)
+        generator = torch.Generator().manual_seed(self.config.seed)
+        drawn = torch.randn(count, 3, generator=generator)
+        x = normalize(torch.linalg.cross(drawn, normals), dim=-1)
+        frame = torch.stack([x, torch.linalg.cross(normals, x), normals], -1)
+        radius = (mean_incident_area(body.v_template, body.faces) / math.pi).sqrt()
+        radius = radius.clamp(options.scale_min, options.scale_max)
+        logit = math.log(options.opacity / (1 - options.opacity))
+        return nn.ParameterDict(
+            {
+                "means": body.v_template.clone(),
+                "quats": matrix_to_quat(frame),
+                "scales": radius.log()[:, None].repeat(1, 3),
+                "opacities": torch.full((count,), logit),
+                "sh": torch.zeros(count, (options.sh_degree + 1) ** 2, 3),
+            }
+        )
+
+    def _refinement_tables(self) -> None:
+        """What is learned about the pose of each training frame; zero is the tracker's word."""
+        frames, pose = self.context.train_frames, self.context.pose
+        row_of_frame = torch.full((len(pose),), -1)
+        row_of_frame[frames] = torch.arange(len(frames))
+        self.register_buffer("row_of_frame", row_of_frame, persistent=False)
+        self.pose_delta = nn.Parameter(torch.zeros(len(frames), *pose.full_pose.shape[1:]))
+        self.transl_delta = nn.Parameter(torch.zeros(len(frames), 3))
+        self.expression_delta = nn.Parameter(torch.zeros(len(frames), pose.expression.shape[1]))
+
+    def _drop_switched_off(self) -> None:
+        """A part that is off has no row in the schedule, so it never starts and is never optimised."""
+        off = {
+            "leb": [] if self.options.leb else ["leb"],
+            "saam": [] if self.options.saam else ["saam"],
+            "joint": [] if self.options.joint else ["skinning", "pose", "expression"],
+        }
+        for name in (name for names in off.values() for name in names):
+            self.schedules.pop(name, None)

@@ -1,0 +1,75 @@
+"""Image metrics on the full frame and on crops.
+
+PSNR and SSIM (Gaussian window 11, sigma 1.5) are torchmetrics' with data range 1, on pictures clamped to [0, 1]; LPIPS is
+the lpips package's. A crop is the region's box of the capture, grown by a tenth and clipped to the frame.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torchmetrics.functional.image import (
+    peak_signal_noise_ratio,
+    structural_similarity_index_measure,
+)
+
+from talkingavatar.metrics.lpips import Lpips
+
+SUITE_VERSION = 1
+SMALLEST = 48  # pixels a side: below that SSIM and LPIPS say nothing, so crops are grown to it
+
+
+@dataclass
+class ImageMetrics:
+    """Collects the metrics of frames, by region; `means()` are their averages over the frames that show the region."""
+
+    lpips: dict[str, Lpips] = field(default_factory=dict)  # by backbone
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(
+        self,
+        rendered: Float[Tensor, "H W 3"],
+        target: Float[Tensor, "H W 3"],
+        boxes: dict[str, Float[np.ndarray, " 4"]],
+    ) -> None:
+        """One frame. `boxes` in pixels (x0, y0, x1, y1); a box of NaN is a region out of sight."""
+        rendered = rendered.clamp(0, 1)
+        self._measure("full", rendered, target)
+        for region, box in boxes.items():
+            if np.isfinite(box).all():
+                rows, columns = crop_slices(box, target.shape[0], target.shape[1])
+                self._measure(region, rendered[rows, columns], target[rows, columns])
+
+    def means(self) -> dict[str, float]:
+        """`<region>/<metric>` to mean."""
+        return {key: float(np.mean(values)) for key, values in self.values.items()}
+
+    def _measure(self, region: str, a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> None:
+        x, y = a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None]
+        measured = {
+            "psnr": float(peak_signal_noise_ratio(x, y, data_range=1.0)),
+            "ssim": float(structural_similarity_index_measure(x, y, data_range=1.0)),
+        }
+        measured |= {f"lpips_{name}": network(a, b) for name, network in self.lpips.items()}
+        for name, value in measured.items():
+            self.values.setdefault(f"{region}/{name}", []).append(value)
+
+
+def crop_slices(box: Float[np.ndarray, " 4"], height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a region's crop."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    columns, rows = _span(x0, x1, width), _span(y0, y1, height)
+    return slice(*rows), slice(*columns)
+
+
+def _span(low: float, high: float, limit: int) -> tuple[int, int]:
+    size = min(max((high - low) * 1.2, SMALLEST), limit)
+    start = round(min(max((low + high - size) / 2, 0), limit - size))
+    return start, start + round(size)
+
+
+def psnr(a: Float[Tensor, "*b H W 3"], b: Float[Tensor, "*b H W 3"]) -> float:
+    """PSNR in dB of pictures in [0, 1]."""
+    return float(-10 * torch.log10((a.clamp(0, 1) - b).square().mean().clamp_min(1e-12)))
