@@ -1,0 +1,1 @@
+"""The synthetic speaker: a person who talks, made rather than filmed."""
