@@ -17,6 +17,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from talkingavatar.config.listing import config_dir, group_options
 from talkingavatar.config.schema import CHOICES, MINIMUM, FitConfig
 from talkingavatar.errors import UserError
 
@@ -24,23 +25,6 @@ from talkingavatar.errors import UserError
 NOT_IDENTITY = ("run", "tracking", "trainer")
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
-
-
-def config_dir() -> Path:
-    """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
-
-
-def group_options() -> dict[str, list[str]]:
-    """Every config group with the names it offers."""
-    root = config_dir()
-    return {
-        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
-        for folder in sorted(root.iterdir())
-        if folder.is_dir()
-    }
 
 
 def compose(overrides: Iterable[str]) -> FitConfig:

@@ -47,8 +47,7 @@ class RunDirectory:
         Raises:
             UserError: it cannot be written, or it holds a run of another configuration.
         """
-        given = config.run.path
-        run = RunDirectory(Path(given).expanduser() if given else runs_root() / run_name(config))
+        run = RunDirectory(RunDirectory.path_of(config))
         if config.run.fresh and run.path.is_dir() and (run.path / "config.yaml").is_file():
             shutil.rmtree(run.path)
         try:
@@ -63,6 +62,12 @@ class RunDirectory:
         run._refuse_another(config)
         run._describe(config)
         return run
+
+    @staticmethod
+    def path_of(config: FitConfig) -> Path:
+        """Where the run of a configuration lies."""
+        given = config.run.path
+        return (Path(given).expanduser() if given else runs_root() / run_name(config)).absolute()
 
     def _refuse_another(self, config: FitConfig) -> None:
         file = self.path / "config.yaml"

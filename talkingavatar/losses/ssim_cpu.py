@@ -3,6 +3,8 @@
 The plain version is `losses.image.ssim_map`; tests hold the two together.
 """
 
+from typing import no_type_check
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -23,6 +25,7 @@ WINDOW = _window()
 
 
 @njit(parallel=True, fastmath=True, cache=True)
+@no_type_check
 def _blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
     """Separable window over each of the planes (P, H, W), zero padded; its own adjoint."""
     count, height, width = planes.shape
@@ -50,6 +53,7 @@ def _blur(planes: np.ndarray, window: np.ndarray) -> np.ndarray:
 
 
 @njit(parallel=True, fastmath=True, cache=True)
+@no_type_check
 def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The five planes a, b, a^2, b^2, ab of each plane, stacked."""
     count, height, width = a.shape
@@ -67,6 +71,7 @@ def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @njit(parallel=True, fastmath=True, cache=True)
+@no_type_check
 def _similarity(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """SSIM (P, H, W) and its derivatives with respect to blurred a, a^2 and ab (3P, H, W)."""
     count = moments.shape[0] // 5

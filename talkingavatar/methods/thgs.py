@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from talkingavatar.body.surface import mean_incident_area, mouth_box, skinning_grid, vertex_normals
+from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 from talkingavatar.config.compose import suggestion
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
@@ -72,9 +72,11 @@ class THGS(Method):
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians()
-        self.skinning = SkinningField(*skinning_grid(body))
+        grid = skinning_grid(body.v_template, body.weights)
+        self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper, body.v_template)
         self.leb = LearnableExpressionBlendshapes(body.expressiondirs, body.regions["head"])
-        low, high = mouth_box(body, self.options.mouth_margin)
+        teeth = body.v_template[body.regions["upper_teeth"] | body.regions["lower_teeth"]]
+        low, high = bounding_box(teeth, self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)

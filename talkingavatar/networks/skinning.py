@@ -1,7 +1,11 @@
 """Skinning weights on a voxel grid, with a learnable residual (THGS eqs 6, 7, 18)."""
 
+from __future__ import annotations
+
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
@@ -9,7 +13,7 @@ from torch.nn.functional import embedding
 class SkinningField(nn.Module):
     """Blends joint transforms at any point of canonical space.
 
-    Weights live on an R^3 grid; the grid that is queried is (V + dV) / sum_k (V + dV), clamped at zero so that it stays a
+    Weights live on an R^3 grid; the grid that is queried is (V + dV) / sum_k (V + dV), clamped above zero so that it stays a
     convex combination. Only nodes in `active` are stored: an inactive node borrows its nearest active one, which no
     Gaussian near the body ever sees. Because interpolation and blending are both linear, transforms are blended at the
     nodes and 12 numbers are interpolated, not 55 weights: the same result at a fifth of the work.
@@ -35,12 +39,31 @@ class SkinningField(nn.Module):
         self.register_buffer("upper", upper, persistent=False)
         self.residual = nn.Parameter(torch.zeros_like(weights))
 
+    @staticmethod
+    def from_grid(
+        weights: Float[Tensor, "J R R R"],
+        lower: Float[Tensor, " 3"],
+        upper: Float[Tensor, " 3"],
+        vertices: Float[Tensor, "V 3"],
+        band: float = 0.1,
+    ) -> SkinningField:
+        """Keep the nodes within `band` metres of the template; `weights[:, z, y, x]` as `body.surface` makes them."""
+        size = weights.shape[1]
+        sides = [np.linspace(float(a), float(b), size) for a, b in zip(lower, upper, strict=True)]
+        nodes = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 3)
+        near = cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
+        active = np.flatnonzero(near)
+        row = cKDTree(nodes[active]).query(nodes, workers=-1)[1]
+        by_node = weights.permute(3, 2, 1, 0).reshape(size**3, -1)
+        node_of_voxel = torch.from_numpy(row).reshape(size, size, size)
+        return SkinningField(by_node[torch.from_numpy(active)], node_of_voxel, lower, upper)
+
     def node_weights(self) -> Float[Tensor, "A J"]:
         """The renormalised grid V-hat (eq. 18)."""
         if not self.residual.requires_grad and not self.residual.any():
             return self.weights
-        summed = (self.weights + self.residual).clamp_min(0)
-        return summed / summed.sum(-1, keepdim=True).clamp_min(1e-8)
+        summed = (self.weights + self.residual).clamp_min(1e-8)
+        return summed / summed.sum(-1, keepdim=True)
 
     def forward(
         self, points: Float[Tensor, "N 3"], transforms: Float[Tensor, "J 4 4"]

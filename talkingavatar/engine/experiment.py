@@ -1,0 +1,205 @@
+"""A whole fit: capture, training, results, in a run directory that can be killed and continued."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from talkingavatar.body import load_body
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine import checkpoint
+from talkingavatar.engine.callbacks import Checkpoints, Journal
+from talkingavatar.engine.media import write_media
+from talkingavatar.engine.results import Results, measure, table
+from talkingavatar.engine.run import RunDirectory
+from talkingavatar.engine.signals import Preempted, StopFlag
+from talkingavatar.engine.tracking import Tracker
+from talkingavatar.errors import UserError
+from talkingavatar.methods import method_class
+from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.thgs import read_options
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `fit` tells the user at the end."""
+
+    run: Path
+    table: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def run_fit(config: FitConfig, flag: StopFlag) -> Outcome:
+    """Fit from wherever the run directory stands to the end.
+
+    Raises:
+        UserError: a mistake in what was given.
+        Preempted: a warning signal came; everything is saved.
+    """
+    began = time.monotonic()
+    run = RunDirectory.open(config)
+    done = run.read_summary()
+    if done is not None and done["status"] == "finished":
+        return Outcome(run.path, done["table"], done)
+    run.status("running", step=0, steps=config.budget.steps)
+    try:
+        return _fit(config, run, flag, began, (done or {}).get("wall_s", 0.0))
+    except Preempted:
+        run.status("preempted")
+        raise
+    except BaseException as error:
+        run.status("failed", error=str(error) or type(error).__name__)
+        raise
+
+
+def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
+    prepare_torch(config)
+    data = build_data(config)
+    method = build_method(config, data)
+    tracker = Tracker(config, run)
+    saver = Checkpoints(run, flag, config.trainer.checkpoint_every, config.run.stop_after)
+    journal = Journal(run, tracker, data)
+    trainer = _trainer(config, run, [saver, journal])
+    resume = run.checkpoint if run.checkpoint.is_file() else None
+    if resume is not None:
+        checkpoint.read(resume)
+    trainer.fit(method, datamodule=data, ckpt_path=resume, weights_only=True)
+    if trainer.global_step < config.budget.steps:
+        _note_time(run, began, before, journal)
+        tracker.close()
+        raise Preempted
+    method.eval().requires_grad_(False)
+    results = measure(method, data, flag.check)
+    media = write_media(method, data, run.media, flag.check)
+    rows = table(results)
+    summary = _summary(config, run, results, rows, journal) | {"wall_s": before + time.monotonic() - began}
+    tracker.finish(config.budget.steps, media, rows, results.metrics)
+    run.write_summary(summary)
+    run.status("finished", step=config.budget.steps, steps=config.budget.steps)
+    return Outcome(run.path, rows, summary)
+
+
+def prepare_torch(config: FitConfig) -> None:
+    """Threads, determinism and quiet."""
+    threads = config.trainer.threads or len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to reuse large blocks: fresh pages for each step's pictures cost more than what is computed in them."""
+    import ctypes
+    import ctypes.util
+    import sys
+
+    if sys.platform == "linux" and (name := ctypes.util.find_library("c")):
+        libc = ctypes.CDLL(name)
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+
+
+def build_data(config: FitConfig) -> CaptureData:
+    """The capture of a configuration; the embedded one is made on first use."""
+    if config.data.name == "speaker":
+        from talkingavatar.data.speaker.record import speaker_capture
+
+        folder = speaker_capture(config.data, config.trainer.progress)
+    else:
+        assert config.data.path is not None
+        folder = Path(config.data.path).expanduser()
+    return CaptureData(Capture(folder, config.data.cache_mb), config)
+
+
+def build_method(config: FitConfig, data: CaptureData) -> Method:
+    """The configured method for a capture, untrained.
+
+    Raises:
+        UserError: the capture was tracked with another body model.
+    """
+    read_options(config.method.options)
+    body = load_body(config.body.name, config.body.path, config.body.gender)
+    tracked_with = data.capture.manifest.body
+    if tracked_with and tracked_with["checksum"] != body.checksum:
+        raise UserError(
+            "body",
+            f"{body.name} ({body.checksum[:12]})",
+            f"{tracked_with['name']} ({tracked_with['checksum'][:12]}), which the capture was tracked with",
+            "give that model by body=... body.path=..., or a capture tracked with this one",
+        )
+    capture = data.capture
+    context = MethodContext(
+        config=config,
+        body=body,
+        pose=capture.pose(list(range(capture.manifest.frames))),
+        train_frames=capture.train_frames,
+        audio_channels=data.features.shape[-1],
+    )
+    torch.manual_seed(config.seed)
+    return method_class(config.method.name)(context)
+
+
+def _trainer(config: FitConfig, run: RunDirectory, callbacks: list[L.Callback]) -> L.Trainer:
+    import logging
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    accelerator = config.trainer.accelerator
+    if accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator", "gpu, but no CUDA device", "a CUDA device", "use trainer=cpu")
+    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    return L.Trainer(
+        accelerator="cpu" if on_cpu else "gpu",
+        devices=1,
+        deterministic=on_cpu,
+        max_steps=config.budget.steps,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=run.path,
+        plugins=_environment(),
+    )
+
+
+def _environment() -> list[Any]:
+    """Lightning's own requeue is off: it saves inside the signal handler, anywhere in a step."""
+    from lightning.pytorch.plugins.environments import LightningEnvironment
+
+    return [LightningEnvironment()]
+
+
+def _note_time(run: RunDirectory, began: float, before: float, journal: Journal) -> None:
+    """The time spent so far, for the run that continues this one."""
+    run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps})
+
+
+def _summary(
+    config: FitConfig, run: RunDirectory, results: Results, rows: list[dict[str, Any]], journal: Journal
+) -> dict[str, Any]:
+    rate = journal.steps / journal.seconds if journal.seconds else None
+    return {
+        "status": "finished",
+        "experiment": config.experiment,
+        "seed": config.seed,
+        "data": asdict(config.data),
+        "steps": config.budget.steps,
+        "steps_per_s": rate,
+        "metrics": results.metrics,
+        "skipped": results.skipped,
+        "definitions": results.definitions,
+        "table": rows,
+    }

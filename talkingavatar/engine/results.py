@@ -1,0 +1,135 @@
+"""The numbers of a finished fit: held-out image metrics, pose error of trained frames, speed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.body.parts import joint_groups
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.progress import track
+from talkingavatar.methods.base import Method
+from talkingavatar.metrics.image import SUITE_VERSION, ImageMetrics
+from talkingavatar.metrics.lpips import Lpips, find_backbone
+from talkingavatar.types import BodyPose, Cameras
+
+ROWS = {"full": "full frame", "head": "head", "mouth": "mouth", "left_hand": "left hand", "right_hand": "right hand"}
+
+
+@dataclass
+class Results:
+    """`metrics` by key, e.g. `heldout/head/psnr`; `skipped` says why a number is not there."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, Any] = field(default_factory=dict)
+
+
+def evenly(frames: list[int], count: int) -> list[int]:
+    """`count` of the frames, evenly spaced; all of them for 0."""
+    if count <= 0 or count >= len(frames):
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+@torch.no_grad()
+def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Results:
+    """Image metrics on held-out frames, pose error on trained frames, speed. `check` may raise to stop."""
+    config = data.config
+    results = Results()
+    networks: dict[str, Lpips] = {}
+    for name in config.metrics.lpips:
+        backbone = find_backbone(name, config.metrics.weights)
+        if backbone.path is None:
+            results.skipped[f"lpips_{name}"] = backbone.why_skipped
+        else:
+            networks[name] = Lpips(backbone, method.device)
+            results.definitions[f"lpips_{name}"] = {"file": backbone.path.name, "sha256": backbone.checksum()}
+    frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
+    images = ImageMetrics(networks)
+    for frame in track(frames, "held-out frames", len(frames), config.trainer.progress):
+        check()
+        batch = data.batch([frame]).to(method.device)
+        rendering = method.render(method.drive(batch.signal), batch.cameras)
+        boxes = {region: data.capture.regions[region][frame] for region in ROWS if region != "full"}
+        images.add(rendering.rgb[0], batch.image[0], boxes)
+    results.metrics = {f"heldout/{key}": value for key, value in images.means().items()}
+    results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames}
+    results.metrics |= speed(method, data)
+    results.metrics |= pose_error(method, data, results)
+    return results
+
+
+def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str, float]:
+    """Mean distance in pixels of projected joints to the true ones, on trained frames, by part (THGS table 7)."""
+    frames = evenly(data.capture.train_frames, 60)
+    truth = data.capture.true_pose(frames)
+    if truth is None or not hasattr(method, "refined_pose"):
+        results.skipped["train/pose"] = "the capture has no true parameters"
+        return {}
+    cameras = data.capture.cameras(frames).to(method.device)
+    true = _joints2d(method, truth.to(method.device), cameras)
+    refined = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
+    fitted = BodyPose(*(torch.cat([getattr(p, n) for p in refined]) for n in ("betas", "expression", "full_pose", "transl")))
+    tracked = data.capture.pose(frames).to(method.device)
+    errors = {}
+    for name, pose in {"tracked": tracked, "fitted": fitted}.items():
+        distance = (_joints2d(method, pose, cameras) - true).norm(dim=-1).mean(0)
+        for part, joints in joint_groups(method.body).items():
+            errors[f"train/joints_px/{part}/{name}"] = float(distance[joints].mean())
+    return errors
+
+
+def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:
+    _, joints = method.body(pose)
+    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
+    pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
+    return pixels[..., :2] / pixels[..., 2:]
+
+
+def speed(method: Method, data: CaptureData, frames: int = 10) -> dict[str, float]:
+    """Frames a second of driving, rasterising and both, after a warm-up, at the capture's size."""
+    chosen = evenly(data.capture.test_frames, frames + 2)
+    spent = {"drive": 0.0, "raster": 0.0}
+    for i, frame in enumerate(chosen):
+        signal, cameras = data.signal([frame]).to(method.device), data.capture.cameras([frame]).to(method.device)
+        began = _now(method.device)
+        gaussians = method.drive(signal)
+        driven = _now(method.device)
+        method.render(gaussians, cameras)
+        if i >= 2:
+            spent["drive"] += driven - began
+            spent["raster"] += _now(method.device) - driven
+    measured = len(chosen) - 2
+    rates = {f"speed/{part}_fps": measured / seconds for part, seconds in spent.items()}
+    return rates | {"speed/end_to_end_fps": measured / sum(spent.values())}
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def table(results: Results) -> list[dict[str, Any]]:
+    """The final table, a dict a row; a cell without a number says why."""
+    columns = {"PSNR": "psnr", "SSIM": "ssim"}
+    names = [k.split("/")[-1] for k in results.metrics if k.startswith("heldout/full/lpips")]
+    names += [k for k in results.skipped if k.startswith("lpips")]
+    columns |= {f"LPIPS {n.removeprefix('lpips_')}": n for n in names}
+    rows = []
+    for region, title in ROWS.items():
+        if f"heldout/{region}/psnr" not in results.metrics:
+            continue
+        row: dict[str, Any] = {"held-out": title}
+        for column, key in columns.items():
+            value = results.metrics.get(f"heldout/{region}/{key}")
+            digits = 2 if key == "psnr" else 4
+            row[column] = "skipped" if value is None else f"{value:.{digits}f}"
+        rows.append(row)
+    return rows

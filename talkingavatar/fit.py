@@ -1,0 +1,68 @@
+"""Fit an avatar: python -m talkingavatar.fit experiment=thgs_full"""
+
+import sys
+
+HELP = """Fit an avatar to a capture, continuing where an earlier start left off.
+
+  python -m talkingavatar.fit experiment=thgs_full              the embedded speaker, minutes on a CPU
+  python -m talkingavatar.fit experiment=thgs_wo_leb data.identity=1 seed=3
+  python -m talkingavatar.fit experiment=thgs_full data=capture data.path=my_capture budget=standard
+  python -m talkingavatar.fit experiment=thgs_full body=smplx body.path=SMPLX_NEUTRAL.npz data=capture data.path=...
+
+Everything is `key=value`: a group picks a file of conf/, a dotted key sets one value.
+
+{groups}
+
+Often set: seed, budget.steps, data.size, data.seconds, run.path, run.fresh=true (start anew), metrics.weights (LPIPS backbones).
+Runs go to ./runs or $TALKINGAVATAR_RUNS, caches to the user cache folder or $TALKINGAVATAR_CACHE.
+Exit codes: 0 finished, 2 a mistake in what was given, 75 saved and wants to be started again.
+`--config` prints the resolved configuration and ends."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        print(HELP.format(groups=_groups()))
+        return 0
+    from talkingavatar.errors import UserError
+
+    try:
+        return _fit(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _groups() -> str:
+    from talkingavatar.config.listing import group_options
+
+    return "\n".join(f"  {name:<11}{', '.join(options)}" for name, options in group_options().items())
+
+
+def _fit(arguments: list[str]) -> int:
+    from talkingavatar.config.compose import compose, to_yaml
+
+    config = compose(a for a in arguments if a != "--config")
+    if "--config" in arguments:
+        print(to_yaml(config))
+        return 0
+    from talkingavatar.engine.signals import Preempted, stop_flag
+
+    with stop_flag() as flag:
+        from talkingavatar.engine.experiment import run_fit
+        from talkingavatar.engine.run import RunDirectory
+        from talkingavatar.engine.terminal import show
+
+        try:
+            outcome = run_fit(config, flag)
+        except Preempted:
+            print("saved; start the same command again to continue")
+            print(f"run: {RunDirectory.path_of(config)}")
+            return 75
+    show(outcome)
+    print(f"run: {outcome.run}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,35 @@
+from collections import Counter
+
+from talkingavatar.data.capture import paper_split
+from talkingavatar.data.sampler import StepLoader, frames_of_step
+
+FRAMES = list(range(0, 80, 4))
+
+
+def test_a_step_depends_on_seed_and_step_alone():
+    later = [frames_of_step(FRAMES, 3, step) for step in range(30, 50)]
+    everything = [frames_of_step(FRAMES, 3, step) for step in range(50)]
+    assert everything[30:] == later
+    assert everything != [frames_of_step(FRAMES, 4, step) for step in range(50)]
+
+
+def test_every_frame_is_seen_once_an_epoch():
+    seen = Counter(f for step in range(3 * len(FRAMES)) for f in frames_of_step(FRAMES, 0, step))
+    assert set(seen.values()) == {3} and set(seen) == set(FRAMES)
+
+
+def test_loader_continues_from_its_state():
+    whole = list(StepLoader(lambda step: step * step, 10))
+    loader = StepLoader(lambda step: step * step, 10)
+    first = [item for item, _ in zip(loader, range(4), strict=False)]
+    state = loader.state_dict()
+    other = StepLoader(lambda step: step * step, 10)
+    other.load_state_dict({"next_step": 4})
+    assert first + list(other) == whole
+    assert state["next_step"] == 5  # zip drew one more before it stopped
+
+
+def test_split_of_the_paper():
+    train, test = paper_split(600, 0.2, 4)
+    assert list(range(*train))[:3] == [0, 4, 8] and max(range(*train)) < 480
+    assert list(range(*test)) == list(range(480, 600))

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from talkingavatar.networks.leb import LearnableExpressionBlendshapes
+
+
+@pytest.fixture
+def leb():
+    torch.manual_seed(0)
+    head = torch.tensor([True, False, True, False, True, False])
+    return LearnableExpressionBlendshapes(torch.randn(6, 3, 4), head)
+
+
+def test_starts_as_the_generic_basis(leb):
+    psi = torch.randn(4)
+    torch.testing.assert_close(leb(psi), leb.basis @ psi)
+
+
+def test_residual_moves_head_vertices_only_and_scales_with_the_coefficient(leb):
+    with torch.no_grad():
+        leb.residual.normal_()
+    psi = torch.randn(4)
+    extra = leb(psi) - leb(psi, personal=False)
+    assert (extra[[1, 3, 5]] == 0).all() and (extra[[0, 2, 4]] != 0).any()
+    torch.testing.assert_close(leb(2 * psi) - leb(2 * psi, personal=False), 2 * extra)
+
+
+def test_gradient_lies_on_masked_rows(leb):
+    leb(torch.randn(4)).sum().backward()
+    assert leb.residual.grad.shape == (3, 3, 4) and leb.residual.grad.abs().sum() > 0
+
+
+def test_norms_at_zero_and_elsewhere(leb):
+    leb.norm("fro").backward()
+    assert leb.residual.grad.isfinite().all()
+    with torch.no_grad():
+        leb.residual.fill_(2.0)
+    count = leb.residual.numel()
+    assert leb.norm("sumsq").item() == pytest.approx(4 * count)
+    assert leb.norm("mse").item() == pytest.approx(4)
+    assert leb.norm("fro").item() == pytest.approx(2 * count**0.5)

@@ -1,0 +1,66 @@
+import torch
+
+from talkingavatar.networks.skinning import SkinningField
+
+
+def field(size=5, joints=3, seed=0):
+    torch.manual_seed(seed)
+    weights = torch.rand(joints, size, size, size)
+    weights = weights / weights.sum(0)
+    vertices = torch.rand(50, 3) * 2 - 1
+    return SkinningField.from_grid(weights, torch.full((3,), -1.0), torch.full((3,), 1.0), vertices, band=5.0), weights
+
+
+def transforms(joints, seed=1):
+    torch.manual_seed(seed)
+    result = torch.eye(4).repeat(joints, 1, 1)
+    result[:, :3] += 0.1 * torch.randn(joints, 3, 4)
+    return result
+
+
+def test_equals_interpolating_the_weights_themselves():
+    skinning, weights = field()
+    points = torch.rand(20, 3) * 2 - 1
+    sampled = torch.nn.functional.grid_sample(weights[None], points[None, None, None], align_corners=True)
+    expected = torch.einsum("jn,jab->nab", sampled[0, :, 0, 0], transforms(3))[:, :3]
+    torch.testing.assert_close(skinning(points, transforms(3)), expected)
+
+
+def test_one_hot_weights_reproduce_rigid_motion():
+    skinning, _ = field()
+    skinning.weights = torch.nn.functional.one_hot(torch.full((len(skinning.weights),), 1), 3).float()
+    moved = skinning(torch.rand(7, 3), transforms(3))
+    torch.testing.assert_close(moved, transforms(3)[1, :3].expand(7, 3, 4))
+
+
+def test_residual_is_renormalised_and_clamped():
+    skinning, _ = field()
+    with torch.no_grad():
+        skinning.residual.normal_()
+    weights = skinning.node_weights()
+    assert (weights > 0).all()
+    torch.testing.assert_close(weights.sum(-1), torch.ones(len(weights)))
+
+
+def test_points_outside_take_the_border():
+    skinning, _ = field()
+    inside = skinning(torch.tensor([[1.0, 0.2, 0.3]]), transforms(3))
+    torch.testing.assert_close(skinning(torch.tensor([[9.0, 0.2, 0.3]]), transforms(3)), inside)
+
+
+def test_gradient_reaches_the_residual_and_the_point():
+    skinning, _ = field()
+    skinning.double()
+    points = (torch.rand(4, 3, dtype=torch.float64) * 1.2 - 0.6).requires_grad_()
+    bones = transforms(3).double()
+    assert torch.autograd.gradcheck(lambda p: skinning(p, bones), points)
+    skinning(points, bones).square().sum().backward()
+    assert skinning.residual.grad.abs().sum() > 0
+
+
+def test_only_nodes_near_the_body_are_stored():
+    weights = torch.full((2, 16, 16, 16), 0.5)
+    vertices = torch.zeros(1, 3)
+    skinning = SkinningField.from_grid(weights, -torch.ones(3), torch.ones(3), vertices, band=0.3)
+    assert 0 < len(skinning.weights) < 16**3 / 10
+    assert skinning.node_of_voxel.max() < len(skinning.weights)
