@@ -220,7 +220,9 @@ def _read_manifest(folder: Path) -> Manifest:
         raise UserError("data.path", f"{folder}: {found}", "a capture", "give a folder written by preprocess")
     try:
         content = json.loads(file.read_text())
-        manifest = Manifest(**{**content, "train": tuple(content["train"]), "test": tuple(content["test"])})
+        splits = {part: tuple(content[part]) for part in ("train", "test")}
+        background = tuple(float(v) for v in content["background"])
+        manifest = Manifest(**{**content, **splits, "fps": float(content["fps"]), "background": background})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(str(file), f"{type(error).__name__}: {error}", "a capture's manifest", "make it again") from error
     if (manifest.format, manifest.version) != (FORMAT, VERSION):

@@ -1,0 +1,70 @@
+import re
+
+import pytest
+
+from talkingavatar.config.compose import compose, differences, from_yaml, run_name, to_yaml
+from talkingavatar.config.listing import group_options
+from talkingavatar.errors import UserError
+
+
+@pytest.mark.parametrize("experiment", group_options()["experiment"])
+def test_every_preset_composes(experiment):
+    config = compose([f"experiment={experiment}"])
+    assert config.experiment == experiment
+
+
+@pytest.mark.parametrize("group", group_options())
+def test_every_option_of_every_group_composes(group):
+    for option in group_options()[group]:
+        extra = ["data.path=somewhere"] if option == "capture" else []
+        compose([f"{group}={option}", *extra])
+
+
+def test_presets_differ_from_full_in_what_their_name_says():
+    full = compose(["experiment=thgs_full"])
+    for name, keys in {
+        "thgs_wo_leb": {"leb"},
+        "thgs_wo_saam": {"saam"},
+        "thgs_wo_joint": {"joint"},
+        "thgs_vanilla": {"leb", "saam"},
+    }.items():
+        changed = set(differences(full, compose([f"experiment={name}"]))) - {"experiment"}
+        assert changed == {f"method.options.{key}" for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("experiment=thgs_ful", "did you mean thgs_full"),
+        ("budgt=quick", "did you mean budget"),
+        ("data.sise=100", "did you mean data.size"),
+        ("budget.steps=many", "budget.steps"),
+        ("data.size=3", "at least 64"),
+        ("data=capture", "data.path"),
+        ("trainer.accelerator=gpuu", "did you mean gpu"),
+        ("data.heldout=2", "between 0 and 1"),
+        ("nonsense", "key=value"),
+        ("seed=", "seed"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(override, expected):
+    with pytest.raises(UserError) as caught:
+        compose([override])
+    message = str(caught.value)
+    assert expected in message and "\n" not in message
+    assert re.search(r".+: found .+; expected .+; .+", message)
+
+
+def test_run_name_is_made_of_what_decides_the_result():
+    name = run_name(compose(["seed=1"]))
+    assert name == run_name(compose(["seed=1"]))
+    assert name == run_name(compose(["seed=1", "tracking=none", "trainer.progress=false", "run.fresh=true"]))
+    assert name != run_name(compose(["seed=2"]))
+    assert name != run_name(compose(["seed=1", "loss.terms.l1.weight=0.7"]))
+    assert name.startswith("thgs_full-quick-s1-")
+
+
+def test_yaml_round_trip(tmp_path):
+    config = compose(["experiment=thgs_wo_leb", "seed=4"])
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert differences(config, from_yaml(tmp_path / "config.yaml")) == []
