@@ -40,7 +40,7 @@ def rasterise(
     if mode not in ("3dgs", "2dgs"):
         raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
     if backend == "auto":
-        backend = "gsplat" if device.type == "cuda" else "plain"
+        backend = "gsplat" if device.type == "cuda" else "cpu"
     view_colours = _colours(gaussians, cameras)
     buffers = _run(backend, gaussians, view_colours, cameras, background, mode)
     buffers.info |= {

@@ -1,0 +1,52 @@
+"""Which splats each tile blends, from front to back."""
+
+from typing import no_type_check
+
+import numpy as np
+
+from talkingavatar.splatting.cpu import layout as at
+from talkingavatar.splatting.cpu.launch import kernel, spread
+
+BANDS = 8  # parts into which the rows of tiles are shared out
+
+
+@kernel
+@no_type_check
+def fill(thread, threads, order, boxes, tiles_x, tiles_y, count_only, places, ids):
+    """Go through the splats in order; count them per tile, or write them at `places` (which move on)."""
+    for band in range(thread, BANDS, threads):
+        top, bottom = tiles_y * band // BANDS, tiles_y * (band + 1) // BANDS
+        for i in range(len(order)):
+            g = order[i]
+            for y in range(max(boxes[g, 1], top), min(boxes[g, 3], bottom)):
+                for tile in range(y * tiles_x + boxes[g, 0], y * tiles_x + boxes[g, 2]):
+                    if not count_only:
+                        ids[places[tile]] = g
+                    places[tile] += 1
+
+
+def bin_splats(
+    boxes: np.ndarray, depths: np.ndarray, tiles_x: int, tiles_y: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort splats by depth into tiles.
+
+    Args:
+        boxes: N 4 tiles (x0, y0, x1, y1) of each splat, x1 and y1 exclusive.
+        depths: N, positive where the box is not empty.
+
+    Returns:
+        starts (tiles + 1) of each tile's run in ids; ids; first (N), where each splat's own run of tiles begins when
+        tiles are numbered splat by splat.
+    """
+    touched = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.int64)
+    first = np.cumsum(touched) - touched
+    visible = np.flatnonzero(touched)
+    # Positive floats sort as their bits; the index below them breaks ties, so the order is always the same.
+    keys = (depths[visible].view(np.uint32).astype(np.uint64) << np.uint64(32)) | visible.astype(np.uint64)
+    keys.sort()
+    order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32)
+    places, ids = np.zeros(tiles_x * tiles_y, np.int64), np.empty(int(touched.sum()), np.int32)
+    spread(fill, order, boxes, tiles_x, tiles_y, True, places, ids)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(places)])
+    spread(fill, order, boxes, tiles_x, tiles_y, False, starts[:-1].copy(), ids)
+    return starts, ids, first
