@@ -46,7 +46,7 @@ class Speech:
         """Seconds."""
         return len(self.samples) / self.rate
 
-    def excerpt(self, start: float, end: float) -> Speech:
+    def excerpt(self, start: float | int, end: float | int) -> Speech:
         """The sound from `start` to `end` seconds, and the phonemes and words that begin there; from 0."""
         first, last = round(start * self.rate), round(end * self.rate)
         phonemes = tuple(
