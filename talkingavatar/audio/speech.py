@@ -48,6 +48,7 @@ class Speech:
 
     def excerpt(self, start: float | int, end: float | int) -> Speech:
         """The sound from `start` to `end` seconds, and the phonemes and words that begin there; from 0."""
+        start, end = float(start), float(end)
         first, last = round(start * self.rate), round(end * self.rate)
         phonemes = tuple(
             Phoneme(p.symbol, p.start - start, min(p.end, end) - start, p.stress)

@@ -63,7 +63,7 @@ STYLES = {
     "composed": Style(
         mouth=0.95, feeling=0.85, head=0.8, gesture=0.85, beat_interval=1.3, blinks=15.0, lean=0.03
     ),
-    "dry": Style(feeling=0.95, gesture=0.95, beat_interval=1.0, blinks=25.0, tilt=-0.04, turn=0.06, lean=-0.02),
+    "dry": Style(feeling=0.95, gesture=0.95, blinks=25.0, tilt=-0.04, turn=0.06, lean=-0.02),
 }
 
 
