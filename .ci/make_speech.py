@@ -35,7 +35,7 @@ CLOSURE = (0.025, 0.085)  # shortest and longest closure of a stop, seconds
 VOICES = {
     "ada": ("en-us+f3", 158, 52, 62),
     "ben": ("en+m3", 166, 42, 55),
-    "cleo": ("en-us+f2", 150, 38, 70),
+    "carl": ("en-us+m7", 150, 34, 65),
 }
 
 
@@ -80,7 +80,7 @@ crust. Forty minutes later, tap the bottom of the loaf. If it sounds hollow, lik
 bread. Let it cool before you slice it. I know, I know, nobody ever does. Oh, and if it fails, try again on
 Thursday. Mine was a brick the first five times, and I was very proud of it!
 """,
-    "cleo": """
+    "carl": """
 Let me begin with a puzzle. Suppose that you are standing on the moon, and you drop a hammer and a feather.
 Which of them will reach the ground first? Most of us would bet on the hammer. In fact, they fall together,
 because there is no air to push against the feather.

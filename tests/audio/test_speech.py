@@ -7,7 +7,7 @@ from talkingavatar.errors import UserError
 VOWELS = set("aeiouæɑɒɔəɛɜɪʊʌɐᵻɚ")
 
 
-@pytest.fixture(scope="module", params=["ada", "ben", "cleo"])
+@pytest.fixture(scope="module", params=["ada", "ben", "carl"])
 def speech(request):
     return load_speech(request.param)
 
@@ -84,5 +84,5 @@ def test_excerpt_keeps_sound_and_times_together():
 
 def test_voice_by_index_and_unknown_voice():
     assert load_speech(4).text == load_speech(voices()[1]).text
-    with pytest.raises(UserError, match="ada, ben, cleo"):
+    with pytest.raises(UserError, match="ada, ben, carl"):
         load_speech("hal")
