@@ -1,0 +1,129 @@
+"""Whole fits through the command line."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import av
+import pytest
+import torch
+from PIL import Image
+
+from talkingavatar.config.listing import group_options
+
+EXPERIMENTS = group_options()["experiment"]
+
+
+def run_of(output: str) -> Path:
+    last = output.strip().splitlines()[-1]
+    assert last.startswith("run: ")
+    return Path(last.removeprefix("run: "))
+
+
+def parameters(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same(a: Path, b: Path) -> None:
+    first, second = parameters(a), parameters(b)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+def test_a_fit_ends_with_results_and_repeats_nothing(command, tiny):
+    done = command("fit", "experiment=thgs_full", *tiny)
+    assert done.returncode == 0, done.stderr
+    run = run_of(done.stdout)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "finished" and summary["wall_s"] > 0 and summary["steps_per_s"] > 0
+    assert {"heldout/full/psnr", "heldout/head/ssim", "speed/end_to_end_fps"} <= summary["metrics"].keys()
+    assert ("heldout/full/lpips_alex" in summary["metrics"]) != ("lpips_alex" in summary["skipped"])
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[-1] == 40
+    with av.open(str(run / "media/side_by_side.mp4")) as video:
+        assert video.streams.video[0].frames == 3 and video.streams.audio
+    for name in ("contact_sheet.png", "expression_sweep.png"):
+        with Image.open(run / "media" / name) as image:
+            assert image.size[0] > 200 and len(image.convert("L").getcolors(256) or []) > 20
+    written = (run / "last.ckpt").stat().st_mtime_ns
+    again = command("fit", "experiment=thgs_full", *tiny)
+    assert again.returncode == 0 and run_of(again.stdout) == run
+    assert (run / "last.ckpt").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if e != "thgs_full"])
+def test_every_preset_runs_one_step(command, experiment):
+    done = command("fit", f"experiment={experiment}", "debug=one_step", "tracking=none")
+    assert done.returncode == 0, done.stderr
+
+
+def test_offline_tracking_holds_what_the_journal_holds(command, tiny):
+    done = command("fit", *[t for t in tiny if t != "tracking=none"], "budget.steps=20")
+    assert done.returncode == 0, done.stderr
+    run = run_of(done.stdout)
+    files = list(run.glob("wandb/offline-run-*/*.wandb"))
+    assert len(files) == 1 and (run / "wandb_id").read_text() in files[0].name
+
+
+def test_a_warning_signal_saves_and_asks_to_be_started_again(command, tiny, tmp_path):
+    overrides = [*tiny, f"run.path={tmp_path / 'warned'}", "trainer.checkpoint_every=1000", "budget.steps=60"]
+    process = start(overrides, tmp_path)
+    wait_for_step(tmp_path / "warned" / "metrics.jsonl", 20)
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(timeout=120) == 75
+    saved = torch.load(tmp_path / "warned" / "last.ckpt", weights_only=True)["global_step"]
+    assert 20 <= saved < 60
+    assert json.loads((tmp_path / "warned" / "status.json").read_text())["state"] == "preempted"
+    assert command("fit", *overrides).returncode == 0
+    whole = [f"run.path={tmp_path / 'whole'}" if o.startswith("run.path") else o for o in overrides]
+    assert command("fit", *whole).returncode == 0
+    assert_same(tmp_path / "warned", tmp_path / "whole")
+
+
+def test_killed_at_ten_random_moments_equals_never_killed(command, tiny, tmp_path):
+    moments = random.Random(0)
+    undisturbed = command("fit", *tiny, f"run.path={tmp_path / 'whole'}")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    overrides = [*tiny, f"run.path={tmp_path / 'killed'}"]
+    kills = 0
+    while kills < 10:
+        process = start(overrides, tmp_path)
+        # From the first import to the last picture: any moment may be the wrong one.
+        time.sleep(moments.uniform(1.0, 16.0))
+        if process.poll() is not None:
+            break
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+    assert kills >= 2
+    done = command("fit", *overrides)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+    first, second = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("killed", "whole"))
+    compared = {k: v for k, v in first["metrics"].items() if not k.startswith("speed")}
+    assert compared == {k: second["metrics"][k] for k in compared}
+
+
+def start(overrides: list[str], folder: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "talkingavatar.fit", *overrides],
+        env=os.environ | {"TALKINGAVATAR_RUNS": str(folder / "runs")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_for_step(journal: Path, step: int, timeout: float = 240) -> None:
+    until = time.monotonic() + timeout
+    while time.monotonic() < until:
+        if journal.is_file() and (lines := journal.read_text().splitlines()) and f'"step": {step}' in lines[-1]:
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"no step {step} in {journal}")

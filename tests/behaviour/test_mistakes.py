@@ -1,0 +1,129 @@
+"""A user's mistake is one clear line and exit code 2, never a traceback."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="session")
+def speaker(cache) -> Path:
+    """A tiny embedded capture, made once."""
+    from talkingavatar.config.compose import compose
+    from talkingavatar.engine.experiment import build_data
+
+    config = compose(["data.seconds=2", "data.size=64", "trainer.progress=false"])
+    return build_data(config).capture.folder
+
+
+@pytest.fixture
+def capture(speaker, tmp_path) -> Path:
+    return shutil.copytree(speaker, tmp_path / "capture")
+
+
+def refused(done, *expected: str) -> None:
+    assert done.returncode == 2, done.stderr
+    lines = done.stderr.strip().splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert len(errors) == 1 and "Traceback" not in done.stderr
+    for text in expected:
+        assert text in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("experiment=thgs_ful", "did you mean thgs_full"),
+        ("data.sise=100", "did you mean data.size"),
+        ("data=capture", "data.path"),
+        ("method.options.lebb=false", "did you mean leb"),
+        ("data.identity=99", "data.identity"),
+        ("trainer=gpu", "no CUDA device"),
+    ],
+)
+def test_configuration(command, tiny, override, expected):
+    if override == "trainer=gpu":
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a CUDA device")
+    refused(command("fit", *tiny, override), expected)
+
+
+def test_missing_capture(command, tmp_path):
+    refused(command("fit", "data=capture", f"data.path={tmp_path / 'nowhere'}"), "no such folder")
+
+
+def test_truncated_frame(command, tiny, capture):
+    for file in (capture / "frames").iterdir():
+        file.write_bytes(file.read_bytes()[:200])
+    refused(command("fit", *tiny, "data=capture", f"data.path={capture}"), "truncated", ".png")
+
+
+def test_lengths_that_differ(command, tiny, capture):
+    soundfile.write(capture / "audio.flac", np.zeros(8000), 16000)
+    refused(command("fit", *tiny, "data=capture", f"data.path={capture}"), "0.50 s of sound", "2.00 s")
+
+
+def test_nan_in_tracked_parameters(command, tiny, capture):
+    table = dict(np.load(capture / "smplx.npz"))
+    table["full_pose"][3, 16, 2] = np.nan
+    np.savez(capture / "smplx.npz", **table)
+    refused(command("fit", *tiny, "data=capture", f"data.path={capture}"), "full_pose", "NaN at [3, 16, 2]")
+
+
+def test_wrong_body_file(command, tiny, tmp_path):
+    file = tmp_path / "SMPLX_NEUTRAL.npz"
+    np.savez(file, nothing=np.zeros(3))
+    refused(command("fit", *tiny, "body=smplx", f"body.path={file}"), "body.path")
+
+
+def test_unwritable_run_directory(command, tiny, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(command("fit", *tiny, f"run.path={tmp_path / 'file' / 'run'}"), "run.path")
+
+
+def test_corrupt_checkpoint_is_refused_and_left_in_place(command, tiny, tmp_path):
+    overrides = [*tiny, f"run.path={tmp_path / 'run'}"]
+    assert command("fit", *overrides, "run.stop_after=10").returncode == 75
+    file = tmp_path / "run" / "last.ckpt"
+    file.write_bytes(file.read_bytes()[:1000])
+    refused(command("fit", *overrides), "last.ckpt", "damaged")
+    assert file.stat().st_size == 1000
+
+
+def test_a_checkpoint_of_another_body_is_refused(command, tiny, tmp_path):
+    import torch
+
+    overrides = [*tiny, f"run.path={tmp_path / 'run'}"]
+    assert command("fit", *overrides, "run.stop_after=10").returncode == 75
+    file = tmp_path / "run" / "last.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["body"]["checksum"] = "0" * 64
+    torch.save(content, file)
+    refused(command("fit", *overrides), "body", "which the checkpoint was made with")
+
+
+def test_help_is_quick(command):
+    began = time.monotonic()
+    done = command("fit", "--help")
+    assert done.returncode == 0 and "experiment" in done.stdout and "thgs_full" in done.stdout
+    assert "torch" not in done.stderr
+    # Not a measure of speed: importing torch alone takes longer than this on any machine.
+    assert time.monotonic() - began < 2.0
+
+
+def test_doctor_lists_what_is_found_and_what_is_off(command, tmp_path):
+    (tmp_path / "alexnet_features.pth").write_bytes(b"some bytes")
+    done = command("doctor", TALKINGAVATAR_WEIGHTS=str(tmp_path), COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    for text in ("torch", "CPU cores", "SMPL-X", "FLAME", "LPIPS alex", "wav2vec 2.0", "off:"):
+        assert text in done.stdout
+    import hashlib
+
+    assert hashlib.sha256(b"some bytes").hexdigest()[:16] in done.stdout
+    assert os.fspath(tmp_path) in done.stdout

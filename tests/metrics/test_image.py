@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from talkingavatar.metrics.image import ImageMetrics, crop_slices, psnr
+
+
+def pair():
+    torch.manual_seed(0)
+    a = torch.rand(60, 70, 3)
+    return a, (a + 0.1 * torch.randn_like(a)).clamp(0, 1)
+
+
+def test_psnr_and_ssim_agree_with_scikit_image():
+    a, b = pair()
+    metrics = ImageMetrics()
+    metrics.add(a, b, {})
+    x, y = a.double().numpy(), b.double().numpy()
+    assert metrics.means()["full/psnr"] == pytest.approx(peak_signal_noise_ratio(y, x, data_range=1), abs=1e-3)
+    _, reference = structural_similarity(
+        x, y, data_range=1.0, gaussian_weights=True, sigma=1.5, win_size=11,
+        use_sample_covariance=False, channel_axis=2, full=True,
+    )  # fmt: skip
+    # torchmetrics averages inside the border of half a window, scikit-image inside it as well.
+    inside = reference[5:-5, 5:-5].mean()
+    assert metrics.means()["full/ssim"] == pytest.approx(inside, abs=2e-3)
+
+
+def test_values_outside_the_range_are_clamped():
+    a, b = pair()
+    assert psnr(a * 0 + 5, torch.ones_like(b)) == pytest.approx(120)
+
+
+def test_a_region_out_of_sight_is_left_out():
+    a, b = pair()
+    metrics = ImageMetrics()
+    metrics.add(a, b, {"head": np.array([5.0, 5, 40, 40]), "left_hand": np.full(4, np.nan)})
+    metrics.add(a, b, {"head": np.full(4, np.nan), "left_hand": np.full(4, np.nan)})
+    assert "left_hand/psnr" not in metrics.means()
+    assert len(metrics.values["head/psnr"]) == 1 and len(metrics.values["full/psnr"]) == 2
+
+
+def test_crops_are_grown_and_kept_inside():
+    rows, columns = crop_slices(np.array([-10.0, 50, 10, 130]), 128, 128)
+    assert rows.stop <= 128 and columns.start == 0
+    assert rows.stop - rows.start == 96 and columns.stop - columns.start == 48
