@@ -1,5 +1,5 @@
 """Gaussians and cameras to pixels, depth and normals; density control; files of Gaussians."""
 
-from talkingavatar.splatting.rasterise import rasterise
+from talkingavatar.splatting.render import rasterise
 
 __all__ = ["rasterise"]
