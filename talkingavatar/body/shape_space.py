@@ -18,6 +18,7 @@ from talkingavatar.body.tpose import joint_weights, solve_tpose
 
 SHAPE_COMPONENTS = 10
 _SAMPLES = 60
+_SPREADS = {"muscle": 0.2, "weight": 0.2, "height": 0.08, "proportions": 0.2}  # height: 8 cm in stature
 _MEAN_PHENOTYPE = {"age": 0.75}  # everything else stands at 0.5
 
 
@@ -66,7 +67,7 @@ def _sample_phenotypes() -> list[dict[str, float]]:
     random = np.random.default_rng(0)
     samples = []
     for _ in range(_SAMPLES):
-        axes = {a: float(random.normal(0.5, 0.2)) for a in ("muscle", "weight", "height", "proportions")}
+        axes = {axis: float(random.normal(0.5, spread)) for axis, spread in _SPREADS.items()}
         axes |= {"gender": float(random.uniform()), "age": float(random.uniform(2 / 3, 0.95))}
         shares = dict(zip(ORIGINS, random.dirichlet([1, 1, 1]).tolist(), strict=True))
         samples.append({name: min(max(value, 0.0), 1.0) for name, value in (axes | shares).items()})
@@ -115,6 +116,6 @@ def fit_joint_regressor(
         ]
         wanted = np.concatenate([[1.0], joint, moves.ravel(), np.zeros(len(rows[3]))])
         scale = 1 / np.maximum(distance[near], 0.01)
-        solution = np.linalg.lstsq(np.concatenate(rows) * scale, wanted, rcond=1e-5)[0]
+        solution = np.linalg.lstsq(np.concatenate(rows) * scale, wanted, rcond=1e-6)[0]
         regressor[j, near] = np.round(solution * scale, 7)
     return regressor

@@ -60,7 +60,7 @@ PARENTS = np.array([JOINT_NAMES.index(PARENT_OF[j]) if PARENT_OF[j] else -1 for 
 
 
 def joint_weights(rig: Rig, vertex_count: int) -> Float[np.ndarray, "V 55"]:
-    """Skinning weights of the 55 joints; a bone that is none gives its weight to its nearest such ancestor."""
+    """Skinning weights of the 55 joints; a bone that is none gives its weight to the next joint above."""
     joint_of = {bone: JOINT_NAMES.index(joint) for joint, bone in BONE_OF.items()}
     weights = np.zeros((vertex_count, len(JOINT_NAMES)))
     for bone, (vertices, values) in rig.weights.items():
