@@ -1,7 +1,6 @@
 """What every backend shares: the constants of gsplat 1.5, so that all of them render a model alike."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -20,18 +19,6 @@ BLUR_3DGS = 0.3  # square pixels added to the projected covariance (low-pass)
 FILTER_2DGS = 2.0  # inverse variance of the screen-space low-pass of a surfel, 1 / pixel^2
 FOV_MARGIN = 0.15  # of the image size: how far outside the EWA Jacobian is still evaluated in place
 ALPHA_EPS = 1e-10  # guards the division of depth by alpha
-
-
-@dataclass
-class Buffers:
-    """What a backend hands to `rasterise`, before depth-derived normals."""
-
-    rgb: Float[Tensor, "C H W 3"]
-    alpha: Float[Tensor, "C H W 1"]
-    depth: Float[Tensor, "C H W 1"]
-    median_depth: Float[Tensor, "C H W 1"] | None
-    normals: Float[Tensor, "C H W 3"] | None
-    info: dict[str, Any]
 
 
 def density_probe(cameras: int, count: int, like: Tensor) -> Float[Tensor, "C N 2"]:

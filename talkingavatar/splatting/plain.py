@@ -15,8 +15,9 @@ from torch.nn.functional import normalize
 
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.splatting import conventions as cv
-from talkingavatar.splatting.conventions import Buffers, Mode, density_probe
-from talkingavatar.types import Cameras, Gaussians
+from talkingavatar.splatting.colours import view_colours
+from talkingavatar.splatting.conventions import Mode, density_probe
+from talkingavatar.types import Cameras, Gaussians, Rendering
 
 
 @dataclass
@@ -37,13 +38,10 @@ class Projected:
 
 
 def rasterise_plain(
-    gaussians: Gaussians,
-    colours: Float[Tensor, "C N 3"],
-    cameras: Cameras,
-    background: Float[Tensor, " 3"],
-    mode: Mode,
-) -> Buffers:
-    """Render tile by tile. `colours` are those of each camera's view of each Gaussian."""
+    gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode
+) -> Rendering:
+    """Render tile by tile, in the Gaussians' own precision."""
+    colours = view_colours(gaussians, cameras)
     probe = density_probe(len(cameras), len(gaussians), gaussians.means)
     images, means2d, radii = [], [], []
     for c in range(len(cameras)):
@@ -60,8 +58,9 @@ def rasterise_plain(
     if mode == "3dgs":
         with torch.no_grad():
             probe.copy_(torch.stack(means2d))
-        return Buffers(rgb, alpha, depth, None, None, info)
-    return Buffers(rgb, alpha, depth, median, normals, info)
+        return Rendering(rgb, alpha, depth, info=info)
+    surface = depth_normals(depth, cameras) * alpha.detach()
+    return Rendering(rgb, alpha, depth, median, normals, surface, info)
 
 
 def _attach_probe(splats: Projected, probe: Float[Tensor, "N 2"]) -> Projected:
@@ -200,7 +199,7 @@ def _sigma_2dgs(splats: Projected, pixels: Tensor) -> tuple[Float[Tensor, "M P"]
 
 
 def _median_depth(weight: Tensor, before: Tensor, depths: Tensor) -> Float[Tensor, "P 1"]:
-    """Depth of the last splat that contributes while the transmittance before it is above 0.5; 0 where none."""
+    """Depth of the last splat that contributes while the transmittance before it exceeds 0.5; 0 where none."""
     if len(depths) == 0:
         return weight.new_zeros(weight.shape[1], 1)
     candidate = (weight > 0) & (before > 0.5)
@@ -210,7 +209,7 @@ def _median_depth(weight: Tensor, before: Tensor, depths: Tensor) -> Float[Tenso
 
 
 def depth_normals(depth: Float[Tensor, "C H W 1"], cameras: Cameras) -> Float[Tensor, "C H W 3"]:
-    """Unit normals (world space, facing the camera) of the surface in a depth image; 0 on the outermost pixels.
+    """Unit normals (world space, facing the camera) of the surface in a depth image; 0 on the border pixels.
 
     Cross product of central differences of the unprojected points, as gsplat's `depth_to_normal`.
     """
@@ -218,9 +217,9 @@ def depth_normals(depth: Float[Tensor, "C H W 1"], cameras: Cameras) -> Float[Te
     x = torch.arange(width, dtype=depth.dtype, device=depth.device) + 0.5
     y = torch.arange(height, dtype=depth.dtype, device=depth.device) + 0.5
     pixels = torch.stack([*torch.meshgrid(x, y, indexing="xy"), x.new_ones(height, width)], -1)
-    to_world = cameras.viewmats[:, :3, :3].mT @ torch.linalg.inv(cameras.Ks)
-    points = depth * torch.einsum("cij,hwj->chwi", to_world, pixels)  # less the eye, which differences remove
+    points = depth * torch.einsum("cij,hwj->chwi", torch.linalg.inv(cameras.Ks), pixels)  # camera space
     down = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
     right = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
     normals = normalize(torch.linalg.cross(down, right), dim=-1)
-    return torch.nn.functional.pad(normals, (0, 0, 1, 1, 1, 1))
+    in_world = torch.einsum("cji,chwj->chwi", cameras.viewmats[:, :3, :3], normals)
+    return torch.nn.functional.pad(in_world, (0, 0, 1, 1, 1, 1))

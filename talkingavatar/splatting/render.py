@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.errors import UserError
-from talkingavatar.geometry.spherical_harmonics import sh_to_rgb
-from talkingavatar.splatting.conventions import Backend, Buffers, Mode
-from talkingavatar.splatting.plain import depth_normals, rasterise_plain
+from talkingavatar.splatting.conventions import Backend, Mode
 from talkingavatar.types import Cameras, Gaussians, Rendering
+
+NEEDS = {"cpu": "cpu", "gsplat": "cuda"}  # the device a backend's tensors live on
 
 
 def rasterise(
@@ -41,59 +43,32 @@ def rasterise(
         raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
     if backend == "auto":
         backend = "gsplat" if device.type == "cuda" else "cpu"
-    view_colours = _colours(gaussians, cameras)
-    buffers = _run(backend, gaussians, view_colours, cameras, background, mode)
-    buffers.info |= {
+    rendering = _backend(backend, device.type)(gaussians, cameras, background, mode)
+    rendering.info |= {
         "width": cameras.width,
         "height": cameras.height,
         "n_cameras": len(cameras),
         "gaussian_ids": None,  # every camera lists every Gaussian
     }
-    surface = None
-    if mode == "2dgs":
-        surface = depth_normals(buffers.depth, cameras) * buffers.alpha.detach()
-    return Rendering(
-        rgb=buffers.rgb,
-        alpha=buffers.alpha,
-        depth=buffers.depth,
-        median_depth=buffers.median_depth,
-        normals=buffers.normals,
-        depth_normals=surface,
-        info=buffers.info,
-    )
+    return rendering
 
 
-def _colours(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "C N 3"]:
-    """Each camera's colour of each Gaussian; gradients reach means and cameras through the direction."""
-    if gaussians.sh.shape[1] == 1:
-        return sh_to_rgb(gaussians.sh, gaussians.means).expand(len(cameras), -1, -1)
-    rotation, translation = cameras.viewmats[:, :3, :3], cameras.viewmats[:, :3, 3:]
-    eyes = -(rotation.mT @ translation).mT  # C 1 3
-    return sh_to_rgb(gaussians.sh.expand(len(cameras), -1, -1, -1), gaussians.means - eyes)
+def _backend(name: str, device: str) -> Callable[[Gaussians, Cameras, Tensor, Mode], Rendering]:
+    if name == "plain":
+        from talkingavatar.splatting.plain import rasterise_plain
 
+        return rasterise_plain
+    if name not in NEEDS:
+        raise UserError(
+            "renderer.backend", repr(name), '"auto", "cpu", "plain" or "gsplat"', "choose one of them"
+        )
+    if device != NEEDS[name]:
+        found = f'"{name}" with tensors on {device}'
+        raise UserError("renderer.backend", found, f"tensors on {NEEDS[name]}", 'use "auto"')
+    if name == "cpu":
+        from talkingavatar.splatting.cpu.backend import rasterise_cpu
 
-def _run(
-    backend: Backend, gaussians: Gaussians, colours: Tensor, cameras: Cameras, background: Tensor, mode: Mode
-) -> Buffers:
-    device = gaussians.means.device
-    if backend == "plain":
-        return rasterise_plain(gaussians, colours, cameras, background, mode)
-    if backend == "cpu":
-        if device.type != "cpu":
-            raise UserError(
-                "renderer.backend", f'"cpu" with tensors on {device}', "CPU tensors", 'use "auto"'
-            )
-        from talkingavatar.splatting.cpu.autograd import rasterise_cpu
+        return rasterise_cpu
+    from talkingavatar.splatting.gsplat_backend import rasterise_gsplat
 
-        return rasterise_cpu(gaussians, colours, cameras, background, mode)
-    if backend == "gsplat":
-        if device.type != "cuda":
-            raise UserError(
-                "renderer.backend", f'"gsplat" with tensors on {device}', "CUDA tensors", 'use "auto"'
-            )
-        from talkingavatar.splatting.gsplat_backend import rasterise_gsplat
-
-        return rasterise_gsplat(gaussians, colours, cameras, background, mode)
-    raise UserError(
-        "renderer.backend", repr(backend), '"auto", "cpu", "plain" or "gsplat"', "choose one of them"
-    )
+    return rasterise_gsplat

@@ -6,63 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from talkingavatar.splatting.conventions import Buffers, Mode, density_probe
 from talkingavatar.splatting.cpu import layout as at
 from talkingavatar.splatting.cpu.launch import spread
 from talkingavatar.splatting.cpu.project import project_2dgs, project_3dgs
 from talkingavatar.splatting.cpu.project_backward import project_backward
 from talkingavatar.splatting.cpu.raster import raster_backward, raster_forward
 from talkingavatar.splatting.cpu.tiles import bin_splats
-from talkingavatar.types import Cameras, Gaussians
-
 
 Arrays = tuple[np.ndarray, ...]
 
 
-def rasterise_cpu(
-    gaussians: Gaussians,
-    colours: Float[Tensor, "C N 3"],
-    cameras: Cameras,
-    background: Float[Tensor, " 3"],
-    mode: Mode,
-) -> Buffers:
-    """Render with the compiled kernels, in float32; `colours` are those of each camera's view of each Gaussian."""
-    g, surfel = gaussians, mode == "2dgs"
-    probe = density_probe(len(cameras), len(g), g.means)
-    views = []
-    for c in range(len(cameras)):
-        inputs = (
-            g.means,
-            g.quats,
-            g.scales,
-            g.opacities,
-            colours[c],
-            cameras.viewmats[c],
-            cameras.Ks[c],
-            background,
-        )
-        inputs = (*inputs, probe[c])
-        views.append(
-            _Rasterise.apply(
-                surfel, (cameras.width, cameras.height), *(x.float().contiguous() for x in inputs)
-            )
-        )
-    rgb, alpha, depth, median, normals, means2d, radii = (
-        x[0][None] if len(cameras) == 1 else torch.stack(x) for x in zip(*views, strict=True)
-    )
-    if surfel:
-        info = {"radii": radii, "means2d": means2d, "gradient_2dgs": probe}
-        return Buffers(rgb, alpha, depth, median, normals, info)
-    with torch.no_grad():
-        probe.copy_(means2d)
-    return Buffers(rgb, alpha, depth, None, None, {"radii": radii, "means2d": probe})
+class Rasterise(torch.autograd.Function):
+    """One camera: from (means, quats, scales, opacities, colours, view, K, background, probe) to images.
 
-
-class _Rasterise(torch.autograd.Function):
-    """One camera. What backward needs beyond tensors is kept on `ctx` as numpy arrays (columns in `layout`)."""
+    Returns rgb, alpha, depth, median depth, normals, splat centres and radii. What backward needs beyond tensors
+    is kept on `ctx` as numpy arrays, columns in `layout`.
+    """
 
     @staticmethod
     def forward(ctx: Any, surfel: bool, size: tuple[int, int], *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -70,7 +31,7 @@ class _Rasterise(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.size, ctx.background = size, background.numpy()
         projected = project(surfel, size, *(x.numpy() for x in inputs[:7]))
-        shape, features, radii, boxes, rows = projected
+        shape, features, radii, boxes, _ = projected
         tiles = (size[0] + at.TILE - 1) // at.TILE, (size[1] + at.TILE - 1) // at.TILE
         sorted_ = bin_splats(boxes, features[:, at.DEPTH], *tiles)
         *images, ctx.median_ids = render(size, sorted_, projected, ctx.background)

@@ -1,9 +1,12 @@
 """One splat over the pixel rows of one tile that it reaches: the inner loops.
 
-Pixels of a tile lie one after the other (row by row), so that each loop is one run over `i0 <= i < i1` without branches,
-which the compiler turns into vector instructions. Indices are unsigned: signed ones could be negative, and the test for
-that would keep loops scalar. A finished pixel has its transmittance negated, which keeps it out of every later splat.
+Pixels of a tile lie one after the other (row by row), so that each loop is one run over `i0 <= i < i1` without
+branches, which the compiler turns into vector instructions. Indices are unsigned: signed ones could be negative, and
+the test for that would keep loops scalar. A finished pixel has its transmittance negated, which keeps it out of every
+later splat.
 """
+
+# ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
 
 from typing import no_type_check
 
@@ -17,7 +20,7 @@ f32 = np.float32
 ALPHA_MIN, ALPHA_MAX, T_MIN = f32(cv.ALPHA_MIN), f32(cv.ALPHA_MAX), f32(cv.TRANSMITTANCE_MIN)
 SCREEN = f32(cv.FILTER_2DGS / 2)
 HALF, ONE, ZERO = f32(0.5), f32(1), f32(0)
-# exp(-5.6) < 1/255, so the exponential is wanted on [-5.6, 0] only: the 8th power of a polynomial on [-0.7, 0].
+# exp(-5.6) < 1/255, so the exponential is wanted on [-5.6, 0]: the 8th power of a polynomial on [-0.7, 0].
 EXP_LOW, EIGHTH = f32(-5.6), f32(0.125)
 E1, E2, E3, E4, E5 = f32(0.99999476), f32(0.49989978), f32(0.1660284), f32(0.0398483), f32(0.00588525)
 TINY = f32(1e-12)  # keeps the squared distance to a surfel seen edge-on finite
@@ -161,7 +164,7 @@ def shape_backward_3dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
 @kernel
 @no_type_check
 def shape_backward_2dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
-    """The same for surfels: slopes of u, v and z numerators where the on-splat distance counted, else of the low-pass."""
+    """The same for surfels: slopes of u, v and z numerators where the on-splat distance counted, else the low-pass."""
     mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
     j11, j12, j21, j22 = splat[g, at.J11], splat[g, at.J12], splat[g, at.J21], splat[g, at.J22]
     z0, zx, zy = splat[g, at.Z0], splat[g, at.ZX], splat[g, at.ZY]

@@ -1,5 +1,7 @@
 """From Gaussians in the world to footprints on the image."""
 
+# ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
+
 from typing import no_type_check
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Gradients of Gaussians and view from those of their footprints (the chain rule through `project`)."""
 
+# ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
+
 from typing import no_type_check
 
 import numpy as np

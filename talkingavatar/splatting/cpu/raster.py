@@ -1,5 +1,7 @@
 """Tiles of pixels from sorted splats, and back."""
 
+# ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
+
 from typing import no_type_check
 
 import numpy as np

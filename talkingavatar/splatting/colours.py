@@ -1,0 +1,16 @@
+"""What each camera sees of each Gaussian's spherical harmonics."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.geometry.spherical_harmonics import sh_to_rgb
+from talkingavatar.types import Cameras, Gaussians
+
+
+def view_colours(gaussians: Gaussians, cameras: Cameras) -> Float[Tensor, "C N 3"]:
+    """Colours in [0, inf); gradients reach the means and the cameras through the direction of view."""
+    if gaussians.sh.shape[1] == 1:
+        return sh_to_rgb(gaussians.sh, gaussians.means).expand(len(cameras), -1, -1)
+    eyes = torch.linalg.inv(cameras.viewmats)[:, None, :3, 3]
+    return sh_to_rgb(gaussians.sh.expand(len(cameras), -1, -1, -1), gaussians.means - eyes)
