@@ -5,7 +5,8 @@ Its faults, each scaled by `quality` (0 is a perfect tracker, 1 an ordinary one)
 - noise that is correlated over about a tenth of a second and has zero mean, small on the body, large on the
   hands;
 - a causal smoother's lag of half a frame, which shows in fast motion only;
-- lip detail is missing: the actions that shape the lips are mostly lost and slow, the jaw opens to about 60 %;
+- lip detail is missing: the actions that shape the lips are mostly lost and slow, the jaw opens to about
+  60 %;
 - a quarter of the blinks is nearly missed, the others are weakened;
 - the shape coefficients are a little off, the same way in every frame.
 
