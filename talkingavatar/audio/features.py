@@ -1,8 +1,8 @@
 """Sound to feature windows on the video clock.
 
-Frame i of a video is at i / fps seconds. Its window has 16 steps, 50 a second, centred on that time: step k is
-at i / fps + (k - 7.5) / 50 seconds. Published data of the ER-NeRF family have the same layout (16 outputs of
-a recogniser, 25 windows a second) with 44 channels (wav2vec 2.0, Esperanto) or 29 (DeepSpeech).
+Frame i of a video is at i / fps seconds. Its window has 16 steps, 50 a second, centred on that time: step k
+is at i / fps + (k - 7.5) / 50 seconds. Published data of the ER-NeRF family have the same layout (16 outputs
+of a recogniser, 25 windows a second) with 44 channels (wav2vec 2.0, Esperanto) or 29 (DeepSpeech).
 """
 
 from __future__ import annotations
