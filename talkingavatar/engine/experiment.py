@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from typing import Any
 import lightning as L
 import torch
 
-from talkingavatar.body import load_body
+from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
 from talkingavatar.engine.callbacks import Checkpoints, Journal
 from talkingavatar.engine.media import write_media
+from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.results import Results, measure, table
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.signals import Preempted, StopFlag
@@ -115,7 +118,12 @@ def build_data(config: FitConfig) -> CaptureData:
     if config.data.name == "speaker":
         from talkingavatar.data.speaker.record import speaker_capture
 
-        folder = speaker_capture(config.data, config.trainer.progress)
+        with ExitStack() as stack:
+
+            def progress(title: str, total: int) -> Callable[[], None]:
+                return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
+
+            folder = speaker_capture(config.data, progress)
     else:
         assert config.data.path is not None
         folder = Path(config.data.path).expanduser()

@@ -111,7 +111,7 @@ def _expression_sweep(method: Method, data: CaptureData, file: Path, tick: Calla
     capture = data.capture
     frame = capture.test_frames[0]
     signal, camera = data.signal([frame]), capture.cameras([frame])
-    rows_of, columns_of = crop_slices(capture.regions["head"][frame], camera.height, camera.width)
+    head = _head(data, frame)
     names = method.body.expression_names
     sheet = []
     for name in _sweep_rows(method):
@@ -121,8 +121,8 @@ def _expression_sweep(method: Method, data: CaptureData, file: Path, tick: Calla
             expression[0, names.index(name)] = value
             pose = BodyPose(signal.pose.betas, expression, signal.pose.full_pose, signal.pose.transl)
             silent = DrivingSignal(torch.tensor([-1]), pose, None)
-            head = draw(method, silent, camera)[rows_of, columns_of]
-            row.append(label(_enlarge(head, 192), f"{name} {value:+.1f}"))
+            drawn = draw(method, silent, camera)[head]
+            row.append(label(_enlarge(drawn, 192), f"{name} {value:+.1f}"))
             tick()
         sheet.append(np.concatenate(row, 1))
     Image.fromarray(np.concatenate(sheet)).save(file)
@@ -137,7 +137,7 @@ def _contact_sheet(method: Method, data: CaptureData, file: Path, tick: Callable
         truth = capture.frame(frame)
         drawn = draw(method, data.signal([frame]), capture.cameras([frame]))
         error = np.clip(np.abs(truth.astype(int) - drawn) * 4, 0, 255).astype(np.uint8)
-        crop = crop_slices(capture.regions["head"][frame], *truth.shape[:2])
+        crop = _head(data, frame)
         heads = [_enlarge(picture[crop], truth.shape[0]) for picture in (truth, drawn)]
         titles = ("ground truth", "render", "error x4", "head, ground truth", "head, render")
         pictures = (truth, drawn, error, *heads)
@@ -145,6 +145,14 @@ def _contact_sheet(method: Method, data: CaptureData, file: Path, tick: Callable
         tick()
     Image.fromarray(np.concatenate(sheet)).save(file)
     return file
+
+
+def _head(data: CaptureData, frame: int) -> tuple[slice, slice]:
+    """Rows and columns of the head; of the whole frame where it is out of sight."""
+    box, manifest = data.capture.regions["head"][frame], data.capture.manifest
+    if not np.isfinite(box).all():
+        return slice(None), slice(None)
+    return crop_slices(box, manifest.height, manifest.width)
 
 
 def _enlarge(picture: Picture, size: int) -> Picture:

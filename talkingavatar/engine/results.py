@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from talkingavatar.body.parts import joint_groups
+from talkingavatar.body.models import Body
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.progress import track
 from talkingavatar.methods.base import Method
@@ -83,6 +83,15 @@ def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str,
         for part, joints in joint_groups(method.body).items():
             errors[f"train/joints_px/{part}/{name}"] = float(distance[joints].mean())
     return errors
+
+
+def joint_groups(body: Body) -> dict[str, list[int]]:
+    """Joint numbers of hands (fingers), face (jaw, eyes) and body (the rest)."""
+    groups: dict[str, list[int]] = {"hands": [], "body": [], "face": []}
+    for number, name in enumerate(body.joint_names):
+        finger = any(part in name for part in ("thumb", "index", "middle", "ring", "pinky"))
+        groups["hands" if finger else "face" if "jaw" in name or "eye" in name else "body"].append(number)
+    return {name: joints for name, joints in groups.items() if joints}
 
 
 def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from talkingavatar.body import Body
+from talkingavatar.body.models import Body
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
@@ -177,8 +177,6 @@ class Method(L.LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The body is named, not stored: it is licensed, large and does not change."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("body.")}
         checkpoint["body"] = {"name": self.body.name, "checksum": self.body.checksum}
         checkpoint["density"] = None if self.density is None else self.density.state_dict()
 
@@ -202,6 +200,4 @@ class Method(L.LightningModule, ABC):
         for name in ATTRIBUTES:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})
-        own = {f"body.{key}": value for key, value in self.body.state_dict().items()}
-        checkpoint["state_dict"] = state | own
         self._density_state = checkpoint["density"]

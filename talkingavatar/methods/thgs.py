@@ -65,6 +65,11 @@ class THGS(Method):
     """
 
     carried_parent: Tensor
+    head: Tensor
+    row_of_frame: Tensor
+    mouth_low: Tensor
+    mouth_high: Tensor
+    shape_offset: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -72,10 +77,13 @@ class THGS(Method):
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians()
+        head = torch.zeros(len(body.v_template), dtype=torch.bool)
+        head[body.regions["head"]] = True
+        self.register_buffer("head", head, persistent=False)
         grid = skinning_grid(body.v_template, body.weights)
         self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper, body.v_template)
-        self.leb = LearnableExpressionBlendshapes(body.expressiondirs, body.regions["head"])
-        teeth = body.v_template[body.regions["upper_teeth"] | body.regions["lower_teeth"]]
+        self.leb = LearnableExpressionBlendshapes(body.expressiondirs, self.head)
+        teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
         low, high = bounding_box(teeth, self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
@@ -117,7 +125,7 @@ class THGS(Method):
         quats, log_scales = raw["quats"], raw["scales"]
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen(means, quats, log_scales, signal.audio[0])
-        transforms = self.body.joint_transforms(pose.betas, pose.full_pose)[0]
+        transforms = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0]
         at = means.detach() if self.options.detach_skinning else means
         blended = self.skinning(at, transforms)
         rotation = orthonormalise(blended[..., :3])
@@ -147,13 +155,14 @@ class THGS(Method):
     def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
         offsets = self.shape_offset + self.leb(pose.expression[0], personal=self.started("leb"))
-        corrective = self.body.pose_offsets(pose.full_pose)
-        return offsets if corrective is None else offsets + corrective[0]
+        if self.body.posedirs is None:
+            return offsets
+        return offsets + self.body.pose_offsets(pose.full_pose)[0]
 
     def in_mouth(self, means: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
         """The Gaussians SAAM may change: those in the box round the teeth, on the head (section 3.3)."""
         inside = ((means > self.mouth_low) & (means < self.mouth_high)).all(-1)
-        return inside & self.body.regions["head"][self.carried_parent]
+        return inside & self.head[self.carried_parent]
 
     def _listen(
         self,

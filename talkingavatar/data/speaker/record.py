@@ -1,0 +1,258 @@
+"""The embedded default: a synthetic speaker's performance, recorded as a capture on first use.
+
+What the capture tells (tracked parameters, landmarks) has a tracker's faults; what is true lies apart in `truth/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from PIL import Image
+
+from talkingavatar import __version__
+from talkingavatar.audio.speech import Speech, load_speech, voices
+from talkingavatar.body.models import Body, load_body
+from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.capture import RATE, Manifest, paper_split
+from talkingavatar.data.speaker.performance import STYLES, Performance, perform
+from talkingavatar.data.speaker.scene import SpeakerScene
+from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
+from talkingavatar.errors import UserError
+from talkingavatar.paths import cache_root
+from talkingavatar.types import BodyPose
+
+SPEAKER_VERSION = 1  # raise when the same configuration would give other pictures or parameters
+IDENTITIES = 3
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What is known before the pictures are drawn."""
+
+    config: DataConfig
+    body: Body
+    scene: SpeakerScene
+    speech: Speech
+    performance: Performance
+    tracked: Tracked
+    frames: int
+
+
+def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
+    """The folder of the embedded capture of this configuration, made if it is not there yet.
+
+    `progress(title, total)` returns what is called after each frame drawn.
+
+    Raises:
+        UserError: there is no such identity, or the speech is shorter than the clip.
+    """
+    folder = cache_root() / "captures" / f"speaker-{config.identity}-{_digest(config)}"
+    if (folder / "capture.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as name:
+        made = Path(name) / "capture"
+        made.mkdir()
+        _write(rehearse(config), made, progress)
+        try:
+            os.rename(made, folder)
+        except OSError:
+            # Another process made the same bytes meanwhile, or an unfinished folder lies in the way.
+            if not (folder / "capture.json").is_file():
+                shutil.rmtree(folder)
+                os.rename(made, folder)
+    return folder
+
+
+def rehearse(config: DataConfig) -> Recording:
+    """Speech, motion and the tracker's view of it, without pictures."""
+    if config.identity >= IDENTITIES:
+        raise UserError("data.identity", str(config.identity), f"0 to {IDENTITIES - 1}", "choose one of them")
+    body = load_body("open")
+    voice = voices()[config.identity % len(voices())]
+    speech = load_speech(voice)
+    if config.seconds > speech.duration:
+        raise UserError(
+            "data.seconds", f"{config.seconds}", f"at most {speech.duration:.0f}, the length of the speech", "shorten it"
+        )
+    speech = speech.excerpt(0.0, config.seconds)
+    frames = round(config.seconds * config.fps)
+    style = list(STYLES.values())[config.identity % len(STYLES)]
+    performance = perform(speech, frames, config.fps, config.seed, style)
+    scene = SpeakerScene(config.identity, config.size, config.size)
+    true = BodyParameters.true(performance, scene.betas, body.expression_names)
+    tracked = track(**vars(true), names=body.expression_names, fps=config.fps, seed=config.seed,
+                    quality=config.tracker_noise)  # fmt: skip
+    return Recording(config, body, scene, speech, performance, tracked, frames)
+
+
+@dataclass(frozen=True)
+class BodyParameters:
+    """SMPL-X parameters as the tables hold them."""
+
+    betas: Float[ndarray, " S"]
+    expression: Float[ndarray, "T E"]
+    full_pose: Float[ndarray, "T 55 3"]
+    transl: Float[ndarray, "T 3"]
+
+    @staticmethod
+    def true(performance: Performance, betas: Float[ndarray, " S"], names: tuple[str, ...]) -> BodyParameters:
+        expression = performance.expression_matrix(names)
+        return BodyParameters(betas, expression, performance.full_pose, performance.transl)
+
+    def save(self, file: Path, names: tuple[str, ...]) -> None:
+        np.savez(file, **{k: v.astype(np.float32) for k, v in vars(self).items()}, expression_names=names)
+
+    def posed(self, body: Body) -> tuple[Float[ndarray, "T V 3"], Float[ndarray, "T 55 3"]]:
+        """Vertices and joints of every frame, metres."""
+        count = len(self.transl)
+        tensors = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in vars(self).items()}
+        tensors["betas"] = tensors["betas"].expand(count, -1)
+        pose = BodyPose(**tensors)
+        chunks = [body(pose[start : start + 32]) for start in range(0, count, 32)]
+        return tuple(torch.cat(parts).numpy() for parts in zip(*chunks, strict=True))  # type: ignore[return-value]
+
+
+def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Callable[[], None]]) -> None:
+    """All files of the capture; the manifest last."""
+    config, body, frames = recording.config, recording.body, recording.frames
+    names = body.expression_names
+    true = BodyParameters.true(recording.performance, recording.scene.betas, names)
+    tracked = BodyParameters(*(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl")))
+    (folder / "truth").mkdir()
+    tracked.save(folder / "smplx.npz", names)
+    true.save(folder / "truth" / "smplx.npz", names)
+    _write_flame(folder / "flame.npz", tracked, body)
+    _write_flame(folder / "truth" / "flame.npz", true, body)
+    np.savez(folder / "aus.npz", names=names, values=tracked.expression)
+    np.savez(folder / "truth" / "aus.npz", names=names, values=true.expression)
+    K, viewmat = recording.scene.camera()
+    np.savez(folder / "cameras.npz", viewmats=viewmat[None], Ks=K[None])
+    _write_seen(folder, recording, true, Pinhole(K, viewmat))
+    samples = np.zeros(round(frames / config.fps * RATE), np.float32)
+    samples[: len(recording.speech.samples)] = recording.speech.samples[: len(samples)]
+    soundfile.write(folder / "audio.flac", samples, RATE)
+    _draw(recording, folder, progress("making the speaker", frames))
+    train, test = paper_split(frames, config.heldout, config.stride)
+    Manifest(
+        name=f"speaker-{config.identity}",
+        fps=float(config.fps),
+        width=config.size,
+        height=config.size,
+        frames=frames,
+        train=train,
+        test=test,
+        body={"name": body.name, "checksum": body.checksum},
+        provenance={
+            "kind": "synthetic",
+            "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
+            "voice": voices()[config.identity % len(voices())],
+            "text": recording.speech.text,
+            "consent": "nobody: the person does not exist",
+        },
+    ).write(folder)
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """The static camera."""
+
+    K: Float[ndarray, "3 3"]
+    viewmat: Float[ndarray, "4 4"]
+
+    def project(self, points: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b 2"]:
+        seen = points @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]
+        pixels = seen @ self.K.T
+        return pixels[..., :2] / pixels[..., 2:]
+
+
+def _write_seen(folder: Path, recording: Recording, true: BodyParameters, camera: Pinhole) -> None:
+    """Landmarks as detected and as they are, and the boxes of the regions."""
+    body, config = recording.body, recording.config
+    vertices, _ = true.posed(body)
+    marks = camera.project(body.landmarks(torch.from_numpy(vertices)).numpy())
+    certain = np.concatenate([marks, np.ones((*marks.shape[:2], 1))], -1).astype(np.float32)
+    detected = noisy_landmarks(marks, fps=config.fps, seed=config.seed, quality=config.tracker_noise)
+    np.savez(folder / "landmarks.npz", points=detected)
+    np.savez(folder / "truth" / "landmarks.npz", points=certain)
+    boxes = {name: _box(camera.project(vertices[:, body.regions[name]]), config.size)
+             for name in ("head", "left_hand", "right_hand")}  # fmt: skip
+    mouth = marks[:, 48:68]
+    grown = mouth.mean(1, keepdims=True) + 1.5 * (mouth - mouth.mean(1, keepdims=True))
+    np.savez(folder / "regions.npz", **boxes, mouth=_box(grown, config.size))
+
+
+def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
+    """x0 y0 x1 y1 inside the picture; NaN where less than half of the points are in it."""
+    inside = ((points > 0) & (points < size)).all(-1).mean(1) >= 0.5
+    box = np.concatenate([points.min(1), points.max(1)], -1).clip(0, size).astype(np.float32)
+    box[~inside] = np.nan
+    return box
+
+
+def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
+    """The head's part of the parameters for the open rig's FLAME file: its root stands where the neck's parent turns it.
+
+    Joints: neck, head, jaw, left eye, right eye, whose rest positions the two files share; the first turns in world space.
+    """
+    from talkingavatar.geometry.rotations import axis_angle_to_matrix
+
+    count = len(parameters.transl)
+    betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
+    pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
+    transforms = body.joint_transforms(betas, pose)
+    joints = [body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")]
+    neck = transforms[:, joints[0]]
+    local = axis_angle_to_matrix(pose[:, joints])
+    local[:, 0] = neck[:, :3, :3]
+    rest = body.rest_joints(betas)[:, joints[0], :, None]
+    moved = (neck[:, :3, :3] @ rest + neck[:, :3, 3:] - rest)[..., 0].numpy() + parameters.transl
+    np.savez(
+        file,
+        shape=parameters.betas,
+        expression=parameters.expression,
+        full_pose=_rotation_vectors(local.numpy()).astype(np.float32),
+        transl=moved.astype(np.float32),
+    )
+
+
+def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T J 3"]:
+    from scipy.spatial.transform import Rotation
+
+    return Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(matrices.shape[:-1])
+
+
+def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
+    """Every frame through the mesh renderer; files are compressed beside it."""
+    for kind in ("frames", "mattes"):
+        (folder / kind).mkdir()
+    performance, names = recording.performance, recording.body.expression_names
+    expression = performance.expression_matrix(names)
+    with ThreadPoolExecutor(2) as pool:
+        for i in range(recording.frames):
+            rgb, matte = recording.scene.render(performance.full_pose[i], performance.transl[i], expression[i])
+            for kind, pixels in {"frames": rgb, "mattes": matte}.items():
+                pool.submit(Image.fromarray(pixels).save, folder / kind / f"{i:06d}.png", compress_level=1)
+            tick()
+    if len(list((folder / "mattes").iterdir())) != recording.frames:
+        raise OSError(f"not all pictures could be written to {folder}")
+
+
+def _digest(config: DataConfig) -> str:
+    """Of all that decides the bytes of the capture."""
+    kept = {k: v for k, v in asdict(config).items() if k not in ("cache_mb", "path", "name")}
+    kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
