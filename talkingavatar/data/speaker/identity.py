@@ -1,0 +1,102 @@
+"""Who the synthetic speakers are: body, face, skin, hair and clothes of each, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Colour = tuple[float, float, float]  # display values, 0 to 1
+
+
+@dataclass(frozen=True)
+class Skin:
+    tone: Colour
+    lips: Colour
+    blush: float  # how much redder cheeks, nose, ears and knuckles are
+    freckles: float = 0.0
+    stubble: float = 0.0  # shadow of shaved hair on jaw and lip
+    age: float = 0.0  # standing lines and uneven tone
+    brow: Colour = (0.2, 0.14, 0.1)
+    brow_weight: float = 1.0
+    make_up: float = 0.0  # darker lash line, tinted lids
+
+
+@dataclass(frozen=True)
+class Hair:
+    style: str  # "bob", "short", "long" or "none"
+    colour: Colour
+    light: Colour  # strands that caught the sun
+    beard: float = 0.0  # length, metres
+
+
+@dataclass(frozen=True)
+class Clothes:
+    pattern: str  # "stripes", "shirt", "cable"
+    main: Colour
+    second: Colour
+    third: Colour
+    neckline: float  # metres below the pit of the neck
+    trousers: Colour
+    loose: float = 0.010  # metres off the skin
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person. `betas` are in the open rig's shape basis; `sculpt` moves what that basis does not hold."""
+
+    name: str
+    betas: tuple[float, ...]
+    skin: Skin
+    hair: Hair
+    clothes: Clothes
+    iris: Colour
+    crooked: float  # +1: the smile pulls on the person's left, -1: on the right
+    seed: int
+    rest: dict[str, float]  # facial actions that this face wears at rest
+    sculpt: dict[str, float]
+
+
+IDENTITIES = (
+    Identity(
+        name="Mara",
+        betas=(0.31, -0.93, 0.15, -0.63, -2.06, -0.67, -0.08, 0.28, 0.6, -0.63),
+        skin=Skin(tone=(0.87, 0.69, 0.58), lips=(0.74, 0.38, 0.37), blush=0.9, freckles=0.35,
+                  brow=(0.27, 0.17, 0.11), brow_weight=0.85, make_up=0.6),
+        hair=Hair(style="bob", colour=(0.27, 0.145, 0.085), light=(0.55, 0.34, 0.19)),
+        clothes=Clothes(pattern="stripes", main=(0.90, 0.87, 0.80), second=(0.12, 0.20, 0.36),
+                        third=(0.80, 0.32, 0.22), neckline=0.028, trousers=(0.20, 0.25, 0.36)),
+        iris=(0.30, 0.40, 0.24),
+        crooked=1.0,
+        seed=11,
+        rest={"mouthSmileLeft": 0.12, "mouthSmileRight": 0.10, "eyeBlinkLeft": 0.06, "eyeBlinkRight": 0.06},
+        sculpt={"lips": 0.6, "jaw": -0.5},
+    ),
+    Identity(
+        name="Tobe",
+        betas=(0.57, 1.11, 0.11, 2.17, -0.87, 1.16, 0.18, 1.62, -2.5, 1.06),
+        skin=Skin(tone=(0.47, 0.31, 0.23), lips=(0.47, 0.26, 0.23), blush=0.35, stubble=0.5,
+                  brow=(0.07, 0.05, 0.045), brow_weight=1.1),
+        hair=Hair(style="short", colour=(0.065, 0.052, 0.048), light=(0.17, 0.13, 0.11), beard=0.004),
+        clothes=Clothes(pattern="shirt", main=(0.20, 0.47, 0.49), second=(0.93, 0.91, 0.85),
+                        third=(0.86, 0.62, 0.22), neckline=0.035, trousers=(0.24, 0.22, 0.21)),
+        iris=(0.20, 0.12, 0.07),
+        crooked=-1.0,
+        seed=23,
+        rest={"mouthSmileLeft": 0.08, "mouthSmileRight": 0.12, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05},
+        sculpt={"jaw": 0.3},
+    ),
+    Identity(
+        name="Henrik",
+        betas=(-0.01, 1.81, 1.42, -0.93, -0.52, 0.74, 1.13, -1.19, -0.9, 0.77),
+        skin=Skin(tone=(0.89, 0.71, 0.62), lips=(0.72, 0.43, 0.40), blush=1.3, freckles=0.2, stubble=0.3,
+                  age=1.0, brow=(0.42, 0.29, 0.19), brow_weight=0.9),
+        hair=Hair(style="none", colour=(0.42, 0.27, 0.17), light=(0.68, 0.53, 0.40), beard=0.012),
+        clothes=Clothes(pattern="cable", main=(0.33, 0.42, 0.30), second=(0.25, 0.33, 0.24),
+                        third=(0.62, 0.45, 0.26), neckline=0.015, trousers=(0.42, 0.36, 0.29), loose=0.014),
+        iris=(0.32, 0.45, 0.56),
+        crooked=1.0,
+        seed=37,
+        rest={"mouthSmileLeft": 0.12, "mouthSmileRight": 0.08, "browDownLeft": 0.1, "browDownRight": 0.1,
+              "eyeBlinkLeft": 0.08, "eyeBlinkRight": 0.08},
+        sculpt={"jaw": 0.5},
+    ),
+)  # fmt: skip
