@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.types import Cameras, Gaussians
+
 Mode = Literal["3dgs", "2dgs"]
-Backend = Literal["auto", "cpu", "plain", "gsplat"]
 
 TILE = 16  # pixels; a splat is seen only in the tiles that its bounding box touches
 NEAR, FAR = 0.01, 1e10  # metres along the camera's z axis
@@ -21,6 +22,9 @@ FOV_MARGIN = 0.15  # of the image size: how far outside the EWA Jacobian is stil
 ALPHA_EPS = 1e-10  # guards the division of depth by alpha
 
 
-def density_probe(cameras: int, count: int, like: Tensor) -> Float[Tensor, "C N 2"]:
+def density_probe(cameras: Cameras, gaussians: Gaussians) -> Float[Tensor, "C N 2"]:
     """A leaf whose `.grad` a backend fills with the image-plane gradient that density control reads."""
-    return torch.zeros(cameras, count, 2, dtype=like.dtype, device=like.device, requires_grad=True)
+    means = gaussians.means
+    wanted = torch.is_grad_enabled() and any(x.requires_grad for x in vars(gaussians).values())
+    shape = (len(cameras), len(gaussians), 2)
+    return torch.zeros(shape, dtype=means.dtype, device=means.device, requires_grad=wanted)

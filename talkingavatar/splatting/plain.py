@@ -42,7 +42,7 @@ def rasterise_plain(
 ) -> Rendering:
     """Render tile by tile, in the Gaussians' own precision."""
     colours = view_colours(gaussians, cameras)
-    probe = density_probe(len(cameras), len(gaussians), gaussians.means)
+    probe = density_probe(cameras, gaussians)
     images, means2d, radii = [], [], []
     for c in range(len(cameras)):
         view, K = cameras.viewmats[c], cameras.Ks[c]
@@ -214,6 +214,8 @@ def depth_normals(depth: Float[Tensor, "C H W 1"], cameras: Cameras) -> Float[Te
     Cross product of central differences of the unprojected points, as gsplat's `depth_to_normal`.
     """
     height, width = depth.shape[1:3]
+    if min(height, width) < 3:
+        return torch.zeros_like(depth).expand(-1, -1, -1, 3)
     x = torch.arange(width, dtype=depth.dtype, device=depth.device) + 0.5
     y = torch.arange(height, dtype=depth.dtype, device=depth.device) + 0.5
     pixels = torch.stack([*torch.meshgrid(x, y, indexing="xy"), x.new_ones(height, width)], -1)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.errors import UserError
-from talkingavatar.splatting.conventions import Backend, Mode
+from talkingavatar.splatting.conventions import Mode
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
 NEEDS = {"cpu": "cpu", "gsplat": "cuda"}  # the device a backend's tensors live on
@@ -18,8 +19,8 @@ def rasterise(
     gaussians: Gaussians,
     cameras: Cameras,
     background: Float[Tensor, " 3"],
-    mode: Mode = "2dgs",
-    backend: Backend = "auto",
+    mode: str = "2dgs",
+    backend: str = "auto",
 ) -> Rendering:
     """Render Gaussians; differentiable in all of them and in the view matrices.
 
@@ -43,7 +44,7 @@ def rasterise(
         raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
     if backend == "auto":
         backend = "gsplat" if device.type == "cuda" else "cpu"
-    rendering = _backend(backend, device.type)(gaussians, cameras, background, mode)
+    rendering = _backend(backend, device.type)(gaussians, cameras, background, cast(Mode, mode))
     rendering.info |= {
         "width": cameras.width,
         "height": cameras.height,

@@ -18,7 +18,7 @@ def rasterise_cpu(
 ) -> Rendering:
     """Render with the compiled kernels, in float32."""
     surfel = mode == "2dgs"
-    probe = density_probe(len(cameras), len(gaussians), gaussians.means)
+    probe = density_probe(cameras, gaussians)
     colours = view_colours(gaussians, cameras)
     views = [
         _view(gaussians, colours[c], cameras, c, background, probe[c], surfel) for c in range(len(cameras))
