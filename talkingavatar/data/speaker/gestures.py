@@ -77,15 +77,15 @@ def _left_joints(angles: Float[ndarray, "T 13"]) -> dict[int, Rotation]:
 _HALF = {"index": 15, "middle": 20, "ring": 25, "pinky": 25, "thumb": 10, "spread": 3}
 _OPEN = {"index": 6, "middle": 8, "ring": 10, "pinky": 10, "thumb": 0, "spread": 8}
 _CLOSED = {"index": 30, "middle": 38, "ring": 45, "pinky": 48, "thumb": 25, "spread": 0}
-RESTING = arm(abduct=16, flex=18, twist=14, elbow=68, pronate=50, wrist_flex=5, **_HALF)
+RESTING = arm(abduct=18, flex=5, twist=20, elbow=88, pronate=40, wrist_flex=5, **_HALF)
 # Where a stroke lands. Looked at on the open rig: hands in front of the body, nothing touches.
 STROKES = {
-    "ball": arm(abduct=18, flex=24, twist=14, elbow=84, pronate=15, **{**_HALF, "thumb": 0}),
-    "open": arm(abduct=18, flex=16, twist=-5, elbow=72, pronate=-50, wrist_flex=-8, **_OPEN),
-    "offer": arm(abduct=16, flex=26, twist=12, elbow=60, pronate=-40, wrist_flex=-5, **_OPEN),
-    "frame": arm(abduct=20, flex=22, twist=8, elbow=80, pronate=5, **{**_OPEN, "spread": 4}),
-    "press": arm(abduct=20, flex=24, twist=10, elbow=66, pronate=75, wrist_flex=-15, **_OPEN),
-    "precise": arm(abduct=16, flex=26, twist=13, elbow=86, pronate=30, wrist_flex=8, **_CLOSED),
+    "ball": arm(abduct=21, flex=10, twist=18, elbow=108, pronate=15, **{**_HALF, "thumb": 0}),
+    "open": arm(abduct=18, flex=3, twist=-12, elbow=100, pronate=-50, wrist_flex=-8, **_OPEN),
+    "offer": arm(abduct=17, flex=10, twist=15, elbow=90, pronate=-35, wrist_flex=-5, **_OPEN),
+    "frame": arm(abduct=20, flex=8, twist=8, elbow=106, pronate=5, **{**_OPEN, "spread": 4}),
+    "press": arm(abduct=20, flex=9, twist=16, elbow=94, pronate=70, wrist_flex=-15, **_OPEN),
+    "precise": arm(abduct=20, flex=10, twist=14, elbow=112, pronate=30, wrist_flex=8, **_CLOSED),
 }
 # Beaten from above: the raised arm minus the landed one, at full strength.
 LIFT = arm(flex=5, elbow=14, wrist_flex=-14, index=-6, middle=-6, ring=-6, pinky=-6)
