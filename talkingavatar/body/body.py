@@ -37,7 +37,7 @@ class Body(nn.Module):
     faces: Int[Tensor, "F 3"]
     shapedirs: Float[Tensor, "V 3 S"]
     expressiondirs: Float[Tensor, "V 3 E"]
-    posedirs: Float[Tensor, "P V*3"] | None  # None where all are zero
+    posedirs: Float[Tensor, "P _"] | None  # None where all are zero
     weights: Float[Tensor, "V J"]  # skinning
     J_regressor: Float[Tensor, "J V"]
     landmark_faces: Int[Tensor, " 68"] | None
@@ -109,7 +109,7 @@ class Body(nn.Module):
         )
 
     @property
-    def regions(self) -> dict[str, Int[Tensor, " n"]]:
+    def regions(self) -> dict[str, Int[Tensor, " _"]]:
         """Vertex numbers by name of the part (see `parts.REGION_NAMES`), empty where the model lacks it.
 
         The lip rings run from the person's right corner of the mouth to the left one.

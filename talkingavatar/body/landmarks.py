@@ -64,7 +64,7 @@ def embed(faces: BodyFaces) -> Embedding:
     return Embedding(chosen, (faces.triangles[chosen] == vertices[:, None]).astype(float))
 
 
-def lip_rings(faces: BodyFaces) -> dict[str, Int[np.ndarray, " n"]]:
+def lip_rings(faces: BodyFaces) -> dict[str, Int[np.ndarray, " _"]]:
     """Ordered body vertices from the person's right corner of the mouth to the left one."""
     mirror = _mirror_table()
     return {

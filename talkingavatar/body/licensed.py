@@ -185,7 +185,7 @@ def _regions(
     arrays: dict[str, np.ndarray],
     correspondence: Int[np.ndarray, " 5023"] | None,
     marks: tuple[np.ndarray, np.ndarray] | None,
-) -> dict[str, Int[np.ndarray, " n"]]:
+) -> dict[str, Int[np.ndarray, " _"]]:
     """What can be known of a licensed mesh; the rest are empty. Fallbacks as in methods H.3."""
     weights, left, right = arrays["weights"], *FORMATS[kind].eye_joints
     regions = {name: np.zeros(0, np.int64) for name in REGION_NAMES}

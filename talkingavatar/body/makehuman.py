@@ -38,8 +38,8 @@ class BaseMesh:
 
     vertices: Float[np.ndarray, "V 3"]
     uv: Float[np.ndarray, "T 2"]
-    quads: dict[str, Int[np.ndarray, "Q 4"]]  # vertex ids by group
-    quads_uv: dict[str, Int[np.ndarray, "Q 4"]]  # rows of `uv` by group
+    quads: dict[str, Int[np.ndarray, "_ 4"]]  # vertex ids by group
+    quads_uv: dict[str, Int[np.ndarray, "_ 4"]]  # rows of `uv` by group
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class PhenotypeTargets:
     """Targets that are products of phenotype steps, such as `female-young-maxmuscle-minweight`."""
 
     components: list[list[str]]
-    offsets: Float[np.ndarray, "K V*3"]
+    offsets: Float[np.ndarray, "K _"]
 
     def shape(self, phenotype: Mapping[str, float]) -> Float[np.ndarray, "V 3"]:
         """Offsets from the base mesh for values in [0, 1] by axis and origin; what is left out is 0.5."""

@@ -31,7 +31,7 @@ from talkingavatar.body.regions import find_regions
 from talkingavatar.body.shape_space import ShapeSpace, fit_joint_regressor, fit_shape_space
 from talkingavatar.body.tpose import FLAME_JOINTS, JOINT_NAMES, PARENTS
 
-FORMAT_VERSION = 1  # raise when what is written changes
+FORMAT_VERSION = 2  # raise when what is written changes
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100  # as the licensed files are laid out
 
 
@@ -86,7 +86,7 @@ class _Material:
     space: ShapeSpace
     faces: BodyFaces
     marks: landmarks.Embedding
-    regions: dict[str, Int[np.ndarray, " n"]]
+    regions: dict[str, Int[np.ndarray, " _"]]
     head: Int[np.ndarray, " H"]  # body vertices of the FLAME file
     head_faces: Int[np.ndarray, " G"]  # body faces of the FLAME file
 

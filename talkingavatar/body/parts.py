@@ -18,6 +18,6 @@ class Parts:
     """Named parts of one mesh; regions that it lacks are empty."""
 
     expression_names: list[str]
-    regions: dict[str, Int[np.ndarray, " n"]]
+    regions: dict[str, Int[np.ndarray, " _"]]
     landmarks: tuple[Int[np.ndarray, " 68"], Float[np.ndarray, "68 3"]] | None  # faces, barycentric
     uv: tuple[Float[np.ndarray, "T 2"], Int[np.ndarray, "F 3"]] | None

@@ -23,7 +23,7 @@ _MOUTH_CAVITY_COLOUR = (112, 172, 255)  # in the segmentation picture that comes
 
 def find_regions(
     mesh: BaseMesh, faces: BodyFaces, weights: Float[np.ndarray, "V 55"]
-) -> dict[str, Int[np.ndarray, " n"]]:
+) -> dict[str, Int[np.ndarray, " _"]]:
     """Sorted vertex numbers by region; the lip rings are ordered from the right corner to the left one.
 
     `flame` is what the FLAME file holds: all that hangs on neck, head, jaw and eyes by more than half (the

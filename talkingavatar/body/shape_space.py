@@ -41,7 +41,7 @@ def fit_shape_space(mesh: BaseMesh) -> ShapeSpace:
     targets, rig = read_phenotype_targets(count), read_rig(mesh)
     weights = joint_weights(rig, count)
 
-    def tpose(phenotype: dict[str, float]) -> Float[np.ndarray, "V+55 3"]:
+    def tpose(phenotype: dict[str, float]) -> Float[np.ndarray, "P 3"]:
         shape = mesh.vertices + targets.shape(phenotype)
         pose = solve_tpose({bone: shape[ids].mean(0) for bone, ids in rig.head_vertices.items()})
         return np.concatenate([pose.points(shape, weights), pose.joints])
