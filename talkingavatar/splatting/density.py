@@ -48,7 +48,7 @@ class DensityControl:
     New Gaussians of a split are drawn from torch's global generator, which the caller seeds.
 
     Args:
-        parameters: "means", "quats", "scales" (log), "opacities" (logit), "sh"; replaced as the count changes.
+        parameters: means, quats, scales (log), opacities (logit), sh; replaced as the count changes.
         optimisers: one optimiser with one group for each of them; moments follow their Gaussians.
         carried: integer tensors, a row a Gaussian (parent, region).
 

@@ -199,7 +199,7 @@ def _sigma_2dgs(splats: Projected, pixels: Tensor) -> tuple[Float[Tensor, "M P"]
 
 
 def _median_depth(weight: Tensor, before: Tensor, depths: Tensor) -> Float[Tensor, "P 1"]:
-    """Depth of the last splat that contributes while the transmittance before it exceeds 0.5; 0 where none."""
+    """Depth of the last splat that contributes with a transmittance above 0.5 before it; 0 where none."""
     if len(depths) == 0:
         return weight.new_zeros(weight.shape[1], 1)
     candidate = (weight > 0) & (before > 0.5)

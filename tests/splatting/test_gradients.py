@@ -1,4 +1,4 @@
-"""Gradients: plain against finite differences, the compiled kernels against plain, and the same for any thread count."""
+"""Gradients: plain against finite differences, the kernels against plain, the same for any thread count."""
 
 from dataclasses import fields, replace
 

@@ -76,8 +76,9 @@ def test_a_tilted_plane_has_its_normal_and_depth(backend):
     """A large opaque surfel: its own normal and the one of its depth image agree with its quaternion."""
     angle = 0.4
     quat = (math.cos(angle / 2), 0.0, math.sin(angle / 2), 0.0)  # about y
-    sheet = [one(mean=(x * math.cos(angle), y, -x * math.sin(angle)), scale=0.05, opacity=0.95, quat=quat)
-             for x in torch.linspace(-1, 1, 41).tolist() for y in torch.linspace(-0.6, 0.6, 25).tolist()]  # fmt: skip
+    grid = [(0.05 * i, 0.05 * j) for i in range(-20, 21) for j in range(-12, 13)]
+    places = [(x * math.cos(angle), y, -x * math.sin(angle)) for x, y in grid]
+    sheet = [one(mean=place, scale=0.05, opacity=0.95, quat=quat) for place in places]
     r = rasterise(concatenate(*sheet), centred(), BLACK, "2dgs", backend)
     assert r.normals is not None and r.depth_normals is not None
     facing = torch.tensor([-math.sin(angle), 0, -math.cos(angle)])

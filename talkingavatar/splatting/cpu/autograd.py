@@ -21,8 +21,8 @@ Arrays = tuple[np.ndarray, ...]
 class Rasterise(torch.autograd.Function):
     """One camera: from (means, quats, scales, opacities, colours, view, K, background, probe) to images.
 
-    Returns rgb, alpha, depth, median depth, normals, splat centres and radii. What backward needs beyond tensors
-    is kept on `ctx` as numpy arrays, columns in `layout`.
+    Returns rgb, alpha, depth, median depth, normals, splat centres and radii. What backward needs beyond
+    tensors is kept on `ctx` as numpy arrays, columns in `layout`.
     """
 
     @staticmethod

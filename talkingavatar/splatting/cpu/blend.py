@@ -1,9 +1,9 @@
 """One splat over the pixel rows of one tile that it reaches: the inner loops.
 
-Pixels of a tile lie one after the other (row by row), so that each loop is one run over `i0 <= i < i1` without
-branches, which the compiler turns into vector instructions. Indices are unsigned: signed ones could be negative, and
-the test for that would keep loops scalar. A finished pixel has its transmittance negated, which keeps it out of every
-later splat.
+Pixels of a tile lie one after the other (row by row), so that each loop is one run over `i0 <= i < i1`
+without branches, which compilers turn into vector instructions. Indices are unsigned: signed ones could be
+negative, and the test for that would keep loops scalar. A finished pixel has its transmittance negated, which
+keeps it out of every later splat.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
@@ -71,8 +71,8 @@ def alpha_2dgs(splat, g, i0, i1, x, y, left, top, alpha):
 
 @kernel
 @no_type_check
-def composite(rank, i0, i1, alpha, T, weight, median):
-    """Move the transmittances on past a splat; its weights, and its rank where it may hold the median depth."""
+def composite(owner, i0, i1, alpha, T, weight, median):
+    """Move transmittances on past a splat; its weights, and its id where it may hold the median depth."""
     for i in range(i0, i1):
         a = alpha[i] if alpha[i] < ALPHA_MAX else ALPHA_MAX
         t = T[i]
@@ -80,7 +80,7 @@ def composite(rank, i0, i1, alpha, T, weight, median):
         open_ = after > T_MIN
         w = a * t if open_ else ZERO
         weight[i] = w
-        median[i] = rank if t > HALF and w > ZERO else median[i]
+        median[i] = owner if t > HALF and w > ZERO else median[i]
         T[i] = after if open_ else -abs(t)
 
 
@@ -110,7 +110,7 @@ def dot_four(features, g, c, i0, i1, v_image, dot):
 @kernel
 @no_type_check
 def composite_backward(i0, i1, alpha, dot, T, rest, weight, v_power):
-    """Gradient of the exponent. `rest`: what the splats behind (and the background) still add to the loss's slope."""
+    """Gradient of the exponent. `rest`: what all that lies behind still adds to the slope of the loss."""
     for i in range(i0, i1):
         a = alpha[i] if alpha[i] < ALPHA_MAX else ALPHA_MAX
         t = T[i]
@@ -164,7 +164,7 @@ def shape_backward_3dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
 @kernel
 @no_type_check
 def shape_backward_2dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
-    """The same for surfels: slopes of u, v and z numerators where the on-splat distance counted, else the low-pass."""
+    """The same for surfels: through u, v and z where the on-splat distance counted, else the low-pass."""
     mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
     j11, j12, j21, j22 = splat[g, at.J11], splat[g, at.J12], splat[g, at.J21], splat[g, at.J22]
     z0, zx, zy = splat[g, at.Z0], splat[g, at.ZX], splat[g, at.ZY]

@@ -19,13 +19,13 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use and keep the machine code on disk.
 
-    Plain threads rather than numba's own: half the compile time, and safe to call from several Python threads.
+    Plain threads rather than numba's own: half the compile time, and safe to call from several threads.
     """
     return njit(function, cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 
 
 def spread(function: Callable[..., None], *args: Any) -> None:
-    """Run `function(thread, threads, *args)` once per thread; it must give the same result for any `threads`."""
+    """Run `function(thread, threads, *args)` once per thread; its result must not depend on `threads`."""
     threads = torch.get_num_threads()
     if threads == 1:
         function(0, 1, *args)

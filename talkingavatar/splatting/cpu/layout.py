@@ -9,7 +9,7 @@ BLOCK = 256  # Gaussians per unit of work
 X, Y, OPACITY = 0, 1, 2
 # 3dgs: the exponent is QXX dx^2 + QXY dx dy + QYY dy^2
 QXX, QXY, QYY = 3, 4, 5
-# 2dgs: u = (J22 dx - J12 dy) / z, v = (J11 dy - J21 dx) / z with z = Z0 + ZX dx + ZY dy; the low-pass is centred at LX, LY
+# 2dgs: u = (J22 dx - J12 dy) / z, v = (J11 dy - J21 dx) / z, z = Z0 + ZX dx + ZY dy; low-pass around LX, LY
 J11, J12, J21, J22, Z0, ZX, ZY, LX, LY = 3, 4, 5, 6, 7, 8, 9, 10, 11
 SHAPE_3DGS, SHAPE_2DGS = 6, 12
 

@@ -58,7 +58,7 @@ def tile_range(low, high, tiles):
 def place(g, x, y, rx, ry, low, high, size, radii, boxes, rows):
     """Cull, and write radii (as gsplat), the tiles of the footprint and its pixel rows.
 
-    (rx, ry): gsplat's radius around (x, y). low, high: the exact reach of visible alpha, which may be smaller.
+    (rx, ry): gsplat's radius around (x, y). low, high: the exact reach of visible alpha, often smaller.
     """
     rx, ry = np.ceil(rx), np.ceil(ry)
     if not (x + rx > 0 and x - rx < size[0] and y + ry > 0 and y - ry < size[1]):
@@ -137,9 +137,9 @@ def project_3dgs(
 @kernel
 @no_type_check
 def disc_reach(centre, low_pass, j1, j2, h1, h2, reach):
-    """Least and greatest image coordinate of the disc of radius `reach` (sigmas) or of its screen-space low-pass.
+    """Least and greatest image coordinate of the disc of radius `reach` (sigmas) and of its low-pass.
 
-    Bounding box of a projected disc: Sigg et al. 2006, as in 2DGS. Unbounded where the disc crosses the eye's plane.
+    Bounding box of a projected disc: Sigg et al. 2006, as in 2DGS. Unbounded where it cuts the eye's plane.
     """
     q = reach * reach
     d = q * (h1 * h1 + h2 * h2) - f32(1)
@@ -172,7 +172,7 @@ def project_2dgs(
     boxes,
     rows,
 ):
-    """The homography of each surfel (2DGS eq. 8 to 10) written around its projected centre, where float32 suffices."""
+    """The homography of each surfel (2DGS eq. 8 to 10), around its projected centre: float32 suffices."""
     R, U = np.empty((3, 3), f32), np.empty((3, 3), f32)
     low, high = np.empty(2, f32), np.empty(2, f32)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]

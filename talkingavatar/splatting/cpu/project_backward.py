@@ -106,7 +106,7 @@ def axes_backward_3dgs(x, y, z, U, scale, K, size, splat, v, v_U, v_mean):
 @kernel
 @no_type_check
 def axes_backward_2dgs(x, y, z, U, scale, K, v, v_U, v_mean, probe):
-    """Surfel: the same; also the image-plane gradient for density control (gsplat: depth times that of M[:2, 2])."""
+    """Surfel: the same; `probe` gets what density control reads (gsplat: depth times that of M[:2, 2])."""
     fx, fy = K[0, 0], K[1, 1]
     rz = f32(1) / z
     xn, yn, s1, s2 = x * rz, y * rz, scale[0] * rz, scale[1] * rz
@@ -151,8 +151,8 @@ def project_backward(
     """Add one camera's gradients.
 
     inputs: means, quats, scales, view, K. gradients: of means, quats, scales, opacities, colours (added to).
-    v_depths (N, or empty): a gradient of the splats' depths beyond the blended one. v_views (blocks 3 4): one sum per
-    block of Gaussians.
+    v_depths (N, or empty): a gradient of the splats' depths beyond the blended one. v_views (blocks 3 4): one
+    sum per block of Gaussians.
     """
     means, quats, scales, view, K = inputs
     v_means, v_quats, v_scales, v_opacities, v_colours = gradients

@@ -63,7 +63,7 @@ def raster_forward(
     median,
     median_ids,
 ):
-    """Blend every tile front to back. `normals` is empty for 3dgs; `median_ids` is -1 where there is no splat."""
+    """Blend every tile front to back. `normals` is empty for 3dgs; `median_ids` is -1 where nothing is."""
     height, width = alphas.shape
     channels = features.shape[1]
     x, y, alpha, weight = (
@@ -72,19 +72,19 @@ def raster_forward(
         np.empty(PIXELS, f32),
         np.empty(PIXELS, f32),
     )
-    T, ranks, image = np.empty(PIXELS, f32), np.empty(PIXELS, np.int32), np.empty((channels, PIXELS), f32)
+    T, owners, image = np.empty(PIXELS, f32), np.empty(PIXELS, np.int32), np.empty((channels, PIXELS), f32)
     pixel_centres(x, y)
     tiles_x = (width + at.TILE - 1) // at.TILE
     for tile in range(thread, len(starts) - 1, threads):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
         T[:] = f32(1)
-        ranks[:] = -1
+        owners[:] = -1
         image[:] = f32(0)
         for j in range(starts[tile], starts[tile + 1]):
             g = ids[j]
             i0, i1 = pixel_run(rows, g, top)
             alpha_of(shape, g, i0, i1, x, y, left, top, alpha)
-            blend.composite(g, i0, i1, alpha, T, weight, ranks)
+            blend.composite(g, i0, i1, alpha, T, weight, owners)
             for c in range(0, channels, 4):
                 blend.add_four(features, g, np.uintp(c), i0, i1, weight, image)
             if (j - starts[tile]) % CHECK_EVERY == CHECK_EVERY - 1 and T.max() < 0:
@@ -94,8 +94,8 @@ def raster_forward(
                 i, v, u = row * at.TILE + column, top + row, left + column
                 t = abs(T[i])
                 alphas[v, u] = f32(1) - t
-                median_ids[v, u] = ranks[i]
-                median[v, u] = features[ranks[i], at.DEPTH] if ranks[i] >= 0 else f32(0)
+                median_ids[v, u] = owners[i]
+                median[v, u] = features[owners[i], at.DEPTH] if owners[i] >= 0 else f32(0)
                 depth[v, u] = image[at.DEPTH, i] / max(f32(1) - t, EPS)
                 for c in range(3):
                     rgb[v, u, c] = image[c, i] + t * background[c]
@@ -107,7 +107,7 @@ def raster_forward(
 @kernel
 @no_type_check
 def load_gradients(left, top, images, v_images, background, v_image, rest):
-    """Gradients of one tile's blended channels, and of everything behind the first splat, from those of the images.
+    """Gradients of one tile's blended channels from those of the images, and all that splats add to it.
 
     An image without a gradient comes as an empty array.
     """
@@ -148,8 +148,8 @@ def load_gradients(left, top, images, v_images, background, v_image, rest):
 def raster_backward(
     thread, threads, starts, ids, first, boxes, shape, features, rows, background, images, v_images, v_edges
 ):
-    """Gradients of features and shape of each splat in each tile: one row of `v_edges` per pair, splat by splat."""
-    height, width = images[1].shape
+    """Gradients of features and shape: a row of `v_edges` for each splat in each tile, splat by splat."""
+    width = images[1].shape[1]
     channels, columns = features.shape[1], v_edges.shape[1]
     x, y, alpha, weight = (
         np.empty(PIXELS, f32),

@@ -1,4 +1,4 @@
-"""Normals of the surface in a depth image, as `plain.depth_normals`, in two passes over the image instead of forty."""
+"""Normals of the surface in a depth image, as `plain.depth_normals`, in two passes instead of forty."""
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
 
@@ -21,7 +21,7 @@ TINY = f32(1e-12)
 @kernel
 @no_type_check
 def cross_at(depth, K, y, x, down, right, normal):
-    """Differences of the unprojected neighbours of a pixel and their normalised cross product; returns its length."""
+    """Differences of a pixel's unprojected neighbours and their unit cross product; returns its length."""
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     u, v = (f32(x) + f32(0.5) - cx) / fx, (f32(y) + f32(0.5) - cy) / fy
     above, below, left, after = depth[y - 1, x], depth[y + 1, x], depth[y, x - 1], depth[y, x + 1]

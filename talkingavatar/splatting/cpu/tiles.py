@@ -36,8 +36,8 @@ def bin_splats(
         depths: N, positive where the box is not empty.
 
     Returns:
-        starts (tiles + 1) of each tile's run in ids; ids; first (N), where each splat's own run of tiles begins
-        when tiles are numbered splat by splat.
+        starts (tiles + 1) of each tile's run in ids; ids; first (N), where each splat's own run of tiles
+        begins when tiles are numbered splat by splat.
     """
     touched = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).astype(np.int64)
     first = np.cumsum(touched) - touched

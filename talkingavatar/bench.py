@@ -1,0 +1,46 @@
+"""`python -m talkingavatar.bench raster`: how fast this machine does what a fit spends its time on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse, run one benchmark, print its table."""
+    parser = argparse.ArgumentParser(prog="python -m talkingavatar.bench", description=__doc__)
+    benches = parser.add_subparsers(dest="bench", required=True)
+    raster = benches.add_parser(
+        "raster", help="milliseconds per frame of the rasteriser, against plain torch"
+    )
+    raster.add_argument(
+        "--counts", type=int, nargs="+", default=[10_000, 50_000, 200_000], metavar="N", help="Gaussians"
+    )
+    raster.add_argument(
+        "--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PX", help="image width"
+    )
+    raster.add_argument("--mode", nargs="+", choices=["3dgs", "2dgs"], default=["3dgs", "2dgs"])
+    raster.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    raster.add_argument(
+        "--repeats", type=int, default=7, help="frames per figure, of which the median is shown"
+    )
+    raster.add_argument(
+        "--no-plain", action="store_true", help="leave out the plain version, which takes seconds"
+    )
+    raster.add_argument("--out", type=Path, help="also write the figures as JSON")
+    given = parser.parse_args(arguments)
+
+    from talkingavatar.splatting.bench import bench_raster
+
+    rows = bench_raster(
+        given.counts, given.sizes, given.mode, given.device, given.repeats, not given.no_plain
+    )
+    if given.out is not None:
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(rows, indent=1) + "\n")
+        print(f"figures: {given.out}")
+
+
+if __name__ == "__main__":
+    main()

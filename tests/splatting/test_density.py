@@ -1,0 +1,146 @@
+"""Density control: what follows a Gaussian through clone, split and prune; caps; continuing."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from talkingavatar.errors import UserError
+from talkingavatar.splatting import rasterise
+from talkingavatar.splatting.density import DensityControl, DensityPolicy
+from talkingavatar.types import Gaussians
+from tests.splatting.scenes import cameras, cloud
+
+WHITE = torch.ones(3)
+
+
+class Fit:
+    """The smallest fit with density control: a cloud towards grey."""
+
+    def __init__(self, mode="2dgs", count=120, **policy):
+        g = cloud(count, seed=1)
+        values = {
+            "means": g.means,
+            "quats": g.quats,
+            "scales": g.scales.log(),
+            "opacities": torch.logit(g.opacities),
+            "sh": g.sh,
+        }
+        self.mode, self.step = mode, 0
+        self.parameters = nn.ParameterDict({name: nn.Parameter(v.clone()) for name, v in values.items()})
+        self.optimisers = {name: torch.optim.Adam([p], lr=1e-3) for name, p in self.parameters.items()}
+        carried = {"parent": torch.arange(count), "region": torch.arange(count)[:, None] % 3}
+        settings = {"start": 1, "every": 4, "stop": 100, "grow_gradient": 1e-4, "prune_opacity": 0.15}
+        self.control = DensityControl(
+            DensityPolicy(**(settings | policy)), self.parameters, self.optimisers, carried
+        )
+
+    def run(self, steps):
+        changes = []
+        for _ in range(steps):
+            torch.manual_seed(self.step)
+            p = self.parameters
+            g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
+            rendering = rasterise(g, cameras(2, 32, 32), WHITE, self.mode)
+            self.control.before_backward(self.step, rendering.info)
+            (rendering.rgb - 0.5).square().mean().backward()
+            for optimiser in self.optimisers.values():
+                optimiser.step()
+                optimiser.zero_grad()
+            changes.append(self.control.after_step(self.step, rendering.info))
+            self.step += 1
+        return changes
+
+    def snapshot(self):
+        return copy.deepcopy(
+            {
+                "parameters": {name: p.detach() for name, p in self.parameters.items()},
+                "optimisers": {name: o.state_dict() for name, o in self.optimisers.items()},
+                "density": self.control.state_dict(),
+            }
+        )
+
+    def restore(self, state, step):
+        for name, value in state["parameters"].items():
+            self.parameters[name] = nn.Parameter(value.clone())
+            self.optimisers[name].param_groups[0]["params"] = [self.parameters[name]]
+            self.optimisers[name].load_state_dict(state["optimisers"][name])
+        self.control.load_state_dict(state["density"])
+        self.step = step
+
+
+@pytest.mark.parametrize("mode", ["3dgs", "2dgs"])
+def test_counts_and_what_is_carried_stay_together(mode):
+    fit = Fit(mode)
+    changes = fit.run(13)
+    count = len(fit.parameters["means"])
+    assert sum(c.grown for c in changes) > 0 and sum(c.pruned for c in changes) > 0
+    assert count == 120 + sum(c.grown - c.pruned for c in changes)
+    assert {c for c in changes if c.grown or c.pruned} <= {changes[4], changes[8], changes[12]}
+    carried = fit.control.carried
+    assert carried["parent"].shape == (count,) and carried["region"].shape == (count, 1)
+    assert torch.equal(carried["region"][:, 0], carried["parent"] % 3)
+    for name, parameter in fit.parameters.items():
+        assert len(parameter) == count
+        assert fit.optimisers[name].param_groups[0]["params"][0] is parameter
+        assert len(fit.optimisers[name].state[parameter]["exp_avg"]) == count
+
+
+def test_children_stay_with_their_parent():
+    """A clone lies where its parent did when the count changed, a split one within its extent."""
+    fit = Fit(prune_opacity=0.0)
+    origin = cloud(120, seed=1)
+    fit.run(5)
+    parent = fit.control.carried["parent"]
+    assert len(parent) > 120
+    distance = (fit.parameters["means"].detach() - origin.means[parent]).norm(dim=-1)
+    assert (distance < 5 * origin.scales[parent].amax(-1) + 0.02).all()
+
+
+def test_the_cap_holds_and_takes_the_steepest():
+    fit = Fit(max_gaussians=130, prune_opacity=0.0)
+    changes = fit.run(9)
+    assert changes[4].grown == 10 and changes[8].grown == 0
+    assert len(fit.parameters["means"]) == 130
+
+
+def test_opacities_are_reset_when_asked():
+    fit = Fit(reset_opacity_every=6, every=50)
+    fit.run(6)
+    assert fit.parameters["opacities"].sigmoid().max() > 0.5
+    fit.run(1)
+    assert fit.parameters["opacities"].sigmoid().max() <= 0.3 + 1e-6
+
+
+def test_nothing_changes_under_none_or_after_the_stop():
+    for fit in (Fit(name="none"), Fit(stop=3)):
+        assert not any(c.grown or c.pruned for c in fit.run(9))
+        assert len(fit.parameters["means"]) == 120
+
+
+def test_continuing_equals_never_stopping():
+    whole, stopped = Fit(), Fit()
+    whole.run(14)
+    stopped.run(6)
+    state = stopped.snapshot()
+    continued = Fit()
+    continued.restore(state, 6)
+    continued.run(8)
+    for name, value in whole.parameters.items():
+        assert torch.equal(continued.parameters[name], value), name
+    for name, value in whole.control.carried.items():
+        assert torch.equal(continued.control.carried[name], value), name
+
+
+def test_the_state_is_safe_to_load(tmp_path):
+    fit = Fit()
+    fit.run(3)
+    torch.save(fit.control.state_dict(), tmp_path / "density.pt")
+    loaded = torch.load(tmp_path / "density.pt", weights_only=True)
+    assert loaded["count"].sum() > 0 and set(loaded) == {"grad2d", "count", "parent", "region"}
+
+
+def test_an_unknown_policy_is_refused():
+    with pytest.raises(UserError):
+        Fit(name="mcmcc")
