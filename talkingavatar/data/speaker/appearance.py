@@ -64,16 +64,16 @@ def _freckles(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Pain
     spots = ramp(0.42, 0.62, noise(p, 0.0026, who.seed + 20)) * ramp(
         -0.1, 0.5, noise(p, 0.012, who.seed + 21)
     )
-    return mix(rgb, rgb * [0.80, 0.66, 0.56], np.clip(spread * spots * who.skin.freckles * 2, 0, 0.8))
+    return mix(rgb, rgb * [0.80, 0.66, 0.56], np.clip(spread * spots * who.skin.freckles, 0, 0.6))
 
 
 def _eye_surround(rgb: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     """Shaded sockets, thin skin under the eyes, lash lines, brows."""
-    tired = ball(q, face.eye + [0.0, -0.0155, 0.012], (0.015, 0.0045, 0.03))
+    tired = ball(q, face.eye + np.array([0.0, -0.0155, 0.012]), (0.015, 0.0045, 0.03))
     rgb = mix(rgb, rgb * [0.86, 0.78, 0.80], (0.45 + 0.3 * who.skin.age) * tired)
-    lid = ball(q, face.eye + [0.001, 0.009, 0.014], (0.017, 0.0065, 0.02))
+    lid = ball(q, face.eye + np.array([0.001, 0.009, 0.014]), (0.017, 0.0065, 0.02))
     rgb = mix(rgb, rgb * [0.88, 0.76, 0.73], (0.5 + 0.5 * who.skin.make_up) * lid)
-    inner = ball(q, face["eye_inner"] + [0.0015, -0.0008, -0.001], 0.0025)
+    inner = ball(q, face["eye_inner"] + np.array([0.0015, -0.0008, -0.001]), 0.0025)
     rgb = mix(rgb, (0.72, 0.42, 0.40), 0.5 * inner)
     dark = np.array(who.skin.brow) * 0.55
     rgb = mix(rgb, dark, (0.55 + 0.4 * who.skin.make_up) * regions.lash_line(face, q))
@@ -93,7 +93,7 @@ def _lips(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     rgb = mix(rgb, colour, 0.9 * red)
     below = bump(q[..., 1] - face.lower_lip[0, 1], -0.002, 0.0025) * ramp(0.02, 0.008, q[..., 0])
     rgb = mix(rgb, rgb * [0.86, 0.80, 0.78], 0.6 * below * (1 - red))
-    corner = ball(q, face["corner"] + [0.001, 0, 0], (0.0032, 0.0022, 0.01))
+    corner = ball(q, face["corner"] + np.array([0.001, 0, 0]), (0.0032, 0.0022, 0.01))
     rgb = mix(rgb, rgb * [0.62, 0.5, 0.5], 0.6 * corner)
     return mix(rgb, rgb * [0.55, 0.42, 0.42], 0.75 * regions.lip_seam(face, q))
 
@@ -111,7 +111,9 @@ def _facial_hair(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> P
     roots = regions.scalp(face, q)
     if who.hair.style == "none":
         return mix(rgb, rgb * [0.90, 0.88, 0.88], 0.4 * np.clip(roots * grain, 0, 1))
-    return mix(rgb, hair * 0.8, np.clip(roots * 1.2 + 0.5 * rough * (roots > 0.05), 0, 1))
+    streaks = 0.5 + 0.5 * noise(p, (0.03, 0.0016, 0.0016), who.seed + 53) + 0.2 * rough
+    combed = mix(np.broadcast_to(hair * 0.8, rgb.shape), who.hair.light, np.clip(0.6 * streaks, 0, 0.7))
+    return mix(rgb, combed, np.clip(roots * 1.2 + 0.5 * rough * (roots > 0.05), 0, 1))
 
 
 def paint_body(where: TexelMap, face: Face, who: Identity) -> Texture:
@@ -126,7 +128,7 @@ def paint_body(where: TexelMap, face: Face, who: Identity) -> Texture:
     red = hand * 0.35 * knuckles + sum(0.6 * ball(q, tip, 0.012) for tip in tips)
     rgb = mix(rgb, rgb * [1.0, 0.80, 0.77], np.clip(red * who.skin.blush, 0, 1))
     for tip in tips:
-        nail = ball(q, tip + [-0.004, 0.004, 0.0], (0.0065, 0.006, 0.005)) * back
+        nail = ball(q, tip + np.array([-0.004, 0.004, 0.0]), (0.0065, 0.006, 0.005)) * back
         rgb = mix(rgb, np.array([0.93, 0.74, 0.70]) * 0.45 + rgb * 0.62, ramp(0.35, 0.55, nail))
     return to_bytes(rgb)
 
@@ -201,5 +203,7 @@ def paint_lash(where: TexelMap, face: Face, who: Identity) -> Texture:
     fan[..., 0] = offset[..., 0] * (1 - 12 * (offset[..., 2] - 0.012))
     hairs = noise(fan, 0.0011, who.seed + 91)
     tip = ramp(0.010, 0.021, np.hypot(offset[..., 2], 0.5 * offset[..., 1]))
-    cover = ramp(-0.45, 0.10, hairs - 1.1 * tip)
-    return to_bytes(np.broadcast_to(np.array(who.skin.brow) * 0.4, offset.shape), 0.9 * cover)
+    cover = ramp(-0.5, 0.3, hairs - 1.2 * tip)
+    return to_bytes(
+        np.broadcast_to(np.array(who.skin.brow) * 0.4, offset.shape), (0.45 + 0.35 * who.skin.make_up) * cover
+    )

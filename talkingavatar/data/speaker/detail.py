@@ -1,7 +1,7 @@
 """Expression detail that no generic basis holds: wrinkles, folds, a smile that pulls to one side.
 
-Each channel is a displacement field on the full mesh with an activation that depends on the facial actions; creases
-finer than the mesh are painted as relief and weighted by the same activations.
+Each channel is a displacement field on the full mesh with an activation that depends on the facial
+actions; creases finer than the mesh are painted as relief and weighted by the same activations.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8
+from jaxtyping import Float, Int8
 
 from talkingavatar.body.full_mesh import FullMesh
 from talkingavatar.data.speaker.face import Face
@@ -54,12 +54,12 @@ class Detail:
         strength = dict(zip(self.names, expression.tolist(), strict=False))
         return np.array([channel.drive(lambda name: strength[name]) for channel in self.channels])
 
-    def overlay_weights(self, expression: Float[np.ndarray, " E"]) -> Float32[np.ndarray, " C"]:
+    def overlay_weights(self, expression: Float[np.ndarray, " E"]) -> Float[np.ndarray, " C"]:
         return np.clip(self.activations(expression), 0, 1.5).astype(np.float32)
 
 
 def build_detail(
-    full: FullMesh, face: Face, who: Identity, names: list[str], where: Float32[np.ndarray, "h w 3"]
+    full: FullMesh, face: Face, who: Identity, names: list[str], where: Float[np.ndarray, "h w 3"]
 ) -> Detail:
     """Evaluate the channels on the vertices of the head and on the head's texture.
 
@@ -113,7 +113,7 @@ def _smile(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
 
     def apples(p: Places, n: Places) -> Places:
         near = ball(mirrored(p), face.at("wing", 0.024, 0.006, -0.012), (0.016, 0.013, 0.03))
-        return (near * (0.0035 + 0.0015 * _on_side(p, side)))[..., None] * (n + [0, 0.35, 0])
+        return (near * (0.0035 + 0.0015 * _on_side(p, side)))[..., None] * (n + np.array([0, 0.35, 0]))
 
     def distance(p: Places) -> tuple[Field, Field]:
         q = mirrored(p)
@@ -129,7 +129,7 @@ def _smile(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
 
     def crease(p: Places) -> Field:
         d, reach = distance(p)
-        return deep * reach * (0.25 * bump(d, 0.0032, 0.0022) - 0.75 * bump(d, 0, 0.0015))
+        return deep * reach * (0.12 * bump(d, 0.0032, 0.0022) - 0.6 * bump(d, 0, 0.0016))
 
     return (
         Channel("smile_pull", _both("mouthSmile"), pull),
@@ -155,7 +155,7 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
         return lines * ramp(0.050, 0.030, q[..., 0]) * ramp(outer[2] - 0.03, outer[2], q[..., 2])
 
     def furrow(p: Places, n: Places) -> Places:
-        lift = ball(mirrored(p), brow + [0, 0.006, 0], (0.022, 0.014, 0.03))
+        lift = ball(mirrored(p), brow + np.array([0, 0.006, 0]), (0.022, 0.014, 0.03))
         cocked = lift * (0.0012 + 0.0035 * _on_side(p, side))
         return (-0.0011 * rows(p))[..., None] * n + cocked[..., None] * [0, 1.0, 0.25]
 
@@ -181,8 +181,8 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
         return -deep * 0.7 * fan * ramp(0.004, 0.008, away) * ramp(0.024, 0.012, away) * (q[..., 0] > 0)
 
     def squeeze(p: Places, n: Places) -> Places:
-        near = ball(mirrored(p), outer + [0.006, -0.012, 0], (0.012, 0.008, 0.02))
-        return (0.0022 * near)[..., None] * (n + [0, 0.4, 0])
+        near = ball(mirrored(p), outer + np.array([0.006, -0.012, 0]), (0.012, 0.008, 0.02))
+        return (0.0022 * near)[..., None] * (n + np.array([0, 0.4, 0]))
 
     def squint(s: Callable[[str], float]) -> float:
         return max(_both("eyeSquint")(s), _both("cheekSquint")(s), 0.7 * _both("mouthSmile")(s))

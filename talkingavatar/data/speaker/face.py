@@ -1,7 +1,7 @@
 """Where things are on the canonical face: named points and soft regions, all in the mean template's T-pose.
 
-Regions are functions of position on the person's left half (mirror points first), in metres relative to MakeHuman
-vertices, so that they follow the template if it changes.
+Regions are functions of position on the person's left half (mirror points first), in metres relative to
+MakeHuman vertices, so that they follow the template if it changes.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def brow(face: Face, q: Places, weight: float) -> tuple[Field, Field]:
     inner, middle, outer = (face[f"brow_{n}"] for n in ("inner", "middle", "outer"))
     s = (q[..., 0] - inner[0] + 0.003) / (outer[0] + 0.004 - inner[0] + 0.003)
     line = np.interp(
-        s, [0, 0.3, 0.62, 1], [inner[1] + 0.0015, inner[1] + 0.0045, middle[1] + 0.0062, outer[1] + 0.001]
+        s, [0, 0.3, 0.62, 1], [inner[1] + 0.0005, inner[1] + 0.0030, middle[1] + 0.0050, outer[1] + 0.0005]
     )
-    half = weight * np.interp(s, [0, 0.12, 0.5, 1], [0.0030, 0.0040, 0.0036, 0.0012])
+    half = weight * np.interp(s, [0, 0.12, 0.5, 1], [0.0034, 0.0043, 0.0036, 0.0012])
     inside = ramp(1.25, 0.45, np.abs(q[..., 1] - line) / half)
     ends = ramp(-0.04, 0.12, s) * ramp(1.06, 0.85, s) * ramp(face["ear"][2], face["ear"][2] + 0.03, q[..., 2])
     return inside * ends, s
@@ -123,7 +123,7 @@ def scalp(face: Face, q: Places) -> Field:
     """Where hair grows on the head: above 0.5."""
     brow_y, z0 = face["brow_middle"][1], face["ear"][2]
     # How far forward hair reaches at each height: nape, behind the ear, sideburn, temple, forehead.
-    height = np.array([-0.090, -0.070, -0.048, -0.036, -0.022, 0.012, 0.034, 0.046, 0.056, 0.062])
+    height = np.array([-0.090, -0.070, -0.048, -0.036, -0.022, 0.012, 0.034, 0.044, 0.051, 0.056])
     reach = np.array([-0.20, -0.065, -0.028, -0.016, 0.018, 0.027, 0.036, 0.060, 0.085, 0.150])
     limit = np.interp(q[..., 1] - brow_y, height, reach)
     return ramp(0.006, -0.006, q[..., 2] - z0 - limit) * (ear(face, q) < 0.30)
@@ -140,8 +140,10 @@ def beard(face: Face, q: Places) -> Field:
     jaw = ramp(0.003, -0.005, y - top) * ramp(chin[1] - 0.030, chin[1] - 0.012, y)
     jaw *= ramp(face["ear"][2] + 0.008, face["ear"][2] + 0.020, z)
     lip_top = np.interp(x, face.upper_lip[:, 0], face.upper_lip[:, 1])
-    moustache = ramp(-0.0005, 0.0015, y - lip_top) * ramp(0.0005, -0.003, y - nose[1]) * ramp(0.033, 0.026, x)
-    moustache *= ramp(corner[2] - 0.012, corner[2] - 0.004, z) * (0.45 + 0.55 * ramp(0.0, 0.004, x))
+    lip_top = np.minimum(lip_top, corner[1] + 0.012)
+    brim = np.interp(x, [0, 0.010, 0.024, 0.034, 0.042], [-0.001, -0.002, -0.007, -0.018, -0.034]) + nose[1]
+    moustache = ramp(-0.0005, 0.0015, y - lip_top) * ramp(0.001, -0.003, y - brim)
+    moustache *= ramp(corner[2] - 0.012, corner[2] - 0.004, z) * (0.6 + 0.4 * ramp(0.0, 0.004, x))
     return np.maximum(jaw, moustache) * (1 - lips(face, q))
 
 

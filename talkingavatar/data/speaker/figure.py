@@ -1,47 +1,23 @@
 """One identity as a mesh: skin, eyes, mouth, lashes, clothes and hair, each with its material.
 
-Every vertex of the figure rests somewhere (T-pose) and moves like one or two vertices of the full MakeHuman mesh, its
-sources: it takes the mean of their skinning weights and of their expression offsets.
+Every vertex of the figure rests somewhere (T-pose) and moves like one or two vertices of the full
+MakeHuman mesh, its sources: it takes the mean of their skinning weights and of their expression offsets.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from jaxtyping import Float, Int
 
 from talkingavatar.body.full_mesh import FullMesh
-from talkingavatar.data.speaker import appearance, hair, wardrobe
 from talkingavatar.data.speaker import face as regions
 from talkingavatar.data.speaker.face import Face
 from talkingavatar.data.speaker.identity import Identity
 from talkingavatar.data.speaker.renderer import Material, Mesh
-from talkingavatar.data.speaker.surface import averaging, smooth_normals
-from talkingavatar.data.speaker.texture import TexelMap, ball, fractal, mirrored, ramp, texel_map
-
-SKIN_WRAP = (0.55, 0.28, 0.20)
-CLOTH_WRAP = (0.22, 0.22, 0.22)
-_NOSE, _LIP_SEAM, _THUMB_TIP = (
-    5054,
-    474,
-    9348,
-)  # MakeHuman vertices that tell islands of the texture layout apart
-_HEM, _WAIST = -0.01, 0.08  # heights in the T-pose: sweater's hem, trousers' top, metres
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of the figure before it is joined with the others."""
-
-    rest: Float[np.ndarray, "n 3"]
-    faces: Int32[np.ndarray, "m 3"]
-    uvs: Float32[np.ndarray, "m 3 2"]
-    sources: Int64[np.ndarray, "n 2"]
-    material: Material
+from talkingavatar.data.speaker.tailor import Tailor
+from talkingavatar.data.speaker.texture import TexelMap, ball, mirrored, ramp
 
 
 @dataclass(frozen=True)
@@ -51,249 +27,11 @@ class Figure:
     mesh: Mesh
     materials: list[Material]
     rest: Float[np.ndarray, "n 3"]
-    sources: Int64[np.ndarray, "n 2"]
-    shade_floor: Float32[np.ndarray, " n"]  # least ambient light of each vertex
+    sources: Int[np.ndarray, "n 2"]
+    shade_floor: Float[np.ndarray, " n"]  # least ambient light of each vertex
+    part_names: list[str]  # in the order of `materials`
+    vertex_part: Int[np.ndarray, " n"]
     head_texels: TexelMap
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Faces of the full mesh by piece, as rows of `mesh.faces`."""
-
-    head: Int64[np.ndarray, " a"]
-    mouth: Int64[np.ndarray, " b"]
-    lids: Int64[np.ndarray, " c"]  # sockets behind the lids
-    body: Int64[np.ndarray, " d"]  # torso, arms and legs
-    hands: Int64[np.ndarray, " e"]
-
-
-def read_layout(full: FullMesh) -> Layout:
-    """Islands of the texture layout, told apart by vertices they hold."""
-    skin = np.flatnonzero(full.face_group == full.group_names.index("body"))
-    uv_faces = full.faces_uv[skin]
-    edges = np.concatenate([uv_faces[:, [0, 1]], uv_faces[:, [1, 2]]]).T
-    size = len(full.uv)
-    _, label = connected_components(coo_matrix((np.ones(edges.shape[1]), edges), shape=(size, size)))
-    island = label[uv_faces[:, 0]]
-    middle = full.vertices[full.faces[skin]].mean(1)
-
-    def holding(vertex: int) -> Int64[np.ndarray, " n"]:
-        return island[(full.faces[skin] == vertex).any(1)]
-
-    head = holding(_NOSE)[0]
-    hands = [i for i in np.unique(island) if np.abs(middle[island == i, 0]).min() > 0.7]
-    inner = [
-        i
-        for i in np.unique(island)
-        if i != head and middle[island == i, 1].min() > middle[island == head, 1].min() - 0.02
-    ]
-    sockets = [i for i in inner if np.abs(middle[island == i, 0]).min() > 0.01]
-    mouth = [i for i in inner if i not in sockets]
-    feet_and_rest = ~np.isin(island, [head, *hands, *inner])
-    return Layout(
-        skin[island == head],
-        skin[np.isin(island, mouth)],
-        skin[np.isin(island, sockets)],
-        skin[feet_and_rest],
-        skin[np.isin(island, hands)],
-    )
-
-
-def _group(full: FullMesh, *names: str) -> Int64[np.ndarray, " n"]:
-    return np.flatnonzero(np.isin(full.face_group, [full.group_names.index(n) for n in names]))
-
-
-class Tailor:
-    """Cuts parts out of the full mesh as shaped for one identity."""
-
-    def __init__(self, full: FullMesh, face: Face, who: Identity, shaped: Float[np.ndarray, "V 3"]) -> None:
-        self.full, self.face, self.who, self.shaped = full, face, who, shaped
-        self.layout = read_layout(full)
-        body = full.faces[full.face_group == full.group_names.index("body")]
-        self.normals = smooth_normals(full.vertices, body)
-        self.shaped_normals = smooth_normals(shaped, body)
-
-    @cached_property
-    def head_texels(self) -> TexelMap:
-        return self.texels(1024, self.layout.head)
-
-    def uvs(self, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n 3 2"]:
-        """The faces' texture coordinates, stretched to fill a texture of their own; v runs down."""
-        uv = self.full.uv[self.full.faces_uv[rows]].astype(np.float64)
-        low, high = uv.reshape(-1, 2).min(0), uv.reshape(-1, 2).max(0)
-        uv = (uv - low) / (high - low) * 0.98 + 0.01
-        uv[..., 1] = 1 - uv[..., 1]
-        return uv.astype(np.float32)
-
-    def texels(
-        self, size: int, rows: Int64[np.ndarray, " n"], uvs: Float32[np.ndarray, "n 3 2"] | None = None
-    ) -> TexelMap:
-        uvs = self.uvs(rows) if uvs is None else uvs
-        faces = self.full.faces[rows].astype(np.int32)
-        vertices = self.full.vertices.astype(np.float32)
-        return texel_map(
-            size, uvs, faces, vertices, smooth_normals(self.full.vertices, faces).astype(np.float32)
-        )
-
-    def part(
-        self,
-        rows: Int64[np.ndarray, " n"],
-        material: Material,
-        uvs: Float32[np.ndarray, "n 3 2"] | None = None,
-        offset: Float[np.ndarray, "V 3"] | None = None,
-    ) -> Part:
-        """Faces of the full mesh as they are, their vertices moved by `offset`."""
-        used, local = np.unique(self.full.faces[rows], return_inverse=True)
-        rest = self.shaped[used] + (0 if offset is None else offset[used])
-        return Part(
-            rest,
-            local.reshape(-1, 3).astype(np.int32),
-            self.uvs(rows) if uvs is None else uvs,
-            np.stack([used, used], -1),
-            material,
-        )
-
-    def skin(self) -> list[Part]:
-        lay, who, face = self.layout, self.who, self.face
-        shine = 0.10
-        head = appearance.paint_head(self.head_texels, face, who)
-        parts = [self.part(lay.head, Material(head, SKIN_WRAP, shine, 4, overlay=True))]
-        middle = self.full.vertices[self.full.faces[lay.body]].mean(1)
-        neck = (middle[:, 1] > self.pit[1] - 0.14) & (np.abs(middle[:, 0]) < 0.15)
-        bare = lay.body[neck | (np.abs(middle[:, 0]) > 0.66)]
-        for rows, size in ((bare, 512), (lay.hands, 1024)):
-            paint = appearance.paint_body(self.texels(size, rows), face, who)
-            parts.append(self.part(rows, Material(paint, SKIN_WRAP, shine * 0.7, 4)))
-        wet = appearance.paint_mouth(self.texels(128, lay.mouth), face, who)
-        socket = appearance.paint_mouth(self.texels(64, lay.lids), face, who)
-        parts.append(self.part(lay.mouth, Material(wet, (0.2, 0.05, 0.05), 0.15, 5)))
-        parts.append(self.part(lay.lids, Material(socket, SKIN_WRAP, 0.1, 4)))
-        return parts
-
-    def eyes_and_mouth(self) -> list[Part]:
-        who, face, full = self.who, self.face, self.full
-        eyes = _group(full, "helper-l-eye", "helper-r-eye")
-        parts = [
-            self.part(
-                eyes,
-                Material(appearance.paint_eye(self.texels(512, eyes), face, who), (0.3, 0.2, 0.2), 0.9, 7),
-            )
-        ]
-        for name in ("upper", "lower"):
-            rows = _group(full, f"helper-{name}-teeth")
-            paint = appearance.paint_teeth(self.texels(512, rows), face, who, name == "upper")
-            parts.append(self.part(rows, Material(paint, (0.25, 0.2, 0.15), 0.35, 6, two_sided=True)))
-        rows = _group(full, "helper-tongue")
-        paint = appearance.paint_tongue(self.texels(128, rows), face, who)
-        parts.append(self.part(rows, Material(paint, (0.4, 0.15, 0.15), 0.25, 5)))
-        rows = _group(full, *(f"helper-{s}-eyelashes-{k}" for s in "lr" for k in (1, 2)))
-        paint = appearance.paint_lash(self.texels(256, rows), face, who)
-        parts.append(self.part(rows, Material(paint, two_sided=True, cutout=True)))
-        return parts
-
-    @cached_property
-    def pit(self) -> Float[np.ndarray, "3"]:
-        """The pit of the neck on the template: where the front of the body is deepest below the chin."""
-        v = self.full.vertices
-        body = np.unique(self.full.faces[self.layout.body])
-        middle = body[(np.abs(v[body, 0]) < 0.004) & (v[body, 2] > 0.0) & (v[body, 1] > 0.55)]
-        line = v[middle][np.argsort(v[middle, 1])]
-        # The front line runs forward down the chest; the pit lies where it turns towards the throat.
-        slope = np.gradient(line[:, 2], line[:, 1])
-        return line[np.argmin(slope)].astype(np.float64)
-
-    def clothes(self) -> list[Part]:
-        """Trousers and top from the fitted tights: unmuscled by smoothing, let out, folded."""
-        full, who = self.full, self.who
-        rows = _group(full, "helper-tights")
-        middle = full.vertices[full.faces[rows]].mean(1)
-        trousers = rows[(middle[:, 1] < _WAIST) & (middle[:, 1] > -0.62)]
-        top = rows[middle[:, 1] > _HEM]
-        paint = wardrobe.paint_trousers(self.texels(512, trousers), who)
-        legs = self.part(
-            trousers, Material(paint, CLOTH_WRAP, two_sided=True), offset=self._drape(rows, 0.003, 4)
-        )
-        where = self.texels(1536, top)
-        material = Material(wardrobe.paint_top(where, self.pit, who), CLOTH_WRAP, two_sided=True, cutout=True)
-        cloth = subdivide(self.part(top, material, offset=self._drape(rows, who.clothes.loose, 14)))
-        return [legs, _fold(cloth, who.seed)]
-
-    def _drape(self, rows: Int64[np.ndarray, " n"], gap: float, rounds: int) -> Float[np.ndarray, "V 3"]:
-        """Offsets that smooth the tights without ever coming nearer to the skin than `gap`."""
-        faces = self.full.faces[rows]
-        normals = smooth_normals(self.shaped, faces)
-        average = averaging(faces, len(self.shaped))
-        v = self.shaped.astype(np.float64)
-        for _ in range(rounds):  # Taubin 1995: smoothing without shrinking
-            v = v + 0.55 * (average @ v - v)
-            v = v - 0.57 * (average @ v - v)
-        hem = ramp(0.45, 0.10, self.full.vertices[:, 1]) * ramp(0.3, 0.2, np.abs(self.full.vertices[:, 0]))
-        gap_here = gap * (1 + 0.8 * hem)
-        outward = ((v - self.shaped) * normals).sum(-1)
-        v += np.maximum(0, gap_here - outward)[:, None] * normals
-        return v - self.shaped
-
-    def hair(self) -> list[Part]:
-        full, who, face = self.full, self.who, self.face
-        head = full.faces[self.layout.head].astype(np.int32)
-        scalp = hair.Scalp(self.shaped.astype(float), full.vertices.astype(float), self.shaped_normals, head)
-        parts = []
-        if who.hair.style in ("bob", "long"):
-            grown = hair.grow_ribbons(scalp, face, who)
-            strands = Material(
-                hair.paint_strands(who.hair, who.seed),
-                (0.25, 0.22, 0.2),
-                0.55,
-                5,
-                strand=True,
-                two_sided=True,
-                cutout=True,
-            )
-            parts.append(
-                Part(grown.vertices, grown.faces, grown.uvs, np.stack([grown.source] * 2, -1), strands)
-            )
-        length = hair.shell_lengths(scalp, face, who)
-        hairy = self.layout.head[(length[head] > 0.0004).any(1)]
-        if len(hairy):
-            where, uvs = self.texels(512, self.layout.head), self.uvs(self.layout.head)
-            uvs = uvs[np.isin(self.layout.head, hairy)]
-            for layer in range(hair.SHELLS):
-                height = (layer + 1) / hair.SHELLS
-                out = self.shaped_normals * (length * height)[:, None]
-                out[:, 1] -= 0.35 * height * length * (length < 0.014)
-                fur = Material(hair.paint_shell(where, face, who, layer), (0.3, 0.25, 0.22), cutout=True)
-                parts.append(self.part(hairy, fur, uvs, out))
-        return parts
-
-
-def subdivide(part: Part) -> Part:
-    """Four faces of each one; new vertices are midpoints and move like the mean of both ends."""
-    edges = np.sort(part.faces[:, [[0, 1], [1, 2], [2, 0]]], -1).reshape(-1, 2)
-    unique, inverse = np.unique(edges, axis=0, return_inverse=True)
-    a, b, c = part.faces.T
-    ab, bc, ca = (len(part.rest) + inverse.reshape(-1, 3)).T
-    faces = np.stack([np.stack(t, -1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))], 1)
-    u = part.uvs
-    uab, ubc, uca = (0.5 * (u[:, i] + u[:, j]) for i, j in ((0, 1), (1, 2), (2, 0)))
-    corners = ((u[:, 0], uab, uca), (uab, u[:, 1], ubc), (uca, ubc, u[:, 2]), (uab, ubc, uca))
-    uvs = np.stack([np.stack(t, 1) for t in corners], 1)
-    return Part(
-        np.concatenate([part.rest, part.rest[unique].mean(1)]),
-        faces.reshape(-1, 3).astype(np.int32),
-        uvs.reshape(-1, 3, 2).astype(np.float32),
-        np.concatenate([part.sources, part.sources[unique, 0]]),
-        part.material,
-    )
-
-
-def _fold(part: Part, seed: int) -> Part:
-    """Smooth the midpoints in, then push cloth out and in along slanted folds."""
-    average = averaging(part.faces, len(part.rest))
-    v = part.rest + 0.5 * (average @ part.rest - part.rest)
-    normals = smooth_normals(v, part.faces)
-    slant = (v * [1.0, 0.45, 1.0] + [0, 0, 0] + 0.35 * v[:, [1, 0, 1]] * [1, 0, 0]).astype(np.float32)
-    depth = 0.0035 * np.abs(fractal(slant, 0.055, 2, seed + 7))
-    return Part(v + depth[:, None] * normals, part.faces, part.uvs, part.sources, part.material)
 
 
 def build_figure(full: FullMesh, face: Face, who: Identity, shaped: Float[np.ndarray, "V 3"]) -> Figure:
@@ -307,15 +45,15 @@ def build_figure(full: FullMesh, face: Face, who: Identity, shaped: Float[np.nda
         np.concatenate([np.full(len(p.faces), i, np.int32) for i, p in enumerate(parts)]),
         int(starts[-1]),
     )
-    floor = np.concatenate(
-        [np.full(len(p.rest), 0.04 if p.material.specular > 0.12 else 0.25) for p in parts]
-    )
+    floor = np.concatenate([np.full(len(p.rest), p.least_light, np.float32) for p in parts])
     return Figure(
         mesh,
         [p.material for p in parts],
         np.concatenate([p.rest for p in parts]),
         np.concatenate([p.sources for p in parts]),
-        floor.astype(np.float32),
+        floor,
+        [p.name for p in parts],
+        np.repeat(np.arange(len(parts)), [len(p.rest) for p in parts]),
         tailor.head_texels,
     )
 
@@ -324,15 +62,21 @@ def sculpt(full: FullMesh, face: Face, who: Identity) -> Float[np.ndarray, "V 3"
     """What sets this face apart beyond the shape basis: offsets of the full mesh, metres."""
     p = full.vertices.astype(np.float64)
     q, side = mirrored(p), np.sign(p[:, :1]) * [[1.0, 0, 0]]
-    out = np.zeros_like(p)
-    jaw = ball(q, face["chin"] + [0.045, 0.028, -0.035], (0.03, 0.03, 0.04))
-    out += who.sculpt.get("jaw", 0.0) * 0.005 * jaw[:, None] * side
+    amount = who.sculpt.get
+    jaw = ball(q, face.at("chin", 0.052, 0.030, -0.050), (0.030, 0.034, 0.045))
+    out = 0.006 * amount("jaw", 0.0) * jaw[:, None] * side
+    head = ramp(face["corner"][1] - 0.004, face["chin"][1], q[:, 1]) * ramp(
+        -0.02, 0.03, q[:, 2] - face["ear"][2]
+    )
+    chin = head * ramp(face["chin"][1] - 0.05, face["chin"][1] - 0.01, q[:, 1])
+    out[:, 1] += 0.008 * amount("chin", 0.0) * chin
+    nose = ball(q, face["wing"], (0.012, 0.014, 0.02))
+    out += 0.003 * amount("nose", 0.0) * nose[:, None] * side
+    # Eyes grow as a whole, lids and lashes with them.
+    centred = q - face.eye
+    near = ramp(0.036, 0.017, np.linalg.norm(centred * [1, 1, 0.6], axis=-1))
+    out += 0.12 * amount("eyes", 0.0) * near[:, None] * centred * (side + np.array([0, 1, 1]))
     lips = regions.lips(face, q)
     away = np.sign(q[:, 1] - face["seam"][1])
-    out += (
-        who.sculpt.get("lips", 0.0)
-        * 0.0012
-        * lips[:, None]
-        * np.stack([0 * away, 0.5 * away, 1 + 0 * away], -1)
-    )
+    out += 0.0014 * amount("lips", 0.0) * lips[:, None] * np.stack([0 * away, 0.6 * away, 1 + 0 * away], -1)
     return out

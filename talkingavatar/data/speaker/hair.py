@@ -1,11 +1,12 @@
-"""Hair as geometry: ribbons that carry drawn strands for long hair, stacked shells for cropped hair and beards."""
+"""Hair as geometry: ribbons with drawn strands for long hair, stacked shells for cropped hair and beards."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Float, Int, UInt8
+from scipy.spatial import cKDTree
 
 from talkingavatar.data.speaker import face as regions
 from talkingavatar.data.speaker.face import Face
@@ -14,7 +15,7 @@ from talkingavatar.data.speaker.texture import TexelMap, fractal, mirrored, mix,
 
 STEPS = 11  # segments along a ribbon
 SHELLS = 6
-_RIBBONS = {"bob": 520, "long": 560}
+_RIBBONS = {"bob": 420, "long": 560}
 _DROP = {"bob": 0.0, "long": 0.13}  # how far below the chin the tips hang, metres
 
 
@@ -25,7 +26,7 @@ class Scalp:
     vertices: Float[np.ndarray, "V 3"]  # shaped
     canonical: Float[np.ndarray, "V 3"]  # the same vertices on the template
     normals: Float[np.ndarray, "V 3"]  # shaped
-    faces: Int32[np.ndarray, "F 3"]  # of the head
+    faces: Int[np.ndarray, "F 3"]  # of the head
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class Ribbons:
     """Strips of hair; each moves with the scalp vertex it grows from."""
 
     vertices: Float[np.ndarray, "n 3"]
-    faces: Int32[np.ndarray, "m 3"]
-    uvs: Float32[np.ndarray, "m 3 2"]  # v runs from root to tip
-    source: Int64[np.ndarray, " n"]
+    faces: Int[np.ndarray, "m 3"]
+    uvs: Float[np.ndarray, "m 3 2"]  # v runs from root to tip
+    source: Int[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -47,18 +48,31 @@ class _Skull:
     ear: Float[np.ndarray, "3"]
     brow: float
     chin: float
+    directions: cKDTree  # of the head's vertices from the centre, in units of the ellipsoid
+    distances: Float[np.ndarray, " h"]
 
     def outward(self, p: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3"]:
         n = (p - self.centre) / self.radii**2
         return n / np.linalg.norm(n, axis=-1, keepdims=True)
 
-    def outside(self, p: Float[np.ndarray, "n 3"], lift: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
-        """Points moved out to at least `lift` above the skull; below its equator the skull is a column."""
+    def reach(self, d: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+        """How far the real head reaches in these directions, in units of the ellipsoid."""
+        away, near = self.directions.query(d, k=4)
+        weight = 1 / (away + 0.02) ** 2
+        return (weight * self.distances[near]).sum(-1) / weight.sum(-1)
+
+    def settle(self, p: Float[np.ndarray, "n 3"], lift: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 3"]:
+        """Points brought to between `lift` and half as much again above the head.
+
+        Below its equator the skull goes on as a column that narrows towards the neck.
+        """
         d = (p - self.centre) / self.radii
+        below = np.maximum(0, -d[:, 1])
         d[:, 1] = np.maximum(d[:, 1], 0)
-        short = np.maximum(0, 1 + lift / self.radii[0] - np.linalg.norm(d, axis=-1))
-        away = d / np.maximum(np.linalg.norm(d, axis=-1, keepdims=True), 1e-6)
-        return p + short[:, None] * away * self.radii
+        away = np.maximum(np.linalg.norm(d, axis=-1), 1e-6)
+        least = self.reach(d / away[:, None]) + lift / self.radii[0] - 0.10 * np.minimum(below, 1.2)
+        wanted = np.clip(away, least, least + 0.5 * np.maximum(lift, 0) / self.radii[0])
+        return p + ((wanted / away - 1)[:, None] * d) * self.radii
 
 
 def _skull(scalp: Scalp, face: Face) -> _Skull:
@@ -73,12 +87,17 @@ def _skull(scalp: Scalp, face: Face) -> _Skull:
     top, back, front = p[:, 1].max(), p[:, 2].min(), near(face.at("bridge", y=0.06))[2]
     centre = np.array([0.0, brow[1] + 0.008, 0.5 * (back + front)])
     radii = np.array([np.abs(p[:, 0]).max(), top - centre[1], 0.5 * (front - back)])
-    return _Skull(centre, radii, ear, float(brow[1]), float(chin[1]))
+    bare = ids[regions.ear(face, mirrored(scalp.canonical[ids])) < 0.15]
+    d = (scalp.vertices[bare] - centre) / radii
+    d = d[d[:, 1] > -0.25]
+    distances = np.linalg.norm(d, axis=-1)
+    tree = cKDTree(d / distances[:, None])
+    return _Skull(centre, radii, ear, float(brow[1]), float(chin[1]), tree, distances)
 
 
 def _roots(
     scalp: Scalp, face: Face, count: int, random: np.random.Generator
-) -> tuple[Float[np.ndarray, "n 3"], Int64[np.ndarray, " n"]]:
+) -> tuple[Float[np.ndarray, "n 3"], Int[np.ndarray, " n"]]:
     """Points spread evenly over the hairy part of the head, and a vertex near each."""
     f = scalp.faces
     a, b, c = (scalp.vertices[f[:, k]] for k in range(3))
@@ -97,31 +116,36 @@ def grow_ribbons(scalp: Scalp, face: Face, who: Identity) -> Ribbons:
     skull = _skull(scalp, face)
     count = _RIBBONS[who.hair.style]
     p, source = _roots(scalp, face, count, random)
-    layer = random.random(count)
+    shuffled = random.permutation(count)
+    p, source = p[shuffled], source[shuffled]
+    layer = np.sort(random.random(count))[::-1]  # the outermost first, so that few samples are drawn twice
     end = skull.chin + 0.012 - _DROP[who.hair.style] + 0.016 * random.standard_normal(count)
     length = 1.08 * np.maximum(p[:, 1] - end, 0.03) + 0.035 * ramp(0.0, 0.05, p[:, 1] - skull.brow)
     step = length / STEPS
-    parting = -0.022 * who.crooked
+    parting = -0.020 * who.crooked
     side = np.where(p[:, 0] > parting, 1.0, -1.0)
-    heading = np.stack(
-        [side * 0.9, np.full(count, 0.05), -0.45 - 0.5 * ramp(0.05, -0.03, p[:, 2] - skull.ear[2])], -1
-    )
-    lift = 0.004 + 0.020 * layer
-    rows = [skull.outside(p, np.full(count, 0.001))]
+    heading = np.stack([side, 0.1 + 0 * side, -0.35 - 0.6 * ramp(0.03, -0.04, p[:, 2] - skull.ear[2])], -1)
+    lift = 0.003 + 0.011 * layer
+    rows = [skull.settle(p, np.full(count, -0.002))]
     for k in range(STEPS):
-        t = (k + 1) / STEPS
-        low = ramp(skull.brow + 0.03, skull.brow - 0.02, p[:, 1])
-        # Open the face: in front of the ears hair moves back and out.
-        front = low * ramp(0.030, 0.060, p[:, 2] - skull.ear[2])
-        pull = np.stack([side * (0.25 - 0.32 * low), -0.35 - 0.5 * low, -0.55 * front - 0.12], -1)
-        pull += 0.10 * random.standard_normal((count, 3)) * [1, 0.2, 1]
-        pull[:, 0] -= side * 0.5 * ramp(0.75, 1.0, np.full(count, t))  # tips turn in
-        heading = heading / np.linalg.norm(heading, axis=-1, keepdims=True) + (0.35 + 0.5 * t) * pull
+        t = np.full(count, (k + 1) / STEPS)
+        front = ramp(0.015, 0.055, p[:, 2] - skull.ear[2])
+        high = ramp(skull.brow - 0.01, skull.brow + 0.045, p[:, 1])
+        # Over the forehead hair is combed to the side; beside the face it hangs, held back from the cheeks.
+        wish = np.stack(
+            [side * 0.9 * front * high, 0.55 * front * high - 1, -0.25 * high - 0.7 * front * (1 - high)], -1
+        )
+        wish += 0.12 * random.standard_normal((count, 3)) * [1, 0.3, 1]
         out = skull.outward(p)
-        above = p[:, 1:2] > skull.centre[1]
-        heading -= np.where(above, np.minimum((heading * out).sum(-1, keepdims=True), 0) * out, 0)
-        p = p + step[:, None] * heading / np.linalg.norm(heading, axis=-1, keepdims=True)
-        p = skull.outside(p, lift * ramp(0.0, 0.35, np.full(count, t)))
+        above = (p[:, 1] > skull.centre[1])[:, None]
+        wish -= np.where(above, (wish * out).sum(-1, keepdims=True) * out, 0)
+        heading = 0.5 * heading + 0.5 * wish
+        heading /= np.linalg.norm(heading, axis=-1, keepdims=True)
+        p = skull.settle(
+            p + step[:, None] * heading, lift * ramp(0.0, 0.45, t) * (1 + 0.35 * ramp(0.4, 0.8, t))
+        )
+        cheek = (1 - high) * np.maximum(0, p[:, 2] - skull.ear[2] - 0.028)
+        p[:, 2] -= 0.8 * cheek
         rows.append(p)
     return _weave(np.stack(rows, 1), skull, source, random)
 
@@ -129,7 +153,7 @@ def grow_ribbons(scalp: Scalp, face: Face, who: Identity) -> Ribbons:
 def _weave(
     lines: Float[np.ndarray, "n s 3"],
     skull: _Skull,
-    source: Int64[np.ndarray, " n"],
+    source: Int[np.ndarray, " n"],
     random: np.random.Generator,
 ) -> Ribbons:
     """Ribbons along centre lines, lying flat on the head, each showing one of four drawings."""
@@ -142,7 +166,7 @@ def _weave(
     across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
     t = np.linspace(0, 1, steps)
     half = (
-        np.interp(t, [0, 0.25, 0.8, 1], [0.008, 0.0115, 0.0105, 0.006])
+        np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006])
         * (0.8 + 0.4 * random.random(count))[:, None]
     )
     tilt = 0.0035 * random.standard_normal(count)[:, None, None] * out
@@ -170,11 +194,11 @@ def paint_strands(hair: Hair, seed: int, size: int = 512) -> UInt8[np.ndarray, "
     p = np.stack([x + wave, y, np.floor(4 * x)], -1).astype(np.float32)
     fine = noise(p, (0.004, 0.5, 1), seed + 1)
     broad = noise(p, (0.03, 0.8, 1), seed + 2)
-    light = np.clip(0.32 + 0.30 * broad + 0.22 * fine + 0.25 * ramp(0.15, 0.8, y), 0, 1)
+    light = np.clip(0.30 + 0.45 * broad + 0.30 * fine + 0.28 * ramp(0.15, 0.8, y), 0, 1)
     rgb = mix(np.broadcast_to(np.array(hair.colour) * 0.72, (size, size, 3)), hair.light, 0.85 * light)
-    rgb = rgb * (0.45 + 0.55 * ramp(0.0, 0.25, y))[..., None]  # little light reaches the roots
+    rgb = rgb * (0.72 + 0.28 * ramp(0.0, 0.25, y))[..., None]  # little light reaches the roots
     edge = np.abs((4 * x) % 1 - 0.5) * 2
-    density = 0.95 - 0.75 * ramp(0.55, 1.0, edge) - 0.85 * ramp(0.72, 1.02, y) + 0.25 * (1 - ramp(0, 0.2, y))
+    density = 0.95 - 0.75 * ramp(0.55, 1.0, edge) - 0.85 * ramp(0.72, 1.02, y) - 0.5 * ramp(0.08, 0.0, y)
     cover = ramp(-0.25, 0.25, 0.55 * fine + 0.35 * broad + 1.6 * (density - 0.45))
     return to_bytes(rgb, cover)
 

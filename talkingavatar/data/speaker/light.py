@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 from numba import njit, prange
 
 from talkingavatar.data.speaker import raster
@@ -15,7 +15,7 @@ _DIRECTIONS = 40
 _MAP = 384  # samples along an edge
 
 
-def ambient(renderer: Renderer, rest: Float[np.ndarray, "V 3"]) -> Float32[np.ndarray, " V"]:
+def ambient(renderer: Renderer, rest: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, " V"]:
     """Share of the sky that each vertex sees, weighted by the cosine to its normal; 1 for a convex body.
 
     Depth images from directions spread over the sphere (Fibonacci), one test per vertex and direction.

@@ -1,7 +1,8 @@
 """Visibility: which triangle is nearest at each sample, from a camera or from a light.
 
 Every function here is compiled. Rows of samples are cut into bands that are independent of each other,
-and a band visits its triangles in the mesh's order, so the result has the same bytes for any number of threads.
+and a band visits its triangles in the mesh's order, so the result has the same bytes for any number of
+threads.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202 - compiled functions take their types from the call

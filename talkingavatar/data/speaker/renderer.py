@@ -1,7 +1,7 @@
 """A renderer of textured triangle meshes on the CPU: the camera that films the synthetic speaker.
 
-The nearest face of every sample is found first (`raster`), with 2x2 samples per pixel, then those samples are shaded
-(`shading`). Pictures have the same bytes for any number of threads.
+The nearest face of every sample is found first (`raster`), with 2x2 samples per pixel, then those samples
+are shaded (`shading`). Pictures have the same bytes for any number of threads.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8, Int32, Int64, UInt8
+from jaxtyping import Float, Int, Int8, UInt8
 
 from talkingavatar.data.speaker import raster, shading
 
 OVERSAMPLE = 2
-SHADOW_SIZE = 640  # samples of the shadow map along an edge
+SHADOW_SIZE = 512  # samples of the shadow map along an edge
 
 Texture = UInt8[np.ndarray, "_ _ 4"]
 
@@ -33,6 +33,7 @@ class Material:
         two_sided: seen from behind too.
         cutout: holes where the texture's coverage is low.
         overlay: the renderer's overlay is drawn on it.
+        fine: shaded twice per pixel rather than once.
     """
 
     texture: Texture
@@ -43,6 +44,7 @@ class Material:
     two_sided: bool = False
     cutout: bool = False
     overlay: bool = False
+    fine: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Lights:
     sky: tuple[float, float, float] = (0.40, 0.41, 0.43)
     ground: tuple[float, float, float] = (0.23, 0.20, 0.185)
 
-    def table(self) -> Float32[np.ndarray, "5 2 3"]:
+    def table(self) -> Float[np.ndarray, "5 2 3"]:
         rows = [self.key, self.fill, self.rim, ((0.0, 1.0, 0.0), self.sky), ((0.0, -1.0, 0.0), self.ground)]
         out = np.array(rows, np.float32)
         out[:, 0] /= np.linalg.norm(out[:, 0], axis=-1, keepdims=True)
@@ -75,18 +77,18 @@ class Lights:
 class Mesh:
     """Faces with texture coordinates and materials; vertices come with each frame."""
 
-    faces: Int32[np.ndarray, "F 3"]  # counter-clockwise from outside
-    uvs: Float32[np.ndarray, "F 3 2"]  # in the face's material's texture; v runs down
-    material: Int32[np.ndarray, " F"]
+    faces: Int[np.ndarray, "F 3"]  # counter-clockwise from outside
+    uvs: Float[np.ndarray, "F 3 2"]  # in the face's material's texture; v runs down
+    material: Int[np.ndarray, " F"]
     vertex_count: int
 
 
-def _decode_table() -> Float32[np.ndarray, " 256"]:
+def _decode_table() -> Float[np.ndarray, " 256"]:
     c = np.arange(256) / 255
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def _encode_table() -> Float32[np.ndarray, " entries"]:
+def _encode_table() -> Float[np.ndarray, " entries"]:
     """Linear light to a display byte (0 to 255, not rounded), with a soft shoulder above 0.7."""
     x = 2 * ((np.arange(shading.ENCODE) + 0.5) / shading.ENCODE) ** 2
     x = np.where(x < 0.7, x, 0.7 + 0.3 * (1 - np.exp(-(x - 0.7) / 0.3)))
@@ -124,8 +126,8 @@ def pack(materials: Sequence[Material]) -> raster.Atlas:
 
 
 def incidence(
-    faces: Int32[np.ndarray, "F 3"], vertex_count: int
-) -> tuple[Int64[np.ndarray, " V1"], Int32[np.ndarray, " I"]]:
+    faces: Int[np.ndarray, "F 3"], vertex_count: int
+) -> tuple[Int[np.ndarray, " V1"], Int[np.ndarray, " I"]]:
     """Faces around each vertex: `incident[first[v]:first[v + 1]]`."""
     flat = faces.ravel()
     order = np.argsort(flat, kind="stable")
@@ -160,14 +162,28 @@ class Renderer:
         self.atlas = pack(self.materials)
         self.first, self.incident = incidence(self.mesh.faces, self.mesh.vertex_count)
         rows = [
-            [*m.wrap, m.specular, float(m.gloss), float(m.strand), float(m.overlay)] for m in self.materials
+            [*m.wrap, m.specular, float(m.gloss), float(m.strand), float(m.overlay), float(m.fine)]
+            for m in self.materials
         ]
         self.look = shading.Look(
             np.array(rows, np.float32), self.lights.table(), self.overlay, _decode_table(), _encode_table()
         )
 
+    def visible_faces(
+        self,
+        vertices: Float[np.ndarray, "V 3"],
+        K: Float[np.ndarray, "3 3"],
+        viewmat: Float[np.ndarray, "4 4"],
+        width: int,
+        height: int,
+    ) -> Int[np.ndarray, " n"]:
+        """Faces that a camera sees, each once."""
+        screen = raster.project(vertices, K, viewmat, float(OVERSAMPLE))
+        ids, _ = raster.visible(screen, self.surface, self.atlas, width * OVERSAMPLE, height * OVERSAMPLE)
+        return np.unique(ids[ids >= 0])
+
     def shadow(
-        self, vertices: Float32[np.ndarray, "V 3"], towards: Float[np.ndarray, "3"], size: int = SHADOW_SIZE
+        self, vertices: Float[np.ndarray, "V 3"], towards: Float[np.ndarray, "3"], size: int = SHADOW_SIZE
     ) -> shading.Shadow:
         """Depth of the mesh as a distant light in the direction `towards` sees it."""
         view = self._light_view(np.asarray(towards, np.float64), size)
@@ -190,13 +206,13 @@ class Renderer:
 
     def render(
         self,
-        vertices: Float32[np.ndarray, "V 3"],
+        vertices: Float[np.ndarray, "V 3"],
         K: Float[np.ndarray, "3 3"],
         viewmat: Float[np.ndarray, "4 4"],
         width: int,
         height: int,
-        shade: Float32[np.ndarray, " V"] | None = None,
-        overlay: Float32[np.ndarray, " C"] | None = None,
+        shade: Float[np.ndarray, " V"] | None = None,
+        overlay: Float[np.ndarray, " C"] | None = None,
     ) -> tuple[UInt8[np.ndarray, "h w 3"], UInt8[np.ndarray, "h w"]]:
         """One picture on white and its matte.
 

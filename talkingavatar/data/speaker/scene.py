@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Int, UInt8
 from numba import njit, prange
 
 from talkingavatar.body.full_mesh import load_full_mesh
@@ -26,12 +26,12 @@ _INFLUENCES = 8  # joints per vertex at most
 class Skeleton(NamedTuple):
     """Joints of the shaped body and what their regression needs."""
 
-    parents: Int64[np.ndarray, "55"]
+    parents: Int[np.ndarray, "55"]
     regressor: Float[np.ndarray, "55 B"]
 
 
 def joint_transforms(
-    pose: Float[np.ndarray, "55 3"], joints: Float[np.ndarray, "55 3"], parents: Int64[np.ndarray, "55"]
+    pose: Float[np.ndarray, "55 3"], joints: Float[np.ndarray, "55 3"], parents: Int[np.ndarray, "55"]
 ) -> Float[np.ndarray, "55 3 4"]:
     """From the T-pose to the posed body, along the kinematic tree (as smplx.lbs.batch_rigid_transform)."""
     rotation = _rodrigues(pose)
@@ -97,7 +97,7 @@ class SpeakerScene:
         self.betas = np.array(self.who.betas, np.float64)
         shaped = self.full.vertices + self.full.shapedirs @ self.betas
         self.joints = self.skeleton.regressor @ shaped[self.full.body_to_full]
-        resting = self.full.expressiondirs @ self._coefficients(self.who.rest)
+        resting = self.full.expressiondirs @ self.coefficients(self.who.rest)
         shaped = shaped + resting + sculpt(self.full, self.face, self.who)
         self.figure = build_figure(self.full, self.face, self.who, shaped)
         places = self.figure.head_texels.position[::2, ::2]
@@ -122,7 +122,7 @@ class SpeakerScene:
         self._moved = np.flatnonzero(np.abs(offsets).max((1, 2)) > 1e-6)
         self._offsets = offsets[self._moved].astype(np.float64)
 
-    def _coefficients(self, expression: Expression) -> Float[np.ndarray, " E"]:
+    def coefficients(self, expression: Expression) -> Float[np.ndarray, " E"]:
         """Facial actions in the rig's order."""
         if not isinstance(expression, Mapping):
             return np.asarray(expression, np.float64)[: len(self.expression_names)]
@@ -133,9 +133,9 @@ class SpeakerScene:
 
     def vertices(
         self, full_pose: Float[np.ndarray, "55 3"], transl: Float[np.ndarray, "3"], expression: Expression
-    ) -> Float32[np.ndarray, "V 3"]:
+    ) -> Float[np.ndarray, "V 3"]:
         """All vertices of the figure in world space, metres."""
-        coefficients = self._coefficients(expression)
+        coefficients = self.coefficients(expression)
         every = np.concatenate([coefficients, self.detail.activations(coefficients)])
         rest = self.figure.rest.copy()
         rest[self._moved] += self._offsets @ every
@@ -158,9 +158,20 @@ class SpeakerScene:
             camera: K and viewmat; the frontal one if not given.
         """
         K, viewmat = self.camera() if camera is None else camera
-        weights = self.detail.overlay_weights(self._coefficients(expression))
+        weights = self.detail.overlay_weights(self.coefficients(expression))
         vertices = self.vertices(full_pose, transl, expression)
         return self.renderer.render(vertices, K, viewmat, self.width, self.height, self.shade, weights)
+
+    def visible_faces(
+        self,
+        full_pose: Float[np.ndarray, "55 3"],
+        transl: Float[np.ndarray, "3"],
+        expression: Expression,
+        camera: tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]],
+    ) -> Int[np.ndarray, " n"]:
+        """Rows of `figure.mesh.faces` that a camera sees; `figure.mesh.material` tells their parts."""
+        vertices = self.vertices(full_pose, transl, expression)
+        return self.renderer.visible_faces(vertices, *camera, self.width, self.height)
 
     def camera(self) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]:
         """K and viewmat of the static frontal view: head to hips, room for both hands."""
@@ -168,7 +179,7 @@ class SpeakerScene:
 
     def side_camera(self, degrees: float) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]:
         """The frontal camera swung about the person, to their left for positive angles."""
-        distance, tall = 2.9, 1.16
+        distance, tall = 2.9, 1.10
         middle = np.array([0.0, self._top - 0.5 * tall + 0.035, 0.03])
         focal = distance / tall * self.height
         K = np.array([[focal, 0, 0.5 * self.width], [0, focal, 0.5 * self.height], [0, 0, 1]])

@@ -1,8 +1,9 @@
 """Deferred shading of visible samples, compiled; colours are linear light inside and sRGB at both ends.
 
-The model is chosen for a person in a studio: wrapped diffuse with one width per colour channel (light bleeds further
-into skin in the red; after Green, "Real-time approximations to subsurface scattering", GPU Gems 1, ch. 16), Blinn's
-specular, Kajiya and Kay's strand specular for hair, a key light with a filtered shadow map.
+The model is chosen for a person in a studio: wrapped diffuse with one width per colour channel (light
+bleeds further into skin in the red; after Green, "Real-time approximations to subsurface scattering", GPU
+Gems 1, ch. 16), Blinn's specular, Kajiya and Kay's strand specular for hair, a key light with a filtered
+shadow map.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202 - compiled functions take their types from the call
@@ -17,7 +18,7 @@ from numba import njit, prange
 from talkingavatar.data.speaker.raster import LEVELS, spread
 
 # Columns of the material table.
-WRAP, SPECULAR, GLOSS, STRAND, OVERLAY, MATERIAL_COLUMNS = 0, 3, 4, 5, 6, 7
+WRAP, SPECULAR, GLOSS, STRAND, OVERLAY, FINE, MATERIAL_COLUMNS = 0, 3, 4, 5, 6, 7, 8
 # Rows of the light table, (direction towards the light, colour).
 KEY, FILL, RIM, SKY, GROUND = 0, 1, 2, 3, 4
 ENCODE = 4096  # entries of the table from linear light to display
@@ -141,7 +142,7 @@ def _power(x, gloss):
 @njit(cache=True)
 @no_type_check
 def _corners(face, px, py, surface, screen):
-    """Perspective-correct weights of a face's corners at a sample and the texels' footprint, log2 per sample."""
+    """Perspective-correct weights of a face's corners at a sample; its doubled area, negative from the front."""
     i, j, k = surface.faces[face, 0], surface.faces[face, 1], surface.faces[face, 2]
     ax, ay, az = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
     bx, by, bz = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
@@ -151,7 +152,7 @@ def _corners(face, px, py, surface, screen):
     w1 = ((cx - px) * (ay - py) - (cy - py) * (ax - px)) / area * bz
     w2 = ((ax - px) * (by - py) - (ay - py) * (bx - px)) / area * cz
     norm = 1.0 / (w0 + w1 + w2)
-    return w0 * norm, w1 * norm, w2 * norm, abs(area)
+    return w0 * norm, w1 * norm, w2 * norm, area
 
 
 @njit(cache=True)
@@ -170,8 +171,8 @@ def _strand(face, surface, world, ux, uy, uz):
 
 @njit(cache=True)
 @no_type_check
-def sample(face, px, py, surface, atlas, moving, look, shadow):
-    """Linear colour of one sample of one face."""
+def sample(face, px, py, bias, surface, atlas, moving, look, shadow):
+    """Linear colour of one sample of one face; `bias` is added to the mipmap level."""
     w0, w1, w2, area = _corners(face, px, py, surface, moving.screen)
     i, j, k = surface.faces[face, 0], surface.faces[face, 1], surface.faces[face, 2]
     uv = surface.uvs[face]
@@ -183,7 +184,7 @@ def sample(face, px, py, surface, atlas, moving, look, shadow):
         (uv[1, 0] - uv[0, 0]) * (uv[2, 1] - uv[0, 1]) - (uv[1, 1] - uv[0, 1]) * (uv[2, 0] - uv[0, 0])
     )
     texels *= atlas.levels[m, 0, 1] * atlas.levels[m, 0, 2]
-    level = 0.5 * np.log2(max(texels / max(area, 1e-9), 1e-9))
+    level = bias + 0.5 * np.log2(max(texels / max(abs(area), 1e-9), 1e-9))
     red, green, blue = texture(atlas, look.decode, m, u, v, level)
     if mat[OVERLAY] > 0:
         relief = min(max(1 + _relief(look.overlay, moving.overlay, u, v), 0.25), 1.35)
@@ -201,7 +202,7 @@ def sample(face, px, py, surface, atlas, moving, look, shadow):
     scale = 1.0 / np.sqrt(vx * vx + vy * vy + vz * vz)
     vx, vy, vz = vx * scale, vy * scale, vz * scale
     scale = 1.0 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
-    if surface.two_sided[m] and nx * vx + ny * vy + nz * vz < 0:
+    if area > 0:  # seen from behind
         scale = -scale
     nx, ny, nz = nx * scale, ny * scale, nz * scale
     shade = w0 * moving.shade[i] + w1 * moving.shade[j] + w2 * moving.shade[k]
@@ -252,17 +253,6 @@ def _display(encode, linear):
     return encode[min(ENCODE - 1, int(np.sqrt(max(linear, 0.0) * 0.5) * ENCODE))]
 
 
-@njit(cache=True)
-@no_type_check
-def _alike(last, face, x, y, surface, nearness):
-    """Whether the sample at (x, y) may take the colour of its left neighbour: one material, one depth."""
-    if last == face:
-        return True
-    if surface.material[last] != surface.material[face]:
-        return False
-    return abs(nearness[y, x] - nearness[y, x - 1]) < 0.004 * nearness[y, x]
-
-
 @njit(cache=True, parallel=True)
 @no_type_check
 def shade(ids, nearness, over, surface, atlas, moving, look, shadow, background):
@@ -275,17 +265,22 @@ def shade(ids, nearness, over, surface, atlas, moving, look, shadow, background)
         y = spread(row, height)
         for x in range(width):
             total_r = total_g = total_b = r = g = b = 0.0
-            hit, last = 0, -1
+            hit, last, near = 0, -1, np.float32(0)
             for s in range(count):
                 sx, sy = x * over + s % over, y * over + s // over
                 face = ids[sy, sx]
                 if face < 0:
                     continue
-                # Neighbours along a row share a colour where they belong to one surface.
-                if last < 0 or s % over == 0 or not _alike(last, face, sx, sy, surface, nearness):
-                    r, g, b = sample(face, sx + 0.5, sy + 0.5, surface, atlas, moving, look, shadow)
+                # A sample takes the last one's colour if both lie on one surface: in fine materials along its
+                # row, in coarse ones anywhere in the pixel.
+                m = surface.material[face]
+                fine = look.materials[m, FINE] > 0
+                alike = m == last and abs(nearness[sy, sx] - near) < 0.004 * near
+                if not alike or (fine and s % over == 0):
+                    bias = 0.5 if fine else 1.0
+                    r, g, b = sample(face, sx + 0.5, sy + 0.5, bias, surface, atlas, moving, look, shadow)
                     r, g, b = _display(look.encode, r), _display(look.encode, g), _display(look.encode, b)
-                last = face
+                    last, near = m, nearness[sy, sx]
                 total_r, total_g, total_b = total_r + r, total_g + g, total_b + b
                 hit += 1
             empty = count - hit

@@ -1,4 +1,4 @@
-"""Painting textures by position: where each texel lies on the body, noise in space, soft shapes, byte images."""
+"""Painting textures by position: the place of each texel on the body, noise in space, soft shapes, bytes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Int, UInt8
 from numba import njit, prange
 from scipy.ndimage import distance_transform_edt
 
@@ -14,24 +14,24 @@ from talkingavatar.data.speaker import raster
 
 # ruff: noqa: ANN001, ANN202 - compiled functions take their types from the call
 
-Points = Float32[np.ndarray, "*shape 3"]
-Values = Float32[np.ndarray, "*shape"]
+Points = Float[np.ndarray, "*shape 3"]
+Values = Float[np.ndarray, "*shape"]
 
 
 @dataclass(frozen=True)
 class TexelMap:
-    """The place of every texel on the surface; texels outside of all faces have the place of the nearest inside."""
+    """The place of every texel on the surface; a texel outside of all faces has that of the nearest inside."""
 
-    position: Float32[np.ndarray, "h w 3"]  # metres, T-pose
-    normal: Float32[np.ndarray, "h w 3"]
+    position: Float[np.ndarray, "h w 3"]  # metres, T-pose
+    normal: Float[np.ndarray, "h w 3"]
 
 
 def texel_map(
     size: int,
-    uvs: Float32[np.ndarray, "F 3 2"],
-    faces: Int32[np.ndarray, "F 3"],
-    vertices: Float32[np.ndarray, "V 3"],
-    normals: Float32[np.ndarray, "V 3"],
+    uvs: Float[np.ndarray, "F 3 2"],
+    faces: Int[np.ndarray, "F 3"],
+    vertices: Float[np.ndarray, "V 3"],
+    normals: Float[np.ndarray, "V 3"],
 ) -> TexelMap:
     """Draw the faces at their texture coordinates (v runs down) into a square of `size` texels."""
     corners = np.ones((len(faces) * 3, 3), np.float32)
@@ -131,7 +131,7 @@ def mirrored(points: Float[np.ndarray, "*s 3"]) -> Float[np.ndarray, "*s 3"]:
 
 def mix(
     below: Float[np.ndarray, "*s 3"],
-    colour: Float[np.ndarray, "*s 3"] | tuple[float, float, float],
+    colour: Float[np.ndarray, "*t 3"] | tuple[float, float, float],
     share: Float[np.ndarray, "*s"] | float,
 ) -> Float[np.ndarray, "*s 3"]:
     """A layer of colour over another; `share` 0 leaves the lower one."""
