@@ -24,7 +24,7 @@ class Identity:
 
     name: str
     version: str
-    checksum: str  # SHA-256 of the model file
+    checksum: str  # SHA-256 of a licensed file; of the open rig, of its rounded numbers
 
 
 class Body(nn.Module):
@@ -50,6 +50,7 @@ class Body(nn.Module):
     _order: Int[Tensor, " J"]
     _inverse_order: Int[Tensor, " J"]
     _parent_index: Int[Tensor, " J"]
+    _last_row: Float[Tensor, " 4"]
     faces_uv: Int[Tensor, "F 3"] | None
 
     def __init__(self, model: smplx.SMPLX | smplx.FLAME, parts: Parts, identity: Identity) -> None:
@@ -90,23 +91,21 @@ class Body(nn.Module):
             moved = torch.einsum("jv,vck->jck", regressor, directions)
             self.register_buffer(f"_joint_{name}dirs", moved, persistent=False)
         self.register_buffer("_joint_template", regressor @ self.v_template, persistent=False)
+        self.register_buffer(
+            "_parent_index", torch.tensor([max(p, 0) for p in self.parents]), persistent=False
+        )
+        self.register_buffer("_last_row", torch.tensor([0.0, 0.0, 0.0, 1.0]), persistent=False)
         # The chain is composed one level of the tree at a time; a joint's parent stands one level above.
         levels = [[0]]
         while below := [j for j, p in enumerate(self.parents) if p in levels[-1]]:
             levels.append(below)
-        order = [j for level in levels for j in level]
-        self._levels = [
-            (
-                slice(order.index(level[0]), order.index(level[-1]) + 1),
-                [above.index(self.parents[j]) for j in level],
-            )
-            for above, level in pairwise(levels)
-        ]
-        self.register_buffer("_order", torch.tensor(order), persistent=False)
-        self.register_buffer("_inverse_order", torch.tensor(order).argsort(), persistent=False)
-        self.register_buffer(
-            "_parent_index", torch.tensor([max(p, 0) for p in self.parents]), persistent=False
-        )
+        order = torch.tensor([j for level in levels for j in level])
+        self.register_buffer("_order", order, persistent=False)
+        self.register_buffer("_inverse_order", order.argsort(), persistent=False)
+        self._level_sizes = [len(level) for level in levels]
+        for depth, (above, level) in enumerate(pairwise(levels), start=1):
+            place = torch.tensor([above.index(self.parents[j]) for j in level])
+            self.register_buffer(f"_parents_at_{depth}", place, persistent=False)
 
     @property
     def regions(self) -> dict[str, Int[Tensor, " _"]]:
@@ -148,25 +147,27 @@ class Body(nn.Module):
 
     def _chain(
         self, joints: Float[Tensor, "B J 3"], rotations: Float[Tensor, "B J 3 3"]
-    ) -> Float[Tensor, "B J 3 4"]:
-        """Global rotation and position of each joint."""
+    ) -> Float[Tensor, "B J 4 4"]:
+        """Global rotation and position of each joint, as matrices."""
         offsets = joints - joints[:, self._parent_index]
         offsets = torch.cat([joints[:, :1], offsets[:, 1:]], 1)  # the root has no parent
-        local = torch.cat([rotations, offsets[..., None]], -1)[:, self._order]
-        world = [local[:, :1]]
-        for where, above in self._levels:
-            parent, child = world[-1][:, above], local[:, where]
-            moved = parent[..., :3] @ child
-            world.append(torch.cat([moved[..., :3], moved[..., 3:] + parent[..., 3:]], -1))
+        local = self._homogeneous(rotations, offsets)[:, self._order].split(self._level_sizes, 1)
+        world = [local[0]]
+        for depth, child in enumerate(local[1:], start=1):
+            world.append(world[-1][:, getattr(self, f"_parents_at_{depth}")] @ child)
         return torch.cat(world, 1)[:, self._inverse_order]
 
-    @staticmethod
     def _relative(
-        world: Float[Tensor, "B J 3 4"], joints: Float[Tensor, "B J 3"]
+        self, world: Float[Tensor, "B J 4 4"], joints: Float[Tensor, "B J 3"]
     ) -> Float[Tensor, "B J 4 4"]:
-        shift = world[..., 3:] - world[..., :3] @ joints[..., None]
-        last = world.new_tensor([0, 0, 0, 1]).expand(*world.shape[:2], 1, 4)
-        return torch.cat([torch.cat([world[..., :3], shift], -1), last], -2)
+        rotations, positions = world[..., :3, :3], world[..., :3, 3]
+        return self._homogeneous(rotations, positions - (rotations @ joints[..., None])[..., 0])
+
+    def _homogeneous(
+        self, rotations: Float[Tensor, "B J 3 3"], positions: Float[Tensor, "B J 3"]
+    ) -> Float[Tensor, "B J 4 4"]:
+        upper = torch.cat([rotations, positions[..., None]], -1)
+        return torch.cat([upper, self._last_row.expand(*upper.shape[:2], 1, 4)], -2)
 
     def forward(self, pose: BodyPose) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
         """Posed vertices and joints, metres; equal to smplx's own."""
@@ -186,7 +187,7 @@ class Body(nn.Module):
         blended = (self.weights @ motion).reshape(batch, -1, 3, 4)
         posed = (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
         transl = pose.transl[:, None]
-        return posed + transl, world[..., 3] + transl
+        return posed + transl, world[..., :3, 3] + transl
 
     def landmarks(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B 68 3"]:
         """The 68 face landmarks in iBUG order, on the surface of the given vertices.

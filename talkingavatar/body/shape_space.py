@@ -53,7 +53,7 @@ def fit_shape_space(mesh: BaseMesh) -> ShapeSpace:
     directions = _principal_directions(offsets, attached)
     names, actions = read_facial_actions(count)  # the T-pose does not turn the head, so they need no rotation
     return ShapeSpace(
-        mean[:count],
+        np.round(mean[:count], 7) + 0.0,  # no negative zeros
         weights,
         directions[:count],
         actions.transpose(1, 2, 0),
@@ -108,14 +108,15 @@ def fit_joint_regressor(
     for j, (joint, moves) in enumerate(zip(joints, joint_shapedirs, strict=True)):
         distance = np.linalg.norm(vertices - joint, axis=1)
         near = np.argsort(distance, kind="stable")[:neighbours]
-        rows = [
-            np.ones((1, len(near))),
-            vertices[near].T,
-            shapedirs[near].reshape(len(near), -1).T,
-            expressiondirs[near].reshape(len(near), -1).T,
-        ]
-        wanted = np.concatenate([[1.0], joint, moves.ravel(), np.zeros(len(rows[3]))])
+        actions = expressiondirs[near].reshape(len(near), -1).T
+        actions = actions[actions.any(1)]  # none away from the face
+        rows = [np.ones((1, len(near))), vertices[near].T, shapedirs[near].reshape(len(near), -1).T, actions]
+        wanted = np.concatenate([[1.0], joint, moves.ravel(), np.zeros(len(actions))])
         scale = 1 / np.maximum(distance[near], 0.01)
-        solution = np.linalg.lstsq(np.concatenate(rows) * scale, wanted, rcond=1e-6)[0]
+        matrix = np.concatenate(rows) * scale
+        # Through the small Gram matrix: threaded SVDs of 600 columns crawl on a busy machine.
+        values, vectors = np.linalg.eigh(matrix @ matrix.T)
+        kept = values > 1e-11 * values[-1]
+        solution = matrix.T @ (vectors[:, kept] @ (vectors[:, kept].T @ wanted / values[kept]))
         regressor[j, near] = np.round(solution * scale, 7)
     return regressor

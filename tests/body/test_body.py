@@ -186,6 +186,7 @@ def test_number_of_coefficients(cache):
 
 
 def test_identity(body, head):
+    assert load_body("open").checksum == body.checksum != load_body("open", num_betas=11).checksum
     assert body.name == "open" and len(body.checksum) == 64 and body.checksum != head.checksum
     assert not list(body.parameters()) and not body.state_dict()  # a checkpoint does not carry the model
 

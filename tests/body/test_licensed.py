@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -171,6 +173,11 @@ def test_files_are_found_in_the_weights_folder(smplx_folder, monkeypatch):
     assert model.found == smplx_folder / "smplx/SMPLX_NEUTRAL.npz" and len(model.sha256) == 64
     assert found["SMPL-X male"].found is None and found["SMPL-X male"].sha256 is None
     assert smplx_folder in found["FLAME neutral"].looked_in
+
+
+def test_assets_need_no_torch():
+    code = "import sys, talkingavatar.body.assets as a; a.known_assets(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def refused(name: str, path, expected: str) -> None:

@@ -1,6 +1,10 @@
 """The open rig's files: what they say about the body, and that they are always the same."""
 
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +35,17 @@ def test_a_failed_build_leaves_nothing(cache, tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
         open_rig.build_open_rig(tmp_path / "rig")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_build_one_rig(tmp_path):
+    code = "from talkingavatar.body.open_rig import ensure_open_rig; print(ensure_open_rig())"
+    environment = os.environ | {"TALKINGAVATAR_CACHE": str(tmp_path)}
+    start = [sys.executable, "-c", code]
+    runs = [subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = {run.communicate(timeout=300)[0].strip() for run in runs}
+    assert [run.returncode for run in runs] == [0, 0] and len(answers) == 1
+    folders = [p for p in (tmp_path / "body").iterdir() if p.is_dir()]
+    assert folders == [Path(answers.pop())]
 
 
 def test_a_damaged_rig_is_named(cache, tmp_path, monkeypatch):
