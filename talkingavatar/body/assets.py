@@ -83,12 +83,6 @@ def _known_assets() -> Iterator[Asset]:
         f"{_REGISTRATION} flame.is.tue.mpg.de",
         ("landmark_embedding.npy", "flame_static_embedding.pkl"),
     )
-    yield _look(
-        "FLAME masks",
-        "named face regions of body=flame",
-        f"{_REGISTRATION} flame.is.tue.mpg.de",
-        ("FLAME_masks.pkl",),
-    )
 
 
 def _look(name: str, purpose: str, source: str, file_names: tuple[str, ...]) -> Asset:
