@@ -118,7 +118,7 @@ def _facial_hair(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> P
 
 def paint_body(where: TexelMap, face: Face, who: Identity) -> Texture:
     """Skin of neck, arms and hands; knuckles, nails, palms."""
-    p, q = where.position, mirrored(where.position)
+    q = mirrored(where.position)
     rgb = _skin(where, who)
     tips = face.finger_tips
     hand = ramp(tips[:, 0].max() - 0.22, tips[:, 0].max() - 0.16, q[..., 0])

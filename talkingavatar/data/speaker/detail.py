@@ -102,7 +102,7 @@ def _on_side(p: Places, side: float) -> Field:
 
 
 def _smile(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
-    """A corner of the mouth that is pulled further than the other, cheeks that rise, the folds beside the nose."""
+    """One corner of the mouth pulled further than the other, rising cheeks, the folds beside the nose."""
     corner, wing = face["corner"], face["wing"]
     fold_x = np.array([wing[0] + 0.002, corner[0] + 0.0065, corner[0] + 0.0105, corner[0] + 0.009])
     fold_y = np.array([wing[1] + 0.004, corner[1] + 0.014, corner[1] + 0.001, corner[1] - 0.012])

@@ -15,7 +15,8 @@ from talkingavatar.data.speaker.texture import ball, bump, ramp
 
 _POINTS = {
     "nose": 5054, "chin": 5225, "bridge": 133, "subnasal": 343, "wing": 7119, "corner": 7185, "seam": 474,
-    "eye_inner": 6851, "eye_outer": 11472, "brow_inner": 6983, "brow_middle": 6979, "brow_outer": 6982, "ear": 12131,
+    "eye_inner": 6851, "eye_outer": 11472, "brow_inner": 6983, "brow_middle": 6979, "brow_outer": 6982,
+    "ear": 12131,
 }  # fmt: skip
 _UPPER_LIP = [
     455,

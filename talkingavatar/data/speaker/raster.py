@@ -166,7 +166,7 @@ def _face_into(face, ids, nearness, screen, surface, atlas, top, bottom):
                         uv = surface.uvs[face]
                         u = (p0 * uv[0, 0] + p1 * uv[1, 0] + p2 * uv[2, 0]) * norm
                         v = (p0 * uv[0, 1] + p1 * uv[1, 1] + p2 * uv[2, 1]) * norm
-                        # Four thresholds over a pixel's 2x2 samples: coverage becomes the matte's grey levels.
+                        # Four thresholds over a pixel's 2x2 samples turn coverage into grey levels.
                         keep = coverage(atlas, material, u, v) > 32 + 64 * ((x & 1) ^ ((y & 1) * 3))
                     if keep:
                         nearness[y, x] = near

@@ -143,7 +143,7 @@ class Renderer:
         mesh, materials: what is drawn; `mesh.material` indexes `materials`.
         lights: the studio.
         focus, radius: the ball that the key light's shadow map covers, metres.
-        overlay: relief drawn over the materials that ask for it, 127 for a full ridge, -127 for a full crease.
+        overlay: relief over the materials that ask for it, 127 for a full ridge, -127 for a full crease.
     """
 
     mesh: Mesh

@@ -38,6 +38,7 @@ class Part:
     uvs: Float[np.ndarray, "m 3 2"]
     sources: Int[np.ndarray, "n 2"]
     material: Material
+    name: str
     least_light: float = 0.25  # ambient light that reaches its darkest corner
 
 
