@@ -1,6 +1,10 @@
 """Fit an avatar: python -m talkingavatar.fit experiment=thgs_full"""
 
+import os
 import sys
+
+# Two thread pools (torch's, numba's) share the cores: threads that wait must sleep, not spin. Read before either starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HELP = """Fit an avatar to a capture, continuing where an earlier start left off.
 

@@ -43,9 +43,9 @@ class RendererConfig:
 @dataclass
 class DensityConfig:
     name: str = "default"  # none | default
-    start: int = 500  # steps, on the scale of the paper budget
-    stop: int = 15000
-    every: int = 300
+    start: int = 500  # steps, on the scale of the paper budget (the paper states none of these)
+    stop: int = 75_000  # half of the run, as 3DGS
+    every: int = 1000
     min_every: int = 100  # actual steps: gradients of fewer frames say nothing
     grow_gradient: float = 2e-4  # screen gradient above which a Gaussian is cloned or split
     prune_opacity: float = 0.05

@@ -153,6 +153,7 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
         pose=capture.pose(list(range(capture.manifest.frames))),
         train_frames=capture.train_frames,
         audio_channels=data.features.shape[-1],
+        look=data.batch,
     )
     torch.manual_seed(config.seed)
     return method_class(config.method.name)(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -34,6 +35,7 @@ class MethodContext:
     pose: BodyPose  # tracked parameters of all frames of the capture
     train_frames: list[int]
     audio_channels: int
+    look: Callable[[list[int]], Batch]  # training frames with their pictures, to start from
 
 
 class Method(L.LightningModule, ABC):

@@ -9,12 +9,13 @@ from typing import Any, final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding, grid_sample, normalize
 
 from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 from talkingavatar.config.compose import suggestion
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
+from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.base import Method, MethodContext
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
@@ -121,7 +122,7 @@ class THGS(Method):
     def drive(self, signal: DrivingSignal) -> Gaussians:
         pose = self.refined_pose(signal)
         raw, parent = self.gaussians, self.carried_parent
-        means = raw["means"] + self.vertex_offsets(pose)[parent]
+        means = raw["means"] + embedding(parent, self.vertex_offsets(pose))
         quats, log_scales = raw["quats"], raw["scales"]
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen(means, quats, log_scales, signal.audio[0])
@@ -192,15 +193,39 @@ class THGS(Method):
         radius = (mean_incident_area(body.v_template, body.faces) / math.pi).sqrt()
         radius = radius.clamp(options.scale_min, options.scale_max)
         logit = math.log(options.opacity / (1 - options.opacity))
+        sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
+        sh[:, 0] = rgb_to_sh(self._seen_colours())
         return nn.ParameterDict(
             {
                 "means": body.v_template.clone(),
                 "quats": matrix_to_quat(frame),
                 "scales": radius.log()[:, None].repeat(1, 3),
                 "opacities": torch.full((count,), logit),
-                "sh": torch.zeros(count, (options.sh_degree + 1) ** 2, 3),
+                "sh": sh,
             }
         )
+
+    @torch.no_grad()
+    def _seen_colours(self, frames: int = 8) -> Float[Tensor, "V 3"]:
+        """Mean colour of each vertex in a few training frames, where it faces the camera; grey if it never does.
+
+        The paper does not say how colours start; grey costs a short budget its first hundreds of steps.
+        """
+        every = max(1, len(self.context.train_frames) // frames)
+        batch = self.context.look(self.context.train_frames[::every])
+        vertices, _ = self.body(batch.signal.pose)
+        view = batch.cameras.viewmats
+        seen = vertices @ view[:, :3, :3].mT + view[:, None, :3, 3]
+        pixels = seen @ batch.cameras.Ks.mT
+        normals = torch.stack([vertex_normals(v, self.body.faces) for v in seen])
+        size = torch.tensor([batch.cameras.width, batch.cameras.height])
+        grid = (pixels[..., :2] / pixels[..., 2:] / size * 2 - 1)[:, None]
+        picture = torch.cat([batch.image, batch.matte], -1).permute(0, 3, 1, 2)
+        sampled = grid_sample(picture, grid, align_corners=False)[:, :, 0].mT
+        weight = (-(normals * normalize(seen, dim=-1)).sum(-1)).clamp_min(0) * (sampled[..., 3] > 0.9)
+        total = weight.sum(0)[:, None]
+        mean = (sampled[..., :3] * weight[..., None]).sum(0) / total.clamp_min(1e-6)
+        return torch.where(total > 1e-3, mean, 0.5)
 
     def _refinement_tables(self) -> None:
         """What is learned about the pose of each training frame; zero is the tracker's word."""

@@ -45,7 +45,7 @@ class SkinningField(nn.Module):
         lower: Float[Tensor, " 3"],
         upper: Float[Tensor, " 3"],
         vertices: Float[Tensor, "V 3"],
-        band: float = 0.1,
+        band: float = 0.05,
     ) -> SkinningField:
         """Keep the nodes within `band` metres of the template; `weights[:, z, y, x]` as `body.surface` makes them."""
         size = weights.shape[1]
