@@ -53,7 +53,7 @@ def alpha_3dgs(splat, g, i0, i1, x, y, left, top, alpha):
 @kernel
 @no_type_check
 def alpha_2dgs(splat, g, i0, i1, x, y, left, top, alpha):
-    """Unclamped alpha, zero below the cut, of a surfel: the nearer of on-splat and on-screen distance."""
+    """The same of a surfel, at the smaller of on-splat and on-screen distance."""
     mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
     j11, j12, j21, j22 = splat[g, at.J11], splat[g, at.J12], splat[g, at.J21], splat[g, at.J22]
     z0, zx, zy = splat[g, at.Z0], splat[g, at.ZX], splat[g, at.ZY]
@@ -82,6 +82,16 @@ def composite(owner, i0, i1, alpha, T, weight, median):
         weight[i] = w
         median[i] = owner if t > HALF and w > ZERO else median[i]
         T[i] = after if open_ else -abs(t)
+
+
+@kernel
+@no_type_check
+def finished(T):
+    """Whether no pixel of the tile is open any more."""
+    still_open = ZERO
+    for i in range(len(T)):
+        still_open += T[i] if T[i] > ZERO else ZERO
+    return still_open == ZERO
 
 
 @kernel

@@ -87,7 +87,7 @@ def raster_forward(
             blend.composite(g, i0, i1, alpha, T, weight, owners)
             for c in range(0, channels, 4):
                 blend.add_four(features, g, np.uintp(c), i0, i1, weight, image)
-            if (j - starts[tile]) % CHECK_EVERY == CHECK_EVERY - 1 and T.max() < 0:
+            if (j - starts[tile]) % CHECK_EVERY == CHECK_EVERY - 1 and blend.finished(T):
                 break
         for row in range(min(at.TILE, height - top)):
             for column in range(min(at.TILE, width - left)):
@@ -171,15 +171,15 @@ def raster_backward(
         left, top = column * at.TILE, row * at.TILE
         load_gradients(left, top, images, v_images, background, v_image, rest)
         T[:] = f32(1)
-        finished = False
+        blended, finished = 0, False
         for j in range(starts[tile], starts[tile + 1]):
             g = ids[j]
             e = first[g] + (row - boxes[g, 1]) * (boxes[g, 2] - boxes[g, 0]) + column - boxes[g, 0]
+            i0, i1 = pixel_run(rows, g, top)
             if finished:
                 for c in range(columns):
                     v_edges[e, c] = f32(0)
                 continue
-            i0, i1 = pixel_run(rows, g, top)
             alpha_of(shape, g, i0, i1, x, y, left, top, alpha)
             for c in range(0, channels, 4):
                 blend.dot_four(features, g, np.uintp(c), i0, i1, v_image, dot)
@@ -194,4 +194,5 @@ def raster_backward(
                 blend.shape_backward_3dgs(
                     shape, g, i0, i1, x, y, f32(left), f32(top), v_power, v_edges, e, channels
                 )
-            finished = (j - starts[tile]) % CHECK_EVERY == CHECK_EVERY - 1 and T.max() < 0
+            blended += 1
+            finished = blended % CHECK_EVERY == 0 and blend.finished(T)
