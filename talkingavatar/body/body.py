@@ -180,14 +180,22 @@ class Body(nn.Module):
         joints = self.rest_joints(pose.betas, pose.expression)
         rotations = axis_angle_to_matrix(pose.full_pose)
         if self.posedirs is not None:
-            feature = (rotations[:, 1:] - torch.eye(3, device=self.device)).reshape(batch, -1)
-            shaped = shaped + (feature @ self.posedirs).reshape(batch, -1, 3)
+            shaped = shaped + self._correct(rotations)
         world = self._chain(joints, rotations)
         motion = self._relative(world, joints)[:, :, :3].reshape(batch, -1, 12)
         blended = (self.weights @ motion).reshape(batch, -1, 3, 4)
         posed = (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
         transl = pose.transl[:, None]
         return posed + transl, world[..., :3, 3] + transl
+
+    def pose_offsets(self, full_pose: Float[Tensor, "B J 3"]) -> Float[Tensor, "B V 3"]:
+        """Pose-corrective offsets B_P(theta) in metres; a model without them (`posedirs` None) has none to give."""
+        return self._correct(axis_angle_to_matrix(full_pose))
+
+    def _correct(self, rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
+        feature = (rotations[:, 1:] - torch.eye(3, device=self.device)).flatten(1)
+        assert self.posedirs is not None
+        return (feature @ self.posedirs).unflatten(1, (-1, 3))
 
     def landmarks(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B 68 3"]:
         """The 68 face landmarks in iBUG order, on the surface of the given vertices.

@@ -38,6 +38,7 @@ class Options:
     sh_degree: int = 0
     mouth_margin: float = 0.02  # metres round the teeth within which SAAM acts
     detach_skinning: bool = True  # no gradient through the skinning grid's coordinates
+    anchor_skinning: bool = True  # add what the grid misses of the parent vertex's own weights
 
 
 def read_options(given: dict[str, Any]) -> Options:
@@ -71,6 +72,7 @@ class THGS(Method):
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
+    skinning_missing: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -85,6 +87,10 @@ class THGS(Method):
         self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper, body.v_template)
         self.leb = LearnableExpressionBlendshapes(body.expressiondirs, self.head)
         teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
+        # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets wrong at
+        # a vertex is kept beside it, so that vertices move as the template's do and the residual learns from there.
+        missing = body.weights - self.skinning.weights_at(body.v_template)
+        self.register_buffer("skinning_missing", missing, persistent=False)
         low, high = bounding_box(teeth, self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
@@ -129,6 +135,9 @@ class THGS(Method):
         transforms = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0]
         at = means.detach() if self.options.detach_skinning else means
         blended = self.skinning(at, transforms)
+        if self.options.anchor_skinning:
+            missing = self.skinning_missing @ transforms[:, :3].flatten(1)
+            blended = blended + embedding(parent, missing).unflatten(-1, (3, 4))
         rotation = orthonormalise(blended[..., :3])
         return Gaussians(
             means=(blended[..., :3] @ means[..., None])[..., 0] + blended[..., 3] + pose.transl[0],

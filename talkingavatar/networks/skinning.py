@@ -65,6 +65,11 @@ class SkinningField(nn.Module):
         summed = (self.weights + self.residual).clamp_min(1e-8)
         return summed / summed.sum(-1, keepdim=True)
 
+    def weights_at(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N J"]:
+        """Interpolated weights themselves."""
+        corners, shares = self.interpolation(points)
+        return (self.node_weights()[corners] * shares[..., None]).sum(1)
+
     def forward(
         self, points: Float[Tensor, "N 3"], transforms: Float[Tensor, "J 4 4"]
     ) -> Float[Tensor, "N 3 4"]:

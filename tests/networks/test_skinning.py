@@ -26,6 +26,13 @@ def test_equals_interpolating_the_weights_themselves():
     torch.testing.assert_close(skinning(points, transforms(3)), expected)
 
 
+def test_weights_at_a_point_blend_to_the_same_motion():
+    skinning, _ = field()
+    points = torch.rand(20, 3) * 2 - 1
+    by_weights = (skinning.weights_at(points) @ transforms(3)[:, :3].flatten(1)).unflatten(-1, (3, 4))
+    torch.testing.assert_close(skinning(points, transforms(3)), by_weights)
+
+
 def test_one_hot_weights_reproduce_rigid_motion():
     skinning, _ = field()
     skinning.weights = torch.nn.functional.one_hot(torch.full((len(skinning.weights),), 1), 3).float()
