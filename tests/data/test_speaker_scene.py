@@ -128,7 +128,7 @@ def test_open_jaw_shows_tongue_and_teeth_in_a_dark_mouth():
         faces = who.visible_faces(pose, ORIGIN, expression, view)
         return inside & set(who.figure.mesh.material[faces].tolist())
 
-    assert seen(STILL, {}) <= {who.figure.part_names.index("mouth")}
+    assert who.figure.part_names.index("upper teeth") not in seen(STILL, {})
     opened = posed(j22=[0.3, 0, 0])
     assert seen(opened, lips_apart) == inside
     rgb, _ = who.render(opened, ORIGIN, lips_apart, view)

@@ -39,9 +39,11 @@ def paint_head(where: TexelMap, face: Face, who: Identity) -> Texture:
 def _skin(where: TexelMap, who: Identity) -> Paint:
     """Tone with blotches, mottling and pores."""
     p = where.position
-    rgb = np.broadcast_to(np.array(who.skin.tone), p.shape).copy()
+    rgb = np.broadcast_to(np.array(who.skin.tone, np.float32), p.shape).copy()
     blotch = fractal(p, 0.045, 3, who.seed)
-    rgb = mix(rgb, rgb * [1.02, 0.94, 0.92], 0.6 * (1 + who.skin.age) * np.clip(blotch, 0, 1))
+    rgb = mix(
+        rgb, rgb * np.array([1.02, 0.94, 0.92], np.float32), 0.6 * (1 + who.skin.age) * np.clip(blotch, 0, 1)
+    )
     rgb *= (
         1 + (0.022 * fractal(p, 0.004, 3, who.seed + 5) + 0.014 * noise(p, 0.0011, who.seed + 9))[..., None]
     )
@@ -53,8 +55,12 @@ def _blush(rgb: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     red = 0.55 * regions.cheek(face, q) + 0.5 * ball(q, face["nose"], 0.013) + 0.5 * regions.ear(face, q)
     red += 0.3 * ball(q, face.at("chin", y=0.012, z=0.01), 0.014) + 0.35 * ball(q, face["wing"], 0.008)
     red *= who.skin.blush * (0.85 + 0.3 * fractal(q, 0.012, 2, who.seed + 1))
-    rgb = mix(rgb, rgb * [1.0, 0.80, 0.77], np.clip(red, 0, 1))
-    return mix(rgb, rgb * [1.03, 1.03, 1.01], ball(q, face.at("bridge", y=0.05), (0.05, 0.025, 0.05)))
+    rgb = mix(rgb, rgb * np.array([1.0, 0.80, 0.77], np.float32), np.clip(red, 0, 1))
+    return mix(
+        rgb,
+        rgb * np.array([1.03, 1.03, 1.01], np.float32),
+        ball(q, face.at("bridge", y=0.05), (0.05, 0.025, 0.05)),
+    )
 
 
 def _freckles(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Paint:
@@ -64,15 +70,19 @@ def _freckles(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Pain
     spots = ramp(0.42, 0.62, noise(p, 0.0026, who.seed + 20)) * ramp(
         -0.1, 0.5, noise(p, 0.012, who.seed + 21)
     )
-    return mix(rgb, rgb * [0.80, 0.66, 0.56], np.clip(spread * spots * who.skin.freckles, 0, 0.6))
+    return mix(
+        rgb,
+        rgb * np.array([0.80, 0.66, 0.56], np.float32),
+        np.clip(spread * spots * who.skin.freckles, 0, 0.6),
+    )
 
 
 def _eye_surround(rgb: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     """Shaded sockets, thin skin under the eyes, lash lines, brows."""
     tired = ball(q, face.eye + np.array([0.0, -0.0155, 0.012]), (0.015, 0.0045, 0.03))
-    rgb = mix(rgb, rgb * [0.86, 0.78, 0.80], (0.45 + 0.3 * who.skin.age) * tired)
+    rgb = mix(rgb, rgb * np.array([0.86, 0.78, 0.80], np.float32), (0.45 + 0.3 * who.skin.age) * tired)
     lid = ball(q, face.eye + np.array([0.001, 0.009, 0.014]), (0.017, 0.0065, 0.02))
-    rgb = mix(rgb, rgb * [0.88, 0.76, 0.73], (0.5 + 0.5 * who.skin.make_up) * lid)
+    rgb = mix(rgb, rgb * np.array([0.88, 0.76, 0.73], np.float32), (0.5 + 0.5 * who.skin.make_up) * lid)
     inner = ball(q, face["eye_inner"] + np.array([0.0015, -0.0008, -0.001]), 0.0025)
     rgb = mix(rgb, (0.72, 0.42, 0.40), 0.5 * inner)
     dark = np.array(who.skin.brow) * 0.55
@@ -92,10 +102,10 @@ def _lips(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     )
     rgb = mix(rgb, colour, 0.9 * red)
     below = bump(q[..., 1] - face.lower_lip[0, 1], -0.002, 0.0025) * ramp(0.02, 0.008, q[..., 0])
-    rgb = mix(rgb, rgb * [0.86, 0.80, 0.78], 0.6 * below * (1 - red))
+    rgb = mix(rgb, rgb * np.array([0.86, 0.80, 0.78], np.float32), 0.6 * below * (1 - red))
     corner = ball(q, face["corner"] + np.array([0.001, 0, 0]), (0.0032, 0.0022, 0.01))
-    rgb = mix(rgb, rgb * [0.62, 0.5, 0.5], 0.6 * corner)
-    return mix(rgb, rgb * [0.55, 0.42, 0.42], 0.75 * regions.lip_seam(face, q))
+    rgb = mix(rgb, rgb * np.array([0.62, 0.5, 0.5], np.float32), 0.6 * corner)
+    return mix(rgb, rgb * np.array([0.55, 0.42, 0.42], np.float32), 0.75 * regions.lip_seam(face, q))
 
 
 def _facial_hair(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Paint:
@@ -104,13 +114,13 @@ def _facial_hair(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> P
     rough = fractal(p, 0.009, 2, who.seed + 52)
     hair = np.array(who.hair.colour)
     beard = np.clip(regions.beard(face, q) + 0.18 * rough * (regions.beard(face, q) > 0.02), 0, 1)
-    shadow = rgb * [0.68, 0.66, 0.68]
+    shadow = rgb * np.array([0.68, 0.66, 0.68], np.float32)
     rgb = mix(rgb, shadow, np.clip(beard * who.skin.stubble * grain, 0, 0.85))
     if who.hair.beard > 0:
         rgb = mix(rgb, hair, np.clip(beard * 0.8 * grain, 0, 0.9))
     roots = regions.scalp(face, q)
     if who.hair.style == "none":
-        return mix(rgb, rgb * [0.90, 0.88, 0.88], 0.4 * np.clip(roots * grain, 0, 1))
+        return mix(rgb, rgb * np.array([0.90, 0.88, 0.88], np.float32), 0.12 * np.clip(roots * grain, 0, 1))
     streaks = 0.5 + 0.5 * noise(p, (0.03, 0.0016, 0.0016), who.seed + 53) + 0.2 * rough
     combed = mix(np.broadcast_to(hair * 0.8, rgb.shape), who.hair.light, np.clip(0.6 * streaks, 0, 0.7))
     return mix(rgb, combed, np.clip(roots * 1.2 + 0.5 * rough * (roots > 0.05), 0, 1))
@@ -126,7 +136,7 @@ def paint_body(where: TexelMap, face: Face, who: Identity) -> Texture:
     rgb = mix(rgb, np.array([0.90, 0.70, 0.62]) * 0.5 + rgb * 0.5, 0.55 * hand * (1 - back))
     knuckles = np.clip(fractal(q, 0.018, 2, who.seed + 61), 0, 1)
     red = hand * 0.35 * knuckles + sum(0.6 * ball(q, tip, 0.012) for tip in tips)
-    rgb = mix(rgb, rgb * [1.0, 0.80, 0.77], np.clip(red * who.skin.blush, 0, 1))
+    rgb = mix(rgb, rgb * np.array([1.0, 0.80, 0.77], np.float32), np.clip(red * who.skin.blush, 0, 1))
     for tip in tips:
         nail = ball(q, tip + np.array([-0.004, 0.004, 0.0]), (0.0065, 0.006, 0.005)) * back
         rgb = mix(rgb, np.array([0.93, 0.74, 0.70]) * 0.45 + rgb * 0.62, ramp(0.35, 0.55, nail))
@@ -190,7 +200,7 @@ def paint_teeth(where: TexelMap, face: Face, who: Identity, upper: bool) -> Text
     height = height if upper else 1 - height  # 0 at the biting edge, 1 at the root
     ivory = np.array([0.93, 0.89, 0.80]) * (1 - 0.05 * (tooth == 2) - 0.015 * tooth)[..., None]
     rgb = ivory * (1 - 0.10 * (2 * t - 1) ** 2)[..., None]
-    rgb = mix(rgb, rgb * [0.97, 0.99, 1.02], ramp(0.25, 0.05, height))
+    rgb = mix(rgb, rgb * np.array([0.97, 0.99, 1.02], np.float32), ramp(0.25, 0.05, height))
     rgb = mix(rgb, (0.42, 0.27, 0.22), 0.8 * ramp(0.0008, 0.0002, gap))
     gum = ramp(-0.03, 0.03, height - 0.55 - 0.10 * (1 - (2 * t - 1) ** 2))
     return to_bytes(mix(rgb, np.array([0.78, 0.45, 0.44]), gum))

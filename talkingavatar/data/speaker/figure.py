@@ -19,6 +19,8 @@ from talkingavatar.data.speaker.renderer import Material, Mesh
 from talkingavatar.data.speaker.tailor import Tailor
 from talkingavatar.data.speaker.texture import TexelMap, ball, mirrored, ramp
 
+_NIPPLE = 8437  # MakeHuman vertex, the person's left
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -76,6 +78,8 @@ def sculpt(full: FullMesh, face: Face, who: Identity) -> Float[np.ndarray, "V 3"
     centred = q - face.eye
     near = ramp(0.036, 0.017, np.linalg.norm(centred * [1, 1, 0.6], axis=-1))
     out += 0.12 * amount("eyes", 0.0) * near[:, None] * centred * (side + np.array([0, 1, 1]))
+    chest = ball(q, full.vertices[_NIPPLE].astype(float), (0.075, 0.060, 0.080))
+    out[:, 2] += 0.018 * amount("chest", 0.0) * chest
     lips = regions.lips(face, q)
     away = np.sign(q[:, 1] - face["seam"][1])
     out += 0.0014 * amount("lips", 0.0) * lips[:, None] * np.stack([0 * away, 0.6 * away, 1 + 0 * away], -1)

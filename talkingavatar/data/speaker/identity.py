@@ -37,6 +37,7 @@ class Clothes:
     neckline: float  # metres below the pit of the neck
     trousers: Colour
     loose: float = 0.010  # metres off the skin
+    hang: float = 0.4  # 0 follows the waist, 1 falls straight from the chest
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ IDENTITIES = (
                   brow=(0.07, 0.05, 0.045), brow_weight=1.1),
         hair=Hair(style="short", colour=(0.065, 0.052, 0.048), light=(0.17, 0.13, 0.11), beard=0.004),
         clothes=Clothes(pattern="shirt", main=(0.20, 0.47, 0.49), second=(0.93, 0.91, 0.85),
-                        third=(0.86, 0.62, 0.22), neckline=0.035, trousers=(0.24, 0.22, 0.21)),
+                        third=(0.86, 0.62, 0.22), neckline=0.035, trousers=(0.24, 0.22, 0.21), hang=0.85),
         iris=(0.20, 0.12, 0.07),
         crooked=-1.0,
         seed=23,
         rest={"mouthSmileLeft": 0.14, "mouthSmileRight": 0.18, "eyeBlinkLeft": 0.05, "eyeBlinkRight": 0.05},
-        sculpt={"jaw": 0.2, "eyes": 0.5},
+        sculpt={"jaw": 0.2, "eyes": 0.5, "chest": -1.0},
     ),
     Identity(
         name="Henrik",
@@ -91,12 +92,13 @@ IDENTITIES = (
                   age=1.0, brow=(0.42, 0.29, 0.19), brow_weight=0.9),
         hair=Hair(style="none", colour=(0.42, 0.27, 0.17), light=(0.68, 0.53, 0.40), beard=0.012),
         clothes=Clothes(pattern="cable", main=(0.33, 0.42, 0.30), second=(0.25, 0.33, 0.24),
-                        third=(0.62, 0.45, 0.26), neckline=0.015, trousers=(0.42, 0.36, 0.29), loose=0.014),
+                        third=(0.62, 0.45, 0.26), neckline=0.015,
+                        trousers=(0.42, 0.36, 0.29), loose=0.014, hang=0.8),
         iris=(0.32, 0.45, 0.56),
         crooked=1.0,
         seed=37,
         rest={"mouthSmileLeft": 0.16, "mouthSmileRight": 0.12, "browDownLeft": 0.1, "browDownRight": 0.1,
               "eyeBlinkLeft": 0.08, "eyeBlinkRight": 0.08},
-        sculpt={"jaw": 0.4, "eyes": 0.5},
+        sculpt={"jaw": 0.4, "eyes": 0.5, "chest": -1.0},
     ),
 )  # fmt: skip

@@ -103,7 +103,7 @@ class SpeakerScene:
         places = self.figure.head_texels.position[::2, ::2]
         self.detail: Detail = build_detail(self.full, self.face, self.who, self.expression_names, places)
         self._bind()
-        focus = tuple(float(x) for x in [0.0, self.joints[12, 1] - 0.33, 0.05])
+        focus = (0.0, float(self.joints[12, 1]) - 0.33, 0.05)
         self.renderer = Renderer(
             self.figure.mesh, self.figure.materials, focus=focus, radius=0.85, overlay=self.detail.overlay
         )

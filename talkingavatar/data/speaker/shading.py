@@ -142,7 +142,7 @@ def _power(x, gloss):
 @njit(cache=True)
 @no_type_check
 def _corners(face, px, py, surface, screen):
-    """Perspective-correct weights of a face's corners at a sample; its doubled area, negative from the front."""
+    """Perspective-correct weights of a face's corners; its doubled area, negative from the front."""
     i, j, k = surface.faces[face, 0], surface.faces[face, 1], surface.faces[face, 2]
     ax, ay, az = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
     bx, by, bz = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])

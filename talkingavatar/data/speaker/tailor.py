@@ -7,8 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.interpolate import RegularGridInterpolator
+from scipy.ndimage import uniform_filter
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from talkingavatar.body.full_mesh import FullMesh
 from talkingavatar.data.speaker import appearance, hair, wardrobe
@@ -150,7 +153,7 @@ class Tailor:
         middle = self.full.vertices[self.full.faces[lay.body]].mean(1)
         neck = (middle[:, 1] > self.full.vertices[_NECK_PIT, 1] - 0.14) & (np.abs(middle[:, 0]) < 0.15)
         bare = lay.body[neck | (np.abs(middle[:, 0]) > 0.66)]
-        for name, rows, size in (("neck", bare, 512), ("hands", lay.hands, 1024)):
+        for name, rows, size in (("neck", bare, 512), ("hands", lay.hands, 768)):
             paint = appearance.paint_body(self.texels(size, rows), face, who)
             parts.append(self.part(name, rows, Material(paint, SKIN_WRAP, shine * 0.7, 4)))
         wet = appearance.paint_mouth(self.texels(128, lay.mouth), face, who)
@@ -185,7 +188,7 @@ class Tailor:
                     f"{name} teeth",
                     rows,
                     Material(paint, (0.25, 0.2, 0.15), 0.35, 6, two_sided=True, fine=True),
-                    least_light=1.0,
+                    least_light=1.6,
                 )
             )
         rows = _group(full, "helper-tongue")
@@ -212,20 +215,22 @@ class Tailor:
         crotch = float(self.shaped[_CROTCH, 1])
         trousers = rows[(height.min(1) < crotch + _WAIST) & (height.max(1) > crotch - 0.6)]
         top = rows[height.max(1) > crotch + _HEM]
-        drape = self._drape(rows, 0.003, 4)
-        paint = wardrobe.paint_trousers(self.texels(768, trousers, self.shaped + drape), who, crotch)
+        drape = self._drape(rows, 0.003, 4, 0.0)
+        paint = wardrobe.paint_trousers(self.texels(512, trousers, self.shaped + drape), who, crotch)
         legs = self.part("trousers", trousers, Material(paint, CLOTH_WRAP), offset=drape)
-        drape = self._drape(rows, who.clothes.loose, 14)
+        drape = self._drape(rows, who.clothes.loose, 14, who.clothes.hang)
         wrist = np.unique(full.faces[self.layout.body])
         wrist = self.shaped[wrist[np.abs(self.shaped[wrist, 0] - self.shaped[_WRIST, 0]) < 0.03]].mean(0)
         fit = wardrobe.Fit(self.pit, wrist.astype(float), float(self.shaped[_SHOULDER, 0]), crotch + _HEM)
-        paint = wardrobe.paint_top(self.texels(1280, top, self.shaped + drape), fit, who)
+        paint = wardrobe.paint_top(self.texels(1024, top, self.shaped + drape), fit, who)
         cloth = subdivide(
             self.part("top", top, Material(paint, CLOTH_WRAP, two_sided=True, cutout=True), offset=drape)
         )
         return [legs, _fold(cloth, who.seed)]
 
-    def _drape(self, rows: Int[np.ndarray, " n"], gap: float, rounds: int) -> Float[np.ndarray, "V 3"]:
+    def _drape(
+        self, rows: Int[np.ndarray, " n"], gap: float, rounds: int, hang: float
+    ) -> Float[np.ndarray, "V 3"]:
         """Offsets that smooth the tights without ever coming nearer to the skin than `gap`."""
         faces = self.full.faces[rows]
         normals = smooth_normals(self.shaped, faces)
@@ -238,10 +243,34 @@ class Tailor:
         gap_here = gap * (1 + 0.8 * hem)
         outward = ((v - self.shaped) * normals).sum(-1)
         v += np.maximum(0, gap_here - outward)[:, None] * normals
+        v = self._hang(v, hang)
         # The collar lies close.
         rise = self.shaped[:, 1:2] - self.pit[1]
         neck = ramp(-0.012, 0.012, rise) * ramp(0.125, 0.085, np.abs(self.shaped[:, :1]))
         return (v - self.shaped) * (1 - neck) + 0.5 * gap * neck * normals
+
+    def _hang(self, v: Float[np.ndarray, "V 3"], share: float) -> Float[np.ndarray, "V 3"]:
+        """Cloth below the chest falls from the widest place above it, by a share; sleeves stay."""
+        axis = np.array([0.0, 0.0, self.pit[2] - 0.09])
+        turn = np.arctan2(v[:, 0], v[:, 2] - axis[2])
+        radius = np.hypot(v[:, 0], v[:, 2] - axis[2])
+        top, hem = self.pit[1] - 0.13, float(self.shaped[_CROTCH, 1])
+        rows = np.unique(self.full.faces[_group(self.full, "helper-tights")])
+        torso = rows[(v[rows, 1] < top + 0.02) & (v[rows, 1] > hem - 0.02) & (np.abs(v[rows, 0]) < 0.26)]
+        heights, turns = np.linspace(top, hem, 24), np.linspace(-np.pi, np.pi, 49)
+        # The outline of the torso on a grid, each node from the vertices around it.
+        near = cKDTree(np.stack([v[torso, 1] / 0.03, turn[torso] / 0.2], -1))
+        grid = np.stack(np.meshgrid(heights / 0.03, turns / 0.2, indexing="ij"), -1)
+        outline = radius[torso][near.query(grid, k=4)[1]].mean(-1)
+        fallen = np.maximum.accumulate(outline - 0.02 * (top - heights[:, None]), axis=0)
+        fallen = uniform_filter(fallen - outline, (3, 5), mode=("nearest", "wrap"))
+        extra = np.zeros(len(v))
+        where = np.stack([-v[torso, 1], turn[torso]], -1)
+        extra[torso] = RegularGridInterpolator(
+            (-heights, turns), fallen, bounds_error=False, fill_value=None
+        )(where)
+        grow = 1 + share * np.maximum(extra, 0) / np.maximum(radius, 0.02)
+        return np.stack([v[:, 0] * grow, v[:, 1], axis[2] + (v[:, 2] - axis[2]) * grow], -1)
 
     def hair(self) -> list[Part]:
         full, who, face = self.full, self.who, self.face

@@ -20,7 +20,7 @@ Values = Float[np.ndarray, "*shape"]
 
 @dataclass(frozen=True)
 class TexelMap:
-    """The place of every texel on the surface; a texel outside of all faces has that of the nearest inside."""
+    """The place of every texel on the surface; one outside of all faces has that of the nearest inside."""
 
     position: Float[np.ndarray, "h w 3"]  # metres, T-pose
     normal: Float[np.ndarray, "h w 3"]
@@ -41,20 +41,22 @@ def texel_map(
     surface = raster.Surface(local, uvs, np.zeros(len(faces), np.int32), ~flag, flag)
     atlas = raster.Atlas(np.zeros((1, 4), np.uint8), np.zeros((1, raster.LEVELS, 3), np.int64))
     ids, _ = raster.visible(corners, surface, atlas, size, size)
-    rows, columns = distance_transform_edt(ids < 0, return_distances=False, return_indices=True)
-    ids = ids[rows, columns]
-    triangle = corners[local[ids], :2]
-    p = np.stack([columns + 0.5, rows + 0.5], -1)
-    a, b, c = triangle[..., 0, :], triangle[..., 1, :], triangle[..., 2, :]
-    area = _cross(b - a, c - a)
-    weights = (
-        np.stack([_cross(b - p, c - p), _cross(c - p, a - p), _cross(a - p, b - p)], -1) / area[..., None]
-    )
-    at = faces[ids]
-    return TexelMap(
-        np.einsum("hwk,hwkc->hwc", weights, vertices[at]).astype(np.float32),
-        np.einsum("hwk,hwkc->hwc", weights, normals[at]).astype(np.float32),
-    )
+    y, x = np.nonzero(ids >= 0)
+    found = ids[y, x]
+    a, b, c = (corners[local[found, k], :2] for k in range(3))
+    p = np.stack([x + 0.5, y + 0.5], -1).astype(np.float32)
+    weights = np.stack([_cross(b - p, c - p), _cross(c - p, a - p), _cross(a - p, b - p)], -1)
+    weights /= _cross(b - a, c - a)[:, None]
+    nearest = distance_transform_edt(ids < 0, return_distances=False, return_indices=True)
+    number = np.zeros((size, size), np.int64)
+    number[y, x] = np.arange(len(y))
+    number = number[nearest[0], nearest[1]]
+
+    def spread(values: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "h w 3"]:
+        at = values.astype(np.float32)[faces[found]]
+        return sum(weights[:, k, None] * at[:, k] for k in range(3))[number]
+
+    return TexelMap(spread(vertices), spread(normals))
 
 
 def _cross(a: Float[np.ndarray, "*s 2"], b: Float[np.ndarray, "*s 2"]) -> Float[np.ndarray, "*s"]:
@@ -102,7 +104,9 @@ def fractal(points: Points, wavelength: float, octaves: int, seed: int) -> Value
     return total
 
 
-def ramp(low: float, high: float, x: Float[np.ndarray, "*s"]) -> Float[np.ndarray, "*s"]:
+def ramp(
+    low: float | Float[np.ndarray, "*s"], high: float | Float[np.ndarray, "*s"], x: Float[np.ndarray, "*s"]
+) -> Float[np.ndarray, "*s"]:
     """0 at `low`, 1 at `high`, smooth between; `low` may be the larger."""
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
@@ -119,7 +123,8 @@ def ball(
     radius: float | tuple[float, float, float],
 ) -> Float[np.ndarray, "*s"]:
     """A bell in space of height 1 around a centre, with a radius per axis if given."""
-    return np.exp(-(((points - centre) / np.asarray(radius)) ** 2).sum(-1))
+    scaled = (points - np.asarray(centre, points.dtype)) / np.asarray(radius, points.dtype)
+    return np.exp(-np.einsum("...c,...c", scaled, scaled))
 
 
 def mirrored(points: Float[np.ndarray, "*s 3"]) -> Float[np.ndarray, "*s 3"]:
@@ -135,8 +140,9 @@ def mix(
     share: Float[np.ndarray, "*s"] | float,
 ) -> Float[np.ndarray, "*s 3"]:
     """A layer of colour over another; `share` 0 leaves the lower one."""
-    share = np.asarray(share)[..., None]
-    return below + share * (np.asarray(colour) - below)
+    share = np.asarray(share, np.float32)[..., None]
+    below = below.astype(np.float32, copy=False)
+    return below + share * (np.asarray(colour, np.float32) - below)
 
 
 def to_bytes(

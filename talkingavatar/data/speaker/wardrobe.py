@@ -46,9 +46,10 @@ def _limb(p: Paint, fit: Fit) -> tuple[Field, Field]:
 
 
 def _around(p: Paint, sleeve: Field, fit: Fit) -> Field:
-    """Coordinate across: x on the body, the angle about the arm times its radius on a sleeve."""
+    """Coordinate around the body or the arm: an angle times a radius."""
     turn = np.arctan2(p[..., 1] - fit.wrist[1], p[..., 2] - fit.wrist[2])
-    return np.where(sleeve > 0.5, 0.045 * turn, p[..., 0])
+    about = np.arctan2(p[..., 0], p[..., 2] - fit.pit[2] + 0.09)
+    return np.where(sleeve > 0.5, 0.045 * turn, 0.15 * about)
 
 
 def _knit(p: Paint, fit: Fit, stitch: float) -> Field:
