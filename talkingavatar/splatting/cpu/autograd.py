@@ -95,8 +95,8 @@ def render(size: tuple[int, int], sorted_: Arrays, projected: Arrays, background
     )
     alpha, depth, median = (np.empty((height, width, 1), np.float32) for _ in range(3))
     median_ids = np.empty((height, width), np.int32)
-    planes = (alpha[..., 0], depth[..., 0], normals, median[..., 0], median_ids)
-    spread(raster_forward, *sorted_[:2], shape, features, rows, background, rgb, *planes)
+    planes = (rgb, alpha[..., 0], depth[..., 0], normals, median[..., 0], median_ids)
+    spread(raster_forward, *sorted_[:2], shape, features, rows, background, planes)
     return rgb, alpha, depth, normals, median, median_ids
 
 

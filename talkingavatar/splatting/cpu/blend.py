@@ -1,9 +1,9 @@
 """One splat over the pixel rows of one tile that it reaches: the inner loops.
 
-Pixels of a tile lie one after the other (row by row), so that each loop is one run over `i0 <= i < i1`
-without branches, which compilers turn into vector instructions. Indices are unsigned: signed ones could be
-negative, and the test for that would keep loops scalar. A finished pixel has its transmittance negated, which
-keeps it out of every later splat.
+All that is known of a tile's pixels lies in one flat array `s`, plane after plane, row by row. Each loop is
+one run over `i0 <= i < i1` without branches; with one array, constant offsets and unsigned indices the compiler
+proves its turns independent and makes vector instructions of them (a value that may stay as it was must be read
+before anything is written). A finished pixel has its transmittance negated: it takes no later splat.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
@@ -19,11 +19,18 @@ from talkingavatar.splatting.cpu.launch import kernel
 f32 = np.float32
 ALPHA_MIN, ALPHA_MAX, T_MIN = f32(cv.ALPHA_MIN), f32(cv.ALPHA_MAX), f32(cv.TRANSMITTANCE_MIN)
 SCREEN = f32(cv.FILTER_2DGS / 2)
-HALF, ONE, ZERO = f32(0.5), f32(1), f32(0)
+HALF, ONE, TWO, ZERO = f32(0.5), f32(1), f32(2), f32(0)
 # exp(-5.6) < 1/255, so the exponential is wanted on [-5.6, 0]: the 8th power of a polynomial on [-0.7, 0].
 EXP_LOW, EIGHTH = f32(-5.6), f32(0.125)
 E1, E2, E3, E4, E5 = f32(0.99999476), f32(0.49989978), f32(0.1660284), f32(0.0398483), f32(0.00588525)
 TINY = f32(1e-12)  # keeps the squared distance to a surfel seen edge-on finite
+
+PIXELS = at.TILE * at.TILE
+# Planes of `s`: pixel centres, transmittance; forward, the place of the splat that holds the median depth and
+# the blended channels; back, what lies behind, weights, slopes of the exponent and gradients of the channels.
+X, Y, T, MEDIAN, REST, WEIGHT, SLOPE = (np.uintp(k * PIXELS) for k in range(7))
+C0, C1, C2, C3, C4, C5, C6 = (np.uintp(k * PIXELS) for k in range(7, 14))
+PLANES = 14
 
 
 @kernel
@@ -39,150 +46,198 @@ def exponential(p):
 
 @kernel
 @no_type_check
-def alpha_3dgs(splat, g, i0, i1, x, y, left, top, alpha):
-    """Unclamped alpha, zero below the cut, of an ellipsoid."""
-    mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
-    a, b, c = splat[g, at.QXX], splat[g, at.QXY], splat[g, at.QYY]
-    for i in range(i0, i1):
-        dx, dy = x[i] - mx, y[i] - my
-        power = (a * dx + b * dy) * dx + c * dy * dy
-        value = opacity * exponential(power)
-        alpha[i] = value if value >= ALPHA_MIN and power <= ZERO else ZERO
+def alpha_3dgs(dx, dy, a, b, c, opacity):
+    """Unclamped alpha, zero below the cut, of an ellipsoid at (dx, dy) pixels from its centre."""
+    power = (a * dx + b * dy) * dx + c * dy * dy
+    value = opacity * exponential(power)
+    return value if value >= ALPHA_MIN and power <= ZERO else ZERO
 
 
 @kernel
 @no_type_check
-def alpha_2dgs(splat, g, i0, i1, x, y, left, top, alpha):
+def alpha_2dgs(dx, dy, ex, ey, j11, j12, j21, j22, z0, zx, zy, opacity):
     """The same of a surfel, at the smaller of on-splat and on-screen distance."""
-    mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
-    j11, j12, j21, j22 = splat[g, at.J11], splat[g, at.J12], splat[g, at.J21], splat[g, at.J22]
-    z0, zx, zy = splat[g, at.Z0], splat[g, at.ZX], splat[g, at.ZY]
-    lx, ly = splat[g, at.LX] - left, splat[g, at.LY] - top
-    for i in range(i0, i1):
-        dx, dy, ex, ey = x[i] - mx, y[i] - my, x[i] - lx, y[i] - ly
-        z = z0 + zx * dx + zy * dy
-        hit = z != ZERO
-        r = ONE / (z if abs(z) > TINY else TINY)
-        u, v = (j22 * dx - j12 * dy) * r, (j11 * dy - j21 * dx) * r
-        on_splat, on_screen = HALF * (u * u + v * v), SCREEN * (ex * ex + ey * ey)
-        value = opacity * exponential(-(on_splat if on_splat <= on_screen else on_screen))
-        alpha[i] = value if hit and value >= ALPHA_MIN else ZERO
+    z = z0 + zx * dx + zy * dy
+    r = ONE / (z if abs(z) > TINY else TINY)
+    u, v = (j22 * dx - j12 * dy) * r, (j11 * dy - j21 * dx) * r
+    on_splat, on_screen = HALF * (u * u + v * v), SCREEN * (ex * ex + ey * ey)
+    value = opacity * exponential(-(on_splat if on_splat <= on_screen else on_screen))
+    return value if z != ZERO and value >= ALPHA_MIN else ZERO
 
 
 @kernel
 @no_type_check
-def composite(owner, i0, i1, alpha, T, weight, median):
-    """Move transmittances on past a splat; its weights, and its id where it may hold the median depth."""
-    for i in range(i0, i1):
-        a = alpha[i] if alpha[i] < ALPHA_MAX else ALPHA_MAX
-        t = T[i]
-        after = t - t * a
-        open_ = after > T_MIN
-        w = a * t if open_ else ZERO
-        weight[i] = w
-        median[i] = owner if t > HALF and w > ZERO else median[i]
-        T[i] = after if open_ else -abs(t)
+def pass_through(s, i, raw, place):
+    """Move the transmittance of pixel i on past alpha `raw`; returns the splat's weight there."""
+    alpha = raw if raw < ALPHA_MAX else ALPHA_MAX
+    t, median = s[T + i], s[MEDIAN + i]
+    after = t - t * alpha
+    open_ = after > T_MIN
+    weight = alpha * t if open_ else ZERO
+    s[T + i] = after if open_ else -abs(t)
+    s[MEDIAN + i] = place if t > HALF and weight > ZERO else median
+    return weight
 
 
 @kernel
 @no_type_check
-def finished(T):
+def pass_back(s, i, raw, dot):
+    """The same, with the weight and the slope of the exponent into their planes.
+
+    dot: the splat's features times the gradients of the pixel's channels. The REST plane holds what the
+    splats behind and the background still add to the slope of the loss.
+    """
+    alpha = raw if raw < ALPHA_MAX else ALPHA_MAX
+    t = s[T + i]
+    after = t - t * alpha
+    open_ = after > T_MIN
+    weight = alpha * t if open_ else ZERO
+    s[T + i] = after if open_ else -abs(t)
+    behind = s[REST + i] - weight * dot
+    s[REST + i] = behind
+    s[WEIGHT + i] = weight
+    s[SLOPE + i] = raw * (t * dot - behind / (ONE - alpha)) if open_ and raw <= ALPHA_MAX else ZERO
+
+
+@kernel
+@no_type_check
+def finished(s):
     """Whether no pixel of the tile is open any more."""
     still_open = ZERO
-    for i in range(len(T)):
-        still_open += T[i] if T[i] > ZERO else ZERO
+    for i in range(np.uintp(PIXELS)):
+        still_open += s[T + i] if s[T + i] > ZERO else ZERO
     return still_open == ZERO
 
 
 @kernel
 @no_type_check
-def add_four(features, g, c, i0, i1, weight, image):
-    """Channels c to c + 3 of the splat's features, weighted, onto the tile."""
-    f0, f1, f2, f3 = features[g, c], features[g, c + 1], features[g, c + 2], features[g, c + 3]
+def blend_3dgs(shape, features, g, place, i0, i1, left, top, s):
+    """Add ellipsoid g to the pixels [i0, i1) of the tile at (left, top)."""
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    a, b, c = shape[g, at.QXX], shape[g, at.QXY], shape[g, at.QYY]
+    f0, f1, f2, f3 = features[g, 0], features[g, 1], features[g, 2], features[g, 3]
     for i in range(i0, i1):
-        w = weight[i]
-        image[c, i] += w * f0
-        image[c + 1, i] += w * f1
-        image[c + 2, i] += w * f2
-        image[c + 3, i] += w * f3
+        weight = pass_through(s, i, alpha_3dgs(s[X + i] - mx, s[Y + i] - my, a, b, c, opacity), place)
+        s[C0 + i] += weight * f0
+        s[C1 + i] += weight * f1
+        s[C2 + i] += weight * f2
+        s[C3 + i] += weight * f3
 
 
 @kernel
 @no_type_check
-def dot_four(features, g, c, i0, i1, v_image, dot):
-    """Add to `dot` the splat's features c to c + 3 times the gradients of the image."""
-    f0, f1, f2, f3 = features[g, c], features[g, c + 1], features[g, c + 2], features[g, c + 3]
+def blend_2dgs(shape, features, g, place, i0, i1, left, top, s):
+    """Add surfel g to the pixels [i0, i1) of the tile at (left, top)."""
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    j11, j12, j21, j22 = shape[g, at.J11], shape[g, at.J12], shape[g, at.J21], shape[g, at.J22]
+    z0, zx, zy = shape[g, at.Z0], shape[g, at.ZX], shape[g, at.ZY]
+    lx, ly = shape[g, at.LX] - left, shape[g, at.LY] - top
+    f0, f1, f2, f3 = features[g, 0], features[g, 1], features[g, 2], features[g, 3]
+    f4, f5, f6 = features[g, 4], features[g, 5], features[g, 6]
     for i in range(i0, i1):
-        total = f0 * v_image[c, i] + f1 * v_image[c + 1, i] + f2 * v_image[c + 2, i] + f3 * v_image[c + 3, i]
-        dot[i] = total if c == 0 else dot[i] + total
+        x, y = s[X + i], s[Y + i]
+        alpha = alpha_2dgs(x - mx, y - my, x - lx, y - ly, j11, j12, j21, j22, z0, zx, zy, opacity)
+        weight = pass_through(s, i, alpha, place)
+        s[C0 + i] += weight * f0
+        s[C1 + i] += weight * f1
+        s[C2 + i] += weight * f2
+        s[C3 + i] += weight * f3
+        s[C4 + i] += weight * f4
+        s[C5 + i] += weight * f5
+        s[C6 + i] += weight * f6
 
 
 @kernel
 @no_type_check
-def composite_backward(i0, i1, alpha, dot, T, rest, weight, v_power):
-    """Gradient of the exponent. `rest`: what all that lies behind still adds to the slope of the loss."""
+def slopes_3dgs(shape, features, g, i0, i1, left, top, s):
+    """Weights and slopes of ellipsoid g; the channels' planes hold their gradients."""
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    a, b, c = shape[g, at.QXX], shape[g, at.QXY], shape[g, at.QYY]
+    f0, f1, f2, f3 = features[g, 0], features[g, 1], features[g, 2], features[g, 3]
     for i in range(i0, i1):
-        a = alpha[i] if alpha[i] < ALPHA_MAX else ALPHA_MAX
-        t = T[i]
-        after = t - t * a
-        open_ = after > T_MIN
-        w = a * t if open_ else ZERO
-        weight[i] = w
-        T[i] = after if open_ else -abs(t)
-        behind = rest[i] - w * dot[i]
-        rest[i] = behind
-        v_alpha = t * dot[i] - behind / (ONE - a)
-        v_power[i] = alpha[i] * v_alpha if open_ and alpha[i] <= ALPHA_MAX else ZERO
+        alpha = alpha_3dgs(s[X + i] - mx, s[Y + i] - my, a, b, c, opacity)
+        pass_back(s, i, alpha, f0 * s[C0 + i] + f1 * s[C1 + i] + f2 * s[C2 + i] + f3 * s[C3 + i])
 
 
 @kernel
 @no_type_check
-def sum_four(c, i0, i1, weight, v_image, out, e):
-    """Gradients of features c to c + 3 of one splat in one tile."""
+def slopes_2dgs(shape, features, g, i0, i1, left, top, s):
+    """Weights and slopes of surfel g; the channels' planes hold their gradients."""
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    j11, j12, j21, j22 = shape[g, at.J11], shape[g, at.J12], shape[g, at.J21], shape[g, at.J22]
+    z0, zx, zy = shape[g, at.Z0], shape[g, at.ZX], shape[g, at.ZY]
+    lx, ly = shape[g, at.LX] - left, shape[g, at.LY] - top
+    f0, f1, f2, f3 = features[g, 0], features[g, 1], features[g, 2], features[g, 3]
+    f4, f5, f6 = features[g, 4], features[g, 5], features[g, 6]
+    for i in range(i0, i1):
+        x, y = s[X + i], s[Y + i]
+        alpha = alpha_2dgs(x - mx, y - my, x - lx, y - ly, j11, j12, j21, j22, z0, zx, zy, opacity)
+        dot = f0 * s[C0 + i] + f1 * s[C1 + i] + f2 * s[C2 + i] + f3 * s[C3 + i]
+        pass_back(s, i, alpha, dot + f4 * s[C4 + i] + f5 * s[C5 + i] + f6 * s[C6 + i])
+
+
+@kernel
+@no_type_check
+def gather_four(i0, i1, s, out, e):
+    """Gradients of colour and depth of one splat in one tile."""
     s0, s1, s2, s3 = ZERO, ZERO, ZERO, ZERO
     for i in range(i0, i1):
-        w = weight[i]
-        s0 += w * v_image[c, i]
-        s1 += w * v_image[c + 1, i]
-        s2 += w * v_image[c + 2, i]
-        s3 += w * v_image[c + 3, i]
-    out[e, c], out[e, c + 1], out[e, c + 2], out[e, c + 3] = s0, s1, s2, s3
+        weight = s[WEIGHT + i]
+        s0 += weight * s[C0 + i]
+        s1 += weight * s[C1 + i]
+        s2 += weight * s[C2 + i]
+        s3 += weight * s[C3 + i]
+    out[e, 0], out[e, 1], out[e, 2], out[e, 3] = s0, s1, s2, s3
 
 
 @kernel
 @no_type_check
-def shape_backward_3dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
-    """Gradients of the columns of `shape` (from out[e, c] on) from the moments of the exponent's gradient."""
-    mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
-    s, sx, sy, sxx, sxy, syy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+def gather_normal(i0, i1, s, out, e):
+    """Gradients of the normal of one surfel in one tile."""
+    s4, s5, s6 = ZERO, ZERO, ZERO
     for i in range(i0, i1):
-        q, dx, dy = v_power[i], x[i] - mx, y[i] - my
+        weight = s[WEIGHT + i]
+        s4 += weight * s[C4 + i]
+        s5 += weight * s[C5 + i]
+        s6 += weight * s[C6 + i]
+    out[e, 4], out[e, 5], out[e, 6] = s4, s5, s6
+
+
+@kernel
+@no_type_check
+def gather_shape_3dgs(shape, g, i0, i1, left, top, s, out, e):
+    """Gradients of the columns of `shape` (behind the features in out[e]) from the moments of the slopes."""
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    m, mdx, mdy, mxx, mxy, myy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    for i in range(i0, i1):
+        q, dx, dy = s[SLOPE + i], s[X + i] - mx, s[Y + i] - my
         qx, qy = q * dx, q * dy
-        s += q
-        sx += qx
-        sy += qy
-        sxx += qx * dx
-        sxy += qx * dy
-        syy += qy * dy
-    qxx, qxy, qyy = splat[g, at.QXX], splat[g, at.QXY], splat[g, at.QYY]
-    out[e, c + at.X] = -(f32(2) * qxx * sx + qxy * sy)
-    out[e, c + at.Y] = -(qxy * sx + f32(2) * qyy * sy)
-    out[e, c + at.OPACITY] = s / opacity
-    out[e, c + at.QXX], out[e, c + at.QXY], out[e, c + at.QYY] = sxx, sxy, syy
+        m += q
+        mdx += qx
+        mdy += qy
+        mxx += qx * dx
+        mxy += qx * dy
+        myy += qy * dy
+    qxx, qxy, qyy, c = shape[g, at.QXX], shape[g, at.QXY], shape[g, at.QYY], at.CHANNELS_3DGS
+    out[e, c + at.X] = -(TWO * qxx * mdx + qxy * mdy)
+    out[e, c + at.Y] = -(qxy * mdx + TWO * qyy * mdy)
+    out[e, c + at.OPACITY] = m / opacity
+    out[e, c + at.QXX], out[e, c + at.QXY], out[e, c + at.QYY] = mxx, mxy, myy
 
 
 @kernel
 @no_type_check
-def shape_backward_2dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
+def gather_shape_2dgs(shape, g, i0, i1, left, top, s, out, e):
     """The same for surfels: through u, v and z where the on-splat distance counted, else the low-pass."""
-    mx, my, opacity = splat[g, at.X] - left, splat[g, at.Y] - top, splat[g, at.OPACITY]
-    j11, j12, j21, j22 = splat[g, at.J11], splat[g, at.J12], splat[g, at.J21], splat[g, at.J22]
-    z0, zx, zy = splat[g, at.Z0], splat[g, at.ZX], splat[g, at.ZY]
-    lx, ly = splat[g, at.LX] - left, splat[g, at.LY] - top
-    s, su, sux, suy, sv, svx, svy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-    sz, szx, szy, slx, sly = ZERO, ZERO, ZERO, ZERO, ZERO
+    mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
+    j11, j12, j21, j22 = shape[g, at.J11], shape[g, at.J12], shape[g, at.J21], shape[g, at.J22]
+    z0, zx, zy = shape[g, at.Z0], shape[g, at.ZX], shape[g, at.ZY]
+    lx, ly = shape[g, at.LX] - left, shape[g, at.LY] - top
+    m, mu, mux, muy, mv, mvx, mvy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+    mz, mzx, mzy, mlx, mly = ZERO, ZERO, ZERO, ZERO, ZERO
     for i in range(i0, i1):
-        q, dx, dy, ex, ey = v_power[i], x[i] - mx, y[i] - my, x[i] - lx, y[i] - ly
+        q, x, y = s[SLOPE + i], s[X + i], s[Y + i]
+        dx, dy, ex, ey = x - mx, y - my, x - lx, y - ly
         z = z0 + zx * dx + zy * dy
         r = ONE / (z if abs(z) > TINY else TINY)
         u, v = (j22 * dx - j12 * dy) * r, (j11 * dy - j21 * dx) * r
@@ -190,23 +245,24 @@ def shape_backward_2dgs(splat, g, i0, i1, x, y, left, top, v_power, out, e, c):
         splat_counts = HALF * distance <= SCREEN * (ex * ex + ey * ey)
         on_splat = q * r if splat_counts else ZERO
         on_screen = ZERO if splat_counts else q
-        vu, vv, vz = -on_splat * u, -on_splat * v, on_splat * distance
-        s += q
-        su += vu
-        sux += vu * dx
-        suy += vu * dy
-        sv += vv
-        svx += vv * dx
-        svy += vv * dy
-        sz += vz
-        szx += vz * dx
-        szy += vz * dy
-        slx += on_screen * ex
-        sly += on_screen * ey
-    out[e, c + at.X] = -(su * j22 - sv * j21 + sz * zx)
-    out[e, c + at.Y] = -(sv * j11 - su * j12 + sz * zy)
-    out[e, c + at.OPACITY] = s / opacity
-    out[e, c + at.J11], out[e, c + at.J12] = svy, -suy
-    out[e, c + at.J21], out[e, c + at.J22] = -svx, sux
-    out[e, c + at.Z0], out[e, c + at.ZX], out[e, c + at.ZY] = sz, szx, szy
-    out[e, c + at.LX], out[e, c + at.LY] = f32(2) * SCREEN * slx, f32(2) * SCREEN * sly
+        qu, qv, qz = -on_splat * u, -on_splat * v, on_splat * distance
+        m += q
+        mu += qu
+        mux += qu * dx
+        muy += qu * dy
+        mv += qv
+        mvx += qv * dx
+        mvy += qv * dy
+        mz += qz
+        mzx += qz * dx
+        mzy += qz * dy
+        mlx += on_screen * ex
+        mly += on_screen * ey
+    c = at.CHANNELS_2DGS
+    out[e, c + at.X] = -(mu * j22 - mv * j21 + mz * zx)
+    out[e, c + at.Y] = -(mv * j11 - mu * j12 + mz * zy)
+    out[e, c + at.OPACITY] = m / opacity
+    out[e, c + at.J11], out[e, c + at.J12] = mvy, -muy
+    out[e, c + at.J21], out[e, c + at.J22] = -mvx, mux
+    out[e, c + at.Z0], out[e, c + at.ZX], out[e, c + at.ZY] = mz, mzx, mzy
+    out[e, c + at.LX], out[e, c + at.LY] = TWO * SCREEN * mlx, TWO * SCREEN * mly

@@ -13,6 +13,6 @@ QXX, QXY, QYY = 3, 4, 5
 J11, J12, J21, J22, Z0, ZX, ZY, LX, LY = 3, 4, 5, 6, 7, 8, 9, 10, 11
 SHAPE_3DGS, SHAPE_2DGS = 6, 12
 
-# `features` (N CHANNELS), blended in fours: colour and depth; for surfels also the normal and an unused one.
+# `features` (N CHANNELS): colour and depth; for surfels also the normal.
 DEPTH, NORMAL = 3, 4
-CHANNELS_3DGS, CHANNELS_2DGS = 4, 8
+CHANNELS_3DGS, CHANNELS_2DGS = 4, 7

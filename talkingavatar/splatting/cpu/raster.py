@@ -15,15 +15,27 @@ f32 = np.float32
 PIXELS = at.TILE * at.TILE
 CHECK_EVERY = 16  # splats between two looks at whether the tile is finished
 EPS = f32(cv.ALPHA_EPS)
+T, MEDIAN, REST, CHANNELS = int(blend.T), int(blend.MEDIAN), int(blend.REST), int(blend.C0)
 
 
 @kernel
 @no_type_check
-def pixel_centres(x, y):
-    """Pixel centres of a tile relative to its corner."""
+def new_planes():
+    """The planes of a tile with its pixel centres, relative to its corner."""
+    s = np.empty(blend.PLANES * PIXELS, f32)
     for i in range(PIXELS):
-        x[i] = f32(i % at.TILE) + f32(0.5)
-        y[i] = f32(i // at.TILE) + f32(0.5)
+        s[i] = f32(i % at.TILE) + f32(0.5)
+        s[PIXELS + i] = f32(i // at.TILE) + f32(0.5)
+    return s
+
+
+@kernel
+@no_type_check
+def reset(s):
+    """Everything but the pixel centres; no splat holds the median depth yet."""
+    s[T:] = f32(0)
+    s[T : T + PIXELS] = f32(1)
+    s[MEDIAN : MEDIAN + PIXELS] = f32(-1)
 
 
 @kernel
@@ -37,85 +49,60 @@ def pixel_run(rows, g, top):
 
 @kernel
 @no_type_check
-def alpha_of(shape, g, i0, i1, x, y, left, top, alpha):
-    """Alpha of splat g on the pixels [i0, i1) of the tile at (left, top)."""
-    if shape.shape[1] == at.SHAPE_2DGS:
-        blend.alpha_2dgs(shape, g, i0, i1, x, y, f32(left), f32(top), alpha)
-    else:
-        blend.alpha_3dgs(shape, g, i0, i1, x, y, f32(left), f32(top), alpha)
-
-
-@kernel
-@no_type_check
-def raster_forward(
-    thread,
-    threads,
-    starts,
-    ids,
-    shape,
-    features,
-    rows,
-    background,
-    rgb,
-    alphas,
-    depth,
-    normals,
-    median,
-    median_ids,
-):
-    """Blend every tile front to back. `normals` is empty for 3dgs; `median_ids` is -1 where nothing is."""
-    height, width = alphas.shape
-    channels = features.shape[1]
-    x, y, alpha, weight = (
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-    )
-    T, owners, image = np.empty(PIXELS, f32), np.empty(PIXELS, np.int32), np.empty((channels, PIXELS), f32)
-    pixel_centres(x, y)
-    tiles_x = (width + at.TILE - 1) // at.TILE
+def raster_forward(thread, threads, starts, ids, shape, features, rows, background, images):
+    """Blend every tile front to back into `images`, as `write_pixels` lists them."""
+    s = new_planes()
+    tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(thread, len(starts) - 1, threads):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
-        T[:] = f32(1)
-        owners[:] = -1
-        image[:] = f32(0)
+        x, y = f32(left), f32(top)
+        reset(s)
         for j in range(starts[tile], starts[tile + 1]):
-            g = ids[j]
+            g, place = ids[j], j - starts[tile]
             i0, i1 = pixel_run(rows, g, top)
-            alpha_of(shape, g, i0, i1, x, y, left, top, alpha)
-            blend.composite(g, i0, i1, alpha, T, weight, owners)
-            for c in range(0, channels, 4):
-                blend.add_four(features, g, np.uintp(c), i0, i1, weight, image)
-            if (j - starts[tile]) % CHECK_EVERY == CHECK_EVERY - 1 and blend.finished(T):
+            if shape.shape[1] == at.SHAPE_2DGS:
+                blend.blend_2dgs(shape, features, g, f32(place), i0, i1, x, y, s)
+            else:
+                blend.blend_3dgs(shape, features, g, f32(place), i0, i1, x, y, s)
+            if place % CHECK_EVERY == CHECK_EVERY - 1 and blend.finished(s):
                 break
-        for row in range(min(at.TILE, height - top)):
-            for column in range(min(at.TILE, width - left)):
-                i, v, u = row * at.TILE + column, top + row, left + column
-                t = abs(T[i])
-                alphas[v, u] = f32(1) - t
-                median_ids[v, u] = owners[i]
-                median[v, u] = features[owners[i], at.DEPTH] if owners[i] >= 0 else f32(0)
-                depth[v, u] = image[at.DEPTH, i] / max(f32(1) - t, EPS)
-                for c in range(3):
-                    rgb[v, u, c] = image[c, i] + t * background[c]
-                if normals.size > 0:
-                    for c in range(3):
-                        normals[v, u, c] = image[at.NORMAL + c, i]
+        write_pixels(s, left, top, ids[starts[tile] : starts[tile + 1]], features, background, images)
 
 
 @kernel
 @no_type_check
-def load_gradients(left, top, images, v_images, background, v_image, rest):
-    """Gradients of one tile's blended channels from those of the images, and all that splats add to it.
+def write_pixels(s, left, top, ids, features, background, images):
+    """From a tile's planes to images: rgb, alpha, depth, normals (empty for 3dgs), median depth and whose.
 
-    An image without a gradient comes as an empty array.
+    ids: the splats of the tile. The last image gets -1 where there is none.
+    """
+    rgb, alphas, depth, normals, median, median_ids = images
+    height, width = alphas.shape
+    for row in range(min(at.TILE, height - top)):
+        for column in range(min(at.TILE, width - left)):
+            i, v, u = row * at.TILE + column, top + row, left + column
+            t, place = abs(s[T + i]), int(s[MEDIAN + i])
+            alphas[v, u] = f32(1) - t
+            depth[v, u] = s[CHANNELS + at.DEPTH * PIXELS + i] / max(f32(1) - t, EPS)
+            median_ids[v, u] = ids[place] if place >= 0 else -1
+            median[v, u] = features[ids[place], at.DEPTH] if place >= 0 else f32(0)
+            for c in range(3):
+                rgb[v, u, c] = s[CHANNELS + c * PIXELS + i] + t * background[c]
+            if normals.size > 0:
+                for c in range(3):
+                    normals[v, u, c] = s[CHANNELS + (at.NORMAL + c) * PIXELS + i]
+
+
+@kernel
+@no_type_check
+def load_gradients(s, left, top, images, v_images, background):
+    """Gradients of a tile's blended channels from those of the images, and all that its splats add.
+
+    images, v_images: rgb, alpha, depth, normals. An image without a gradient comes as an empty array.
     """
     rgb, alphas, depth, normals = images
     v_rgb, v_alpha, v_depth, v_normals = v_images
     height, width = alphas.shape
-    v_image[:] = f32(0)
-    rest[:] = f32(0)
     for row in range(min(at.TILE, height - top)):
         for column in range(min(at.TILE, width - left)):
             i, v, u = row * at.TILE + column, top + row, left + column
@@ -125,22 +112,22 @@ def load_gradients(left, top, images, v_images, background, v_image, rest):
             if v_rgb.size > 0:
                 for c in range(3):
                     slope = v_rgb[v, u, c]
-                    v_image[c, i] = slope
+                    s[CHANNELS + c * PIXELS + i] = slope
                     total += (rgb[v, u, c] - t * background[c]) * slope
                     v_t += background[c] * slope
             if v_alpha.size > 0:
                 v_t -= v_alpha[v, u]
             if v_depth.size > 0:
                 slope = v_depth[v, u] / max(alpha, EPS)
-                v_image[at.DEPTH, i] = slope
+                s[CHANNELS + at.DEPTH * PIXELS + i] = slope
                 total += depth[v, u] * alpha * slope
                 v_t += depth[v, u] * slope if alpha > EPS else f32(0)
             if v_normals.size > 0:
                 for c in range(3):
                     slope = v_normals[v, u, c]
-                    v_image[at.NORMAL + c, i] = slope
+                    s[CHANNELS + (at.NORMAL + c) * PIXELS + i] = slope
                     total += normals[v, u, c] * slope
-            rest[i] = total + t * v_t
+            s[REST + i] = total + t * v_t
 
 
 @kernel
@@ -149,50 +136,29 @@ def raster_backward(
     thread, threads, starts, ids, first, boxes, shape, features, rows, background, images, v_images, v_edges
 ):
     """Gradients of features and shape: a row of `v_edges` for each splat in each tile, splat by splat."""
-    width = images[1].shape[1]
-    channels, columns = features.shape[1], v_edges.shape[1]
-    x, y, alpha, weight = (
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-    )
-    T, dot, rest, v_power = (
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-        np.empty(PIXELS, f32),
-    )
-    v_image = np.empty((channels, PIXELS), f32)
-    pixel_centres(x, y)
-    tiles_x = (width + at.TILE - 1) // at.TILE
+    s = new_planes()
+    tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(thread, len(starts) - 1, threads):
         column, row = tile % tiles_x, tile // tiles_x
         left, top = column * at.TILE, row * at.TILE
-        load_gradients(left, top, images, v_images, background, v_image, rest)
-        T[:] = f32(1)
-        blended, finished = 0, False
+        x, y = f32(left), f32(top)
+        reset(s)
+        load_gradients(s, left, top, images, v_images, background)
+        finished = False
         for j in range(starts[tile], starts[tile + 1]):
-            g = ids[j]
+            g, place = ids[j], j - starts[tile]
             e = first[g] + (row - boxes[g, 1]) * (boxes[g, 2] - boxes[g, 0]) + column - boxes[g, 0]
-            i0, i1 = pixel_run(rows, g, top)
             if finished:
-                for c in range(columns):
+                for c in range(v_edges.shape[1]):
                     v_edges[e, c] = f32(0)
                 continue
-            alpha_of(shape, g, i0, i1, x, y, left, top, alpha)
-            for c in range(0, channels, 4):
-                blend.dot_four(features, g, np.uintp(c), i0, i1, v_image, dot)
-            blend.composite_backward(i0, i1, alpha, dot, T, rest, weight, v_power)
-            for c in range(0, channels, 4):
-                blend.sum_four(np.uintp(c), i0, i1, weight, v_image, v_edges, e)
+            i0, i1 = pixel_run(rows, g, top)
             if shape.shape[1] == at.SHAPE_2DGS:
-                blend.shape_backward_2dgs(
-                    shape, g, i0, i1, x, y, f32(left), f32(top), v_power, v_edges, e, channels
-                )
+                blend.slopes_2dgs(shape, features, g, i0, i1, x, y, s)
+                blend.gather_normal(i0, i1, s, v_edges, e)
+                blend.gather_shape_2dgs(shape, g, i0, i1, x, y, s, v_edges, e)
             else:
-                blend.shape_backward_3dgs(
-                    shape, g, i0, i1, x, y, f32(left), f32(top), v_power, v_edges, e, channels
-                )
-            blended += 1
-            finished = blended % CHECK_EVERY == 0 and blend.finished(T)
+                blend.slopes_3dgs(shape, features, g, i0, i1, x, y, s)
+                blend.gather_shape_3dgs(shape, g, i0, i1, x, y, s, v_edges, e)
+            blend.gather_four(i0, i1, s, v_edges, e)
+            finished = place % CHECK_EVERY == CHECK_EVERY - 1 and blend.finished(s)
