@@ -89,7 +89,7 @@ class THGS(Method):
         teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets wrong at
         # a vertex is kept beside it, so that vertices move as the template's do and the residual learns from there.
-        missing = body.weights - self.skinning.weights_at(body.v_template)
+        missing = body.weights - self.skinning.weights_at(body.v_template).detach()
         self.register_buffer("skinning_missing", missing, persistent=False)
         low, high = bounding_box(teeth, self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)

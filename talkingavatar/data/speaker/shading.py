@@ -21,6 +21,7 @@ from talkingavatar.data.speaker.raster import LEVELS, spread
 WRAP, SPECULAR, GLOSS, STRAND, OVERLAY, FINE, MATERIAL_COLUMNS = 0, 3, 4, 5, 6, 7, 8
 # Rows of the light table, (direction towards the light, colour).
 KEY, FILL, RIM, SKY, GROUND = 0, 1, 2, 3, 4
+BEHIND = np.float32(0.75)  # share of the key light that reaches round a thing that stands in its way
 ENCODE = 4096  # entries of the table from linear light to display
 
 
@@ -51,6 +52,8 @@ class Shadow(NamedTuple):
     nearness: np.ndarray  # (S, S) float32
     to_light: np.ndarray  # (3, 4) float64
     bias: float
+    fade: float  # light regained per unit of nearness between a point and what shades it: the lamp is broad
+    softest: float  # at most
 
 
 @njit(cache=True)
@@ -109,7 +112,10 @@ def _relief(overlay, weights, u, v):
 @njit(cache=True)
 @no_type_check
 def _lit(shadow, x, y, z):
-    """Share of the key light that reaches a point: 3x3 comparisons, smoothed over a sample."""
+    """Share of the key light that reaches a point: 3x3 comparisons, smoothed over a sample.
+
+    The light is a large one: a thing in its way takes only a part of it.
+    """
     m = shadow.to_light
     sx = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3] - 0.5
     sy = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3] - 0.5
@@ -124,9 +130,12 @@ def _lit(shadow, x, y, z):
         wy = (1 - fy) if j == -1 else (fy if j == 2 else 1.0)
         for i in range(-1, 3):
             wx = (1 - fx) if i == -1 else (fx if i == 2 else 1.0)
-            if shadow.nearness[y0 + j, x0 + i] <= near:
+            depth = shadow.nearness[y0 + j, x0 + i] - near
+            if depth <= 0:
                 total += wx * wy
-    return total / 9.0
+            else:
+                total += wx * wy * min(shadow.softest, depth * shadow.fade)
+    return BEHIND + (1 - BEHIND) * total / 9.0
 
 
 @njit(cache=True)

@@ -26,7 +26,7 @@ from scipy.signal import lfilter
 
 MEMORY = 0.10  # of the noise, seconds
 LAG = 0.5  # frames
-BETAS, TRANSL = 0.08, (0.0006, 0.0006, 0.0012)  # shape units; metres, depth is the hardest
+BETAS, TRANSL = 0.03, (0.0006, 0.0006, 0.0012)  # shape units; metres, depth is the hardest
 # Degrees, and the strength of an action. A body aligned to 2D landmarks is off by one or two pixels in the picture, its
 # fingers by several: about what is left after the alignment stage of THGS (its table 7).
 BODY, NECK_HEAD, JAW, EYES, WRISTS, EXPRESSION = 0.12, 0.2, 0.5, 1.0, 1.2, 0.03
