@@ -1,6 +1,7 @@
 """What a rendering must be: closed forms, and the compiled kernels against the plain version."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -124,6 +125,15 @@ def test_a_camera_sees_the_same_alone_and_among_others(mode):
     for c in range(3):
         alone = rasterise(scene, Cameras(views.viewmats[c][None], views.Ks[c][None], 40, 33), BLACK, mode)
         assert torch.equal(alone.rgb[0], together.rgb[c])
+
+
+def test_several_threads_may_render_at_once():
+    """A viewer renders while a fit does."""
+    scene, views = cloud(300, 1), cameras(1, 64, 64)
+    expected = rasterise(scene, views, BLACK).rgb
+    with ThreadPoolExecutor(4) as pool:
+        images = list(pool.map(lambda _: rasterise(scene, views, BLACK).rgb, range(12)))
+    assert all(torch.equal(image, expected) for image in images)
 
 
 def test_inputs_may_be_views_of_other_tensors():

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from talkingavatar.splatting.cpu import layout as at
 from talkingavatar.splatting.cpu.launch import spread
@@ -44,6 +45,7 @@ class Rasterise(torch.autograd.Function):
         return rgb, alpha, depth, median, normals, centres, footprint
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *v_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         v_rgb, v_alpha, v_depth, v_median, v_normals = (_array(v) for v in v_outputs[:5])
         saved = [x.numpy() for x in ctx.saved_tensors]

@@ -1,8 +1,8 @@
 """One splat over the pixel rows of one tile that it reaches: the inner loops.
 
 All that is known of a tile's pixels lies in one flat array `s`, plane after plane, row by row. Each loop is
-one run over `i0 <= i < i1` without branches; with one array, constant offsets and unsigned indices the compiler
-proves its turns independent and makes vector instructions of them (a value that may stay as it was must be read
+one run over `i0 <= i < i1` without branches; with one array, constant offsets and unsigned indices compilers
+prove its turns independent and make vector instructions of them (a value that may stay as it was must be read
 before anything is written). A finished pixel has its transmittance negated: it takes no later splat.
 """
 

@@ -24,15 +24,21 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(function, cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 
 
-def spread(function: Callable[..., None], *args: Any) -> None:
-    """Run `function(thread, threads, *args)` once per thread; its result must not depend on `threads`."""
+def spread(function: Callable[..., None], *args: Any, shares: int = 4) -> None:
+    """Run `function(part, parts, *args)` for every part; its result must not depend on their number.
+
+    Each thread takes the next of about `shares` parts per thread, so that none waits long for a slower one.
+    """
     threads = torch.get_num_threads()
-    if threads == 1:
-        function(0, 1, *args)
-        return
-    pool = _pool(threads - 1)
-    others = [pool.submit(function, t, threads, *args) for t in range(1, threads)]
-    function(0, threads, *args)
+    parts = threads * shares if threads > 1 else 1
+    left = iter(range(parts))
+
+    def work() -> None:
+        for part in left:
+            function(part, parts, *args)
+
+    others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
+    work()
     for other in others:
         other.result()
 

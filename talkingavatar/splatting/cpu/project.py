@@ -77,8 +77,8 @@ def place(g, x, y, rx, ry, low, high, size, radii, boxes, rows):
 @kernel
 @no_type_check
 def project_3dgs(
-    thread,
-    threads,
+    part,
+    parts,
     means,
     quats,
     scales,
@@ -98,7 +98,7 @@ def project_3dgs(
     low, high = np.empty(2, f32), np.empty(2, f32)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     margin_x, margin_y = MARGIN * size[0] / fx, MARGIN * size[1] / fy
-    for block in range(thread, (len(means) + at.BLOCK - 1) // at.BLOCK, threads):
+    for block in range(part, (len(means) + at.BLOCK - 1) // at.BLOCK, parts):
         for g in range(block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))):
             x = view[0, 0] * means[g, 0] + view[0, 1] * means[g, 1] + view[0, 2] * means[g, 2] + view[0, 3]
             y = view[1, 0] * means[g, 0] + view[1, 1] * means[g, 1] + view[1, 2] * means[g, 2] + view[1, 3]
@@ -156,8 +156,8 @@ def disc_reach(centre, low_pass, j1, j2, h1, h2, reach):
 @kernel
 @no_type_check
 def project_2dgs(
-    thread,
-    threads,
+    part,
+    parts,
     means,
     quats,
     scales,
@@ -176,7 +176,7 @@ def project_2dgs(
     R, U = np.empty((3, 3), f32), np.empty((3, 3), f32)
     low, high = np.empty(2, f32), np.empty(2, f32)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    for block in range(thread, (len(means) + at.BLOCK - 1) // at.BLOCK, threads):
+    for block in range(part, (len(means) + at.BLOCK - 1) // at.BLOCK, parts):
         for g in range(block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))):
             x = view[0, 0] * means[g, 0] + view[0, 1] * means[g, 1] + view[0, 2] * means[g, 2] + view[0, 3]
             y = view[1, 0] * means[g, 0] + view[1, 1] * means[g, 1] + view[1, 2] * means[g, 2] + view[1, 3]

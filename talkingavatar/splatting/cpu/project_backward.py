@@ -146,7 +146,7 @@ def axes_backward_2dgs(x, y, z, U, scale, K, v, v_U, v_mean, probe):
 @kernel
 @no_type_check
 def project_backward(
-    thread, threads, inputs, size, shape, features, boxes, first, v_edges, v_depths, gradients, probe, v_views
+    part, parts, inputs, size, shape, features, boxes, first, v_edges, v_depths, gradients, probe, v_views
 ):
     """Add one camera's gradients.
 
@@ -165,7 +165,7 @@ def project_backward(
     channels, surfel = features.shape[1], shape.shape[1] == at.SHAPE_2DGS
     total, v_mean = np.empty(v_edges.shape[1], f32), np.empty(3, f32)
     v = np.empty(shape.shape[1], f32)
-    for block in range(thread, len(v_views), threads):
+    for block in range(part, len(v_views), parts):
         for g in range(block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))):
             count = (boxes[g, 2] - boxes[g, 0]) * (boxes[g, 3] - boxes[g, 1])
             if count == 0:

@@ -49,11 +49,11 @@ def pixel_run(rows, g, top):
 
 @kernel
 @no_type_check
-def raster_forward(thread, threads, starts, ids, shape, features, rows, background, images):
+def raster_forward(part, parts, starts, ids, shape, features, rows, background, images):
     """Blend every tile front to back into `images`, as `write_pixels` lists them."""
     s = new_planes()
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
-    for tile in range(thread, len(starts) - 1, threads):
+    for tile in range(part, len(starts) - 1, parts):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
         x, y = f32(left), f32(top)
         reset(s)
@@ -133,12 +133,12 @@ def load_gradients(s, left, top, images, v_images, background):
 @kernel
 @no_type_check
 def raster_backward(
-    thread, threads, starts, ids, first, boxes, shape, features, rows, background, images, v_images, v_edges
+    part, parts, starts, ids, first, boxes, shape, features, rows, background, images, v_images, v_edges
 ):
     """Gradients of features and shape: a row of `v_edges` for each splat in each tile, splat by splat."""
     s = new_planes()
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
-    for tile in range(thread, len(starts) - 1, threads):
+    for tile in range(part, len(starts) - 1, parts):
         column, row = tile % tiles_x, tile // tiles_x
         left, top = column * at.TILE, row * at.TILE
         x, y = f32(left), f32(top)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from talkingavatar.splatting.cpu.launch import kernel, spread
 
@@ -39,11 +40,11 @@ def cross_at(depth, K, y, x, down, right, normal):
 
 @kernel
 @no_type_check
-def surface_forward(thread, threads, depth, alpha, view, K, out):
+def surface_forward(part, parts, depth, alpha, view, K, out):
     """Camera-space cross products, rotated to the world and weighted by alpha."""
     height, width = depth.shape
     down, right, normal = np.empty(3, f32), np.empty(3, f32), np.empty(3, f32)
-    for strip in range(thread, (height + STRIP - 1) // STRIP, threads):
+    for strip in range(part, (height + STRIP - 1) // STRIP, parts):
         for y in range(strip * STRIP, min((strip + 1) * STRIP, height)):
             for x in range(width):
                 inside = 0 < y < height - 1 and 0 < x < width - 1
@@ -58,13 +59,13 @@ def surface_forward(thread, threads, depth, alpha, view, K, out):
 
 @kernel
 @no_type_check
-def surface_backward(thread, threads, depth, alpha, view, K, v_out, v_depth, v_views):
+def surface_backward(part, parts, depth, alpha, view, K, v_out, v_depth, v_views):
     """Each strip also goes over the row above and below it, and adds only to the depths it owns."""
     height, width = depth.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     down, right, n = np.empty(3, f32), np.empty(3, f32), np.empty(3, f32)
     g, v = np.empty(3, f32), np.empty(3, f32)
-    for strip in range(thread, len(v_views), threads):
+    for strip in range(part, len(v_views), parts):
         first, last = strip * STRIP, min((strip + 1) * STRIP, height)
         for y in range(max(first - 1, 1), min(last + 1, height - 1)):
             for x in range(1, width - 1):
@@ -112,6 +113,7 @@ class _Surface(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, v_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         depth, alpha, view, K = (x.numpy() for x in ctx.saved_tensors)
         v_depth = torch.zeros(depth.shape)

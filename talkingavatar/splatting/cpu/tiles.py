@@ -11,14 +11,14 @@ from talkingavatar.splatting.cpu.launch import kernel, spread
 
 @kernel
 @no_type_check
-def fill(thread, threads, order, boxes, tiles_x, count_only, places, ids):
+def fill(part, parts, order, boxes, tiles_x, count_only, places, ids):
     """Go through the splats in order; count them per tile, or write them at `places` (which move on).
 
-    Each thread goes through all of them, for its own rows of tiles: every `threads`-th.
+    Each part goes through all of them, for its own rows of tiles: every `parts`-th.
     """
     for i in range(len(order)):
         g = order[i]
-        for y in range(boxes[g, 1] + (thread - boxes[g, 1]) % threads, boxes[g, 3], threads):
+        for y in range(boxes[g, 1] + (part - boxes[g, 1]) % parts, boxes[g, 3], parts):
             for tile in range(y * tiles_x + boxes[g, 0], y * tiles_x + boxes[g, 2]):
                 if not count_only:
                     ids[places[tile]] = g
@@ -46,7 +46,7 @@ def bin_splats(
     keys.sort()
     order = (keys & np.uint64(0xFFFFFFFF)).astype(np.int32)
     places, ids = np.zeros(tiles_x * tiles_y, np.int64), np.empty(int(touched.sum()), np.int32)
-    spread(fill, order, boxes, tiles_x, True, places, ids)
+    spread(fill, order, boxes, tiles_x, True, places, ids, shares=1)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(places)])
-    spread(fill, order, boxes, tiles_x, False, starts[:-1].copy(), ids)
+    spread(fill, order, boxes, tiles_x, False, starts[:-1].copy(), ids, shares=1)
     return starts, ids, first
