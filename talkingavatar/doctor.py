@@ -35,7 +35,9 @@ def main(arguments: list[str]) -> int:
             if title == "packages" and row[1] == "missing":
                 missing.append(row[0])
         console.print(table)
-    verdict = f"cannot fit: {', '.join(missing)} missing" if missing else "the embedded default can be fitted here"
+    verdict = (
+        f"cannot fit: {', '.join(missing)} missing" if missing else "the embedded default can be fitted here"
+    )
     print(verdict)
     return 1 if missing else 0
 
@@ -72,8 +74,9 @@ def _assets() -> Iterator[tuple[str, str, str, str]]:
     from talkingavatar.metrics.lpips import FILES, find_backbone
 
     for asset in known_assets():
-        state = str(asset.path) if asset.path else f"off: not found; {asset.where}"
-        yield asset.name, asset.purpose, state, _short(asset.path)
+        wanted = f"{' or '.join(asset.file_names)} ({asset.source})"
+        state = str(asset.found) if asset.found else f"off: no {wanted}"
+        yield asset.name, asset.purpose, state, (asset.sha256 or "")[:16]
     for name in FILES:
         backbone = find_backbone(name)
         state = str(backbone.path) if backbone.path else f"off: {backbone.why_skipped}"

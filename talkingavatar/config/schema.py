@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass
 class BodyConfig:
-    name: str = "open"  # open | smplx | flame
+    name: str = "open"  # open | open_flame (its head) | smplx | flame
     path: str | None = None  # licensed model file or folder; None looks in the usual places
     gender: str = "neutral"  # neutral | male | female (licensed SMPL-X)
 
@@ -71,7 +71,9 @@ class RateConfig:
     start: int = 0  # step before which the group is frozen
     lr: float = 1e-3  # at its start
     lr_end: float = 1e-3  # at the last step, log-linear in between
-    rule: str = "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
+    rule: str = (
+        "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
+    )
     limit: float = 1.0  # highest rate the rule may reach
 
 
@@ -142,7 +144,7 @@ class FitConfig:
 
 
 CHOICES = {
-    "body.name": ("open", "smplx", "flame"),
+    "body.name": ("open", "open_flame", "smplx", "flame"),
     "body.gender": ("neutral", "male", "female"),
     "data.name": ("speaker", "capture"),
     "audio.name": ("logmel", "wav2vec2", "deepspeech"),

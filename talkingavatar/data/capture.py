@@ -8,7 +8,7 @@
   audio.flac           16 kHz mono, as long as the video
   cameras.npz          viewmats (1 or T,4,4) world to camera in OpenCV axes, Ks (1 or T,3,3) pixels
   smplx.npz            tracked parameters: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names
-  flame.npz            tracked FLAME parameters: shape (S), expression (T,E), full_pose (T,5,3), transl (T,3)
+  flame.npz            the same of FLAME's 5 joints, where it was tracked
   landmarks.npz        points (T,68,3): x, y in pixels, confidence
   regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
   aus.npz              names, values (T,A): facial actions, where known
@@ -25,7 +25,7 @@ import json
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ from torch import Tensor
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras
 
+Model = Literal["smplx", "flame"]
 FORMAT, VERSION, RATE = "talkingavatar-capture", 1, 16_000
 PARAMETERS = ("betas", "expression", "full_pose", "transl")
 REGIONS = ("head", "mouth", "left_hand", "right_hand")
@@ -53,7 +54,8 @@ class Manifest:
     frames: int
     train: tuple[int, int, int]  # start, stop, step of the frames trained on
     test: tuple[int, int, int]  # of the held-out frames
-    body: dict[str, str] = field(default_factory=dict)  # name and checksum of the model the parameters belong to
+    # Checksums of the models that the tables "smplx" and "flame" were tracked with.
+    body: dict[str, str] = field(default_factory=dict)
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     provenance: dict[str, Any] = field(default_factory=dict)
     format: str = FORMAT
@@ -63,7 +65,9 @@ class Manifest:
         (folder / "capture.json").write_text(json.dumps(asdict(self), indent=1))
 
 
-def paper_split(frames: int, heldout: float, stride: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def paper_split(
+    frames: int, heldout: float, stride: int
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """The paper's rule: every `stride`-th frame of the first part is trained on, the tail is held out.
 
     The end is exclusive, unlike in the published loader, where one frame lies in both parts.
@@ -82,7 +86,8 @@ class Capture:
     def __init__(self, folder: Path, cache_mb: int = 1024) -> None:
         self.folder = folder
         self.manifest = _read_manifest(folder)
-        self.smplx = self._parameters(folder / "smplx.npz")
+        self._tracked: dict[str, dict[str, ndarray]] = {}
+        self._tables("smplx")
         self.audio = self._audio()
         self._cache: OrderedDict[tuple[str, int], ndarray] = OrderedDict()
         self._cache_bytes, self._cache_limit = 0, cache_mb << 20
@@ -100,10 +105,6 @@ class Capture:
     def test_frames(self) -> list[int]:
         return list(range(*self.manifest.test))
 
-    @property
-    def expression_names(self) -> tuple[str, ...]:
-        return tuple(str(name) for name in self.smplx["expression_names"])
-
     def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
         """The picture, composited on the background."""
         return self._picture("frames", index, "RGB")
@@ -120,14 +121,19 @@ class Capture:
             self.manifest.height,
         )
 
-    def pose(self, indices: list[int]) -> BodyPose:
-        """Tracked SMPL-X parameters of these frames."""
-        return _body_pose(self.smplx, indices)
+    def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
+        """Tracked parameters of these frames."""
+        return _body_pose(self._tables(model), indices)
 
-    def true_pose(self, indices: list[int]) -> BodyPose | None:
+    def true_pose(self, indices: list[int], model: Model = "smplx") -> BodyPose | None:
         """True parameters, where they are known; for evaluation only."""
-        file = self.folder / "truth" / "smplx.npz"
+        file = self.folder / "truth" / f"{model}.npz"
         return _body_pose(self._parameters(file), indices) if file.is_file() else None
+
+    def _tables(self, model: Model) -> dict[str, ndarray]:
+        if model not in self._tracked:
+            self._tracked[model] = self._parameters(self.folder / f"{model}.npz")
+        return self._tracked[model]
 
     def landmarks(self, truth: bool = False) -> Float[ndarray, "T 68 3"] | None:
         """2D landmarks with confidence."""
@@ -187,11 +193,16 @@ class Capture:
         for key in PARAMETERS:
             values = table[key]
             if key != "betas" and len(values) != frames:
-                raise UserError(f"{file}:{key}", f"{len(values)} rows", f"{frames} frames", "track the video again")
+                raise UserError(
+                    f"{file}:{key}", f"{len(values)} rows", f"{frames} frames", "track the video again"
+                )
             if not np.isfinite(values).all():
                 row = np.argwhere(~np.isfinite(values))[0]
                 raise UserError(
-                    f"{file}:{key}", f"NaN at {row.tolist()}", "finite numbers", "track that frame again or cut it out"
+                    f"{file}:{key}",
+                    f"NaN at {row.tolist()}",
+                    "finite numbers",
+                    "track that frame again or cut it out",
                 )
         return table
 
@@ -208,7 +219,10 @@ class Capture:
         seconds, video = len(samples) / rate, self.manifest.frames / self.manifest.fps
         if abs(seconds - video) > 2 / self.manifest.fps:
             raise UserError(
-                str(file), f"{seconds:.2f} s of sound", f"{video:.2f} s, the video's length", "cut both to one length"
+                str(file),
+                f"{seconds:.2f} s of sound",
+                f"{video:.2f} s, the video's length",
+                "cut both to one length",
             )
         return samples
 
@@ -224,7 +238,9 @@ def _read_manifest(folder: Path) -> Manifest:
         background = tuple(float(v) for v in content["background"])
         manifest = Manifest(**{**content, **splits, "fps": float(content["fps"]), "background": background})
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(str(file), f"{type(error).__name__}: {error}", "a capture's manifest", "make it again") from error
+        raise UserError(
+            str(file), f"{type(error).__name__}: {error}", "a capture's manifest", "make it again"
+        ) from error
     if (manifest.format, manifest.version) != (FORMAT, VERSION):
         found = f"{manifest.format} version {manifest.version}"
         raise UserError(str(file), found, f"{FORMAT} version {VERSION}", "make the capture again")
@@ -242,7 +258,9 @@ def _read_npz(file: Path, keys: tuple[str, ...]) -> dict[str, ndarray]:
     except FileNotFoundError as error:
         raise UserError(str(file), "no such file", "a table", "make the capture again") from error
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(str(file), f"an unreadable file ({error})", "an npz", "make the capture again") from error
+        raise UserError(
+            str(file), f"an unreadable file ({error})", "an npz", "make the capture again"
+        ) from error
     if missing := [key for key in keys if key not in table]:
         raise UserError(str(file), f"no {', '.join(missing)}", ", ".join(keys), "make the capture again")
     return table

@@ -4,7 +4,7 @@ import lightning as L
 import torch
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture
+from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.sampler import StepLoader, frames_of_step
 from talkingavatar.types import Batch, DrivingSignal
 
@@ -20,16 +20,19 @@ class CaptureData(L.LightningDataModule):
         audio = config.audio
         self.features = capture.features(audio.name, audio.path, audio.output)
         self.windows = attention_windows(self.features)
+        self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
 
     def signal(self, frames: list[int]) -> DrivingSignal:
         """What drives these frames: tracked pose and sound."""
-        return DrivingSignal(torch.tensor(frames), self.capture.pose(frames), self.windows[frames])
+        return DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
 
     def batch(self, frames: list[int]) -> Batch:
         """These frames with their pictures, on the configured background."""
         image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
-        matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
+        matte = (
+            torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
+        )
         stored = torch.tensor(self.capture.manifest.background)
         if not torch.equal(stored, self.background):
             image = image + (1 - matte) * (self.background - stored)

@@ -35,5 +35,7 @@ def read(file: Path) -> dict[str, Any]:
             str(file), reason, "a whole checkpoint", "remove it, or start anew with run.fresh=true"
         ) from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", "body"} <= content.keys():
-        raise UserError(str(file), "another kind of file", "a checkpoint of a fit", "give a run directory of fit")
+        raise UserError(
+            str(file), "another kind of file", "a checkpoint of a fit", "give a run directory of fit"
+        )
     return content

@@ -138,19 +138,19 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
     """
     read_options(config.method.options)
     body = load_body(config.body.name, config.body.path, config.body.gender)
-    tracked_with = data.capture.manifest.body
-    if tracked_with and tracked_with["checksum"] != body.checksum:
+    tracked_with = data.capture.manifest.body.get(data.model, body.checksum)
+    if tracked_with != body.checksum:
         raise UserError(
             "body",
             f"{body.name} ({body.checksum[:12]})",
-            f"{tracked_with['name']} ({tracked_with['checksum'][:12]}), which the capture was tracked with",
+            f"the model of checksum {tracked_with[:12]}, which the capture was tracked with",
             "give that model by body=... body.path=..., or a capture tracked with this one",
         )
     capture = data.capture
     context = MethodContext(
         config=config,
         body=body,
-        pose=capture.pose(list(range(capture.manifest.frames))),
+        pose=capture.pose(list(range(capture.manifest.frames)), data.model),
         train_frames=capture.train_frames,
         audio_channels=data.features.shape[-1],
         look=data.batch,
@@ -193,7 +193,9 @@ def _environment() -> list[Any]:
 
 def _note_time(run: RunDirectory, began: float, before: float, journal: Journal) -> None:
     """The time spent so far, for the run that continues this one."""
-    run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps})
+    run.write_summary(
+        {"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps}
+    )
 
 
 def _summary(

@@ -81,7 +81,7 @@ def _side_by_side(
 def _turntable(method: Method, data: CaptureData, file: Path, tick: Callable[[], None]) -> Path:
     """The camera once round the subject, who stands still in the most neutral held-out frame."""
     capture = data.capture
-    poses = capture.pose(capture.test_frames)
+    poses = capture.pose(capture.test_frames, data.model)
     calm = capture.test_frames[int(poses.expression.abs().sum(1).argmin())]
     signal, camera = data.signal([calm]), capture.cameras([calm])
     centre = method.drive(signal.to(method.device)).means.mean(0).cpu()
@@ -141,7 +141,9 @@ def _contact_sheet(method: Method, data: CaptureData, file: Path, tick: Callable
         heads = [_enlarge(picture[crop], truth.shape[0]) for picture in (truth, drawn)]
         titles = ("ground truth", "render", "error x4", "head, ground truth", "head, render")
         pictures = (truth, drawn, error, *heads)
-        sheet.append(np.concatenate([label(p, f"{t} {frame}") for p, t in zip(pictures, titles, strict=True)], 1))
+        sheet.append(
+            np.concatenate([label(p, f"{t} {frame}") for p, t in zip(pictures, titles, strict=True)], 1)
+        )
         tick()
     Image.fromarray(np.concatenate(sheet)).save(file)
     return file
@@ -156,4 +158,6 @@ def _head(data: CaptureData, frame: int) -> tuple[slice, slice]:
 
 
 def _enlarge(picture: Picture, size: int) -> Picture:
-    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.LANCZOS))
+    return np.asarray(
+        Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
+    )

@@ -25,6 +25,7 @@ class ProgressBar:
         self.title, self.total, self.show = title, total, show
         self.done = self.first = done
         self.began = time.monotonic()
+        self.note = ""
         self.terminal = sys.stderr.isatty()
         self.tenth = 10 * done // max(1, total)
         self.bar = Progress(
@@ -50,12 +51,17 @@ class ProgressBar:
     def advance(self, note: str = "") -> None:
         self.done += 1
         if self.terminal:
-            self.bar.update(self.task, completed=self.done, **({"note": note} if note else {}))
+            self.note = note or self.note
+            self.bar.update(self.task, completed=self.done, note=self.note)
         elif self.show and 10 * self.done // max(1, self.total) > self.tenth:
             self.tenth = 10 * self.done // max(1, self.total)
             spent = time.monotonic() - self.began
             left = spent / max(1, self.done - self.first) * (self.total - self.done)
-            print(f"{self.title}: {self.done}/{self.total}, {left:.0f} s left  {note}", file=sys.stderr, flush=True)
+            print(
+                f"{self.title}: {self.done}/{self.total}, {left:.0f} s left  {note}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def track(items: Iterable[Item], title: str, total: int, show: bool = True) -> Iterator[Item]:

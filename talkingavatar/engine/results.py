@@ -18,7 +18,13 @@ from talkingavatar.metrics.image import SUITE_VERSION, ImageMetrics
 from talkingavatar.metrics.lpips import Lpips, find_backbone
 from talkingavatar.types import BodyPose, Cameras
 
-ROWS = {"full": "full frame", "head": "head", "mouth": "mouth", "left_hand": "left hand", "right_hand": "right hand"}
+ROWS = {
+    "full": "full frame",
+    "head": "head",
+    "mouth": "mouth",
+    "left_hand": "left hand",
+    "right_hand": "right hand",
+}
 
 
 @dataclass
@@ -68,15 +74,17 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
 def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str, float]:
     """Mean distance in pixels of projected joints to the true ones, on trained frames, by part (THGS table 7)."""
     frames = evenly(data.capture.train_frames, 60)
-    truth = data.capture.true_pose(frames)
-    if truth is None or not hasattr(method, "refined_pose"):
-        results.skipped["train/pose"] = "the capture has no true parameters"
+    truth = data.capture.true_pose(frames, data.model)
+    if truth is None:
+        results.skipped["train/joints_px"] = "the capture has no true parameters"
         return {}
     cameras = data.capture.cameras(frames).to(method.device)
     true = _joints2d(method, truth.to(method.device), cameras)
     refined = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
-    fitted = BodyPose(*(torch.cat([getattr(p, n) for p in refined]) for n in ("betas", "expression", "full_pose", "transl")))
-    tracked = data.capture.pose(frames).to(method.device)
+    fitted = BodyPose(
+        *(torch.cat([getattr(p, n) for p in refined]) for n in ("betas", "expression", "full_pose", "transl"))
+    )
+    tracked = data.capture.pose(frames, data.model).to(method.device)
     errors = {}
     for name, pose in {"tracked": tracked, "fitted": fitted}.items():
         distance = (_joints2d(method, pose, cameras) - true).norm(dim=-1).mean(0)
@@ -96,7 +104,9 @@ def joint_groups(body: Body) -> dict[str, list[int]]:
 
 def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:
     _, joints = method.body(pose)
-    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
+    seen = (
+        torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
+    )
     pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
     return pixels[..., :2] / pixels[..., 2:]
 
@@ -106,7 +116,10 @@ def speed(method: Method, data: CaptureData, frames: int = 10) -> dict[str, floa
     chosen = evenly(data.capture.test_frames, frames + 2)
     spent = {"drive": 0.0, "raster": 0.0}
     for i, frame in enumerate(chosen):
-        signal, cameras = data.signal([frame]).to(method.device), data.capture.cameras([frame]).to(method.device)
+        signal, cameras = (
+            data.signal([frame]).to(method.device),
+            data.capture.cameras([frame]).to(method.device),
+        )
         began = _now(method.device)
         gaussians = method.drive(signal)
         driven = _now(method.device)

@@ -26,7 +26,9 @@ class Tracker:
         if self.wandb_run is not None:
             self._guard(lambda: self.wandb_run.log({**scalars, "step": step}, step=step))
 
-    def finish(self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]) -> None:
+    def finish(
+        self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]
+    ) -> None:
         """Log the results and close; `table` is the final table, a dict a row."""
         if self.wandb_run is not None:
             self._guard(lambda: self._finish(step, media, table, metrics))
@@ -65,8 +67,7 @@ class Tracker:
             return wandb.Video(str(file)) if file.suffix == ".mp4" else wandb.Image(str(file))
 
         pictures = {f"media/{file.stem}": wrap(file) for file in media}
-        columns = list(table[0]) if table else []
-        rows = wandb.Table(columns=columns, data=[[row[c] for c in columns] for row in table])
+        rows = wandb.Table(columns=[*(table[0] if table else [])], data=[list(row.values()) for row in table])
         self.wandb_run.log({**pictures, "table": rows, "step": step}, step=step)
         self.wandb_run.summary.update(metrics)
         self.wandb_run.finish(quiet=True)

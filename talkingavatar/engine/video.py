@@ -54,7 +54,9 @@ class VideoWriter:
         self.container.mux(self.video.encode(frame))
 
     def _open(self, width: int, height: int) -> None:
-        video = self.container.add_stream("libx264", rate=self.fps, options={"crf": str(self.crf), "preset": "veryfast"})
+        video = self.container.add_stream(
+            "libx264", rate=self.fps, options={"crf": str(self.crf), "preset": "veryfast"}
+        )
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.time_base = 1 / self.fps
         self.video = video

@@ -46,6 +46,7 @@ class Method(L.LightningModule, ABC):
     """
 
     gaussians: nn.ParameterDict
+    body: Body
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__()
@@ -60,6 +61,10 @@ class Method(L.LightningModule, ABC):
     @abstractmethod
     def drive(self, signal: DrivingSignal) -> Gaussians:
         """World-space Gaussians of one frame (B = 1)."""
+
+    def refined_pose(self, signal: DrivingSignal) -> BodyPose:
+        """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
+        return signal.pose
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -134,7 +139,9 @@ class Method(L.LightningModule, ABC):
             for parameter in optimisers.parameters_of(name):
                 parameter.requires_grad_(rate > 0)
 
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
         optimizer.step(closure=optimizer_closure)
         if self.density is not None:
             # Inside the optimiser's step, so that no checkpoint falls between it and the change of the count.
@@ -200,6 +207,8 @@ class Method(L.LightningModule, ABC):
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
         for name in ATTRIBUTES:
-            self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
+            self.gaussians[name] = nn.Parameter(
+                torch.empty_like(state[f"gaussians.{name}"], device=self.device)
+            )
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})
         self._density_state = checkpoint["density"]

@@ -51,7 +51,12 @@ def read_options(given: dict[str, Any]) -> Options:
     names = [f.name for f in fields(Options)]
     for name, value in given.items():
         if name not in names:
-            raise UserError(f"method.options.{name}", "an unknown key", f"one of {', '.join(names)}", suggestion(name, names))
+            raise UserError(
+                f"method.options.{name}",
+                "an unknown key",
+                f"one of {', '.join(names)}",
+                suggestion(name, names),
+            )
         wanted = type(getattr(defaults, name))
         if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
             raise UserError(f"method.options.{name}", repr(value), f"a {wanted.__name__}", "correct it")

@@ -5,6 +5,7 @@ the lpips package's. A crop is the region's box of the capture, grown by a tenth
 """
 
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ class ImageMetrics:
         x, y = a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None]
         measured = {
             "psnr": float(peak_signal_noise_ratio(x, y, data_range=1.0)),
-            "ssim": float(structural_similarity_index_measure(x, y, data_range=1.0)),
+            "ssim": float(cast(Tensor, structural_similarity_index_measure(x, y, data_range=1.0))),
         }
         measured |= {f"lpips_{name}": network(a, b) for name, network in self.lpips.items()}
         for name, value in measured.items():

@@ -47,6 +47,9 @@ class SpatialAudioAttention(nn.Module):
         self.smoother = AudioAttention(audio_width)
         self.planes = TriplaneHash()
         self.attention = ExternalAttention(self.planes.features, channels=audio_width)
+        last = nn.Linear(hidden, 10)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.decoder = nn.Sequential(
             nn.Linear(self.planes.features + audio_width, hidden),
             nn.ReLU(),
@@ -54,11 +57,8 @@ class SpatialAudioAttention(nn.Module):
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
-            nn.Linear(hidden, 10),
+            last,
         )
-        last = self.decoder[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
 
     def forward(
         self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "8 16 C"]

@@ -51,7 +51,9 @@ class SkinningField(nn.Module):
         size = weights.shape[1]
         sides = [np.linspace(float(a), float(b), size) for a, b in zip(lower, upper, strict=True)]
         nodes = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 3)
-        near = cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
+        near = (
+            cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
+        )
         active = np.flatnonzero(near)
         row = cKDTree(nodes[active]).query(nodes, workers=-1)[1]
         by_node = weights.permute(3, 2, 1, 0).reshape(size**3, -1)
@@ -78,9 +80,7 @@ class SkinningField(nn.Module):
         nodes = self.node_weights() @ transforms[:, :3].flatten(1)
         return (embedding(corners, nodes) * shares[..., None]).sum(1).unflatten(-1, (3, 4))
 
-    def interpolation(
-        self, points: Float[Tensor, "N 3"]
-    ) -> tuple[Int[Tensor, "N 8"], Float[Tensor, "N 8"]]:
+    def interpolation(self, points: Float[Tensor, "N 3"]) -> tuple[Int[Tensor, "N 8"], Float[Tensor, "N 8"]]:
         """The 8 nodes round each point and their trilinear shares."""
         size = self.node_of_voxel.shape[0]
         position = (points - self.lower) / (self.upper - self.lower) * (size - 1)
@@ -88,9 +88,7 @@ class SkinningField(nn.Module):
         low = position.detach().floor().clamp(max=size - 2)
         fraction = position - low
         low = low.long()
-        offsets = torch.tensor(
-            [[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], device=points.device
-        )
+        offsets = torch.tensor([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], device=points.device)
         voxel = low[:, None] + offsets
         flat = (voxel[..., 0] * size + voxel[..., 1]) * size + voxel[..., 2]
         pairs = torch.stack([1 - fraction, fraction], -1)

@@ -18,12 +18,11 @@ class TriplaneHash(nn.Module):
     """
 
     resolutions: Tensor
+    hashed: Tensor
     sizes: Tensor
     offsets: Tensor
 
-    def __init__(
-        self, levels: int = 12, base: int = 64, finest: int = 512, log2_table: int = 14
-    ) -> None:
+    def __init__(self, levels: int = 12, base: int = 64, finest: int = 512, log2_table: int = 14) -> None:
         super().__init__()
         growth = math.exp(math.log(finest / base) / (levels - 1))
         # Rounded up to 8 entries as in the published encoder, so that its parameter counts are met.
@@ -37,9 +36,7 @@ class TriplaneHash(nn.Module):
         self.register_buffer(
             "hashed", torch.tensor([d > s for d, s in zip(dense, sizes, strict=True)]), persistent=False
         )
-        self.register_buffer(
-            "offsets", starts + plane * torch.arange(len(PLANES))[:, None], persistent=False
-        )
+        self.register_buffer("offsets", starts + plane * torch.arange(len(PLANES))[:, None], persistent=False)
         self.table = nn.Parameter(torch.empty(plane * len(PLANES), 1).uniform_(-1e-4, 1e-4))
 
     @property
@@ -58,7 +55,9 @@ class TriplaneHash(nn.Module):
         grid = low.long()[:, :, :, None] + corner
         x, y = grid.unbind(-1)
         stride = (self.resolutions + 1)[:, None]
-        index = torch.where(self.hashed[:, None], (x ^ (y * HASH_PRIME)) % self.sizes[:, None], x + y * stride)
+        index = torch.where(
+            self.hashed[:, None], (x ^ (y * HASH_PRIME)) % self.sizes[:, None], x + y * stride
+        )
         values = embedding(index + self.offsets[..., None], self.table)[..., 0]
         fx, fy = fraction.unbind(-1)
         shares = torch.stack([(1 - fx) * (1 - fy), (1 - fx) * fy, fx * (1 - fy), fx * fy], -1)

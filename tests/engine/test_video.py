@@ -9,7 +9,11 @@ def read(file):
     with av.open(str(file)) as container:
         video = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     with av.open(str(file)) as container:
-        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if container.streams.audio else None
+        sound = (
+            np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+            if container.streams.audio
+            else None
+        )
     return video, sound
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
 from talkingavatar.types import BodyPose
 
-SPEAKER_VERSION = 3  # raise when the same configuration would give other pictures or parameters
+SPEAKER_VERSION = 4  # raise when the same configuration would give other pictures or parameters
 IDENTITIES = 3
 
 
@@ -86,7 +86,10 @@ def rehearse(config: DataConfig) -> Recording:
     speech = load_speech(voice)
     if config.seconds > speech.duration:
         raise UserError(
-            "data.seconds", f"{config.seconds}", f"at most {speech.duration:.0f}, the length of the speech", "shorten it"
+            "data.seconds",
+            f"{config.seconds}",
+            f"at most {speech.duration:.0f}, the length of the speech",
+            "shorten it",
         )
     speech = speech.excerpt(0.0, config.seconds)
     frames = round(config.seconds * config.fps)
@@ -105,15 +108,15 @@ class BodyParameters:
 
     betas: Float[ndarray, " S"]
     expression: Float[ndarray, "T E"]
-    full_pose: Float[ndarray, "T 55 3"]
+    full_pose: Float[ndarray, "T J 3"]
     transl: Float[ndarray, "T 3"]
 
     @staticmethod
-    def true(performance: Performance, betas: Float[ndarray, " S"], names: tuple[str, ...]) -> BodyParameters:
-        expression = performance.expression_matrix(names)
+    def true(performance: Performance, betas: Float[ndarray, " S"], names: Sequence[str]) -> BodyParameters:
+        expression = performance.expression_matrix(list(names))
         return BodyParameters(betas, expression, performance.full_pose, performance.transl)
 
-    def save(self, file: Path, names: tuple[str, ...]) -> None:
+    def save(self, file: Path, names: Sequence[str]) -> None:
         np.savez(file, **{k: v.astype(np.float32) for k, v in vars(self).items()}, expression_names=names)
 
     def posed(self, body: Body) -> tuple[Float[ndarray, "T V 3"], Float[ndarray, "T 55 3"]]:
@@ -131,7 +134,9 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
     config, body, frames = recording.config, recording.body, recording.frames
     names = body.expression_names
     true = BodyParameters.true(recording.performance, recording.scene.betas, names)
-    tracked = BodyParameters(*(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl")))
+    tracked = BodyParameters(
+        *(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl"))
+    )
     (folder / "truth").mkdir()
     tracked.save(folder / "smplx.npz", names)
     true.save(folder / "truth" / "smplx.npz", names)
@@ -155,7 +160,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
         frames=frames,
         train=train,
         test=test,
-        body={"name": body.name, "checksum": body.checksum},
+        body={"smplx": body.checksum, "flame": load_body("open_flame").checksum},
         provenance={
             "kind": "synthetic",
             "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
@@ -192,7 +197,8 @@ def _write_seen(folder: Path, recording: Recording, true: BodyParameters, camera
              for name in ("head", "left_hand", "right_hand")}  # fmt: skip
     mouth = marks[:, 48:68]
     grown = mouth.mean(1, keepdims=True) + 1.5 * (mouth - mouth.mean(1, keepdims=True))
-    np.savez(folder / "regions.npz", **boxes, mouth=_box(grown, config.size))
+    boxes["mouth"] = _box(grown, config.size)
+    np.savez(folder / "regions.npz", allow_pickle=False, **boxes)
 
 
 def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
@@ -214,19 +220,16 @@ def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
     betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
     pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
     transforms = body.joint_transforms(betas, pose)
-    joints = [body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")]
+    joints = [
+        body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
+    ]
     neck = transforms[:, joints[0]]
     local = axis_angle_to_matrix(pose[:, joints])
     local[:, 0] = neck[:, :3, :3]
     rest = body.rest_joints(betas)[:, joints[0], :, None]
     moved = (neck[:, :3, :3] @ rest + neck[:, :3, 3:] - rest)[..., 0].numpy() + parameters.transl
-    np.savez(
-        file,
-        shape=parameters.betas,
-        expression=parameters.expression,
-        full_pose=_rotation_vectors(local.numpy()).astype(np.float32),
-        transl=moved.astype(np.float32),
-    )
+    head = BodyParameters(parameters.betas, parameters.expression, _rotation_vectors(local.numpy()), moved)
+    head.save(file, body.expression_names)
 
 
 def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T J 3"]:
@@ -243,7 +246,9 @@ def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
     expression = performance.expression_matrix(names)
     with ThreadPoolExecutor(2) as pool:
         for i in range(recording.frames):
-            rgb, matte = recording.scene.render(performance.full_pose[i], performance.transl[i], expression[i])
+            rgb, matte = recording.scene.render(
+                performance.full_pose[i], performance.transl[i], expression[i]
+            )
             for kind, pixels in {"frames": rgb, "mattes": matte}.items():
                 pool.submit(Image.fromarray(pixels).save, folder / kind / f"{i:06d}.png", compress_level=1)
             tick()
