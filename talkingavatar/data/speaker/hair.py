@@ -165,9 +165,8 @@ def _weave(
     across = np.cross(along, out)
     across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
     t = np.linspace(0, 1, steps)
-    half = (
-        np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006])
-        * (0.8 + 0.4 * random.random(count))[:, None]
+    half = np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]) * random.uniform(
+        0.8, 1.2, (count, 1)
     )
     tilt = 0.0035 * random.standard_normal(count)[:, None, None] * out
     left, right = lines - half[..., None] * across + tilt, lines + half[..., None] * across - tilt

@@ -16,6 +16,7 @@ from talkingavatar.data.speaker import raster, shading
 
 OVERSAMPLE = 2
 SHADOW_SIZE = 512  # samples of the shadow map along an edge
+SHADOW_REACH = 0.20  # metres behind what casts it at which a shadow would be gone, if it could go
 
 Texture = UInt8[np.ndarray, "_ _ 4"]
 
@@ -191,7 +192,7 @@ class Renderer:
             np.float32
         )
         _, nearness = raster.visible(np.ascontiguousarray(screen), self.casting, self.atlas, size, size)
-        return shading.Shadow(nearness, view, 1.5 / size)
+        return shading.Shadow(nearness, view, 1.5 / size, 2 * self.radius / SHADOW_REACH, 0.85)
 
     def _light_view(self, towards: Float[np.ndarray, "3"], size: int) -> Float[np.ndarray, "3 4"]:
         """Samples across the ball around the focus; nearness runs from 1 (behind the ball) to 2."""

@@ -21,7 +21,7 @@ from talkingavatar.data.speaker.raster import LEVELS, spread
 WRAP, SPECULAR, GLOSS, STRAND, OVERLAY, FINE, MATERIAL_COLUMNS = 0, 3, 4, 5, 6, 7, 8
 # Rows of the light table, (direction towards the light, colour).
 KEY, FILL, RIM, SKY, GROUND = 0, 1, 2, 3, 4
-BEHIND = np.float32(0.75)  # share of the key light that reaches round a thing that stands in its way
+BEHIND = np.float32(0.35)  # share of the key light that reaches round a thing that stands in its way
 ENCODE = 4096  # entries of the table from linear light to display
 
 
@@ -114,7 +114,7 @@ def _relief(overlay, weights, u, v):
 def _lit(shadow, x, y, z):
     """Share of the key light that reaches a point: 3x3 comparisons, smoothed over a sample.
 
-    The light is a large one: a thing in its way takes only a part of it.
+    The light is a large one: a thing in its way takes only a part of it, the less the further it is away.
     """
     m = shadow.to_light
     sx = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3] - 0.5

@@ -36,7 +36,7 @@ def neck_height(p: Float[np.ndarray, "*s 3"], fit: Fit, clothes: Clothes) -> Fie
     if clothes.pattern == "shirt":
         line = line + 0.022 - 0.040 * front * ramp(0.034, 0.0, np.abs(p[..., 0]))
     # Shoulders lie as high as the line but outside of the neck's opening.
-    return np.maximum(line - p[..., 1], np.abs(p[..., 0]) - 0.085)
+    return line + 0.12 * ramp(0.060, 0.125, np.abs(p[..., 0])) - p[..., 1]
 
 
 def _limb(p: Paint, fit: Fit) -> tuple[Field, Field]:
