@@ -149,7 +149,7 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
         q = mirrored(p)
         y = q[..., 1] - brow[1] + 0.0022 * np.cos(q[..., 0] * 70) - 0.004 * ramp(0.02, 0.05, q[..., 0])
         lines = sum(
-            bump(y, h, 0.0013) - 0.35 * bump(y, h + 0.003, 0.002) for h in (0.0185, 0.0265, 0.034, 0.0405)
+            bump(y, h, 0.0013) - 0.2 * bump(y, h + 0.003, 0.002) for h in (0.0185, 0.0265, 0.034, 0.0405)
         )
         lines = lines * (0.75 + 0.25 * np.cos(q[..., 0] * 160 + 40 * y))
         return lines * ramp(0.050, 0.030, q[..., 0]) * ramp(outer[2] - 0.03, outer[2], q[..., 2])
@@ -177,7 +177,7 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
         q = mirrored(p) - outer - [0.001, 0, 0]
         angle = np.arctan2(q[..., 1], np.hypot(q[..., 0], q[..., 2]) + 1e-6)
         away = np.sqrt((q**2).sum(-1))
-        fan = np.cos(angle * 13 + 0.6) ** 5
+        fan = np.maximum(np.cos(angle * 13 + 0.6), 0) ** 5
         return -deep * 0.7 * fan * ramp(0.004, 0.008, away) * ramp(0.024, 0.012, away) * (q[..., 0] > 0)
 
     def squeeze(p: Places, n: Places) -> Places:

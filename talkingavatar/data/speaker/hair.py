@@ -125,7 +125,7 @@ def grow_ribbons(scalp: Scalp, face: Face, who: Identity) -> Ribbons:
     parting = -0.020 * who.crooked
     side = np.where(p[:, 0] > parting, 1.0, -1.0)
     heading = np.stack([side, 0.1 + 0 * side, -0.35 - 0.6 * ramp(0.03, -0.04, p[:, 2] - skull.ear[2])], -1)
-    lift = 0.003 + 0.011 * layer
+    lift = 0.004 + 0.014 * layer
     rows = [skull.settle(p, np.full(count, -0.002))]
     for k in range(STEPS):
         t = np.full(count, (k + 1) / STEPS)

@@ -138,6 +138,17 @@ def coverage(atlas, material, u, v):
 
 @njit(cache=True)
 @no_type_check
+def _tighten(w, step, first, last):
+    """The part of first..last where w + k step may be positive, a step wider on both sides."""
+    if step > 0:
+        first = max(first, int(min(max(-w / step, 0.0), 1e6)) - 1)
+    elif step < 0:
+        last = min(last, int(min(max(-w / step, -1.0), 1e6)) + 1)
+    return first, last
+
+
+@njit(cache=True)
+@no_type_check
 def _face_into(face, ids, nearness, screen, surface, atlas, top, bottom):
     """Write one face where it is the nearest so far in rows [top, bottom)."""
     i, j, k = surface.faces[face, 0], surface.faces[face, 1], surface.faces[face, 2]
@@ -154,7 +165,13 @@ def _face_into(face, ids, nearness, screen, surface, atlas, top, bottom):
         py = y + 0.5
         w0 = ((bx - left - 0.5) * (cy - py) - (by - py) * (cx - left - 0.5)) * inverse
         w1 = ((cx - left - 0.5) * (ay - py) - (cy - py) * (ax - left - 0.5)) * inverse
-        for x in range(left, right + 1):
+        first, last = 0, right - left
+        if last > 8:  # a long row: begin and end near the triangle
+            first, last = _tighten(w0, step0, first, last)
+            first, last = _tighten(w1, step1, first, last)
+            first, last = _tighten(1.0 - w0 - w1, -step0 - step1, first, last)
+            w0, w1 = w0 + first * step0, w1 + first * step1
+        for x in range(left + first, left + last + 1):
             w2 = 1.0 - w0 - w1
             if w0 >= 0 and w1 >= 0 and w2 >= 0:
                 near = np.float32(w0 * az + w1 * bz + w2 * cz)
