@@ -7,6 +7,7 @@ low-pass (Huang et al. 2024, eq. 8 to 11). Constants and cuts follow gsplat 1.5 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -24,6 +25,8 @@ from talkingavatar.types import Cameras, Gaussians, Rendering
 class Projected:
     """N Gaussians seen by one camera. `shape` is the conic (3dgs) or the ray transform (2dgs)."""
 
+    opacities: Float[Tensor, " N"]
+    colours: Float[Tensor, "N 3"]
     means2d: Float[Tensor, "N 2"]
     depths: Float[Tensor, " N"]
     radii: Int[Tensor, "N 2"]  # pixels, 0 where culled
@@ -31,10 +34,14 @@ class Projected:
     normals: Float[Tensor, "N 3"] | None = None  # world space, facing the camera
 
     def __getitem__(self, index: Tensor) -> Projected:
-        normals = None if self.normals is None else self.normals[index]
-        return Projected(
-            self.means2d[index], self.depths[index], self.radii[index], self.shape[index], normals
-        )
+        chosen: dict[str, Any] = {k: None if v is None else v[index] for k, v in vars(self).items()}
+        return Projected(**chosen)
+
+    def touching(self, tile: int, axis: int) -> Projected:
+        """Those whose bounding box touches the tile's column (axis 0) or row (axis 1)."""
+        centre, radius = self.means2d[:, axis].detach(), self.radii[:, axis]
+        low, high = ((centre - radius) / cv.TILE).floor(), ((centre + radius) / cv.TILE).ceil()
+        return self[((low <= tile) & (tile < high)).nonzero()[:, 0]]
 
 
 def rasterise_plain(
@@ -47,11 +54,12 @@ def rasterise_plain(
     for c in range(len(cameras)):
         view, K = cameras.viewmats[c], cameras.Ks[c]
         size = (cameras.width, cameras.height)
-        splats = (_project_2dgs if mode == "2dgs" else _project_3dgs)(gaussians, view, K, *size)
+        project = _project_2dgs if mode == "2dgs" else _project_3dgs
+        splats = project(gaussians, colours[c], view, K, *size)
         means2d.append(splats.means2d.detach())
         radii.append(splats.radii)
         splats = _attach_probe(splats, probe[c])
-        images.append(_render(splats, gaussians.opacities, colours[c], background, *size))
+        images.append(_render(splats, background, *size))
     rgb, alpha, depth, median, normals = (torch.stack(x) for x in zip(*images, strict=True))
     info = {"radii": torch.stack(radii), "means2d": torch.stack(means2d)}
     info["gradient_2dgs" if mode == "2dgs" else "means2d"] = probe
@@ -74,7 +82,9 @@ def _attach_probe(splats: Projected, probe: Float[Tensor, "N 2"]) -> Projected:
     return splats
 
 
-def _project_3dgs(g: Gaussians, view: Tensor, K: Tensor, width: int, height: int) -> Projected:
+def _project_3dgs(
+    g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int
+) -> Projected:
     means, visible = _to_camera(g.means, view)
     x, y, z = means.unbind(-1)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -93,10 +103,13 @@ def _project_3dgs(g: Gaussians, view: Tensor, K: Tensor, width: int, height: int
         reach = (2 * (g.opacities / cv.ALPHA_MIN).clamp_min(1).log()).sqrt().clamp_max(cv.EXTENT)
         radii = (reach[:, None] * torch.stack([a, c], -1).sqrt()).ceil()
         radii = _cull(means2d, radii, visible, width, height)
-    return Projected(means2d, z, radii, torch.stack([c, -b, a], -1) / det[:, None])
+    conics = torch.stack([c, -b, a], -1) / det[:, None]
+    return Projected(g.opacities, colours, means2d, z, radii, conics)
 
 
-def _project_2dgs(g: Gaussians, view: Tensor, K: Tensor, width: int, height: int) -> Projected:
+def _project_2dgs(
+    g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int
+) -> Projected:
     means, visible = _to_camera(g.means, view)
     R = quat_to_matrix(g.quats)
     axes = view[:3, :3] @ R[:, :, :2] * g.scales[:, None, :2]
@@ -111,7 +124,8 @@ def _project_2dgs(g: Gaussians, view: Tensor, K: Tensor, width: int, height: int
         radii = (cv.EXTENT * extent.clamp_min(1e-4).sqrt()).ceil()
         radii = _cull(means2d, radii, visible & (norm != 0), width, height)
         facing = ((normals @ view[:3, :3].mT) * means).sum(-1, keepdim=True) < 0
-    return Projected(means2d, means[:, 2], radii, M, torch.where(facing, normals, -normals))
+    normals = torch.where(facing, normals, -normals)
+    return Projected(g.opacities, colours, means2d, means[:, 2], radii, M, normals)
 
 
 def _to_camera(means: Tensor, view: Tensor) -> tuple[Float[Tensor, "N 3"], Bool[Tensor, " N"]]:
@@ -128,22 +142,17 @@ def _cull(means2d: Tensor, radii: Tensor, visible: Tensor, width: int, height: i
 
 
 def _render(
-    splats: Projected, opacities: Tensor, colours: Tensor, background: Tensor, width: int, height: int
+    splats: Projected, background: Tensor, width: int, height: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """rgb, alpha, depth, median depth, normals of one camera."""
     order = torch.argsort(splats.depths, stable=True)
-    order = order[(splats.radii[order] > 0).all(-1)]
-    splats, opacities, colours = splats[order], opacities[order], colours[order]
-    low = ((splats.means2d - splats.radii) / cv.TILE).floor().detach()
-    high = ((splats.means2d + splats.radii) / cv.TILE).ceil().detach()
+    splats = splats[order[(splats.radii[order] > 0).all(-1)]]
     rows = []
     for ty in range((height + cv.TILE - 1) // cv.TILE):
-        row = []
+        in_row, row = splats.touching(ty, axis=1), []
         for tx in range((width + cv.TILE - 1) // cv.TILE):
-            tile = torch.tensor([tx, ty], device=low.device)
-            seen = ((low <= tile) & (tile < high)).all(-1).nonzero()[:, 0]
             pixels = _tile_pixels(tx, ty, width, height, splats.means2d)
-            row.append(_render_tile(splats[seen], opacities[seen], colours[seen], background, pixels))
+            row.append(_render_tile(in_row.touching(tx, axis=0), background, pixels))
         rows.append(torch.cat(row, 1))
     image = torch.cat(rows, 0)
     rgb, alpha, depth, median, normals = image.split([3, 1, 1, 1, 3], -1)
@@ -158,20 +167,21 @@ def _tile_pixels(tx: int, ty: int, width: int, height: int, like: Tensor) -> Flo
 
 
 def _render_tile(
-    splats: Projected, opacities: Tensor, colours: Tensor, background: Tensor, pixels: Float[Tensor, "h w 2"]
+    splats: Projected, background: Tensor, pixels: Float[Tensor, "h w 2"]
 ) -> Float[Tensor, "h w 9"]:
     """rgb, alpha, accumulated depth, median depth, accumulated normals."""
     h, w, _ = pixels.shape
     pixels = pixels.reshape(-1, 2)
     falloff = _sigma_3dgs if splats.normals is None else _sigma_2dgs
     sigma, valid = falloff(splats, pixels)
-    alpha = (opacities[:, None] * torch.exp(-sigma)).clamp_max(cv.ALPHA_MAX)
+    alpha = (splats.opacities[:, None] * torch.exp(-sigma)).clamp_max(cv.ALPHA_MAX)
     alpha = torch.where(valid & (sigma >= 0) & (alpha >= cv.ALPHA_MIN), alpha, torch.zeros_like(alpha))
     after = torch.cumprod(1 - alpha, 0)
     before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
     weight = torch.where(after > cv.TRANSMITTANCE_MIN, alpha * before, torch.zeros_like(alpha))
-    normals = torch.zeros_like(colours) if splats.normals is None else splats.normals
-    features = torch.cat([colours, torch.ones_like(colours[:, :1]), splats.depths[:, None], normals], -1)
+    normals = torch.zeros_like(splats.colours) if splats.normals is None else splats.normals
+    ones = torch.ones_like(splats.opacities)[:, None]
+    features = torch.cat([splats.colours, ones, splats.depths[:, None], normals], -1)
     rgb, total, depth, normal = (weight.T @ features).split([3, 1, 1, 3], -1)
     median = _median_depth(weight, before, splats.depths)
     image = torch.cat([rgb + (1 - total) * background, total, depth, median, normal], -1)
