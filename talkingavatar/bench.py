@@ -15,18 +15,25 @@ def main(arguments: list[str] | None = None) -> None:
         "raster", help="milliseconds per frame of the rasteriser, against plain torch"
     )
     raster.add_argument(
-        "--counts", type=int, nargs="+", default=[10_000, 50_000, 200_000], metavar="N", help="Gaussians"
+        "--counts",
+        type=_positive,
+        nargs="+",
+        default=[10_000, 50_000, 200_000],
+        metavar="N",
+        help="Gaussians",
     )
     raster.add_argument(
-        "--sizes", type=int, nargs="+", default=[256, 512, 1024], metavar="PX", help="image width"
+        "--sizes", type=_positive, nargs="+", default=[256, 512, 1024], metavar="PX", help="image width"
     )
     raster.add_argument("--mode", nargs="+", choices=["3dgs", "2dgs"], default=["3dgs", "2dgs"])
     raster.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     raster.add_argument(
-        "--repeats", type=int, default=7, help="frames per figure, of which the median is shown"
+        "--repeats", type=_positive, default=7, help="frames per figure, of which the median is shown"
     )
     raster.add_argument(
-        "--no-plain", action="store_true", help="leave out the plain version, which takes seconds"
+        "--no-plain",
+        action="store_true",
+        help="leave out the plain version, which takes seconds to minutes a case",
     )
     raster.add_argument("--out", type=Path, help="also write the figures as JSON")
     given = parser.parse_args(arguments)
@@ -40,6 +47,13 @@ def main(arguments: list[str] | None = None) -> None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"figures: {given.out}")
+
+
+def _positive(text: str) -> int:
+    """A whole number above 0."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not above 0")
+    return value
 
 
 if __name__ == "__main__":
