@@ -40,7 +40,9 @@ def spread(function: Callable[..., None], *args: Any, shares: int = 4) -> None:
     others = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
     work()
     for other in others:
-        other.result()
+        # On a busy machine a thread may not have woken by the time all is done: nothing to wait for.
+        if not other.cancel():
+            other.result()
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:
