@@ -87,7 +87,7 @@ class MethodConfig:
 @dataclass
 class BudgetConfig:
     name: str = "quick"
-    steps: int = 2000  # optimisation steps
+    steps: int = 1200  # optimisation steps
     paper_steps: int = 150_000  # steps the schedule tables are written for
     paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
