@@ -126,9 +126,7 @@ class Espeak:
         self.lib = ctypes.CDLL(espeakng_loader.get_library_path())
         data = espeakng_loader.get_data_path().encode()
         self.rate = self.lib.espeak_Initialize(SYNCHRONOUS, 0, data, PHONEME_EVENTS_IPA | 1 << 15)
-        kind = ctypes.CFUNCTYPE(
-            ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event)
-        )
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(Event))
         self.callback = kind(self.receive)  # kept alive for as long as the library may call it
         self.lib.espeak_SetSynthCallback(self.callback)
 
@@ -180,9 +178,7 @@ def phoneme_spans(events: list[tuple[str, float]], samples: np.ndarray) -> list[
             span[1] = closure_start(samples, earliest, span[1])
             before[2] = span[1]
     stress = {"ˈ": 2, "ˌ": 1}
-    return [
-        [s.strip("ˈˌ"), t, e, stress.get(s[0], 0)] for s, t, e in spans if s.strip("ˈˌ") and e - t > 0.004
-    ]
+    return [[s.strip("ˈˌ"), t, e, stress.get(s[0], 0)] for s, t, e in spans if s.strip("ˈˌ") and e - t > 0.004]
 
 
 def closure_start(samples: np.ndarray, earliest: float, release: float) -> float:

@@ -11,9 +11,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse, run one benchmark, print its table."""
     parser = argparse.ArgumentParser(prog="python -m talkingavatar.bench", description=__doc__)
     benches = parser.add_subparsers(dest="bench", required=True)
-    raster = benches.add_parser(
-        "raster", help="milliseconds per frame of the rasteriser, against plain torch"
-    )
+    raster = benches.add_parser("raster", help="milliseconds per frame of the rasteriser, against plain torch")
     raster.add_argument(
         "--counts",
         type=_positive,
@@ -27,9 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     raster.add_argument("--mode", nargs="+", choices=["3dgs", "2dgs"], default=["3dgs", "2dgs"])
     raster.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    raster.add_argument(
-        "--repeats", type=_positive, default=7, help="frames per figure, of which the median is shown"
-    )
+    raster.add_argument("--repeats", type=_positive, default=7, help="frames per figure, of which the median is shown")
     raster.add_argument(
         "--no-plain",
         action="store_true",
@@ -40,9 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     from talkingavatar.splatting.bench import bench_raster
 
-    rows = bench_raster(
-        given.counts, given.sizes, given.mode, given.device, given.repeats, not given.no_plain
-    )
+    rows = bench_raster(given.counts, given.sizes, given.mode, given.device, given.repeats, not given.no_plain)
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1) + "\n")

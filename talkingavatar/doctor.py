@@ -35,9 +35,7 @@ def main(arguments: list[str]) -> int:
             if title == "packages" and row[1] == "missing":
                 missing.append(row[0])
         console.print(table)
-    verdict = (
-        f"cannot fit: {', '.join(missing)} missing" if missing else "the embedded default can be fitted here"
-    )
+    verdict = f"cannot fit: {', '.join(missing)} missing" if missing else "the embedded default can be fitted here"
     print(verdict)
     return 1 if missing else 0
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-# Two thread pools (torch's, numba's) share the cores: threads that wait must sleep, not spin. Read before either starts.
+# Two thread pools (torch's, numba's) share the cores: who waits must sleep, not spin. Read before either starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HELP = """Fit an avatar to a capture, continuing where an earlier start left off.
@@ -17,7 +17,7 @@ Everything is `key=value`: a group picks a file of conf/, a dotted key sets one 
 
 {groups}
 
-Often set: seed, budget.steps, data.size, data.seconds, run.path, run.fresh=true (start anew), metrics.weights (LPIPS backbones).
+Often set: seed, budget.steps, data.size, data.seconds, run.path, run.fresh=true (start anew), metrics.weights.
 Runs go to ./runs or $TALKINGAVATAR_RUNS, caches to the user cache folder or $TALKINGAVATAR_CACHE.
 Exit codes: 0 finished, 2 a mistake in what was given, 75 saved and wants to be started again.
 `--config` prints the resolved configuration and ends."""

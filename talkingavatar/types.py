@@ -50,14 +50,10 @@ class Rendering:
 
     rgb: Float[Tensor, "C H W 3"]  # composited on the background
     alpha: Float[Tensor, "C H W 1"]
-    depth: Float[
-        Tensor, "C H W 1"
-    ]  # expected depth along the camera's z axis, divided by alpha; 0 where empty
+    depth: Float[Tensor, "C H W 1"]  # expected depth along the camera's z axis, divided by alpha; 0 where empty
     median_depth: Float[Tensor, "C H W 1"] | None = None  # 2dgs
     normals: Float[Tensor, "C H W 3"] | None = None  # 2dgs: alpha-weighted, world space, facing the camera
-    depth_normals: Float[Tensor, "C H W 3"] | None = (
-        None  # 2dgs: from the expected depth, times detached alpha
-    )
+    depth_normals: Float[Tensor, "C H W 3"] | None = None  # 2dgs: from the expected depth, times detached alpha
     info: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,9 +82,7 @@ class DrivingSignal:
 
     frame: Int[Tensor, " B"]  # index in the capture; -1 where the frame belongs to none (new speech)
     pose: BodyPose
-    audio: Float[Tensor, "B 8 T C"] | None = (
-        None  # windows of the 8 frames [i-4, i+4), features on the video clock
-    )
+    audio: Float[Tensor, "B 8 T C"] | None = None  # windows of the 8 frames [i-4, i+4), features on the video clock
 
     def to(self, device: torch.device | str) -> DrivingSignal:
         audio = None if self.audio is None else self.audio.to(device)

@@ -136,14 +136,10 @@ def published_windows(path: str | Path | None, fps: float | int, frames: int) ->
         raise UserError("audio.path", str(path), form, "give the file published with the clip")
     windows = np.load(path, allow_pickle=False)
     if windows.ndim != 3 or windows.shape[1] != STEPS or not len(windows) or not np.isfinite(windows).all():
-        raise UserError(
-            str(path), f"an array of shape {windows.shape}", f"{form}, all finite", "give another file"
-        )
+        raise UserError(str(path), f"an array of shape {windows.shape}", f"{form}, all finite", "give another file")
     seconds, video = len(windows) / WINDOWS_PER_SECOND, frames / fps
     if abs(seconds - video) > 0.5:
-        raise UserError(
-            str(path), f"{seconds:.2f} s of windows", f"{video:.2f} s", "give the file of this clip"
-        )
+        raise UserError(str(path), f"{seconds:.2f} s of windows", f"{video:.2f} s", "give the file of this clip")
     position = np.clip(np.arange(frames) / fps * WINDOWS_PER_SECOND, 0, len(windows) - 1)
     left = np.minimum(position.astype(np.int64), max(len(windows) - 2, 0))
     right = np.minimum(left + 1, len(windows) - 1)

@@ -56,9 +56,7 @@ class Speech:
             if start <= p.start < end
         )
         words = tuple(
-            Word(w.text, w.start - start, min(w.end, end) - start)
-            for w in self.words
-            if start <= w.start < end
+            Word(w.text, w.start - start, min(w.end, end) - start) for w in self.words if start <= w.start < end
         )
         text = " ".join(w.text for w in words)
         return Speech(self.samples[first:last], self.rate, phonemes, words, text)
@@ -80,9 +78,7 @@ def load_speech(voice: int | str) -> Speech:
     names = voices()
     name = names[voice % len(names)] if isinstance(voice, int) else voice
     if name not in names:
-        raise UserError(
-            "voice", repr(name), f"one of {', '.join(names)}, or an index", "choose an embedded voice"
-        )
+        raise UserError("voice", repr(name), f"one of {', '.join(names)}, or an index", "choose an embedded voice")
     with (files("talkingavatar.audio") / "speech" / f"{name}.flac").open("rb") as file:
         samples, rate = soundfile.read(file, dtype="float32")
     entry = _record()[name]

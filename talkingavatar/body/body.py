@@ -56,9 +56,7 @@ class Body(nn.Module):
     def __init__(self, model: smplx.SMPLX | smplx.FLAME, parts: Parts, identity: Identity) -> None:
         super().__init__()
         self.name, self.version, self.checksum = identity.name, identity.version, identity.checksum
-        self.joint_names: tuple[str, ...] = (
-            tuple(JOINT_NAMES[:55]) if len(model.parents) == 55 else FLAME_JOINTS
-        )
+        self.joint_names: tuple[str, ...] = tuple(JOINT_NAMES[:55]) if len(model.parents) == 55 else FLAME_JOINTS
         self.parents: tuple[int, ...] = tuple(model.parents.tolist())
         self.expression_names = parts.expression_names[: model.expr_dirs.shape[2]]
         posed = bool(model.posedirs.any())
@@ -91,9 +89,7 @@ class Body(nn.Module):
             moved = torch.einsum("jv,vck->jck", regressor, directions)
             self.register_buffer(f"_joint_{name}dirs", moved, persistent=False)
         self.register_buffer("_joint_template", regressor @ self.v_template, persistent=False)
-        self.register_buffer(
-            "_parent_index", torch.tensor([max(p, 0) for p in self.parents]), persistent=False
-        )
+        self.register_buffer("_parent_index", torch.tensor([max(p, 0) for p in self.parents]), persistent=False)
         self.register_buffer("_last_row", torch.tensor([0.0, 0.0, 0.0, 1.0]), persistent=False)
         # The chain is composed one level of the tree at a time; a joint's parent stands one level above.
         levels = [[0]]
@@ -145,9 +141,7 @@ class Body(nn.Module):
         joints = self.rest_joints(betas, expression)
         return self._relative(self._chain(joints, axis_angle_to_matrix(full_pose)), joints)
 
-    def _chain(
-        self, joints: Float[Tensor, "B J 3"], rotations: Float[Tensor, "B J 3 3"]
-    ) -> Float[Tensor, "B J 4 4"]:
+    def _chain(self, joints: Float[Tensor, "B J 3"], rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B J 4 4"]:
         """Global rotation and position of each joint, as matrices."""
         offsets = joints - joints[:, self._parent_index]
         offsets = torch.cat([joints[:, :1], offsets[:, 1:]], 1)  # the root has no parent
@@ -157,9 +151,7 @@ class Body(nn.Module):
             world.append(world[-1][:, getattr(self, f"_parents_at_{depth}")] @ child)
         return torch.cat(world, 1)[:, self._inverse_order]
 
-    def _relative(
-        self, world: Float[Tensor, "B J 4 4"], joints: Float[Tensor, "B J 3"]
-    ) -> Float[Tensor, "B J 4 4"]:
+    def _relative(self, world: Float[Tensor, "B J 4 4"], joints: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 4 4"]:
         rotations, positions = world[..., :3, :3], world[..., :3, 3]
         return self._homogeneous(rotations, positions - (rotations @ joints[..., None])[..., 0])
 

@@ -56,8 +56,7 @@ def embed(faces: BodyFaces) -> Embedding:
     """The 68 landmarks on the body's faces; each sits on a vertex, so one coordinate is 1."""
     mirror = _mirror_table()
     base_ids = [
-        _MIDDLE_AND_LEFT[i] if i in _MIDDLE_AND_LEFT else mirror[_MIDDLE_AND_LEFT[_RIGHT_TO_LEFT[i]]]
-        for i in range(68)
+        _MIDDLE_AND_LEFT[i] if i in _MIDDLE_AND_LEFT else mirror[_MIDDLE_AND_LEFT[_RIGHT_TO_LEFT[i]]] for i in range(68)
     ]
     vertices = faces.local(np.array(base_ids))
     chosen = np.array([np.flatnonzero((faces.triangles == v).any(1))[0] for v in vertices])
@@ -68,8 +67,7 @@ def lip_rings(faces: BodyFaces) -> dict[str, Int[np.ndarray, " _"]]:
     """Ordered body vertices from the person's right corner of the mouth to the left one."""
     mirror = _mirror_table()
     return {
-        name: faces.local(np.array([*(mirror[v] for v in half[:0:-1]), *half]))
-        for name, half in _HALF_RINGS.items()
+        name: faces.local(np.array([*(mirror[v] for v in half[:0:-1]), *half])) for name, half in _HALF_RINGS.items()
     }
 
 

@@ -16,12 +16,8 @@ from talkingavatar.errors import UserError
 
 Kind = Literal["smplx", "flame"]
 # Outer lip rings in FLAME's numbering, from the person's left corner to the right one (GaussianAvatars, A.6).
-_FLAME_UPPER_LIP = np.array(
-    [1713, 1715, 1716, 1735, 1696, 1694, 1657, 3543, 2774, 2811, 2813, 2850, 2833, 2832, 2830]
-)
-_FLAME_LOWER_LIP = np.array(
-    [1576, 1577, 1773, 1774, 1795, 1802, 1865, 3503, 2948, 2905, 2898, 2881, 2880, 2713, 2712]
-)
+_FLAME_UPPER_LIP = np.array([1713, 1715, 1716, 1735, 1696, 1694, 1657, 3543, 2774, 2811, 2813, 2850, 2833, 2832, 2830])
+_FLAME_LOWER_LIP = np.array([1576, 1577, 1773, 1774, 1795, 1802, 1865, 3503, 2948, 2905, 2898, 2881, 2880, 2713, 2712])
 
 
 @dataclass(frozen=True)
@@ -50,9 +46,7 @@ class _Format:
         return required | self.extra
 
 
-_HANDS = {f"hands_components{side}": (45, 45) for side in "lr"} | {
-    f"hands_mean{side}": (45,) for side in "lr"
-}
+_HANDS = {f"hands_components{side}": (45, 45) for side in "lr"} | {f"hands_mean{side}": (45,) for side in "lr"}
 _SMPLX_MARKS = {
     "lmk_faces_idx": (51,),
     "lmk_bary_coords": (51, 3),
@@ -79,9 +73,7 @@ def locate(kind: Kind, path: str | Path | None, gender: str) -> Path:
     else:
         given = Path(path).expanduser()
         found = given if given.is_file() else assets.find_file(names, (given,)) if given.is_dir() else None
-        missing = f"{given}, which " + (
-            f"holds none of {', '.join(names)}" if given.is_dir() else "does not exist"
-        )
+        missing = f"{given}, which " + (f"holds none of {', '.join(names)}" if given.is_dir() else "does not exist")
     if found is None:
         raise UserError(
             "body.path",
@@ -106,9 +98,7 @@ def read_model(kind: Kind, path: Path) -> dict[str, np.ndarray]:
         if name not in content:
             raise UserError("body.path", f"{path} without the entry '{name}'", expected, action)
         arrays[name] = value = np.asarray(content[name])
-        fits = value.ndim == len(shape) and all(
-            n in (None, m) for n, m in zip(shape, value.shape, strict=True)
-        )
+        fits = value.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, value.shape, strict=True))
         if not fits or value.dtype.kind not in "fiu":
             found = f"'{name}' of shape {value.shape} and type {value.dtype} in {path}"
             raise UserError("body.path", found, f"shape {shape} as in {expected}", action)

@@ -147,9 +147,7 @@ def _step_weights(phenotype: Mapping[str, float]) -> dict[str, float]:
     for axis, steps in PHENOTYPE_STEPS.items():
         names, places = list(steps), np.array(list(steps.values()))
         value = np.clip(phenotype.get(axis, 0.5), places[0], places[-1])
-        weights |= {
-            n: float(np.interp(value, places, row)) for n, row in zip(names, np.eye(len(names)), strict=True)
-        }
+        weights |= {n: float(np.interp(value, places, row)) for n, row in zip(names, np.eye(len(names)), strict=True)}
     shares = np.array([phenotype.get(origin, 0.5) for origin in ORIGINS])
     return weights | dict(zip(ORIGINS, (shares / shares.sum()).tolist(), strict=True))
 

@@ -46,9 +46,7 @@ def find_regions(
 
 
 def _mouth_cavity(mesh: BaseMesh, faces: BodyFaces) -> Int[np.ndarray, " n"]:
-    picture = np.asarray(
-        Image.open(data_folder() / "segmentation/body_parts_segmentation.png").convert("RGB")
-    )
+    picture = np.asarray(Image.open(data_folder() / "segmentation/body_parts_segmentation.png").convert("RGB"))
     height, width = picture.shape[:2]
     u, v = mesh.uv[faces.triangles_uv].mean(1).T
     column = np.minimum((u * width).round().astype(int), width - 1)

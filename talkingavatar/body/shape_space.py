@@ -74,9 +74,7 @@ def _sample_phenotypes() -> list[dict[str, float]]:
     return samples
 
 
-def _principal_directions(
-    offsets: Float[np.ndarray, "n P 3"], counted: np.ndarray
-) -> Float[np.ndarray, "P 3 S"]:
+def _principal_directions(offsets: Float[np.ndarray, "n P 3"], counted: np.ndarray) -> Float[np.ndarray, "P 3 S"]:
     """Directions of all P points whose coefficients are the principal scores of the `counted` ones.
 
     Signs are fixed (the largest entry of each direction is positive) and the last digits rounded off, so that

@@ -75,9 +75,7 @@ def skinning_grid(
     return SkinningGrid(cube, lower, upper)
 
 
-def bounding_box(
-    points: Float[Tensor, "N 3"], margin: float = 0.02
-) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+def bounding_box(points: Float[Tensor, "N 3"], margin: float = 0.02) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
     """Lower and upper corner of the points, grown by `margin` metres on every side.
 
     Of the canonical teeth this is the mouth box: the Gaussians inside are the mouth's (methods A.6).

@@ -55,9 +55,7 @@ def add_teeth(
 
 def upper_vertices() -> Int[np.ndarray, " 60"]:
     """The upper row's vertices, counted from the first tooth vertex."""
-    return np.concatenate(
-        [_row("upper_root"), _row("upper_edge"), _row("upper_root", True), _row("upper_edge", True)]
-    )
+    return np.concatenate([_row("upper_root"), _row("upper_edge"), _row("upper_root", True), _row("upper_edge", True)])
 
 
 def lower_vertices() -> Int[np.ndarray, " 60"]:

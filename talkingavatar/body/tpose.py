@@ -79,9 +79,7 @@ class TPose:
     rest: Float[np.ndarray, "55 3"]
     joints: Float[np.ndarray, "55 3"]
 
-    def points(
-        self, points: Float[np.ndarray, "V 3"], weights: Float[np.ndarray, "V 55"]
-    ) -> Float[np.ndarray, "V 3"]:
+    def points(self, points: Float[np.ndarray, "V 3"], weights: Float[np.ndarray, "V 55"]) -> Float[np.ndarray, "V 3"]:
         """Linear blend skinning of points."""
         offsets = self.joints - np.einsum("jab,jb->ja", self.rotations, self.rest)
         return self.directions(points, weights) + weights @ offsets
@@ -117,11 +115,7 @@ def solve_tpose(heads: Mapping[str, Float[np.ndarray, "3"]]) -> TPose:
         elif part[:-1] in FINGERS and part[:-1] != "thumb" and part[-1] in "12":
             # Tips have no joint: the last phalanx turns with the middle one.
             segment = inherited @ (rest[index[f"{side}_{part[:-1]}{int(part[-1]) + 1}"]] - rest[i])
-            flat = (
-                segment * [1, 0, 1]
-                if part[-1] == "1"
-                else rotations[PARENTS[i]] @ (rest[i] - rest[PARENTS[i]])
-            )
+            flat = segment * [1, 0, 1] if part[-1] == "1" else rotations[PARENTS[i]] @ (rest[i] - rest[PARENTS[i]])
             rotations[i] = rotation_between(segment, flat) @ inherited
     joints = rest.copy()
     for i in range(1, len(rest)):

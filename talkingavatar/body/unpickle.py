@@ -78,9 +78,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
             return _Sparse if name == "csc_matrix" else _SparseRows
         if (module, name) in _OTHER_NAMES:
             return super().find_class(module, name)
-        raise pickle.UnpicklingError(
-            f"it names {module}.{name}, which is neither numpy, scipy.sparse nor chumpy"
-        )
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is neither numpy, scipy.sparse nor chumpy")
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""What a valid run is: typed schema, composition with clear errors, the run's name. Knows neither torch nor Lightning."""
+"""What a valid run is: typed schema, composition with clear errors, the run's name. Knows no torch."""

@@ -138,9 +138,7 @@ def _check_values(config: FitConfig) -> None:
     flat = _flatten_dict(asdict(config))
     for key, choices in CHOICES.items():
         if flat[key] not in choices:
-            raise UserError(
-                key, repr(flat[key]), f"one of {', '.join(choices)}", suggestion(flat[key], choices)
-            )
+            raise UserError(key, repr(flat[key]), f"one of {', '.join(choices)}", suggestion(flat[key], choices))
     for key, least in MINIMUM.items():
         if flat[key] < least:
             raise UserError(key, str(flat[key]), f"at least {least}", "raise it")

@@ -71,9 +71,7 @@ class RateConfig:
     start: int = 0  # step before which the group is frozen
     lr: float = 1e-3  # at its start
     lr_end: float = 1e-3  # at the last step, log-linear in between
-    rule: str = (
-        "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
-    )
+    rule: str = "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
     limit: float = 1.0  # highest rate the rule may reach
 
 

@@ -7,7 +7,7 @@
   mattes/000000.png    8-bit coverage of the subject
   audio.flac           16 kHz mono, as long as the video
   cameras.npz          viewmats (1 or T,4,4) world to camera in OpenCV axes, Ks (1 or T,3,3) pixels
-  smplx.npz            tracked parameters: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names
+  smplx.npz            as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names
   flame.npz            the same of FLAME's 5 joints, where it was tracked
   landmarks.npz        points (T,68,3): x, y in pixels, confidence
   regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
@@ -65,9 +65,7 @@ class Manifest:
         (folder / "capture.json").write_text(json.dumps(asdict(self), indent=1))
 
 
-def paper_split(
-    frames: int, heldout: float, stride: int
-) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+def paper_split(frames: int, heldout: float, stride: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """The paper's rule: every `stride`-th frame of the first part is trained on, the tail is held out.
 
     The end is exclusive, unlike in the published loader, where one frame lies in both parts.
@@ -193,9 +191,7 @@ class Capture:
         for key in PARAMETERS:
             values = table[key]
             if key != "betas" and len(values) != frames:
-                raise UserError(
-                    f"{file}:{key}", f"{len(values)} rows", f"{frames} frames", "track the video again"
-                )
+                raise UserError(f"{file}:{key}", f"{len(values)} rows", f"{frames} frames", "track the video again")
             if not np.isfinite(values).all():
                 row = np.argwhere(~np.isfinite(values))[0]
                 raise UserError(
@@ -258,9 +254,7 @@ def _read_npz(file: Path, keys: tuple[str, ...]) -> dict[str, ndarray]:
     except FileNotFoundError as error:
         raise UserError(str(file), "no such file", "a table", "make the capture again") from error
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(
-            str(file), f"an unreadable file ({error})", "an npz", "make the capture again"
-        ) from error
+        raise UserError(str(file), f"an unreadable file ({error})", "an npz", "make the capture again") from error
     if missing := [key for key in keys if key not in table]:
         raise UserError(str(file), f"no {', '.join(missing)}", ", ".join(keys), "make the capture again")
     return table
@@ -276,11 +270,10 @@ def _body_pose(table: dict[str, ndarray], indices: list[int]) -> BodyPose:
 def _keep(file: Path, values: ndarray) -> None:
     """Write a derived table; a capture on a read-only disk is used without."""
     import contextlib
-    import os
     import tempfile
 
     with contextlib.suppress(PermissionError, OSError):
         file.parent.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as temporary:
             np.save(temporary, values)
-        os.replace(temporary.name, file)
+        Path(temporary.name).replace(file)

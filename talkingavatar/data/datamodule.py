@@ -30,9 +30,7 @@ class CaptureData(L.LightningDataModule):
     def batch(self, frames: list[int]) -> Batch:
         """These frames with their pictures, on the configured background."""
         image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
-        matte = (
-            torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
-        )
+        matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
         stored = torch.tensor(self.capture.manifest.background)
         if not torch.equal(stored, self.background):
             image = image + (1 - matte) * (self.background - stored)

@@ -1,4 +1,4 @@
-"""Which frames a step sees: a function of the seed and the step alone, so that a resumed run repeats and skips nothing."""
+"""Which frames a step sees: a function of the seed and the step alone, so that resuming repeats and skips nothing."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar

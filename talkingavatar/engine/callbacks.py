@@ -55,9 +55,7 @@ class Journal(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.run.truncate_metrics(trainer.global_step)
         steps = trainer.max_steps
-        self.bar = ProgressBar(
-            "fit", steps, self.trainer_config.progress, done=trainer.global_step
-        ).__enter__()
+        self.bar = ProgressBar("fit", steps, self.trainer_config.progress, done=trainer.global_step).__enter__()
         self.began = self.last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:

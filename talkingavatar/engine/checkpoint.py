@@ -16,7 +16,7 @@ def save(trainer: L.Trainer, file: Path) -> None:
     trainer.save_checkpoint(temporary)
     with temporary.open("rb+") as handle:
         os.fsync(handle.fileno())
-    os.replace(temporary, file)
+    temporary.replace(file)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -35,7 +35,5 @@ def read(file: Path) -> dict[str, Any]:
             str(file), reason, "a whole checkpoint", "remove it, or start anew with run.fresh=true"
         ) from error
     if not isinstance(content, dict) or not {"state_dict", "global_step", "body"} <= content.keys():
-        raise UserError(
-            str(file), "another kind of file", "a checkpoint of a fit", "give a run directory of fit"
-        )
+        raise UserError(str(file), "another kind of file", "a checkpoint of a fit", "give a run directory of fit")
     return content

@@ -101,7 +101,7 @@ def prepare_torch(config: FitConfig) -> None:
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to reuse large blocks: fresh pages for each step's pictures cost more than what is computed in them."""
+    """Tell glibc to reuse large blocks: fresh pages for each step's pictures cost more than computing them."""
     import ctypes
     import ctypes.util
     import sys
@@ -193,9 +193,7 @@ def _environment() -> list[Any]:
 
 def _note_time(run: RunDirectory, began: float, before: float, journal: Journal) -> None:
     """The time spent so far, for the run that continues this one."""
-    run.write_summary(
-        {"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps}
-    )
+    run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps})
 
 
 def _summary(

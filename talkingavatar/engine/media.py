@@ -62,9 +62,7 @@ def label(picture: Picture, text: str) -> Picture:
     return np.concatenate([np.asarray(strip), picture])
 
 
-def _side_by_side(
-    method: Method, data: CaptureData, frames: list[int], file: Path, tick: Callable[[], None]
-) -> Path:
+def _side_by_side(method: Method, data: CaptureData, frames: list[int], file: Path, tick: Callable[[], None]) -> Path:
     """Held-out ground truth beside the render, with the sound of those frames."""
     capture = data.capture
     fps = capture.manifest.fps
@@ -141,9 +139,7 @@ def _contact_sheet(method: Method, data: CaptureData, file: Path, tick: Callable
         heads = [_enlarge(picture[crop], truth.shape[0]) for picture in (truth, drawn)]
         titles = ("ground truth", "render", "error x4", "head, ground truth", "head, render")
         pictures = (truth, drawn, error, *heads)
-        sheet.append(
-            np.concatenate([label(p, f"{t} {frame}") for p, t in zip(pictures, titles, strict=True)], 1)
-        )
+        sheet.append(np.concatenate([label(p, f"{t} {frame}") for p, t in zip(pictures, titles, strict=True)], 1))
         tick()
     Image.fromarray(np.concatenate(sheet)).save(file)
     return file
@@ -158,6 +154,4 @@ def _head(data: CaptureData, frame: int) -> tuple[slice, slice]:
 
 
 def _enlarge(picture: Picture, size: int) -> Picture:
-    return np.asarray(
-        Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.LANCZOS)
-    )
+    return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.LANCZOS))

@@ -104,9 +104,7 @@ def joint_groups(body: Body) -> dict[str, list[int]]:
 
 def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:
     _, joints = method.body(pose)
-    seen = (
-        torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
-    )
+    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
     pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
     return pixels[..., :2] / pixels[..., 2:]
 

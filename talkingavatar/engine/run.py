@@ -124,4 +124,4 @@ def write_atomically(file: Path, content: str) -> None:
     """Either the old content or the new, whatever is killed when."""
     temporary = file.with_name(file.name + ".tmp")
     temporary.write_text(content)
-    os.replace(temporary, file)
+    temporary.replace(file)

@@ -20,9 +20,7 @@ def show(outcome: "Outcome") -> None:
     for row in outcome.table:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
-    fps = {
-        k.removeprefix("speed/").removesuffix("_fps"): v for k, v in metrics.items() if k.startswith("speed/")
-    }
+    fps = {k.removeprefix("speed/").removesuffix("_fps"): v for k, v in metrics.items() if k.startswith("speed/")}
     console.print("frames/s: " + ", ".join(f"{name} {value:.1f}" for name, value in fps.items()))
     for part in ("hands", "body", "face"):
         before, after = (metrics.get(f"train/joints_px/{part}/{name}") for name in ("tracked", "fitted"))

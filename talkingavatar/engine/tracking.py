@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """Scalars, pictures, videos and the final table to W&B, or nowhere. The id survives requeues in the run directory."""
+    """Scalars, media and the final table to W&B, or nowhere. The id survives requeues in the run directory."""
 
     def __init__(self, config: FitConfig, run: RunDirectory) -> None:
         self.wandb_run: Any = None
@@ -26,9 +26,7 @@ class Tracker:
         if self.wandb_run is not None:
             self._guard(lambda: self.wandb_run.log({**scalars, "step": step}, step=step))
 
-    def finish(
-        self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]
-    ) -> None:
+    def finish(self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]) -> None:
         """Log the results and close; `table` is the final table, a dict a row."""
         if self.wandb_run is not None:
             self._guard(lambda: self._finish(step, media, table, metrics))
@@ -36,7 +34,7 @@ class Tracker:
     def close(self) -> None:
         """Close without results: the run goes on later."""
         if self.wandb_run is not None:
-            self._guard(lambda: self.wandb_run.finish(exit_code=0, quiet=True))
+            self._guard(lambda: self.wandb_run.finish(exit_code=0))
 
     def _start(self, config: FitConfig, run: RunDirectory) -> None:
         import wandb
@@ -58,9 +56,7 @@ class Tracker:
             settings=wandb.Settings(silent=True, console="off"),
         )
 
-    def _finish(
-        self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]
-    ) -> None:
+    def _finish(self, step: int, media: list[Path], table: list[dict[str, Any]], metrics: dict[str, float]) -> None:
         import wandb
 
         def wrap(file: Path) -> Any:
@@ -70,7 +66,7 @@ class Tracker:
         rows = wandb.Table(columns=[*(table[0] if table else [])], data=[list(row.values()) for row in table])
         self.wandb_run.log({**pictures, "table": rows, "step": step}, step=step)
         self.wandb_run.summary.update(metrics)
-        self.wandb_run.finish(quiet=True)
+        self.wandb_run.finish()
 
     def _guard(self, action: Any) -> None:
         try:

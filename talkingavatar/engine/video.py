@@ -11,7 +11,7 @@ from numpy import ndarray
 
 
 class VideoWriter:
-    """Streams frames into an mp4; with `sound` (mono, [-1, 1]) muxed along. Written under another name, renamed at the end."""
+    """Streams frames into an mp4, with `sound` (mono, [-1, 1]) along; under another name until it is whole."""
 
     def __init__(
         self,

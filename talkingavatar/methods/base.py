@@ -139,9 +139,7 @@ class Method(L.LightningModule, ABC):
             for parameter in optimisers.parameters_of(name):
                 parameter.requires_grad_(rate > 0)
 
-    def optimizer_step(
-        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
-    ) -> None:
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         optimizer.step(closure=optimizer_closure)
         if self.density is not None:
             # Inside the optimiser's step, so that no checkpoint falls between it and the change of the count.
@@ -207,8 +205,6 @@ class Method(L.LightningModule, ABC):
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
         for name in ATTRIBUTES:
-            self.gaussians[name] = nn.Parameter(
-                torch.empty_like(state[f"gaussians.{name}"], device=self.device)
-            )
+            self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})
         self._density_state = checkpoint["density"]

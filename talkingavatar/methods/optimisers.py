@@ -16,9 +16,7 @@ class NamedOptimisers(Optimizer):
 
     def __init__(self, inner: dict[str, Adam]) -> None:
         self.inner = inner
-        super().__init__(
-            [{"params": g["params"]} for o in inner.values() for g in o.param_groups], {"lr": 0.0}
-        )
+        super().__init__([{"params": g["params"]} for o in inner.values() for g in o.param_groups], {"lr": 0.0})
         self.param_groups = [group for o in inner.values() for group in o.param_groups]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]

@@ -159,8 +159,8 @@ class THGS(Method):
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on are left as tracked.
 
-        What is learned about all frames alike is taken off: it would trade against the canonical Gaussians, which follow
-        the trained frames away from where the tracker puts the others (held-out PSNR fell by 4 dB).
+        What is learned about all frames alike is taken off: it would trade against the canonical Gaussians, which
+        follow the trained frames away from where the tracker puts the others (held-out PSNR fell by 4 dB).
         """
         row = int(self.row_of_frame[signal.frame[0]]) if signal.frame[0] >= 0 else -1
         if row < 0 or not self.options.joint:
@@ -215,6 +215,9 @@ class THGS(Method):
         frame = torch.stack([x, torch.linalg.cross(normals, x), normals], -1)
         radius = (mean_incident_area(body.v_template, body.faces) / math.pi).sqrt()
         radius = radius.clamp(options.scale_min, options.scale_max)
+        scales = radius[:, None].repeat(1, 3)
+        # A surfel has no thickness; a third scale would only throw the children of a split off the surface.
+        scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
         sh[:, 0] = rgb_to_sh(self._seen_colours())
@@ -222,7 +225,7 @@ class THGS(Method):
             {
                 "means": body.v_template.clone(),
                 "quats": matrix_to_quat(frame),
-                "scales": radius.log()[:, None].repeat(1, 3),
+                "scales": scales.log(),
                 "opacities": torch.full((count,), logit),
                 "sh": sh,
             }

@@ -1,7 +1,7 @@
 """Image metrics on the full frame and on crops.
 
-PSNR and SSIM (Gaussian window 11, sigma 1.5) are torchmetrics' with data range 1, on pictures clamped to [0, 1]; LPIPS is
-the lpips package's. A crop is the region's box of the capture, grown by a tenth and clipped to the frame.
+PSNR and SSIM (Gaussian window 11, sigma 1.5) are torchmetrics' with data range 1, on pictures clamped to [0, 1]; LPIPS
+is the lpips package's. A crop is the region's box of the capture, grown by a tenth and clipped to the frame.
 """
 
 from dataclasses import dataclass, field

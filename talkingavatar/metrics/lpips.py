@@ -91,6 +91,4 @@ def _fill(network: nn.Module, backbone: Backbone) -> None:
         network.load_state_dict(filled)
     except Exception as error:  # torch.load raises many kinds on a foreign file
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        raise UserError(
-            str(backbone.path), reason, f"weights of {backbone.name}", "replace or remove it"
-        ) from error
+        raise UserError(str(backbone.path), reason, f"weights of {backbone.name}", "replace or remove it") from error

@@ -1,5 +1,7 @@
 """Audio encoders of the ER-NeRF family (methods: THGS, and the NeRF/Gaussian baselines)."""
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ class AudioNet(nn.Module):
         super().__init__()
         sizes = [channels, 32, 32, 64, 64]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             layers += [nn.Conv1d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.02)]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.02), nn.Linear(64, width))
@@ -27,7 +29,7 @@ class AudioAttention(nn.Module):
         super().__init__()
         sizes = [width, 16, 8, 4, 2, 1]
         layers: list[nn.Module] = []
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in pairwise(sizes):
             layers += [nn.Conv1d(before, after, 3, padding=1), nn.LeakyReLU(0.02)]
         self.convolutions = nn.Sequential(*layers)
         self.weights = nn.Linear(frames, frames)

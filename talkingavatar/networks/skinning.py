@@ -13,8 +13,8 @@ from torch.nn.functional import embedding
 class SkinningField(nn.Module):
     """Blends joint transforms at any point of canonical space.
 
-    Weights live on an R^3 grid; the grid that is queried is (V + dV) / sum_k (V + dV), clamped above zero so that it stays a
-    convex combination. Only nodes in `active` are stored: an inactive node borrows its nearest active one, which no
+    Weights live on an R^3 grid; the grid that is queried is (V + dV) / sum_k (V + dV), clamped above zero so that it is
+    a convex combination. Only nodes in `active` are stored: an inactive node borrows its nearest active one, which no
     Gaussian near the body ever sees. Because interpolation and blending are both linear, transforms are blended at the
     nodes and 12 numbers are interpolated, not 55 weights: the same result at a fifth of the work.
     """
@@ -51,9 +51,7 @@ class SkinningField(nn.Module):
         size = weights.shape[1]
         sides = [np.linspace(float(a), float(b), size) for a, b in zip(lower, upper, strict=True)]
         nodes = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 3)
-        near = (
-            cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
-        )
+        near = cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
         active = np.flatnonzero(near)
         row = cKDTree(nodes[active]).query(nodes, workers=-1)[1]
         by_node = weights.permute(3, 2, 1, 0).reshape(size**3, -1)
@@ -72,9 +70,7 @@ class SkinningField(nn.Module):
         corners, shares = self.interpolation(points)
         return (self.node_weights()[corners] * shares[..., None]).sum(1)
 
-    def forward(
-        self, points: Float[Tensor, "N 3"], transforms: Float[Tensor, "J 4 4"]
-    ) -> Float[Tensor, "N 3 4"]:
+    def forward(self, points: Float[Tensor, "N 3"], transforms: Float[Tensor, "J 4 4"]) -> Float[Tensor, "N 3 4"]:
         """Blended [rotation | translation] at canonical `points` (metres); points outside use the border."""
         corners, shares = self.interpolation(points)
         nodes = self.node_weights() @ transforms[:, :3].flatten(1)

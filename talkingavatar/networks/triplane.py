@@ -55,9 +55,7 @@ class TriplaneHash(nn.Module):
         grid = low.long()[:, :, :, None] + corner
         x, y = grid.unbind(-1)
         stride = (self.resolutions + 1)[:, None]
-        index = torch.where(
-            self.hashed[:, None], (x ^ (y * HASH_PRIME)) % self.sizes[:, None], x + y * stride
-        )
+        index = torch.where(self.hashed[:, None], (x ^ (y * HASH_PRIME)) % self.sizes[:, None], x + y * stride)
         values = embedding(index + self.offsets[..., None], self.table)[..., 0]
         fx, fy = fraction.unbind(-1)
         shares = torch.stack([(1 - fx) * (1 - fy), (1 - fx) * fy, fx * (1 - fy), fx * fy], -1)

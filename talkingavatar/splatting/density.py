@@ -24,9 +24,7 @@ class DensityPolicy:
     start: int = 500  # steps; gradients count from the first on, the first change comes after this one
     stop: int = 15_000
     every: int = 100
-    grow_gradient: float = (
-        2e-4  # mean image-plane gradient (image = [-1, 1]) above which a Gaussian is cloned or split
-    )
+    grow_gradient: float = 2e-4  # mean image-plane gradient (image = [-1, 1]) above which a Gaussian is cloned or split
     grow_scale: float = 0.01  # of scene_scale: larger ones are split, smaller ones cloned
     prune_opacity: float = 0.005
     prune_scale: float = 0.1  # of scene_scale: larger ones are pruned, once opacities have been reset

@@ -54,9 +54,7 @@ def read_ply(path: Path) -> Gaussians:
     def columns(*wanted: str) -> torch.Tensor:
         return torch.from_numpy(table[:, [names.index(n) for n in wanted]].astype(np.float32))
 
-    rest = columns(*(f"f_rest_{i}" for i in range(3 * (coefficients - 1)))).reshape(
-        count, 3, coefficients - 1
-    )
+    rest = columns(*(f"f_rest_{i}" for i in range(3 * (coefficients - 1)))).reshape(count, 3, coefficients - 1)
     return Gaussians(
         means=columns("x", "y", "z"),
         quats=columns(*(f"rot_{i}" for i in range(4))),
@@ -75,6 +73,4 @@ def _columns(coefficients: int) -> list[str]:
 
 
 def _mistake(path: Path, found: str, expected: str) -> UserError:
-    return UserError(
-        str(path), found, expected, "give a file written by `export` or a Gaussian splatting tool"
-    )
+    return UserError(str(path), found, expected, "give a file written by `export` or a Gaussian splatting tool")

@@ -14,9 +14,7 @@ from talkingavatar.splatting.plain import depth_normals
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
 
-def rasterise_gsplat(
-    gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode
-) -> Rendering:
+def rasterise_gsplat(gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode) -> Rendering:
     """Render with gsplat 1.5; every camera lists every Gaussian (not packed), so that `info` is C N."""
     arguments: dict[str, Any] = {
         "means": gaussians.means,

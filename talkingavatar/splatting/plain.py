@@ -44,9 +44,7 @@ class Projected:
         return self[((low <= tile) & (tile < high)).nonzero()[:, 0]]
 
 
-def rasterise_plain(
-    gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode
-) -> Rendering:
+def rasterise_plain(gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode) -> Rendering:
     """Render tile by tile, in the Gaussians' own precision."""
     colours = view_colours(gaussians, cameras)
     probe = density_probe(cameras, gaussians)
@@ -82,9 +80,7 @@ def _attach_probe(splats: Projected, probe: Float[Tensor, "N 2"]) -> Projected:
     return splats
 
 
-def _project_3dgs(
-    g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int
-) -> Projected:
+def _project_3dgs(g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int) -> Projected:
     means, visible = _to_camera(g.means, view)
     x, y, z = means.unbind(-1)
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
@@ -107,9 +103,7 @@ def _project_3dgs(
     return Projected(g.opacities, colours, means2d, z, radii, conics)
 
 
-def _project_2dgs(
-    g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int
-) -> Projected:
+def _project_2dgs(g: Gaussians, colours: Tensor, view: Tensor, K: Tensor, width: int, height: int) -> Projected:
     means, visible = _to_camera(g.means, view)
     R = quat_to_matrix(g.quats)
     axes = view[:3, :3] @ R[:, :, :2] * g.scales[:, None, :2]
@@ -166,9 +160,7 @@ def _tile_pixels(tx: int, ty: int, width: int, height: int, like: Tensor) -> Flo
     return torch.stack(torch.meshgrid(x + 0.5, y + 0.5, indexing="xy"), -1)
 
 
-def _render_tile(
-    splats: Projected, background: Tensor, pixels: Float[Tensor, "h w 2"]
-) -> Float[Tensor, "h w 9"]:
+def _render_tile(splats: Projected, background: Tensor, pixels: Float[Tensor, "h w 2"]) -> Float[Tensor, "h w 9"]:
     """rgb, alpha, accumulated depth, median depth, accumulated normals."""
     h, w, _ = pixels.shape
     pixels = pixels.reshape(-1, 2)

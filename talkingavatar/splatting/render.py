@@ -60,9 +60,7 @@ def _backend(name: str, device: str) -> Callable[[Gaussians, Cameras, Tensor, Mo
 
         return rasterise_plain
     if name not in NEEDS:
-        raise UserError(
-            "renderer.backend", repr(name), '"auto", "cpu", "plain" or "gsplat"', "choose one of them"
-        )
+        raise UserError("renderer.backend", repr(name), '"auto", "cpu", "plain" or "gsplat"', "choose one of them")
     if device != NEEDS[name]:
         found = f'"{name}" with tensors on {device}'
         raise UserError("renderer.backend", found, f"tensors on {NEEDS[name]}", 'use "auto"')

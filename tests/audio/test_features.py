@@ -56,9 +56,7 @@ def test_a_click_lands_in_the_right_window_and_step(fps):
 def test_consecutive_frames_see_the_same_sound_shifted():
     speech = load_speech("ada").samples[: 4 * RATE]
     features = audio_features(speech, RATE, 25, 90)
-    np.testing.assert_allclose(
-        features[10:80, 2:], features[11:81, :-2], atol=1e-6
-    )  # 2 steps = 1 frame at 25 fps
+    np.testing.assert_allclose(features[10:80, 2:], features[11:81, :-2], atol=1e-6)  # 2 steps = 1 frame at 25 fps
 
 
 @pytest.mark.parametrize("hertz", [200, 440, 1000, 3000, 6000])
@@ -66,9 +64,7 @@ def test_a_sine_is_in_the_mel_band_around_it(hertz):
     features = audio_features(sine(hertz), RATE, 25, 25)
     band = features[12, 8].argmax()
     peaks = np.fft.rfftfreq(512, 1 / RATE)[mel_filters().argmax(1)]
-    assert (
-        abs(peaks[band] - hertz) <= np.abs(np.delete(peaks, band) - hertz).min() + 32
-    )  # one bin of the transform
+    assert abs(peaks[band] - hertz) <= np.abs(np.delete(peaks, band) - hertz).min() + 32  # one bin of the transform
 
 
 def test_ten_times_the_power_is_a_fixed_step_up():

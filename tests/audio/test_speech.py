@@ -43,9 +43,7 @@ def test_times_agree_with_the_sound(speech):
     vowels = [(p.start, p.end) for p in speech.phonemes if p.symbol[0] in VOWELS]
     closures = [(p.start, p.start + 0.03) for p in speech.phonemes if p.symbol in {"p", "t", "k"}]
     gaps = [
-        (a.end, b.start)
-        for a, b in zip(speech.phonemes, speech.phonemes[1:], strict=False)
-        if b.start - a.end > 0.3
+        (a.end, b.start) for a, b in zip(speech.phonemes, speech.phonemes[1:], strict=False) if b.start - a.end > 0.3
     ]
     assert level(speech, vowels) > level(speech, closures) + 15
     assert level(speech, vowels) > level(speech, gaps) + 35

@@ -51,9 +51,7 @@ def smplx_arrays() -> dict[str, np.ndarray]:
     for i, (x, y) in enumerate(MOUTH):
         arrays["v_template"][arrays["f"][48 + i]] = [x, y, 0.1]
     around = np.linspace(0, 2 * np.pi, 200)  # lips have more vertices than landmarks
-    arrays["v_template"][4000:4200] = np.stack(
-        [0.025 * np.cos(around), 0.012 * np.sin(around), 0 * around + 0.1], 1
-    )
+    arrays["v_template"][4000:4200] = np.stack([0.025 * np.cos(around), 0.012 * np.sin(around), 0 * around + 0.1], 1)
     identity, zero = np.eye(45), np.zeros(45)
     corners = np.tile(np.array([1.0, 0, 0]), (68, 1))
     return arrays | {

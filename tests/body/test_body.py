@@ -93,9 +93,7 @@ def test_gradients_of_transforms(cache):
     pose = torch.zeros(1, 55, 3, dtype=torch.float64)
     pose[:, ::2] = 0.3 * torch.randn(1, 28, 3, dtype=torch.float64)
     pose.requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda b, p: body.joint_transforms(b, p)[..., :3, :], (betas, pose), fast_mode=True
-    )
+    assert torch.autograd.gradcheck(lambda b, p: body.joint_transforms(b, p)[..., :3, :], (betas, pose), fast_mode=True)
 
 
 def test_gradients_reach_every_parameter(body):
@@ -110,9 +108,7 @@ def test_jaw_opens_the_mouth(body):
     moved, regions = motion(body, {"jaw": [0.3, 0.0, 0.0]}), body.regions
     assert moved[regions["teeth_upper"]].max() < 1e-6
     assert moved[regions["teeth_lower"]].min() > 0.01
-    assert (
-        moved[regions["lip_inner_lower"]][3:-3].min() > 0.01 > moved[regions["lip_inner_upper"]][3:-3].max()
-    )
+    assert moved[regions["lip_inner_lower"]][3:-3].min() > 0.01 > moved[regions["lip_inner_upper"]][3:-3].max()
     vertices, _ = body(posed(body, {"jaw": [0.3, 0.0, 0.0]}))
     points = body.landmarks(vertices)[0]
     assert points[62, 1] - points[66, 1] > 0.01
@@ -132,9 +128,7 @@ def test_a_finger_curls_alone(body, side, finger):
     hand = torch.zeros_like(moved, dtype=torch.bool)
     hand[body.regions[f"{side}_hand"]] = True
     assert moved[~hand].max() < 1e-3
-    own = body.weights[
-        :, [i for i, n in enumerate(body.joint_names) if n.startswith(f"{side}_{finger}")]
-    ].sum(1)
+    own = body.weights[:, [i for i, n in enumerate(body.joint_names) if n.startswith(f"{side}_{finger}")]].sum(1)
     others = body.weights[:, 25:].sum(1) - own
     assert moved[own > 0.9].min() > 0.001 and moved[others > 0.9].max() < 0.005
     tip = (11 if side == "left" else 16) + ["thumb", "index", "middle", "ring", "pinky"].index(finger)

@@ -85,9 +85,7 @@ def test_a_pickled_smplx_file_is_the_same_body(tmp_path, smplx_body):
 )
 def test_teeth(fixture, count, upper, lower, request):
     body = request.getfixturevalue(fixture)
-    assert (
-        len(body.v_template) == count + 120 and len(body.faces) == {10_475: 20_908, 5_023: 9_976}[count] + 168
-    )
+    assert len(body.v_template) == count + 120 and len(body.faces) == {10_475: 20_908, 5_023: 9_976}[count] + 168
     rows = {"upper": (body.regions["teeth_upper"], upper), "lower": (body.regions["teeth_lower"], lower)}
     for ids, joint in rows.values():
         assert len(ids) == 60 and ids.min() >= count

@@ -24,9 +24,7 @@ def test_the_same_bytes_are_written_again(cache, tmp_path):
     second = tmp_path / "again"
     open_rig.build_open_rig(second)
     assert [p.name for p in tmp_path.iterdir()] == ["again"]  # nothing half-made is left
-    hashes = [
-        {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in f.iterdir()} for f in (first, second)
-    ]
+    hashes = [{p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in f.iterdir()} for f in (first, second)]
     assert hashes[0] == hashes[1] and len(hashes[0]) == 4
 
 

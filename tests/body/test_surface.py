@@ -14,9 +14,7 @@ FACES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 def look_up(grid, points):
     """Weights at points, as methods read the grid."""
     place = 2 * (points - grid.lower) / (grid.upper - grid.lower) - 1
-    values = grid_sample(
-        grid.weights[None], place[None, None, None], align_corners=True, padding_mode="border"
-    )
+    values = grid_sample(grid.weights[None], place[None, None, None], align_corners=True, padding_mode="border")
     return values[0, :, 0, 0].T
 
 

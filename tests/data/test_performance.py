@@ -69,9 +69,7 @@ def test_bilabials_close_the_lips(performance, speech):
     for p in sounds:
         near = gap[int(np.floor(p.start * FPS)) : int(np.ceil(p.end * FPS)) + 1]
         assert near.min() < 1.0, f"{p} leaves {near.min():.1f} mm"
-    open_vowels = [
-        p for p in speech.phonemes if p.symbol in {"ɑː", "æ", "aɪ", "aʊ"} and p.end - p.start > 0.08
-    ]
+    open_vowels = [p for p in speech.phonemes if p.symbol in {"ɑː", "æ", "aɪ", "aʊ"} and p.end - p.start > 0.08]
     middle = [round((p.start + p.end) / 2 * FPS) for p in open_vowels if p.end < SECONDS - 0.2]
     assert np.median(gap[middle]) > 6.0
 

@@ -99,9 +99,7 @@ def test_blink_covers_the_iris():
     pupil = open_eye[middle, middle].min(-1)
     assert pupil.min() < 45  # the pupil is there to be covered
     eyeball = who.figure.mesh.material == who.figure.part_names.index("eyes")
-    assert not eyeball[
-        who.visible_faces(STILL, ORIGIN, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, view)
-    ].any()
+    assert not eyeball[who.visible_faces(STILL, ORIGIN, {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, view)].any()
     assert np.abs(shut[middle, middle].astype(int) - open_eye[middle, middle]).mean() > 15
 
 

@@ -133,6 +133,4 @@ def test_landmarks_err_most_where_they_are_unsure():
     assert 0.4 < np.median(error[:, 17:]) < 1.2
     sure = confidence > np.median(confidence)
     assert error[sure].mean() < 0.7 * error[~sure].mean()
-    np.testing.assert_allclose(
-        noisy_landmarks(points, fps=FPS, seed=0, quality=0)[..., :2], points, atol=1e-4
-    )
+    np.testing.assert_allclose(noisy_landmarks(points, fps=FPS, seed=0, quality=0)[..., :2], points, atol=1e-4)

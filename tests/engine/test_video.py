@@ -10,9 +10,7 @@ def read(file):
         video = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
     with av.open(str(file)) as container:
         sound = (
-            np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
-            if container.streams.audio
-            else None
+            np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if container.streams.audio else None
         )
     return video, sound
 

@@ -47,9 +47,7 @@ def test_visits_keep_the_travel_of_a_frame():
 
 
 def test_limit_and_fixed():
-    assert (
-        scaled("x", RateConfig(lr=1e-3, lr_end=1e-3, rule="travel", limit=3e-3), QUICK.budget, 1).lr == 3e-3
-    )
+    assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-3, rule="travel", limit=3e-3), QUICK.budget, 1).lr == 3e-3
     assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-4), QUICK.budget, 1).lr_end == 1e-4
     assert scale_step(150_000, QUICK.budget) == QUICK.budget.steps
 

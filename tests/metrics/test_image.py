@@ -17,9 +17,7 @@ def test_psnr_and_ssim_agree_with_scikit_image():
     metrics = ImageMetrics()
     metrics.add(a, b, {})
     x, y = a.double().numpy(), b.double().numpy()
-    assert metrics.means()["full/psnr"] == pytest.approx(
-        peak_signal_noise_ratio(y, x, data_range=1), abs=1e-3
-    )
+    assert metrics.means()["full/psnr"] == pytest.approx(peak_signal_noise_ratio(y, x, data_range=1), abs=1e-3)
     _, reference = structural_similarity(
         x, y, data_range=1.0, gaussian_weights=True, sigma=1.5, win_size=11,
         use_sample_covariance=False, channel_axis=2, full=True,

@@ -61,7 +61,7 @@ def test_the_wrong_range_is_refused():
 
 
 def test_unknown_backbone():
-    with pytest.raises(UserError, match="metrics.lpips"):
+    with pytest.raises(UserError, match=r"metrics\.lpips"):
         find_backbone("resnet")
 
 

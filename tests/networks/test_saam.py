@@ -54,9 +54,7 @@ def test_the_same_sound_moves_different_places_differently():
 def test_attention_is_two_linear_maps_round_a_relu():
     attention = ExternalAttention(5, memory=7, channels=3)
     codes = torch.randn(4, 5)
-    torch.testing.assert_close(
-        attention(codes), (codes @ attention.keys.weight.T).relu() @ attention.values.weight.T
-    )
+    torch.testing.assert_close(attention(codes), (codes @ attention.keys.weight.T).relu() @ attention.values.weight.T)
 
 
 def test_audio_attention_is_a_convex_combination():

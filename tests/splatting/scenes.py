@@ -18,9 +18,7 @@ def cameras(count=1, width=40, height=33, distance=4.0, dtype=torch.float32):
     for c in range(count):
         cos, sin = math.cos(0.3 * c), math.sin(0.3 * c)
         views[c, :3, :3] = torch.tensor([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], dtype=dtype)
-    K = torch.tensor(
-        [[1.6 * width, 0, 0.48 * width], [0, 1.5 * width, 0.53 * height], [0, 0, 1]], dtype=dtype
-    )
+    K = torch.tensor([[1.6 * width, 0, 0.48 * width], [0, 1.5 * width, 0.53 * height], [0, 0, 1]], dtype=dtype)
     return Cameras(views, K.repeat(count, 1, 1), width, height)
 
 

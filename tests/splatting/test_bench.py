@@ -11,9 +11,7 @@ from talkingavatar.bench import main
 
 def test_figures_are_consistent(tmp_path, capsys):
     out = tmp_path / "figures" / "raster.json"
-    main(
-        ["raster", "--counts", "200", "--sizes", "32", "--repeats", "2", "--device", "cpu", "--out", str(out)]
-    )
+    main(["raster", "--counts", "200", "--sizes", "32", "--repeats", "2", "--device", "cpu", "--out", str(out)])
     rows = json.loads(out.read_text())
     assert [row["mode"] for row in rows] == ["3dgs", "2dgs"]
     for row in rows:

@@ -32,9 +32,7 @@ class Fit:
         self.optimisers = {name: torch.optim.Adam([p], lr=1e-3) for name, p in self.parameters.items()}
         carried = {"parent": torch.arange(count), "region": torch.arange(count)[:, None] % 3}
         settings = {"start": 1, "every": 4, "stop": 100, "grow_gradient": 1e-4, "prune_opacity": 0.15}
-        self.control = DensityControl(
-            DensityPolicy(**(settings | policy)), self.parameters, self.optimisers, carried
-        )
+        self.control = DensityControl(DensityPolicy(**(settings | policy)), self.parameters, self.optimisers, carried)
 
     def run(self, steps):
         changes = []

@@ -43,9 +43,7 @@ def test_plain_agrees_with_finite_differences(mode):
     background = BACKGROUND.double()
 
     def images(*inputs):
-        seen = rasterise(
-            Gaussians(*inputs[:5]), replace(views, viewmats=inputs[5]), background, mode, "plain"
-        )
+        seen = rasterise(Gaussians(*inputs[:5]), replace(views, viewmats=inputs[5]), background, mode, "plain")
         return tuple(getattr(seen, name) for name in IMAGES[mode][:4])
 
     inputs = [*vars(scene).values(), views.viewmats]

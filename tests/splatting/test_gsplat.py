@@ -9,9 +9,7 @@ from talkingavatar.splatting import rasterise
 from talkingavatar.types import Gaussians
 from tests.splatting.scenes import ATTRIBUTES, cameras, cloud
 
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="no CUDA device: gsplat's kernels cannot run"
-)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: gsplat's kernels cannot run")
 BACKGROUND = torch.tensor([0.2, 0.5, 0.9])
 IMAGES = {"3dgs": ("rgb", "alpha", "depth")}
 IMAGES["2dgs"] = (*IMAGES["3dgs"], "normals", "depth_normals", "median_depth")
@@ -20,9 +18,7 @@ IMAGES["2dgs"] = (*IMAGES["3dgs"], "normals", "depth_normals", "median_depth")
 def render(device, mode, degree, count=1):
     """Images, and gradients of a random linear function of them."""
     scene = cloud(2000, degree, seed=6)
-    scene = Gaussians(
-        **{f.name: getattr(scene, f.name).to(device).detach().requires_grad_() for f in fields(scene)}
-    )
+    scene = Gaussians(**{f.name: getattr(scene, f.name).to(device).detach().requires_grad_() for f in fields(scene)})
     views = cameras(count, 150, 130).to(device)
     views = replace(views, viewmats=views.viewmats.clone().requires_grad_())
     rendering = rasterise(scene, views, BACKGROUND.to(device), mode)

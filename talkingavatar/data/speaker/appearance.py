@@ -41,12 +41,8 @@ def _skin(where: TexelMap, who: Identity) -> Paint:
     p = where.position
     rgb = np.broadcast_to(np.array(who.skin.tone, np.float32), p.shape).copy()
     blotch = fractal(p, 0.045, 3, who.seed)
-    rgb = mix(
-        rgb, rgb * np.array([1.02, 0.94, 0.92], np.float32), 0.6 * (1 + who.skin.age) * np.clip(blotch, 0, 1)
-    )
-    rgb *= (
-        1 + (0.022 * fractal(p, 0.004, 3, who.seed + 5) + 0.014 * noise(p, 0.0011, who.seed + 9))[..., None]
-    )
+    rgb = mix(rgb, rgb * np.array([1.02, 0.94, 0.92], np.float32), 0.6 * (1 + who.skin.age) * np.clip(blotch, 0, 1))
+    rgb *= 1 + (0.022 * fractal(p, 0.004, 3, who.seed + 5) + 0.014 * noise(p, 0.0011, who.seed + 9))[..., None]
     return rgb
 
 
@@ -67,9 +63,7 @@ def _freckles(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Pain
     if who.skin.freckles == 0:
         return rgb
     spread = regions.cheek(face, q) + ball(q, face.at("nose", y=0.02), (0.02, 0.02, 0.03))
-    spots = ramp(0.42, 0.62, noise(p, 0.0026, who.seed + 20)) * ramp(
-        -0.1, 0.5, noise(p, 0.012, who.seed + 21)
-    )
+    spots = ramp(0.42, 0.62, noise(p, 0.0026, who.seed + 20)) * ramp(-0.1, 0.5, noise(p, 0.012, who.seed + 21))
     return mix(
         rgb,
         rgb * np.array([0.80, 0.66, 0.56], np.float32),
@@ -97,9 +91,7 @@ def _eye_surround(rgb: Paint, q: Paint, face: Face, who: Identity) -> Paint:
 def _lips(rgb: Paint, p: Paint, q: Paint, face: Face, who: Identity) -> Paint:
     red = regions.lips(face, q)
     lines = noise(p, (0.0011, 0.010, 0.02), who.seed + 41)
-    colour = (
-        np.array(who.skin.lips) * (1 + 0.07 * lines + 0.04 * fractal(p, 0.006, 2, who.seed + 42))[..., None]
-    )
+    colour = np.array(who.skin.lips) * (1 + 0.07 * lines + 0.04 * fractal(p, 0.006, 2, who.seed + 42))[..., None]
     rgb = mix(rgb, colour, 0.9 * red)
     below = bump(q[..., 1] - face.lower_lip[0, 1], -0.002, 0.0025) * ramp(0.02, 0.008, q[..., 0])
     rgb = mix(rgb, rgb * np.array([0.86, 0.80, 0.78], np.float32), 0.6 * below * (1 - red))
@@ -150,9 +142,7 @@ def paint_eye(where: TexelMap, face: Face, who: Identity) -> Texture:
     radius = np.where(offset[..., 2] > 0, radius, 1.0)
     turn = np.arctan2(offset[..., 1], offset[..., 0])
     white = np.broadcast_to(np.array([0.90, 0.875, 0.855]), offset.shape)
-    vessels = ramp(0.52, 0.75, noise(offset, (0.004, 0.0007, 0.004), who.seed + 71)) * ramp(
-        0.007, 0.014, radius
-    )
+    vessels = ramp(0.52, 0.75, noise(offset, (0.004, 0.0007, 0.004), who.seed + 71)) * ramp(0.007, 0.014, radius)
     rgb = mix(white, (0.80, 0.50, 0.46), 0.35 * vessels)
     rgb = mix(rgb, (0.82, 0.66, 0.62), ramp(0.009, 0.0135, radius))
     ring = np.stack([np.cos(turn) * 9, np.sin(turn) * 9, radius * 500], -1).astype(np.float32)

@@ -118,9 +118,7 @@ def _smile(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
     def distance(p: Places) -> tuple[Field, Field]:
         q = mirrored(p)
         x = np.interp(q[..., 1], fold_y[::-1], fold_x[::-1])
-        reach = ramp(fold_y[-1], fold_y[-1] + 0.012, q[..., 1]) * ramp(
-            fold_y[0], fold_y[0] - 0.004, q[..., 1]
-        )
+        reach = ramp(fold_y[-1], fold_y[-1] + 0.012, q[..., 1]) * ramp(fold_y[0], fold_y[0] - 0.004, q[..., 1])
         return (q[..., 0] - x) * 0.8, reach * ramp(corner[2] - 0.03, corner[2] - 0.02, q[..., 2])
 
     def groove(p: Places, n: Places) -> Places:
@@ -148,9 +146,7 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
     def rows(p: Places) -> Field:
         q = mirrored(p)
         y = q[..., 1] - brow[1] + 0.0022 * np.cos(q[..., 0] * 70) - 0.004 * ramp(0.02, 0.05, q[..., 0])
-        lines = sum(
-            bump(y, h, 0.0013) - 0.2 * bump(y, h + 0.003, 0.002) for h in (0.0185, 0.0265, 0.034, 0.0405)
-        )
+        lines = sum(bump(y, h, 0.0013) - 0.2 * bump(y, h + 0.003, 0.002) for h in (0.0185, 0.0265, 0.034, 0.0405))
         lines = lines * (0.75 + 0.25 * np.cos(q[..., 0] * 160 + 40 * y))
         return lines * ramp(0.050, 0.030, q[..., 0]) * ramp(outer[2] - 0.03, outer[2], q[..., 2])
 
@@ -169,9 +165,7 @@ def _upper_face(face: Face, side: float, deep: float) -> tuple[Channel, ...]:
         q = mirrored(p)
         pinch = ball(q, face.at("brow_inner", -0.003), (0.011, 0.010, 0.03))
         out = (-0.0013 * frown_lines(p) + 0.0022 * pinch)[..., None] * n
-        return out + (pinch * 0.0022)[..., None] * np.stack(
-            [-np.sign(p[..., 0]), -0.6 + 0 * pinch, 0 * pinch], -1
-        )
+        return out + (pinch * 0.0022)[..., None] * np.stack([-np.sign(p[..., 0]), -0.6 + 0 * pinch, 0 * pinch], -1)
 
     def feet(p: Places) -> Field:
         q = mirrored(p) - outer - [0.001, 0, 0]
@@ -221,11 +215,7 @@ def _lower_face(face: Face, side: float, deep: float, seed: int) -> tuple[Channe
     def radial(p: Places) -> Field:
         d = p - face["seam"]
         away = np.hypot(d[..., 0] * 0.75, d[..., 1])
-        ring = (
-            ramp(0.009, 0.013, away)
-            * ramp(0.022, 0.016, away)
-            * ramp(corner[2] - 0.012, corner[2], p[..., 2])
-        )
+        ring = ramp(0.009, 0.013, away) * ramp(0.022, 0.016, away) * ramp(corner[2] - 0.012, corner[2], p[..., 2])
         return -0.35 * deep * ring * np.cos(np.arctan2(d[..., 1], d[..., 0]) * 22) ** 4
 
     return (

@@ -67,9 +67,7 @@ def sculpt(full: FullMesh, face: Face, who: Identity) -> Float[np.ndarray, "V 3"
     amount = who.sculpt.get
     jaw = ball(q, face.at("chin", 0.052, 0.030, -0.050), (0.030, 0.034, 0.045))
     out = 0.006 * amount("jaw", 0.0) * jaw[:, None] * side
-    head = ramp(face["corner"][1] - 0.004, face["chin"][1], q[:, 1]) * ramp(
-        -0.02, 0.03, q[:, 2] - face["ear"][2]
-    )
+    head = ramp(face["corner"][1] - 0.004, face["chin"][1], q[:, 1]) * ramp(-0.02, 0.03, q[:, 2] - face["ear"][2])
     chin = head * ramp(face["chin"][1] - 0.05, face["chin"][1] - 0.01, q[:, 1])
     out[:, 1] += 0.008 * amount("chin", 0.0) * chin
     nose = ball(q, face["wing"], (0.012, 0.014, 0.02))

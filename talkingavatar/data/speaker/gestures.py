@@ -49,9 +49,7 @@ def arm(**degrees: int) -> Float[ndarray, "13"]:
 def pose_arms(full_pose: Float[ndarray, "T 55 3"], arms: Float[ndarray, "T 2 13"]) -> None:
     """Write the arms' joints (left, right) into `full_pose`, axis-angle in SMPL-X's joint order."""
     for side in (0, 1):
-        mirror = (
-            np.array([1.0, -1.0, -1.0]) if side else np.ones(3)
-        )  # the reflection x -> -x of a rotation vector
+        mirror = np.array([1.0, -1.0, -1.0]) if side else np.ones(3)  # the reflection x -> -x of a rotation vector
         for joint, rotation in _left_joints(arms[:, side]).items():
             right = joint + 1 if joint < 25 else joint + 15
             full_pose[:, right if side else joint] = rotation.as_rotvec() * mirror

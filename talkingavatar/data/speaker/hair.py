@@ -141,9 +141,7 @@ def grow_ribbons(scalp: Scalp, face: Face, who: Identity) -> Ribbons:
         wish -= np.where(above, (wish * out).sum(-1, keepdims=True) * out, 0)
         heading = 0.5 * heading + 0.5 * wish
         heading /= np.linalg.norm(heading, axis=-1, keepdims=True)
-        p = skull.settle(
-            p + step[:, None] * heading, lift * ramp(0.0, 0.45, t) * (1 + 0.35 * ramp(0.4, 0.8, t))
-        )
+        p = skull.settle(p + step[:, None] * heading, lift * ramp(0.0, 0.45, t) * (1 + 0.35 * ramp(0.4, 0.8, t)))
         cheek = (1 - high) * np.maximum(0, p[:, 2] - skull.ear[2] - 0.028)
         p[:, 2] -= 0.8 * cheek
         rows.append(p)
@@ -159,15 +157,12 @@ def _weave(
     """Ribbons along centre lines, lying flat on the head, each showing one of four drawings."""
     count, steps = lines.shape[:2]
     along = np.gradient(lines, axis=1)
-    out = skull.outward((lines * [1, 0.6, 1] + [0, 0.4 * skull.centre[1], 0]).reshape(-1, 3)).reshape(
-        lines.shape
-    )
+    out = skull.outward((lines * [1, 0.6, 1] + [0, 0.4 * skull.centre[1], 0]).reshape(-1, 3)).reshape(lines.shape)
     across = np.cross(along, out)
     across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
     t = np.linspace(0, 1, steps)
-    half = np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]) * random.uniform(
-        0.8, 1.2, (count, 1)
-    )
+    width = np.asarray(np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]))
+    half = width * random.uniform(0.8, 1.2, (count, 1))
     tilt = 0.0035 * random.standard_normal(count)[:, None, None] * out
     left, right = lines - half[..., None] * across + tilt, lines + half[..., None] * across - tilt
     vertices = np.stack([left, right], 2).reshape(-1, 3)
@@ -226,12 +221,8 @@ def paint_shell(where: TexelMap, face: Face, who: Identity, layer: int) -> UInt8
     )
     on_beard = regions.beard(face, q) > regions.scalp(face, q)
     lean = p + (height * 0.004 * np.array([0.0, 1.0, 0.0])).astype(np.float32)  # beard hair hangs
-    curls = np.where(
-        on_beard, noise(lean, (0.0016, 0.005, 0.003), who.seed + 5), fractal(p, 0.0042, 2, who.seed + 6)
-    )
+    curls = np.where(on_beard, noise(lean, (0.0016, 0.005, 0.003), who.seed + 5), fractal(p, 0.0042, 2, who.seed + 6))
     cover = ramp(-0.15, 0.15, curls + 1.1 - 1.55 * height) * ramp(0.25, 0.75, grows + 0.25 * curls)
     light = np.clip(0.12 + 0.30 * height + 0.28 * curls, 0, 1)
-    rgb = mix(
-        np.broadcast_to(np.array(who.hair.colour) * (0.55 + 0.45 * height), p.shape), who.hair.light, light
-    )
+    rgb = mix(np.broadcast_to(np.array(who.hair.colour) * (0.55 + 0.45 * height), p.shape), who.hair.light, light)
     return to_bytes(rgb, cover)

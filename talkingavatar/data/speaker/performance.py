@@ -60,9 +60,7 @@ class Style:
 
 STYLES = {
     "lively": Style(mouth=1.05, head=1.2, gesture=1.15, beat_interval=0.8, tilt=0.03, turn=-0.05),
-    "composed": Style(
-        mouth=0.95, feeling=0.85, head=0.8, gesture=0.85, beat_interval=1.3, blinks=15.0, lean=0.03
-    ),
+    "composed": Style(mouth=0.95, feeling=0.85, head=0.8, gesture=0.85, beat_interval=1.3, blinks=15.0, lean=0.03),
     "dry": Style(feeling=0.95, gesture=0.95, blinks=25.0, tilt=-0.04, turn=0.06, lean=-0.02),
 }
 
@@ -73,9 +71,7 @@ class Performance:
 
     full_pose: Float32[ndarray, "T 55 3"]  # axis-angle, SMPL-X's joint order
     transl: Float32[ndarray, "T 3"]  # metres
-    expression: dict[
-        str, Float32[ndarray, " T"]
-    ]  # facial actions (ARKit's names) in [0, 1]; absent ones are 0
+    expression: dict[str, Float32[ndarray, " T"]]  # facial actions (ARKit's names) in [0, 1]; absent ones are 0
 
     def expression_matrix(self, names: tuple[str, ...] | list[str]) -> Float32[ndarray, "T E"]:
         """The actions as columns in the order of `names`; 0 where the performance has none of that name."""
@@ -83,9 +79,7 @@ class Performance:
         return np.stack([self.expression.get(name, absent) for name in names], 1)
 
 
-def perform(
-    speech: Speech, frames: int, fps: float | int, seed: int, style: Style | None = None
-) -> Performance:
+def perform(speech: Speech, frames: int, fps: float | int, seed: int, style: Style | None = None) -> Performance:
     """The speaker saying `speech`; the same arguments give the same bytes.
 
     Args:
@@ -155,18 +149,14 @@ def smooth_noise(rng: np.random.Generator, steps: int, seconds: float) -> Float[
     return noise * np.sqrt(2 * np.sqrt(np.pi) * sigma)
 
 
-def pulse(
-    times: Float[ndarray, " T"], start: float, rise: float, hold: float, fall: float
-) -> Float[ndarray, " T"]:
+def pulse(times: Float[ndarray, " T"], start: float, rise: float, hold: float, fall: float) -> Float[ndarray, " T"]:
     """0 to 1 to 0 with continuous speed: up from `start` in `rise` seconds, held, down in `fall`."""
     up = np.clip((times - start) / rise, 0, 1)
     down = np.clip((times - start - rise - hold) / fall, 0, 1)
     return up * up * (3 - 2 * up) - down * down * (3 - 2 * down)
 
 
-def _at(
-    at: Float[ndarray, " F"], times: Float[ndarray, " T"], rows: Float[ndarray, "T D"]
-) -> Float32[ndarray, "F D"]:
+def _at(at: Float[ndarray, " F"], times: Float[ndarray, " T"], rows: Float[ndarray, "T D"]) -> Float32[ndarray, "F D"]:
     return np.stack([np.interp(at, times, column) for column in rows.T], 1).astype(np.float32)
 
 
@@ -261,9 +251,7 @@ def _face(
     return actions
 
 
-def _feelings(
-    times: Float[ndarray, " T"], style: Style, rng: np.random.Generator
-) -> dict[str, Float[ndarray, " T"]]:
+def _feelings(times: Float[ndarray, " T"], style: Style, rng: np.random.Generator) -> dict[str, Float[ndarray, " T"]]:
     """Every feeling once, in an order of chance, then again.
 
     A round takes a sixth of the performance, so that each is seen in training and in a held-out fifth.

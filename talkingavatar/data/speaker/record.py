@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -68,12 +67,12 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
         made.mkdir()
         _write(rehearse(config), made, progress)
         try:
-            os.rename(made, folder)
+            made.rename(folder)
         except OSError:
             # Another process made the same bytes meanwhile, or an unfinished folder lies in the way.
             if not (folder / "capture.json").is_file():
                 shutil.rmtree(folder)
-                os.rename(made, folder)
+                made.rename(folder)
     return folder
 
 
@@ -134,9 +133,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
     config, body, frames = recording.config, recording.body, recording.frames
     names = body.expression_names
     true = BodyParameters.true(recording.performance, recording.scene.betas, names)
-    tracked = BodyParameters(
-        *(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl"))
-    )
+    tracked = BodyParameters(*(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl")))
     (folder / "truth").mkdir()
     tracked.save(folder / "smplx.npz", names)
     true.save(folder / "truth" / "smplx.npz", names)
@@ -210,9 +207,9 @@ def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
 
 
 def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
-    """The head's part of the parameters for the open rig's FLAME file: its root stands where the neck's parent turns it.
+    """The head's part of the parameters, for the open rig's FLAME file.
 
-    Joints: neck, head, jaw, left eye, right eye, whose rest positions the two files share; the first turns in world space.
+    Joints: neck, head, jaw, left eye, right eye, where the two files agree at rest; the neck turns in world space.
     """
     from talkingavatar.geometry.rotations import axis_angle_to_matrix
 
@@ -220,9 +217,7 @@ def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
     betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
     pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
     transforms = body.joint_transforms(betas, pose)
-    joints = [
-        body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")
-    ]
+    joints = [body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")]
     neck = transforms[:, joints[0]]
     local = axis_angle_to_matrix(pose[:, joints])
     local[:, 0] = neck[:, :3, :3]
@@ -246,9 +241,7 @@ def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
     expression = performance.expression_matrix(names)
     with ThreadPoolExecutor(2) as pool:
         for i in range(recording.frames):
-            rgb, matte = recording.scene.render(
-                performance.full_pose[i], performance.transl[i], expression[i]
-            )
+            rgb, matte = recording.scene.render(performance.full_pose[i], performance.transl[i], expression[i])
             for kind, pixels in {"frames": rgb, "mattes": matte}.items():
                 pool.submit(Image.fromarray(pixels).save, folder / kind / f"{i:06d}.png", compress_level=1)
             tick()

@@ -126,9 +126,7 @@ def pack(materials: Sequence[Material]) -> raster.Atlas:
     return raster.Atlas(np.concatenate(chunks), table)
 
 
-def incidence(
-    faces: Int[np.ndarray, "F 3"], vertex_count: int
-) -> tuple[Int[np.ndarray, " V1"], Int[np.ndarray, " I"]]:
+def incidence(faces: Int[np.ndarray, "F 3"], vertex_count: int) -> tuple[Int[np.ndarray, " V1"], Int[np.ndarray, " I"]]:
     """Faces around each vertex: `incident[first[v]:first[v + 1]]`."""
     flat = faces.ravel()
     order = np.argsort(flat, kind="stable")
@@ -188,9 +186,7 @@ class Renderer:
     ) -> shading.Shadow:
         """Depth of the mesh as a distant light in the direction `towards` sees it."""
         view = self._light_view(np.asarray(towards, np.float64), size)
-        screen = (vertices @ view[:, :3].T.astype(np.float32) + view[:, 3].astype(np.float32)).astype(
-            np.float32
-        )
+        screen = (vertices @ view[:, :3].T.astype(np.float32) + view[:, 3].astype(np.float32)).astype(np.float32)
         _, nearness = raster.visible(np.ascontiguousarray(screen), self.casting, self.atlas, size, size)
         return shading.Shadow(nearness, view, 1.5 / size, 2 * self.radius / SHADOW_REACH, 0.85)
 
@@ -226,9 +222,7 @@ class Renderer:
         """
         K, viewmat = np.asarray(K, np.float64), np.asarray(viewmat, np.float64)
         screen = raster.project(vertices, K, viewmat, float(OVERSAMPLE))
-        ids, nearness = raster.visible(
-            screen, self.surface, self.atlas, width * OVERSAMPLE, height * OVERSAMPLE
-        )
+        ids, nearness = raster.visible(screen, self.surface, self.atlas, width * OVERSAMPLE, height * OVERSAMPLE)
         moving = shading.Moving(
             vertices,
             screen,
@@ -239,6 +233,4 @@ class Renderer:
         )
         shadow = self.shadow(vertices, self.look.lights[shading.KEY, 0])
         white = np.full(3, 255.0)
-        return shading.shade(
-            ids, nearness, OVERSAMPLE, self.surface, self.atlas, moving, self.look, shadow, white
-        )
+        return shading.shade(ids, nearness, OVERSAMPLE, self.surface, self.atlas, moving, self.look, shadow, white)

@@ -189,9 +189,7 @@ def sample(face, px, py, bias, surface, atlas, moving, look, shadow):
     mat = look.materials[m]
     u = w0 * uv[0, 0] + w1 * uv[1, 0] + w2 * uv[2, 0]
     v = w0 * uv[0, 1] + w1 * uv[1, 1] + w2 * uv[2, 1]
-    texels = abs(
-        (uv[1, 0] - uv[0, 0]) * (uv[2, 1] - uv[0, 1]) - (uv[1, 1] - uv[0, 1]) * (uv[2, 0] - uv[0, 0])
-    )
+    texels = abs((uv[1, 0] - uv[0, 0]) * (uv[2, 1] - uv[0, 1]) - (uv[1, 1] - uv[0, 1]) * (uv[2, 0] - uv[0, 0]))
     texels *= atlas.levels[m, 0, 1] * atlas.levels[m, 0, 2]
     level = bias + 0.5 * np.log2(max(texels / max(abs(area), 1e-9), 1e-9))
     red, green, blue = texture(atlas, look.decode, m, u, v, level)
@@ -229,11 +227,7 @@ def sample(face, px, py, bias, surface, atlas, moving, look, shadow):
         nl = nx * lx + ny * ly + nz * lz
         reach = lit * (0.35 + 0.65 * shade) if s == KEY else shade
         # The red light that wraps furthest also creeps into the shadow's edge.
-        dr += (
-            light[s, 1, 0]
-            * max(0.0, (nl + mat[WRAP]) / (1 + mat[WRAP]))
-            * (reach + mat[WRAP] * reach * (1 - reach))
-        )
+        dr += light[s, 1, 0] * max(0.0, (nl + mat[WRAP]) / (1 + mat[WRAP])) * (reach + mat[WRAP] * reach * (1 - reach))
         dg += light[s, 1, 1] * max(0.0, (nl + mat[WRAP + 1]) / (1 + mat[WRAP + 1])) * reach
         db += light[s, 1, 2] * max(0.0, (nl + mat[WRAP + 2]) / (1 + mat[WRAP + 2])) * reach
         if mat[SPECULAR] > 0 and nl > -0.2:

@@ -10,13 +10,9 @@ from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.renderer import incidence
 
 
-def smooth_normals(
-    vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
-) -> Float[np.ndarray, "V 3"]:
+def smooth_normals(vertices: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
     first, incident = incidence(faces.astype(np.int32), len(vertices))
-    return raster.vertex_normals(vertices.astype(np.float32), faces.astype(np.int32), first, incident).astype(
-        float
-    )
+    return raster.vertex_normals(vertices.astype(np.float32), faces.astype(np.int32), first, incident).astype(float)
 
 
 def averaging(faces: Int[np.ndarray, "F 3"], count: int) -> csr_matrix:

@@ -158,9 +158,7 @@ class Tailor:
             parts.append(self.part(name, rows, Material(paint, SKIN_WRAP, shine * 0.7, 4)))
         wet = appearance.paint_mouth(self.texels(128, lay.mouth), face, who)
         socket = appearance.paint_mouth(self.texels(64, lay.lids), face, who)
-        parts.append(
-            self.part("mouth", lay.mouth, Material(wet, (0.2, 0.05, 0.05), 0.15, 5), least_light=0.10)
-        )
+        parts.append(self.part("mouth", lay.mouth, Material(wet, (0.2, 0.05, 0.05), 0.15, 5), least_light=0.10))
         parts.append(self.part("lids", lay.lids, Material(socket, SKIN_WRAP, 0.1, 4)))
         return parts
 
@@ -223,14 +221,10 @@ class Tailor:
         wrist = self.shaped[wrist[np.abs(self.shaped[wrist, 0] - self.shaped[_WRIST, 0]) < 0.03]].mean(0)
         fit = wardrobe.Fit(self.pit, wrist.astype(float), float(self.shaped[_SHOULDER, 0]), crotch + _HEM)
         paint = wardrobe.paint_top(self.texels(1024, top, self.shaped + drape), fit, who)
-        cloth = subdivide(
-            self.part("top", top, Material(paint, CLOTH_WRAP, two_sided=True, cutout=True), offset=drape)
-        )
+        cloth = subdivide(self.part("top", top, Material(paint, CLOTH_WRAP, two_sided=True, cutout=True), offset=drape))
         return [legs, _fold(cloth, who.seed)]
 
-    def _drape(
-        self, rows: Int[np.ndarray, " n"], gap: float, rounds: int, hang: float
-    ) -> Float[np.ndarray, "V 3"]:
+    def _drape(self, rows: Int[np.ndarray, " n"], gap: float, rounds: int, hang: float) -> Float[np.ndarray, "V 3"]:
         """Offsets that smooth the tights without ever coming nearer to the skin than `gap`."""
         faces = self.full.faces[rows]
         normals = smooth_normals(self.shaped, faces)
@@ -266,9 +260,7 @@ class Tailor:
         fallen = uniform_filter(fallen - outline, (3, 5), mode=("nearest", "wrap"))
         extra = np.zeros(len(v))
         where = np.stack([-v[torso, 1], turn[torso]], -1)
-        extra[torso] = RegularGridInterpolator(
-            (-heights, turns), fallen, bounds_error=False, fill_value=None
-        )(where)
+        extra[torso] = RegularGridInterpolator((-heights, turns), fallen, bounds_error=False, fill_value=None)(where)
         grow = 1 + share * np.maximum(extra, 0) / np.maximum(radius, 0.02)
         return np.stack([v[:, 0] * grow, v[:, 1], axis[2] + (v[:, 2] - axis[2]) * grow], -1)
 
@@ -289,9 +281,7 @@ class Tailor:
                 cutout=True,
             )
             parts.append(
-                Part(
-                    grown.vertices, grown.faces, grown.uvs, np.stack([grown.source] * 2, -1), strands, "hair"
-                )
+                Part(grown.vertices, grown.faces, grown.uvs, np.stack([grown.source] * 2, -1), strands, "hair")
             )
         length = hair.shell_lengths(scalp, face, who)
         hairy = self.layout.head[(length[head] > 0.0004).any(1)]
@@ -333,8 +323,6 @@ def _fold(part: Part, seed: int) -> Part:
     average = averaging(part.faces, len(part.rest))
     v = part.rest + 0.5 * (average @ part.rest - part.rest)
     normals = smooth_normals(v, part.faces)
-    slant = (v * [1.0, 0.45, 1.0] + np.array([0, 0, 0]) + 0.35 * v[:, [1, 0, 1]] * [1, 0, 0]).astype(
-        np.float32
-    )
+    slant = (v * [1.0, 0.45, 1.0] + np.array([0, 0, 0]) + 0.35 * v[:, [1, 0, 1]] * [1, 0, 0]).astype(np.float32)
     depth = 0.0035 * np.abs(fractal(slant, 0.055, 2, seed + 7))
     return Part(v + depth[:, None] * normals, part.faces, part.uvs, part.sources, part.material, part.name)

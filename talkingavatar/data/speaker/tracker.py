@@ -73,9 +73,7 @@ def track(
         names: of the expression's columns; ARKit's names are known, others get noise only.
         quality: scale of all faults.
     """
-    rngs = np.random.default_rng([seed, 7]).spawn(
-        4
-    )  # not the generator of the performance with the same seed
+    rngs = np.random.default_rng([seed, 7]).spawn(4)  # not the generator of the performance with the same seed
     pose = full_pose.astype(np.float64)
     face = expression.astype(np.float64)
     pose[:, 22] = _dull(pose[:, 22], JAW_KEPT, fps, quality)

@@ -113,9 +113,7 @@ def _segments(
     return segments
 
 
-def lip_actions(
-    mouth: Mapping[str, Float[ndarray, " T"]], amplitude: float
-) -> dict[str, Float[ndarray, " T"]]:
+def lip_actions(mouth: Mapping[str, Float[ndarray, " T"]], amplitude: float) -> dict[str, Float[ndarray, " T"]]:
     """Facial actions of the articulators, without mouthClose (see `seal_lips`)."""
     both = {
         "mouthStretch": 0.30 * mouth["wide"],
@@ -124,9 +122,7 @@ def lip_actions(
         "mouthLowerDown": 0.50 * mouth["show"],
         "mouthPress": 0.30 * np.clip(2 * mouth["seal"] - 1, 0, 1),
     }
-    actions = {
-        f"{name}{side}": amplitude * value for name, value in both.items() for side in ("Left", "Right")
-    }
+    actions = {f"{name}{side}": amplitude * value for name, value in both.items() for side in ("Left", "Right")}
     return actions | {
         "mouthFunnel": amplitude * mouth["funnel"],
         "mouthPucker": amplitude * mouth["pucker"],

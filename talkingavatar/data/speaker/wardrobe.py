@@ -66,10 +66,7 @@ def paint_top(where: TexelMap, fit: Fit, who: Identity) -> Texture:
     p, clothes = where.position, who.clothes
     paint = {"stripes": _striped_sweater, "shirt": _checked_shirt, "cable": _cable_sweater}[clothes.pattern]
     rgb = paint(p, fit, who)
-    rgb = (
-        rgb
-        * (1 + 0.05 * fractal(p, 0.05, 2, who.seed + 101) + 0.03 * noise(p, 0.002, who.seed + 102))[..., None]
-    )
+    rgb = rgb * (1 + 0.05 * fractal(p, 0.05, 2, who.seed + 101) + 0.03 * noise(p, 0.002, who.seed + 102))[..., None]
     inside = np.minimum(neck_height(p, fit, clothes), p[..., 1] - fit.hem)
     return to_bytes(rgb, ramp(-0.001, 0.001, inside))
 
@@ -170,9 +167,7 @@ def _cable_sweater(p: Paint, fit: Fit, who: Identity) -> Paint:
     shade = 0.72 + 0.34 * relief + 0.07 * rope * relief - 0.22 * gutter + 0.06 * _knit(p, fit, 0.0055)
     rgb = np.array(c.main) * shade[..., None]
     rgb = mix(rgb, np.array(c.second), 0.35 * (1 - relief))
-    elbow = np.hypot(
-        (np.abs(p[..., 0]) - 0.63 * fit.wrist[0]) / 0.060, (p[..., 2] - fit.wrist[2] + 0.075) / 0.035
-    )
+    elbow = np.hypot((np.abs(p[..., 0]) - 0.63 * fit.wrist[0]) / 0.060, (p[..., 2] - fit.wrist[2] + 0.075) / 0.035)
     patch = ramp(1.05, 1.0, elbow)
     rgb = mix(rgb, np.array(c.third) * (1 + 0.06 * noise(p, 0.003, 7))[..., None], patch)
     rgb = mix(rgb, np.array(c.third) * 0.55, np.exp(-(((elbow - 0.93) / 0.03) ** 2)) * patch)

@@ -58,9 +58,7 @@ class Rasterise(torch.autograd.Function):
         sorted_ = (starts, ids, first, boxes)
         spread(raster_backward, *sorted_, shape, features, rows, ctx.background, images, v_images, v_edges)
         count = len(shape)
-        gradients = tuple(
-            np.zeros(s, np.float32) for s in ((count, 3), (count, 4), (count, 3), count, (count, 3))
-        )
+        gradients = tuple(np.zeros(s, np.float32) for s in ((count, 3), (count, 4), (count, 3), count, (count, 3)))
         probe = np.zeros((count, 2), np.float32)
         v_views = np.zeros(((count + at.BLOCK - 1) // at.BLOCK, 3, 4), np.float32)
         v_depths = _median_gradient(ctx.median_ids, v_median, count)

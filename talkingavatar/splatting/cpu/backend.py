@@ -13,16 +13,12 @@ from talkingavatar.splatting.cpu.surface import surface_normals
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
 
-def rasterise_cpu(
-    gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode
-) -> Rendering:
+def rasterise_cpu(gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"], mode: Mode) -> Rendering:
     """Render with the compiled kernels, in float32."""
     surfel = mode == "2dgs"
     probe = density_probe(cameras, gaussians)
     colours = view_colours(gaussians, cameras)
-    views = [
-        _view(gaussians, colours[c], cameras, c, background, probe[c], surfel) for c in range(len(cameras))
-    ]
+    views = [_view(gaussians, colours[c], cameras, c, background, probe[c], surfel) for c in range(len(cameras))]
     rgb, alpha, depth, median, normals, means2d, radii, surface = (
         x[0][None] if len(cameras) == 1 else torch.stack(x) for x in zip(*views, strict=True)
     )
