@@ -86,6 +86,7 @@ class MethodConfig:
 class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps
+    warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     paper_steps: int = 150_000  # steps the schedule tables are written for
     paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all

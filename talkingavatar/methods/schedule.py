@@ -47,4 +47,6 @@ def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int) 
         "visits": budget.paper_visits * train_frames / budget.steps,
     }[row.rule]
     factor = min(max(factor, 1.0), max(1.0, row.limit / row.lr))
-    return Schedule(scale_step(row.start, budget), row.lr * factor, row.lr_end * factor, budget.steps)
+    # Poses that are corrected against a picture that is not there yet are led astray: the paper waits 1,500 steps.
+    start = max(scale_step(row.start, budget), min(budget.warmup, row.start))
+    return Schedule(start, row.lr * factor, row.lr_end * factor, budget.steps)

@@ -45,7 +45,9 @@ def test_a_fit_ends_with_results_and_repeats_nothing(command, tiny):
     assert {"heldout/full/psnr", "heldout/head/ssim", "speed/end_to_end_fps"} <= summary["metrics"].keys()
     assert ("heldout/full/lpips_alex" in summary["metrics"]) != ("lpips_alex" in summary["skipped"])
     assert json.loads((run / "status.json").read_text())["state"] == "finished"
-    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[0]["gaussians"] < rows[-1]["gaussians"] <= 15_000
+    steps = [row["step"] for row in rows]
     assert steps == sorted(set(steps)) and steps[-1] == 40
     with av.open(str(run / "media/side_by_side.mp4")) as video:
         assert video.streams.video[0].frames == 3 and video.streams.audio

@@ -34,7 +34,7 @@ def test_travel_is_kept_in_a_shorter_budget(name):
     row = replace(QUICK.method.schedule[name], limit=1.0)
     sums = []
     for budget in (PAPER.budget, QUICK.budget):
-        schedule = scaled(name, row, budget, train_frames=120)
+        schedule = scaled(name, row, replace(budget, warmup=0), train_frames=120)
         sums.append(sum(schedule.rate(step) for step in range(budget.steps)))
     assert sums[1] == pytest.approx(sums[0], rel=0.02)
 
@@ -50,6 +50,12 @@ def test_limit_and_fixed():
     assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-3, rule="travel", limit=3e-3), QUICK.budget, 1).lr == 3e-3
     assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-4), QUICK.budget, 1).lr_end == 1e-4
     assert scale_step(150_000, QUICK.budget) == QUICK.budget.steps
+
+
+def test_nothing_starts_before_the_warmup():
+    quick = scaled("pose", QUICK.method.schedule["pose"], QUICK.budget, 120)
+    assert quick.start == QUICK.budget.warmup > scale_step(1_500, QUICK.budget)
+    assert scaled("means", QUICK.method.schedule["means"], QUICK.budget, 120).start == 0
 
 
 def test_unknown_rule_is_refused():

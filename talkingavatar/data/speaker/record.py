@@ -33,7 +33,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
 from talkingavatar.types import BodyPose
 
-SPEAKER_VERSION = 5  # raise when the same configuration would give other pictures or parameters
+SPEAKER_VERSION = 6  # raise when the same configuration would give other pictures or parameters
 IDENTITIES = 3
 
 

@@ -26,10 +26,10 @@ from scipy.signal import lfilter
 
 MEMORY = 0.10  # of the noise, seconds
 LAG = 0.5  # frames
-BETAS, TRANSL = 0.03, (0.0006, 0.0006, 0.0012)  # shape units; metres, depth is the hardest
-# Degrees, and the strength of an action. A body aligned to 2D landmarks is off by one or two pixels in the picture, its
+BETAS, TRANSL = 0.03, (0.0004, 0.0004, 0.0010)  # shape units; metres, depth is the hardest
+# Degrees, and the strength of an action. A body aligned to 2D landmarks is off by about a pixel in the picture, its
 # fingers by several: about what is left after the alignment stage of THGS (its table 7).
-BODY, NECK_HEAD, JAW, EYES, WRISTS, EXPRESSION = 0.12, 0.2, 0.5, 1.0, 1.2, 0.03
+BODY, NECK_HEAD, JAW, EYES, WRISTS, EXPRESSION = 0.08, 0.15, 0.5, 1.0, 1.2, 0.03
 FINGERS = (1.0, 1.5, 3.0)  # degrees about the finger's length, its side axis and the axis it curls about
 
 JAW_KEPT = (0.60, 0.05)  # share that is left; standard deviation of the smoothing, seconds
