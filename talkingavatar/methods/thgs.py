@@ -121,7 +121,13 @@ class THGS(Method):
             "pose": [self.pose_delta, self.transl_delta],
             "expression": [self.expression_delta],
             "leb": [self.leb.residual],
-            "saam": list(self.saam.parameters()),
+            "saam_planes": list(self.saam.planes.parameters()),
+            "saam_attention": list(self.saam.attention.parameters()),
+            "saam": [
+                *self.saam.encoder.parameters(),
+                *self.saam.smoother.parameters(),
+                *self.saam.decoder.parameters(),
+            ],
         }
 
     def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
@@ -267,7 +273,7 @@ class THGS(Method):
         """A part that is off has no row in the schedule, so it never starts and is never optimised."""
         off = {
             "leb": [] if self.options.leb else ["leb"],
-            "saam": [] if self.options.saam else ["saam"],
+            "saam": [] if self.options.saam else ["saam", "saam_planes", "saam_attention"],
             "joint": [] if self.options.joint else ["skinning", "pose", "expression"],
         }
         for name in (name for names in off.values() for name in names):

@@ -37,6 +37,7 @@ class TriplaneHash(nn.Module):
             "hashed", torch.tensor([d > s for d, s in zip(dense, sizes, strict=True)]), persistent=False
         )
         self.register_buffer("offsets", starts + plane * torch.arange(len(PLANES))[:, None], persistent=False)
+        self.mask = (1 << log2_table) - 1
         self.table = nn.Parameter(torch.empty(plane * len(PLANES), 1).uniform_(-1e-4, 1e-4))
 
     @property
@@ -55,7 +56,7 @@ class TriplaneHash(nn.Module):
         grid = low.long()[:, :, :, None] + corner
         x, y = grid.unbind(-1)
         stride = (self.resolutions + 1)[:, None]
-        index = torch.where(self.hashed[:, None], (x ^ (y * HASH_PRIME)) % self.sizes[:, None], x + y * stride)
+        index = torch.where(self.hashed[:, None], (x ^ (y * HASH_PRIME)) & self.mask, x + y * stride)
         values = embedding(index + self.offsets[..., None], self.table)[..., 0]
         fx, fy = fraction.unbind(-1)
         shares = torch.stack([(1 - fx) * (1 - fy), (1 - fx) * fy, fx * (1 - fy), fx * fy], -1)

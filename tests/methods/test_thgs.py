@@ -137,7 +137,11 @@ def test_refinement_has_no_common_part_and_spares_held_out_frames(thgs, poses):
 
 @pytest.mark.parametrize(
     ("option", "gone"),
-    [("leb", {"leb"}), ("saam", {"saam"}), ("joint", {"skinning", "pose", "expression"})],
+    [
+        ("leb", {"leb"}),
+        ("saam", {"saam", "saam_planes", "saam_attention"}),
+        ("joint", {"skinning", "pose", "expression"}),
+    ],
 )
 def test_what_is_switched_off_has_no_schedule(thgs, option, gone):
     full, without = thgs().schedules.keys(), thgs(f"method.options.{option}=false").schedules.keys()
