@@ -29,7 +29,7 @@ from talkingavatar.engine.tracking import Tracker
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
-from talkingavatar.methods.thgs import read_options
+from talkingavatar.splatting.cpu.launch import set_threads
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome:
 
 def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
     prepare_torch(config)
+    method_class(config.method.name).check(config)
     data = build_data(config)
     method = build_method(config, data)
     tracker = Tracker(config, run)
@@ -81,6 +82,7 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
         tracker.close()
         raise Preempted
     method.eval().requires_grad_(False)
+    torch.set_num_threads(cores(config))  # the metrics' networks are large enough
     results = measure(method, data, flag.check)
     media = write_media(method, data, run.media, flag.check)
     rows = table(results)
@@ -93,11 +95,18 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
 
 def prepare_torch(config: FitConfig) -> None:
     """Threads, determinism and quiet."""
-    threads = config.trainer.threads or len(os.sched_getaffinity(0))
-    torch.set_num_threads(threads)
+    threads = cores(config)
+    # Rasterising scales with cores; torch's operations here are too small to share out (30,000 rows of a few numbers).
+    set_threads(threads)
+    torch.set_num_threads(1)
     keep_freed_memory()
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")
+
+
+def cores(config: FitConfig) -> int:
+    """CPU threads of the run."""
+    return config.trainer.threads or len(os.sched_getaffinity(0))
 
 
 def keep_freed_memory() -> None:
@@ -136,7 +145,6 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
     Raises:
         UserError: the capture was tracked with another body model.
     """
-    read_options(config.method.options)
     body = load_body(config.body.name, config.body.path, config.body.gender)
     tracked_with = data.capture.manifest.body.get(data.model, body.checksum)
     if tracked_with != body.checksum:

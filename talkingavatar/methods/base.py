@@ -58,6 +58,15 @@ class Method(L.LightningModule, ABC):
         self.schedules = self._schedules()
         self.density: DensityControl | None = None
 
+    @staticmethod
+    @abstractmethod
+    def check(config: FitConfig) -> None:
+        """Look at the method's options and schedule before anything is built.
+
+        Raises:
+            UserError: a mistake in them.
+        """
+
     @abstractmethod
     def drive(self, signal: DrivingSignal) -> Gaussians:
         """World-space Gaussians of one frame (B = 1)."""

@@ -13,11 +13,12 @@ from torch.nn.functional import embedding, grid_sample, normalize
 
 from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.schema import FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.base import ATTRIBUTES, Method, MethodContext
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skinning import SkinningField
@@ -63,6 +64,14 @@ def read_options(given: dict[str, Any]) -> Options:
     return Options(**given)
 
 
+# The parameter groups behind each switch.
+PARTS = {
+    "leb": ("leb",),
+    "saam": ("saam", "saam_planes", "saam_attention"),
+    "joint": ("skinning", "pose", "expression"),
+}
+
+
 @final
 class THGS(Method):
     """Gaussians on SMPL-X vertices, moved by LEB, SAAM and a learned skinning grid.
@@ -105,6 +114,15 @@ class THGS(Method):
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
         self._refinement_tables()
         self._drop_switched_off()
+
+    @staticmethod
+    def check(config: FitConfig) -> None:
+        read_options(config.method.options)
+        known = {*ATTRIBUTES, *(group for groups in PARTS.values() for group in groups)}
+        for name in config.method.schedule:
+            if name not in known:
+                expected = f"one of {', '.join(sorted(known))}"
+                raise UserError(f"method.schedule.{name}", "an unknown group", expected, suggestion(name, known))
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -271,10 +289,7 @@ class THGS(Method):
 
     def _drop_switched_off(self) -> None:
         """A part that is off has no row in the schedule, so it never starts and is never optimised."""
-        off = {
-            "leb": [] if self.options.leb else ["leb"],
-            "saam": [] if self.options.saam else ["saam", "saam_planes", "saam_attention"],
-            "joint": [] if self.options.joint else ["skinning", "pose", "expression"],
-        }
-        for name in (name for names in off.values() for name in names):
-            self.schedules.pop(name, None)
+        for option, groups in PARTS.items():
+            if not getattr(self.options, option):
+                for group in groups:
+                    self.schedules.pop(group, None)

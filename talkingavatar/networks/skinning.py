@@ -23,6 +23,7 @@ class SkinningField(nn.Module):
     node_of_voxel: Tensor
     lower: Tensor
     upper: Tensor
+    corner_offsets: Tensor
 
     def __init__(
         self,
@@ -37,6 +38,10 @@ class SkinningField(nn.Module):
         self.register_buffer("node_of_voxel", node_of_voxel.long(), persistent=False)
         self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("upper", upper, persistent=False)
+        size = node_of_voxel.shape[0]
+        corners = [[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+        offsets = torch.tensor([(x * size + y) * size + z for x, y, z in corners])
+        self.register_buffer("corner_offsets", offsets, persistent=False)
         self.residual = nn.Parameter(torch.zeros_like(weights))
 
     @staticmethod
@@ -84,9 +89,7 @@ class SkinningField(nn.Module):
         low = position.detach().floor().clamp(max=size - 2)
         fraction = position - low
         low = low.long()
-        offsets = torch.tensor([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(8)], device=points.device)
-        voxel = low[:, None] + offsets
-        flat = (voxel[..., 0] * size + voxel[..., 1]) * size + voxel[..., 2]
+        flat = ((low[:, 0] * size + low[:, 1]) * size + low[:, 2])[:, None] + self.corner_offsets
         pairs = torch.stack([1 - fraction, fraction], -1)
         px, py, pz = pairs.unbind(1)
         shares = (px[:, :, None, None] * py[:, None, :, None] * pz[:, None, None, :]).flatten(1)

@@ -41,6 +41,7 @@ def refused(done, *expected: str) -> None:
         ("data.sise=100", "did you mean data.size"),
         ("data=capture", "data.path"),
         ("method.options.lebb=false", "did you mean leb"),
+        ("+method.schedule.lebb={lr: 1.0}", "did you mean leb"),
         ("data.identity=99", "data.identity"),
         ("trainer=gpu", "no CUDA device"),
     ],

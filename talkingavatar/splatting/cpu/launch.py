@@ -13,6 +13,7 @@ from numba import njit
 # No "nnan"/"ninf": culling relies on comparisons with values that are not numbers being false.
 FAST = {"reassoc", "nsz", "arcp", "contract", "afn"}
 
+_threads: int | None = None
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
@@ -24,12 +25,18 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     return njit(function, cache=True, nogil=True, fastmath=FAST, error_model="numpy")
 
 
+def set_threads(threads: int | None) -> None:
+    """How many threads rasterise; None, as many as torch uses. The pictures are the same for any number."""
+    global _threads
+    _threads = threads
+
+
 def spread(function: Callable[..., None], *args: Any, shares: int = 4) -> None:
     """Run `function(part, parts, *args)` for every part; its result must not depend on their number.
 
     Each thread takes the next of about `shares` parts per thread, so that none waits long for a slower one.
     """
-    threads = torch.get_num_threads()
+    threads = _threads or torch.get_num_threads()
     parts = threads * shares if threads > 1 else 1
     left = iter(range(parts))
 
