@@ -162,7 +162,7 @@ def _weave(
     across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
     t = np.linspace(0, 1, steps)
     width = np.asarray(np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]))
-    half = width * random.uniform(0.8, 1.2, (count, 1))
+    half = np.asarray(width * random.uniform(0.8, 1.2, (count, 1)))
     tilt = 0.0035 * random.standard_normal(count)[:, None, None] * out
     left, right = lines - half[..., None] * across + tilt, lines + half[..., None] * across - tilt
     vertices = np.stack([left, right], 2).reshape(-1, 3)
