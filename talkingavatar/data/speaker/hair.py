@@ -161,9 +161,8 @@ def _weave(
     across = np.cross(along, out)
     across /= np.linalg.norm(across, axis=-1, keepdims=True) + 1e-9
     t = np.linspace(0, 1, steps)
-    width = np.asarray(np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]))
-    half = np.asarray(width * random.uniform(0.8, 1.2, (count, 1)))
-    tilt = 0.0035 * random.standard_normal(count)[:, None, None] * out
+    half = np.interp(t, [0, 0.2, 0.8, 1], [0.005, 0.0125, 0.0115, 0.006]) * random.uniform(0.8, 1.2, (count, 1))
+    tilt = 0.0035 * random.standard_normal((count, 1, 1)) * out
     left, right = lines - half[..., None] * across + tilt, lines + half[..., None] * across - tilt
     vertices = np.stack([left, right], 2).reshape(-1, 3)
     base = (np.arange(count)[:, None] * steps + np.arange(steps - 1)) * 2
