@@ -1,6 +1,7 @@
 """Audio encoders of the ER-NeRF family (methods: THGS, and the NeRF/Gaussian baselines)."""
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,11 @@ class AudioNet(nn.Module):
             layers += [nn.Conv1d(before, after, 3, stride=2, padding=1), nn.LeakyReLU(0.02)]
         self.convolutions = nn.Sequential(*layers)
         self.head = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.02), nn.Linear(64, width))
+        # He initialisation: torch's own shrinks the signal at each of six layers until nothing is heard of the sound.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv1d | nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, a=0.02)
+                nn.init.zeros_(cast(nn.Parameter, layer.bias))
 
     def forward(self, windows: Float[Tensor, "B 16 C"]) -> Float[Tensor, "B D"]:
         return self.head(self.convolutions(windows.transpose(1, 2)).squeeze(-1))

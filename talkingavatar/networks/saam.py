@@ -17,6 +17,8 @@ class ExternalAttention(nn.Module):
         super().__init__()
         self.keys = nn.Linear(features, memory, bias=False)
         self.values = nn.Linear(memory, channels, bias=False)
+        nn.init.kaiming_normal_(self.keys.weight)
+        nn.init.kaiming_normal_(self.values.weight, nonlinearity="linear")
 
     def forward(self, codes: Float[Tensor, "N F"]) -> Float[Tensor, "N D"]:
         return self.values(self.keys(codes).relu())

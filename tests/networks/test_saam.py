@@ -65,3 +65,10 @@ def test_audio_attention_is_a_convex_combination():
 def test_audio_net_takes_every_published_width():
     for channels in (29, 44, 1024):
         assert AudioNet(channels)(torch.randn(2, 16, channels)).shape == (2, 32)
+
+
+def test_an_untrained_audio_net_tells_sounds_apart():
+    """Codes of unlike sounds differ by about as much as the features do, so that a short training can hear."""
+    torch.manual_seed(0)
+    codes = AudioNet(44)(torch.randn(200, 16, 44))
+    assert 0.2 < codes.std(0).mean() < 5
