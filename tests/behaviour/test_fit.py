@@ -4,9 +4,11 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -69,9 +71,35 @@ def test_every_preset_runs_one_step(command, experiment):
 def test_offline_tracking_holds_what_the_journal_holds(command, tiny):
     done = command("fit", *[t for t in tiny if t != "tracking=none"], "budget.steps=20")
     assert done.returncode == 0, done.stderr
+    assert "tracking stopped" not in done.stdout + done.stderr
     run = run_of(done.stdout)
     files = list(run.glob("wandb/offline-run-*/*.wandb"))
     assert len(files) == 1 and (run / "wandb_id").read_text() in files[0].name
+    tracked = {int(row["step"]): row for row in tracked_rows(files[0]) if "loss/total" in row}
+    journal = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert journal
+    for row in journal:
+        assert tracked[row["step"]]["loss/total"] == pytest.approx(row["loss/total"])
+    assert list(run.glob("wandb/offline-run-*/files/media/videos/**/*.mp4"))
+
+
+def tracked_rows(file: Path) -> Iterator[dict]:
+    """History of an offline W&B file: a log of checksummed chunks in blocks of 32 KiB."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, parts = file.read_bytes(), 7, b""
+    while at + 7 <= len(data):
+        if (left := 32768 - at % 32768) < 7:
+            at += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        parts = data[at + 7 : at + 7 + length] if kind in (1, 2) else parts + data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            if record.HasField("history"):
+                yield {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item}
 
 
 def test_a_warning_signal_saves_and_asks_to_be_started_again(command, tiny, tmp_path):

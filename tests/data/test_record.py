@@ -1,0 +1,83 @@
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.compose import compose
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.speaker.record import rehearse, speaker_capture
+from talkingavatar.errors import UserError
+
+CONFIG = compose(["data.seconds=2", "data.size=64"]).data
+
+
+def quietly(title, total):
+    return lambda: None
+
+
+@pytest.fixture(scope="module")
+def folder(cache):
+    return speaker_capture(CONFIG, quietly)
+
+
+def digests(folder):
+    """Of every file but the features, which are made when they are asked for."""
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.parent.name != "features")
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def test_the_same_configuration_gives_the_same_bytes(folder, tmp_path, monkeypatch):
+    rig = load_body("open").checksum
+    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
+    again = speaker_capture(CONFIG, quietly)
+    assert load_body("open").checksum == rig and again.name == folder.name
+    assert digests(again) == digests(folder)
+
+
+def test_it_reads_back_as_a_capture(folder):
+    capture = Capture(folder)
+    assert capture.manifest.frames == 50 and capture.manifest.fps == 25
+    assert capture.train_frames == list(range(0, 40, 4)) and capture.test_frames == list(range(40, 50))
+    assert capture.features("logmel").shape == (50, 16, 44)
+    head = capture.regions["head"][0]
+    assert 0 < head[0] < head[2] < 64 and 0 < head[1] < head[3] < 40
+    matte = capture.matte(0)
+    assert 0.2 < (matte > 127).mean() < 0.7
+    assert (capture.frame(0)[matte == 0] == 255).all()
+
+
+def test_true_landmarks_lie_on_the_true_face(folder):
+    capture = Capture(folder)
+    truth, tracked = capture.landmarks(truth=True), capture.landmarks()
+    low, high = capture.regions["head"][:, None, :2], capture.regions["head"][:, None, 2:]
+    assert ((truth[..., :2] > low - 1) & (truth[..., :2] < high + 1)).all()
+    assert 0 < np.abs(truth[..., :2] - tracked[..., :2]).mean() < 2
+    assert (tracked[..., 2] < 1).all() and (truth[..., 2] == 1).all()
+
+
+def test_flame_parameters_pose_the_same_head(folder):
+    """FLAME's part of the parameters, on the open rig's FLAME file, is the SMPL-X head in the world."""
+    capture = Capture(folder)
+    frames = [0, 20, 45]
+    body, head = load_body("open"), load_body("open_flame")
+    whole, _ = body(capture.true_pose(frames))
+    crop, _ = head(capture.true_pose(frames, "flame"))
+    for region in ("left_eye", "lip_outer_upper", "lip_outer_lower", "teeth_lower"):
+        a, b = whole[:, body.regions[region]], crop[:, head.regions[region]]
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=0)
+
+
+def test_what_cannot_be_played_is_refused():
+    with pytest.raises(UserError, match=r"data\.identity"):
+        rehearse(compose(["data.identity=7"]).data)
+    with pytest.raises(UserError, match=r"data\.seconds"):
+        rehearse(compose(["data.seconds=9999"]).data)
+
+
+def test_truth_and_tracking_differ_as_configured():
+    exact = rehearse(compose(["data.seconds=2", "data.size=64", "data.tracker_noise=0"]).data)
+    assert np.array_equal(exact.tracked.full_pose, exact.performance.full_pose)
+    noisy = rehearse(CONFIG)
+    assert not np.array_equal(noisy.tracked.full_pose, noisy.performance.full_pose)
