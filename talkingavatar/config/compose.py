@@ -122,9 +122,6 @@ def _check_key(key: str, known: dict[str, Any], groups: dict[str, list[str]]) ->
     if key in known or any(name.startswith(key + ".") for name in known):
         return
     names = [*known, *groups]
-    # Free-form tables (a method's options) may hold keys no preset sets: their own check comes later.
-    if key.startswith("method.options."):
-        return
     raise UserError(key, "an unknown key", "a key of the configuration", suggestion(key, names))
 
 

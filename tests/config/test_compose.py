@@ -42,6 +42,7 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data.size=3", "at least 64"),
         ("data=capture", "data.path"),
         ("trainer.accelerator=gpuu", "did you mean gpu"),
+        ("method.options.lebb=false", "did you mean method.options.leb"),
         ("data.heldout=2", "between 0 and 1"),
         ("nonsense", "key=value"),
         ("seed=", "seed"),
