@@ -20,7 +20,6 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = len(LAYERS)
-# Packages that may import within their own layer: `audio` from `config` is a layer up, siblings never.
 ONLY = {"gsplat": {"splatting"}, "smplx": {"body"}, "anny": {"body"}, "wandb": {"engine", "tables"}}
 NO_TORCH = {"config", "launch", "tables", "errors", "paths"}
 

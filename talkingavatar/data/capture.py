@@ -111,10 +111,9 @@ class Capture:
         return self._picture("mattes", index, "L")
 
     def cameras(self, indices: list[int]) -> Cameras:
-        pick = torch.tensor(indices)
         return Cameras(
-            torch.from_numpy(np.array(self.viewmats))[pick].float(),
-            torch.from_numpy(np.array(self.Ks))[pick].float(),
+            torch.from_numpy(self.viewmats[indices]).float(),
+            torch.from_numpy(self.Ks[indices]).float(),
             self.manifest.width,
             self.manifest.height,
         )
@@ -146,10 +145,7 @@ class Capture:
         file = self.folder / "features" / f"{name}.npy"
         if path is None and file.is_file():
             return torch.from_numpy(np.load(file))
-        options: dict[str, Any] = {} if kind == "logmel" else {"path": path}
-        if kind == "wav2vec2":
-            options["output"] = output
-        windows = audio_features(self.audio, RATE, self.manifest.fps, self.manifest.frames, kind, **options)
+        windows = audio_features(self.audio, RATE, self.manifest.fps, self.manifest.frames, kind, path, output)
         windows = np.ascontiguousarray(windows, dtype=np.float32)
         if path is None:
             _keep(file, windows)
@@ -272,7 +268,7 @@ def _keep(file: Path, values: ndarray) -> None:
     import contextlib
     import tempfile
 
-    with contextlib.suppress(PermissionError, OSError):
+    with contextlib.suppress(OSError):
         file.parent.mkdir(exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as temporary:
             np.save(temporary, values)

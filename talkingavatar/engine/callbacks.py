@@ -21,7 +21,6 @@ class Checkpoints(L.Callback):
 
     def __init__(self, run: RunDirectory, flag: StopFlag, every: int, stop_after: int | None) -> None:
         self.run, self.flag, self.every, self.stop_after = run, flag, every, stop_after
-        self.saved_step = -1
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.flag.install()
@@ -30,14 +29,10 @@ class Checkpoints(L.Callback):
         step = trainer.global_step
         stop = self.flag.signal is not None or (self.stop_after is not None and step >= self.stop_after)
         if stop or step % self.every == 0 or step >= trainer.max_steps:
-            self.save(trainer)
+            checkpoint.save(trainer, self.run.checkpoint)
+            self.run.status("running", step=step, steps=trainer.max_steps)
         if stop:
             trainer.should_stop = True
-
-    def save(self, trainer: L.Trainer) -> None:
-        checkpoint.save(trainer, self.run.checkpoint)
-        self.saved_step = trainer.global_step
-        self.run.status("running", step=trainer.global_step, steps=trainer.max_steps)
 
 
 class Journal(L.Callback):
