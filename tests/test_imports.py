@@ -14,7 +14,7 @@ LAYERS = [
     {"splatting", "body", "audio"},
     {"networks", "losses", "metrics"},
     {"data"},
-    {"methods"},
+    {"methods", "preprocessing"},
     {"engine"},
     {"exporters", "viewer", "tables", "launch"},
 ]

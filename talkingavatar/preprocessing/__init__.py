@@ -1,0 +1,1 @@
+"""Real video to a capture: ingest, landmarks, mattes, full-body motion alignment."""
