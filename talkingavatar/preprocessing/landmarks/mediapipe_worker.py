@@ -1,0 +1,129 @@
+"""Runs inside MediaPipe's own environment, by path: raw RGB frames on stdin, one fixed-size record per frame on stdout.
+
+Arguments: width, height of the frames; width, height of the mask in the record. Imports nothing of this project: that
+environment has only MediaPipe. The layout of a record is `RECORD` below, which the parent reads from this file's text
+being imported there too (only the standard library and numpy are imported at the top).
+"""
+
+import os
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+
+# Coordinates in pixels of the frame given. Sides are the person's own. A score of 0 marks what was not seen.
+FIELDS = [
+    ("faces", "<f4", (4, 5)),  # boxes x0 y0 x1 y1 of up to four faces, score
+    ("mesh", "<f4", (478, 2)),
+    ("mesh_score", "<f4"),
+    ("pose", "<f4", (33, 3)),  # x, y, visibility
+    ("hands", "<f4", (2, 2, 21, 2)),  # left, right; by the holistic graph, by the hand detector on a crop
+    ("hand_scores", "<f4", (2, 2)),
+]
+
+
+def record(mask_width: int, mask_height: int) -> np.dtype:
+    """One frame's answer."""
+    return np.dtype([*FIELDS, ("mask", "u1", (mask_height, mask_width))])
+
+
+class Trackers:
+    """MediaPipe's graphs, with their state between frames."""
+
+    def __init__(self, width: int, height: int) -> None:
+        import mediapipe
+
+        solutions = mediapipe.solutions
+        self.size = np.array([width, height], np.float32)
+        self.holistic = solutions.holistic.Holistic(
+            model_complexity=1, refine_face_landmarks=True, enable_segmentation=True, smooth_segmentation=False
+        )
+        self.finder = solutions.face_detection.FaceDetection(model_selection=1, min_detection_confidence=0.5)
+        self.person = solutions.selfie_segmentation.SelfieSegmentation(model_selection=0)
+        self.hand = solutions.hands.Hands(
+            static_image_mode=True, max_num_hands=2, model_complexity=1, min_detection_confidence=0.3
+        )
+
+    def look(self, image: np.ndarray, answer: np.ndarray) -> None:
+        """Fill in one record."""
+        result = self.holistic.process(image)
+        self._faces(image, answer)
+        if result.face_landmarks:
+            answer["mesh"], answer["mesh_score"] = self._points(result.face_landmarks), 1.0
+        if result.pose_landmarks:
+            seen = [[p.visibility] for p in result.pose_landmarks.landmark]
+            answer["pose"] = np.concatenate([self._points(result.pose_landmarks), seen], axis=1)
+        for side, hand in enumerate((result.left_hand_landmarks, result.right_hand_landmarks)):
+            if hand:
+                answer["hands"][side, 0], answer["hand_scores"][side, 0] = self._points(hand), 1.0
+        self._crops(image, answer)
+        self._mask(image, result.segmentation_mask, answer)
+
+    def _points(self, landmarks: Any) -> np.ndarray:
+        return np.array([[p.x, p.y] for p in landmarks.landmark], np.float32) * self.size
+
+    def _faces(self, image: np.ndarray, answer: np.ndarray) -> None:
+        found = self.finder.process(image).detections or []
+        for row, face in zip(answer["faces"], found, strict=False):
+            box = face.location_data.relative_bounding_box
+            low = np.array([box.xmin, box.ymin]) * self.size
+            row[:] = [*low, *(low + np.array([box.width, box.height]) * self.size), face.score[0]]
+
+    def _crops(self, image: np.ndarray, answer: np.ndarray) -> None:
+        """The hand detector on a square round each wrist, where a hand is large enough to be found."""
+        pose = answer["pose"]
+        reach = 1.3 * max(float(np.linalg.norm(pose[a, :2] - pose[b, :2])) for a, b in ((11, 12), (13, 15), (14, 16)))
+        for side, (elbow, wrist) in enumerate(((13, 15), (14, 16))):
+            if pose[wrist, 2] < 0.1:
+                continue
+            centre = pose[wrist, :2] + 0.3 * (pose[wrist, :2] - pose[elbow, :2])
+            self._crop(image, centre, reach, pose[wrist, :2], side, answer)
+
+    def _crop(
+        self, image: np.ndarray, centre: np.ndarray, reach: float, wrist: np.ndarray, side: int, answer: np.ndarray
+    ) -> None:
+        low = np.maximum(centre - reach / 2, 0).astype(int)
+        high = np.minimum(centre + reach / 2, self.size).astype(int)
+        if (high - low).min() < 24:
+            return
+        result = self.hand.process(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
+        best = reach / 3
+        for hand, kind in zip(result.multi_hand_landmarks or [], result.multi_handedness or [], strict=True):
+            points = np.array([[p.x, p.y] for p in hand.landmark], np.float32) * (high - low) + low
+            label, score = kind.classification[0].label, kind.classification[0].score
+            # The labels are meant for a mirrored picture.
+            agrees = label == ("Right", "Left")[side]
+            distance = float(np.linalg.norm(points[0] - wrist)) + (0 if agrees else reach / 4)
+            if distance < best:
+                best = distance
+                answer["hands"][side, 1] = points
+                answer["hand_scores"][side, 1] = score if agrees else 0.5 * (1 - score)
+
+    def _mask(self, image: np.ndarray, of_pose: np.ndarray | None, answer: np.ndarray) -> None:
+        import cv2
+
+        height, width = answer["mask"].shape
+        person = self.person.process(image).segmentation_mask
+        if of_pose is not None:
+            person = np.maximum(person, of_pose)
+        small = cv2.resize(person, (width, height), interpolation=cv2.INTER_AREA)
+        answer["mask"] = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def serve(source: BinaryIO, sink: BinaryIO, size: tuple[int, int], mask: tuple[int, int]) -> None:
+    """Answer frame after frame until the source ends."""
+    width, height = size
+    trackers, layout = Trackers(width, height), record(*mask)
+    while frame := source.read(width * height * 3):
+        answer = np.zeros((), layout)
+        trackers.look(np.frombuffer(frame, np.uint8).reshape(height, width, 3), answer)
+        sink.write(answer.tobytes())
+        sink.flush()
+
+
+if __name__ == "__main__":
+    # What a library prints must not come between the records.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    numbers = [int(word) for word in sys.argv[1:5]]
+    serve(sys.stdin.buffer, answers, (numbers[0], numbers[1]), (numbers[2], numbers[3]))
