@@ -1,0 +1,115 @@
+"""Drive a fitted avatar: python -m talkingavatar.drive run=runs/... audio=speech.wav"""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Two thread pools (torch's, numba's) share the cores: who waits must sleep, not spin. Read before either starts.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from talkingavatar.engine.driving import DriveConfig
+
+HELP = """Render a new performance of a fitted avatar to mp4 with sound.
+
+  python -m talkingavatar.drive run=runs/thgs_full-quick-s0-... audio=speech.wav
+  python -m talkingavatar.drive run=... audio=talk.mp3 start=10 stop=25 background=#00b140 out=talk.mp4
+  python -m talkingavatar.drive run=... motion=captures/another                     its motion and its sound
+  python -m talkingavatar.drive run=... motion=captures/another audio=speech.wav    its motion, this sound
+
+  run         run directory of fit, finished or not
+  audio       any sound, or a video with sound; the mouth follows it
+  motion      another capture, tracked with the same body; without it the body moves as in the run's own capture
+  start stop  stretch of the sound, seconds
+  background  a colour (white, #rrggbb), or plate: the capture's clean plate. Default: the run's own background
+  out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder
+  seed        of the idle motion's order (0)
+
+Beside the video lies a report (json): lip opening against the sound, and speed.
+Exit codes: 0 done, 2 a mistake in what was given."""
+
+KEYS = ("run", "audio", "motion", "start", "stop", "background", "out", "seed")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        print(HELP)
+        return 0
+    from talkingavatar.errors import UserError
+
+    try:
+        config = parse(arguments)
+        from talkingavatar.engine.driving import drive
+
+        driven = drive(config)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _show(driven.report)
+    print(f"video: {driven.video}")
+    return 0
+
+
+def parse(arguments: list[str]) -> "DriveConfig":
+    """`key=value` arguments.
+
+    Raises:
+        UserError: an unknown key, a missing run, or a number that is none.
+    """
+    from talkingavatar.config.compose import suggestion
+    from talkingavatar.errors import UserError
+
+    given: dict[str, str] = {}
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UserError("argument", repr(text), "key=value", "see --help for examples")
+        if key not in KEYS:
+            raise UserError(key, "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
+        given[key] = value
+    if "run" not in given:
+        raise UserError("run", "nothing", "a run directory", "give run=<dir>")
+    from talkingavatar.engine.driving import DriveConfig
+    from talkingavatar.engine.performance import Order
+
+    paths = {key: Path(given[key]).expanduser() if key in given else None for key in ("audio", "motion", "out")}
+    order = Order(
+        audio=paths["audio"],
+        motion=paths["motion"],
+        start=_number("start", given.get("start", "0"), float),
+        stop=_number("stop", given["stop"], float) if "stop" in given else None,
+        seed=_number("seed", given.get("seed", "0"), int),
+    )
+    return DriveConfig(Path(given["run"]).expanduser(), order, given.get("background"), paths["out"])
+
+
+def _number(key: str, text: str, kind: type) -> Any:
+    from talkingavatar.errors import UserError
+
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise UserError(key, repr(text), "a number", "correct it") from error
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    title = f"{report['seconds']:.2f} s, {report['frames']} frames, {report['frames_per_s']:.1f} frames/s rendered"
+    table = Table(title=title, caption="lip opening against the sound's loudness")
+    columns = {"frames": "{}", "r": "{:.2f}", "best_r": "{:.2f}", "offset": "{:+d}"}
+    columns |= {"mean_mm": "{:.1f}", "std_mm": "{:.1f}"}
+    table.add_column("lips")
+    for name in columns:
+        table.add_column(name.replace("_mm", ", mm").replace("_", " "), justify="right")
+    for row in report["lips"]:
+        table.add_row(row["what"], *(form.format(row[name]) for name, form in columns.items()))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,161 @@
+"""What a fitted avatar is to perform: body motion, mouth and sound of every frame."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from talkingavatar.audio.features import attention_windows, audio_features, resample
+from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
+from talkingavatar.audio.reading import read_sound
+from talkingavatar.body.models import Body
+from talkingavatar.data.capture import RATE, Capture
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.idle import idle_path
+from talkingavatar.engine.lips import LipRuler, Mouth
+from talkingavatar.engine.motion import borrowed_motion
+from talkingavatar.engine.trained import TrainedRun
+from talkingavatar.errors import UserError
+from talkingavatar.types import BodyPose, Cameras
+
+SOUND_RATE = 48_000  # Hz, of the sound in the video; features are made at 16 kHz
+
+
+@dataclass(frozen=True)
+class Performance:
+    """L frames for one avatar, on the clock of its capture."""
+
+    fps: float
+    pose: BodyPose
+    windows: Float[Tensor, "L 8 16 C"]  # what the method hears
+    sound: Float[ndarray, " N"]  # 48 kHz mono
+    cameras: Cameras  # one
+    mouth: MouthModel | None  # None where the mouth is another clip's own
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    @property
+    def speech(self) -> Float[ndarray, " M"]:
+        """The sound at 16 kHz."""
+        return resample(self.sound, SOUND_RATE, RATE)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the user asks to be performed."""
+
+    audio: Path | None = None
+    motion: Path | None = None
+    start: float = 0.0  # seconds of the sound
+    stop: float | None = None
+    seed: int = 0
+
+
+def rehearse(trained: TrainedRun, order: Order) -> Performance:
+    """Sound and motion, brought to the avatar's clock and body.
+
+    Raises:
+        UserError: neither sound nor motion is given, or what is given does not serve.
+    """
+    data = trained.data
+    capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
+    other = None if order.motion is None else Capture(order.motion, cache_mb=1)
+    sound = _sound(order, other)
+    frames = round(len(sound) / SOUND_RATE * fps)
+    if frames < 1:
+        found = f"{len(sound) / SOUND_RATE:.3f} s of sound"
+        raise UserError("audio", found, f"at least one frame, {1 / fps:.3f} s", "give a longer sound")
+    speech = resample(sound, SOUND_RATE, RATE)
+    if other is None:
+        pose, camera = idle_motion(data, trained.method.body, frames, order.seed)
+    else:
+        first = round(order.start * other.manifest.fps) if order.audio is None else 0
+        pose, camera = borrowed_motion(other, data, body, frames, first)
+    mouth = None
+    if other is None or order.audio is not None:
+        mouth = mouth_of(trained)
+        pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
+    return Performance(fps, pose, _windows(data, speech, frames), sound, capture.cameras([camera]), mouth)
+
+
+def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
+    """Motion of the longest shot among the trained frames, played on without end, and its first frame."""
+    capture = data.capture
+    start, stop, _ = capture.manifest.train
+    cut = [(max(a, start), min(b, stop)) for a, b in shots_of(capture)]
+    shot = max(cut, key=lambda ends: ends[1] - ends[0])
+    pose = capture.pose(list(range(capture.manifest.frames)), data.model)
+    with torch.no_grad():
+        joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
+    path = idle_path(joints.numpy(), shot, frames, capture.manifest.fps, seed)
+    return path.apply(pose), int(path.first[0])
+
+
+def shots_of(capture: Capture) -> list[tuple[int, int]]:
+    """Start and stop (exclusive) of each shot; a capture that names none is one."""
+    return [(a, b) for a, b in getattr(capture.manifest, "shots", ())] or [(0, capture.manifest.frames)]
+
+
+def mouth_of(trained: TrainedRun) -> MouthModel:
+    """The avatar's mouth from sound, fitted to the frames before the held-out ones; kept in the run directory."""
+    data, body = trained.data, trained.method.body
+    capture, fps = data.capture, data.capture.manifest.fps
+    frames = capture.manifest.frames
+    mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
+    parameters, opening = mouth.read(pose), opening_of(body, pose)
+    start, stop, _ = capture.manifest.train
+    used = away_from_cuts(shots_of(capture), frames, fps) & (np.arange(frames) >= start) & (np.arange(frames) < stop)
+    digest = hashlib.sha256(f"{VERSION} {fps} {mouth.names}".encode())
+    for part in (capture.audio, parameters, opening, used):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    file = trained.run.path / f"mouth-{digest.hexdigest()[:12]}.npz"
+    if file.is_file():
+        return MouthModel.load(file)
+    model = fit_mouth(capture.audio, fps, parameters, opening, used)
+    with contextlib.suppress(OSError):  # a run on a read-only disk is driven without keeping it
+        model.save(file)
+    return model
+
+
+def opening_of(body: Body, pose: BodyPose) -> Float[ndarray, " B"]:
+    """Lip opening in metres; of a body that does not know its lips, the jaw's angle stands in."""
+    ruler = LipRuler(body)
+    return ruler.of_body(pose) if ruler.known else pose.full_pose[:, Mouth(body).jaw, 0].numpy()
+
+
+def _sound(order: Order, other: Capture | None) -> Float[ndarray, " N"]:
+    """The chosen stretch of the sound file, or of the other capture's own sound."""
+    if order.audio is not None:
+        sound = read_sound(order.audio, SOUND_RATE)
+    elif other is not None:
+        sound = resample(other.audio, RATE, SOUND_RATE)
+    else:
+        raise UserError("audio", "nothing", "a sound, or another capture's motion", "give audio=... or motion=...")
+    seconds = len(sound) / SOUND_RATE
+    stop = seconds if order.stop is None else min(order.stop, seconds)
+    if not 0 <= order.start < stop:
+        found = f"{order.start:g} to {stop:g} s of {seconds:.2f} s"
+        raise UserError("start, stop", found, "a stretch of the sound", "correct them")
+    return sound[round(order.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+
+
+def _windows(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 8 16 C"]:
+    """The features the method was trained on, of new sound."""
+    audio = data.config.audio
+    if audio.name == "deepspeech":
+        raise UserError(
+            "run", "a fit to published DeepSpeech windows", "features that can be made of new sound",
+            "fit with audio=logmel or audio=wav2vec2 to drive it",
+        )  # fmt: skip
+    fps = data.capture.manifest.fps
+    features = audio_features(speech, RATE, fps, frames, audio.name, audio.path, audio.output)
+    return attention_windows(torch.from_numpy(np.ascontiguousarray(features, np.float32)))

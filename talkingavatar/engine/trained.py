@@ -1,0 +1,49 @@
+"""A run that has been fitted, ready to be driven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from talkingavatar.config.compose import from_yaml
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine import checkpoint
+from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
+from talkingavatar.engine.run import RunDirectory
+from talkingavatar.errors import UserError
+from talkingavatar.methods.base import Method
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A method with the weights of its newest checkpoint, and the capture it was fitted to."""
+
+    run: RunDirectory
+    data: CaptureData
+    method: Method
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """Open a run directory, finished or not.
+
+    Raises:
+        UserError: it is no run, it has no checkpoint yet, or its capture or body is not to be had.
+    """
+    run = RunDirectory(folder)
+    action = "give a run directory of fit (its last line says which)"
+    if not (run.path / "config.yaml").is_file():
+        found = "no such folder" if not run.path.is_dir() else "a folder without config.yaml"
+        raise UserError("run", f"{folder}: {found}", "the folder of a fitted run", action)
+    if not run.checkpoint.is_file():
+        raise UserError("run", f"{folder}: no checkpoint", "last.ckpt in it", "let fit come to its first checkpoint")
+    config = from_yaml(run.path / "config.yaml")
+    content = checkpoint.read(run.checkpoint)
+    prepare_torch(config)
+    data = build_data(config)
+    method = build_method(config, data)
+    method.on_load_checkpoint(content)
+    method.load_state_dict(content["state_dict"])
+    on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
+    return TrainedRun(run, data, method.eval().requires_grad_(False).to("cpu" if on_cpu else "cuda"))
