@@ -7,11 +7,13 @@ of a recogniser, 25 windows a second) with 44 channels (wav2vec 2.0, Esperanto) 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import gcd
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float32
 from numpy import ndarray
 from torch import Tensor
@@ -75,8 +77,15 @@ def silence_features(
     return np.zeros_like(features) if kind == "deepspeech" else features
 
 
-def attention_windows(features: Float[Tensor, "T 16 C"]) -> Float[Tensor, "T 8 16 C"]:
-    """For frame i the windows of the frames [i - 4, i + 4), zero where there are none; a view, no copy."""
+def attention_windows(
+    features: Float[Tensor, "T 16 C"], shots: Sequence[tuple[int, int]] = ()
+) -> Float[Tensor, "T 8 16 C"]:
+    """For frame i the windows of the frames [i - 4, i + 4), zero where its shot has none; a view where it can be.
+
+    `shots` are (start, stop) and cover all frames; none given means one.
+    """
+    if len(shots) > 1:
+        return torch.cat([attention_windows(features[start:stop]) for start, stop in shots])
     return pad(features, (0, 0, 0, 0, 4, 3)).unfold(0, 8, 1).permute(0, 3, 1, 2)
 
 

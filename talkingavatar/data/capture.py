@@ -13,10 +13,13 @@
   regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
   aus.npz              names, values (T,A): facial actions, where known
   features/<kind>.npy  audio windows (T,16,C) on the video clock, made on first use
+  keypoints.npz        what was seen: `preprocessing.keypoints.Keypoints`, where the capture was made from a video
+  background.png       the scene without the person, where it could be made
   truth/               the same files with true parameters, where they are known; read by evaluation only
 ```
 
-Everything is on the video clock: row t of every table belongs to frame t, at t / fps seconds.
+Everything is on the video clock: row t of every table belongs to frame t, at t / fps seconds. A recording that was cut
+has several shots; frames on both sides of a cut are not neighbours, and no audio window reaches across one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,8 +62,14 @@ class Manifest:
     body: dict[str, str] = field(default_factory=dict)
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     provenance: dict[str, Any] = field(default_factory=dict)
+    shots: list[tuple[int, int]] = field(default_factory=list)  # start, stop of each; one of all frames if not given
+    unusable: list[int] = field(default_factory=list)  # frames left out of both parts: nobody, or nobody's face, seen
     format: str = FORMAT
     version: int = VERSION
+
+    def __post_init__(self) -> None:
+        if not self.shots:
+            object.__setattr__(self, "shots", [(0, self.frames)])
 
     def write(self, folder: Path) -> None:
         (folder / "capture.json").write_text(json.dumps(asdict(self), indent=1))
@@ -97,11 +107,11 @@ class Capture:
 
     @property
     def train_frames(self) -> list[int]:
-        return list(range(*self.manifest.train))
+        return _usable(self.manifest, self.manifest.train)
 
     @property
     def test_frames(self) -> list[int]:
-        return list(range(*self.manifest.test))
+        return _usable(self.manifest, self.manifest.test)
 
     def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
         """The picture, composited on the background."""
@@ -109,6 +119,12 @@ class Capture:
 
     def matte(self, index: int) -> UInt8[ndarray, "H W"]:
         return self._picture("mattes", index, "L")
+
+    def background(self) -> UInt8[ndarray, "H W 3"] | None:
+        """The scene without the person, where it is known."""
+        if not (self.folder / "background.png").is_file():
+            return None
+        return self._read_picture(self.folder / "background.png", "RGB")
 
     def cameras(self, indices: list[int]) -> Cameras:
         return Cameras(
@@ -138,15 +154,22 @@ class Capture:
         return np.load(file)["points"] if file.is_file() else None
 
     def features(self, kind: str, path: str | None = None, output: str = "logits") -> Float[Tensor, "T 16 C"]:
-        """Audio windows, made on first use; kept in the capture where it may be written."""
+        """Audio windows, made on first use; kept in the capture where it may be written.
+
+        Each shot hears itself only: beyond a cut is silence. Published windows ("deepspeech") are taken as they are.
+        """
         from talkingavatar.audio.features import audio_features
 
         name = kind if kind != "wav2vec2" else f"{kind}-{output}"
         file = self.folder / "features" / f"{name}.npy"
         if path is None and file.is_file():
             return torch.from_numpy(np.load(file))
-        windows = audio_features(self.audio, RATE, self.manifest.fps, self.manifest.frames, kind, path, output)
-        windows = np.ascontiguousarray(windows, dtype=np.float32)
+        fps, whole = self.manifest.fps, [(0, self.manifest.frames)]
+        parts = []
+        for start, stop in whole if kind == "deepspeech" else self.manifest.shots:
+            heard = self.audio[round(start / fps * RATE) : round(stop / fps * RATE)]
+            parts.append(audio_features(heard, RATE, fps, stop - start, kind, path, output))
+        windows = np.concatenate(parts).astype(np.float32)
         if path is None:
             _keep(file, windows)
         return torch.from_numpy(windows)
@@ -155,7 +178,11 @@ class Capture:
         if (kept := self._cache.get((kind, index))) is not None:
             self._cache.move_to_end((kind, index))
             return kept
-        file = self.folder / kind / f"{index:06d}.png"
+        pixels = self._read_picture(self.folder / kind / f"{index:06d}.png", mode)
+        self._remember((kind, index), pixels)
+        return pixels
+
+    def _read_picture(self, file: Path, mode: str) -> ndarray:
         try:
             with Image.open(file) as image:
                 pixels = np.array(image.convert(mode))
@@ -168,7 +195,6 @@ class Capture:
         size = (self.manifest.height, self.manifest.width)
         if pixels.shape[:2] != size:
             raise UserError(str(file), f"{pixels.shape[:2]}", f"{size} pixels", "make the capture again")
-        self._remember((kind, index), pixels)
         return pixels
 
     def _remember(self, key: tuple[str, int], pixels: ndarray) -> None:
@@ -228,7 +254,9 @@ def _read_manifest(folder: Path) -> Manifest:
         content = json.loads(file.read_text())
         splits = {part: tuple(content[part]) for part in ("train", "test")}
         background = tuple(float(v) for v in content["background"])
-        manifest = Manifest(**{**content, **splits, "fps": float(content["fps"]), "background": background})
+        shots = [(int(start), int(stop)) for start, stop in content.get("shots", [])]
+        fps = float(content["fps"])
+        manifest = Manifest(**{**content, **splits, "fps": fps, "background": background, "shots": shots})
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             str(file), f"{type(error).__name__}: {error}", "a capture's manifest", "make it again"
@@ -236,9 +264,18 @@ def _read_manifest(folder: Path) -> Manifest:
     if (manifest.format, manifest.version) != (FORMAT, VERSION):
         found = f"{manifest.format} version {manifest.version}"
         raise UserError(str(file), found, f"{FORMAT} version {VERSION}", "make the capture again")
-    if not range(*manifest.train) or not range(*manifest.test):
+    edges = [0, *(stop for _, stop in manifest.shots)]
+    if edges[-1] != manifest.frames or manifest.shots != list(pairwise(edges)):
+        found = f"{manifest.shots}"
+        raise UserError(f"{file}:shots", found, f"shots that cover 0 to {manifest.frames}", "make the capture again")
+    if not _usable(manifest, manifest.train) or not _usable(manifest, manifest.test):
         raise UserError(f"{file}:train, test", "an empty split", "frames in both parts", "give a longer clip")
     return manifest
+
+
+def _usable(manifest: Manifest, part: tuple[int, int, int]) -> list[int]:
+    left_out = set(manifest.unusable)
+    return [frame for frame in range(*part) if frame not in left_out]
 
 
 def _read_npz(file: Path, keys: tuple[str, ...]) -> dict[str, ndarray]:

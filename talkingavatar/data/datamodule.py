@@ -19,7 +19,7 @@ class CaptureData(L.LightningDataModule):
         self.capture, self.config = capture, config
         audio = config.audio
         self.features = capture.features(audio.name, audio.path, audio.output)
-        self.windows = attention_windows(self.features)
+        self.windows = attention_windows(self.features, capture.manifest.shots)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
 

@@ -188,3 +188,11 @@ def test_weights_folder_is_searched(checkpoint, monkeypatch):
     monkeypatch.setenv("TALKINGAVATAR_WEIGHTS", str(checkpoint.parent))
     features = audio_features(sine(300), RATE, 25, 25, "wav2vec2", path="somebody/tiny")
     assert features.shape == (25, 16, 44)
+
+
+def test_attention_windows_end_at_cuts():
+    features = torch.arange(1.0, 11)[:, None, None].expand(10, 16, 2)
+    cut = attention_windows(features, [(0, 4), (4, 10)])
+    assert torch.equal(cut[:4], attention_windows(features[:4]))
+    assert torch.equal(cut[4:], attention_windows(features[4:]))
+    assert torch.equal(attention_windows(features, [(0, 10)]), attention_windows(features))

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import torch
 from PIL import Image
 
 from talkingavatar.data.capture import Capture, Manifest
@@ -125,6 +126,18 @@ def later_version(folder):
     return "version 99"
 
 
+def shots_with_a_hole(folder):
+    content = json.loads((folder / "capture.json").read_text())
+    (folder / "capture.json").write_text(json.dumps(content | {"shots": [[0, 4], [5, 10]]}))
+    return "shots that cover 0 to 10"
+
+
+def nothing_usable(folder):
+    content = json.loads((folder / "capture.json").read_text())
+    (folder / "capture.json").write_text(json.dumps(content | {"unusable": [8, 9]}))
+    return "an empty split"
+
+
 def broken_table(folder):
     (folder / "cameras.npz").write_bytes(b"PK nothing")
     return "cameras.npz"
@@ -138,10 +151,43 @@ def no_table(folder):
 @pytest.mark.parametrize(
     "damage",
     [nan_pose, short_sound, wrong_rate, too_few_rows, no_manifest, no_folder, foreign_manifest, later_version,
-     broken_table, no_table],
+     broken_table, no_table, shots_with_a_hole, nothing_usable],
 )  # fmt: skip
 def test_a_bad_capture_is_refused_when_opened(folder, damage):
     message = damage(folder)
     with pytest.raises(UserError, match=message) as caught:
         Capture(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_capture_without_shots_has_one(folder):
+    content = json.loads((folder / "capture.json").read_text())
+    del content["shots"], content["unusable"]
+    (folder / "capture.json").write_text(json.dumps(content))
+    assert Capture(folder).manifest.shots == [(0, FRAMES)]
+    assert Capture(folder).background() is None
+
+
+def test_unusable_frames_are_in_neither_part(folder):
+    content = json.loads((folder / "capture.json").read_text())
+    (folder / "capture.json").write_text(json.dumps(content | {"unusable": [4, 5, 9]}))
+    capture = Capture(folder)
+    assert capture.train_frames == [0] and capture.test_frames == [8]
+
+
+def test_no_window_hears_beyond_a_cut(folder):
+    """Changing all sound of the second shot changes nothing in the first one's windows, and the other way round."""
+    content = json.loads((folder / "capture.json").read_text())
+    (folder / "capture.json").write_text(json.dumps(content | {"shots": [[0, 4], [4, 10]]}))
+    samples, _ = soundfile.read(folder / "audio.flac")
+    before = Capture(folder).features("logmel")
+    shutil.rmtree(folder / "features")
+    soundfile.write(folder / "audio.flac", np.concatenate([samples[: 4 * 640], -0.5 * samples[4 * 640 :]]), 16000)
+    after = Capture(folder).features("logmel")
+    assert torch.equal(before[:4], after[:4])
+    assert not torch.isclose(before[4:], after[4:]).all((1, 2)).any()
+
+
+def test_the_scene_without_the_person_is_read(folder):
+    Image.fromarray(np.full((SIZE, SIZE, 3), 7, np.uint8)).save(folder / "background.png")
+    assert (Capture(folder).background() == 7).all()
