@@ -8,6 +8,7 @@ terms must not bridge it either.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import no_type_check
 
 import numpy as np
@@ -62,8 +63,7 @@ def find_cuts(novelties: Float[ndarray, " T"]) -> list[int]:
 
 def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
     """(start, stop) of every shot, stop exclusive."""
-    edges = [0, *cuts, frames]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise([0, *cuts, frames]))
 
 
 @no_type_check

@@ -106,12 +106,16 @@ def only_one(work: Path) -> Iterator[None]:
         work.mkdir(parents=True, exist_ok=True)
         lock = (work / ".lock").open("w")
     except OSError as error:
-        raise UserError("out", f"{work}: {error.strerror}", "a folder that can be written", "give out=<folder>") from error
+        raise UserError(
+            "out", f"{work}: {error.strerror}", "a folder that can be written", "give out=<folder>"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UserError("out", f"{work}: another preprocess is at work on it", "one at a time", "wait for it") from error
+            raise UserError(
+                "out", f"{work}: another preprocess is at work on it", "one at a time", "wait for it"
+            ) from error
         yield
 
 
