@@ -101,7 +101,7 @@ class Clip:
 
     @property
     def to_capture(self) -> tuple[float, float, float, float]:
-        """scale_x, scale_y, offset_x, offset_y: pixels of `source_frames` to the capture's, x' = scale_x x + offset_x."""
+        """scale_x, scale_y, offset_x, offset_y from pixels of `source_frames` to the capture's: x' = scale_x x + offset_x."""
         width, height = self.facts["source_size"]
         return self.width / width, self.height / height, 0.0, 0.0
 

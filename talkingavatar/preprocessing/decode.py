@@ -20,7 +20,7 @@ from numpy import ndarray
 from talkingavatar.audio.features import RATE, resample
 from talkingavatar.errors import UserError
 
-# Rates a capture may have: broadcast and phone rates up to 30. Faster video is taken at a half, a third, ... of its own.
+# Rates a capture may have: those of broadcast and phones up to 30. Faster video is taken at a whole fraction of its own.
 RATES = (10.0, 12.5, 15.0, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0)
 GAP = 0.02  # seconds a sound packet may be off before silence is put in (or sound is overwritten)
 SEEK = 2.0  # seconds decoded in advance of a later start
