@@ -13,7 +13,7 @@ import numpy as np
 
 # Coordinates in pixels of the frame given. Sides are the person's own. A score of 0 marks what was not seen.
 FIELDS = [
-    ("faces", "<f4", (4, 5)),  # boxes x0 y0 x1 y1 of up to four faces, score
+    ("faces", "<f4", (4, 5)),  # boxes x0 y0 x1 y1 of up to four faces, largest first, score
     ("mesh", "<f4", (478, 2)),
     ("mesh_score", "<f4"),
     ("pose", "<f4", (33, 3)),  # x, y, visibility
@@ -64,6 +64,8 @@ class Trackers:
 
     def _faces(self, image: np.ndarray, answer: np.ndarray) -> None:
         found = self.finder.process(image).detections or []
+        # The nearest first: the one the clip is about.
+        found = sorted(found, key=lambda face: -face.location_data.relative_bounding_box.height)
         for row, face in zip(answer["faces"], found, strict=False):
             box = face.location_data.relative_bounding_box
             low = np.array([box.xmin, box.ymin]) * self.size
@@ -77,37 +79,62 @@ class Trackers:
             if pose[wrist, 2] < 0.1:
                 continue
             centre = pose[wrist, :2] + 0.3 * (pose[wrist, :2] - pose[elbow, :2])
-            self._crop(image, centre, reach, pose[wrist, :2], side, answer)
+            if answer["hand_scores"][side, 0] > 0:
+                centre = answer["hands"][side, 0].mean(axis=0)
+            # A blurred or half hidden hand is often found at another scale.
+            for scale in (1.0, 0.65, 1.5):
+                points, score = self._hand(image, centre, scale * reach, pose[wrist, :2], reach / 3, side)
+                if score > answer["hand_scores"][side, 1]:
+                    answer["hands"][side, 1], answer["hand_scores"][side, 1] = points, score
+                if score > 0.5:
+                    break
 
-    def _crop(
-        self, image: np.ndarray, centre: np.ndarray, reach: float, wrist: np.ndarray, side: int, answer: np.ndarray
-    ) -> None:
-        low = np.maximum(centre - reach / 2, 0).astype(int)
-        high = np.minimum(centre + reach / 2, self.size).astype(int)
+    def _hand(
+        self, image: np.ndarray, centre: np.ndarray, extent: float, wrist: np.ndarray, limit: float, side: int
+    ) -> tuple[np.ndarray, float]:
+        """The hand in this square whose wrist is nearest to the arm's, and its score; 0 where there is none."""
+        chosen, chosen_score = np.zeros((21, 2), np.float32), 0.0
+        low = np.maximum(centre - extent / 2, 0).astype(int)
+        high = np.minimum(centre + extent / 2, self.size).astype(int)
         if (high - low).min() < 24:
-            return
+            return chosen, chosen_score
         result = self.hand.process(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
-        best = reach / 3
         for hand, kind in zip(result.multi_hand_landmarks or [], result.multi_handedness or [], strict=True):
             points = np.array([[p.x, p.y] for p in hand.landmark], np.float32) * (high - low) + low
             label, score = kind.classification[0].label, kind.classification[0].score
             # The labels are meant for a mirrored picture.
             agrees = label == ("Right", "Left")[side]
-            distance = float(np.linalg.norm(points[0] - wrist)) + (0 if agrees else reach / 4)
-            if distance < best:
-                best = distance
-                answer["hands"][side, 1] = points
-                answer["hand_scores"][side, 1] = score if agrees else 0.5 * (1 - score)
+            distance = float(np.linalg.norm(points[0] - wrist)) + (0 if agrees else 0.75 * limit)
+            if distance < limit:
+                limit, chosen, chosen_score = distance, points, score if agrees else 0.5 * (1 - score)
+        return chosen, chosen_score
 
     def _mask(self, image: np.ndarray, of_pose: np.ndarray | None, answer: np.ndarray) -> None:
+        """The pose's, which follows arms and hands best; round the head the portrait net's on a crop, best there."""
         import cv2
 
+        mask = self.person.process(image).segmentation_mask if of_pose is None else of_pose
+        if answer["faces"][0, 4] > 0:
+            mask = mask.copy()
+            x0, y0, x1, y1 = self._round_head(answer["faces"][0, :4])
+            crop = self.person.process(np.ascontiguousarray(image[y0:y1, x0:x1])).segmentation_mask
+            weight = _fade(x0, x1, image.shape[1]) * _fade(y0, y1, image.shape[0])[:, None]
+            mask[y0:y1, x0:x1] += weight * (crop - mask[y0:y1, x0:x1])
         height, width = answer["mask"].shape
-        person = self.person.process(image).segmentation_mask
-        if of_pose is not None:
-            person = np.maximum(person, of_pose)
-        small = cv2.resize(person, (width, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
         answer["mask"] = np.clip(small * 255 + 0.5, 0, 255).astype(np.uint8)
+
+    def _round_head(self, box: np.ndarray) -> list[int]:
+        centre, half = (box[:2] + box[2:]) / 2, 1.4 * (box[2] - box[0])
+        low, high = np.maximum(centre - half, 0), np.minimum(centre + half, self.size)
+        return [int(low[0]), int(low[1]), int(high[0]), int(high[1])]
+
+
+def _fade(start: int, stop: int, end: int) -> np.ndarray:
+    """1 inside, falling to 0 at those ends that are not the picture's."""
+    place = (np.arange(stop - start, dtype=np.float32) + 0.5) / (stop - start)
+    rise = 1.0 if start == 0 else np.clip(place / 0.15, 0, 1)
+    return rise * (1.0 if stop == end else np.clip((1 - place) / 0.15, 0, 1)) * np.ones_like(place)
 
 
 def serve(source: BinaryIO, sink: BinaryIO, size: tuple[int, int], mask: tuple[int, int]) -> None:
