@@ -1,0 +1,197 @@
+"""From a coarse person mask to a matte that keeps hair and fingers, and the frame composited on white with it.
+
+Per frame: a band of doubt round the coarse mask's edge and round the hands; in it, coverage from colours near by and
+from the clean plate (`plate.py`), where the camera stands still (`matte_kernels.sample`); then neighbours of like
+colour agree, and pixels whose colour stays agree with the frames before and after. At the edges the subject's own
+colour is estimated, so that no rim of the old background shows on the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
+from talkingavatar.preprocessing.matte_kernels import agree, sample
+from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
+
+Frame = UInt8[ndarray, "H W 3"]
+Matte = UInt8[ndarray, "H W"]
+
+FINGERS = tuple((base + i, base + i + 1) for base in (1, 5, 9, 13, 17) for i in range(3))
+PALM = (0, 5, 9, 13, 17)
+ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
+SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
+WHITE = 1.0
+WORKERS = 2
+AHEAD = 6  # frames in work at a time
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What a clip's matte is made from, at the capture's size."""
+
+    frame: Callable[[int], Frame]
+    coarse: Callable[[int], Matte]
+    keypoints: Keypoints
+    shots: list[tuple[int, int]]
+    width: int
+    height: int
+
+    @property
+    def unit(self) -> float:
+        """The length in pixels that is 1 in a picture with a long side of 640."""
+        return max(self.width, self.height) / 640
+
+
+def plates(footage: Footage) -> list[Plate | None]:
+    """The clean plate of each shot; None where the camera moves."""
+    return [
+        clean_plate(footage.frame, lambda i: footage.coarse(i) / np.float32(255), shot, round(5 * footage.unit))
+        for shot in footage.shots
+    ]
+
+
+def background(of_shots: list[Plate | None]) -> Plate | None:
+    """One plate for the whole clip, where all shots show the same background."""
+    return combined(of_shots)
+
+
+def refine(
+    footage: Footage, of_shots: list[Plate | None], start: int = 0, stop: int | None = None
+) -> Iterator[tuple[Matte, Frame]]:
+    """Matte and frame composited on white, of frames from `start` to `stop`, in order.
+
+    Args:
+        of_shots: `plates(footage)`.
+        start, stop: any range; a result depends on the frame and its two neighbours alone.
+    """
+    stop = len(footage.keypoints) if stop is None else stop
+    shots = dict(enumerate(footage.shots))
+    shot_of = {index: number for number, (first, last) in shots.items() for index in range(first, last)}
+    needed = range(max(0, start - 1), min(len(footage.keypoints), stop + 1))
+    layers: dict[int, Layer] = {}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        queue: dict[int, Future[Layer]] = {}
+        ahead = iter(needed)
+        for index in range(start, stop):
+            for wanted in (index - 1, index, index + 1):
+                if wanted not in needed or wanted in layers:
+                    continue
+                while len(queue) < AHEAD and (following := next(ahead, None)) is not None:
+                    queue[following] = pool.submit(separate, footage, following, of_shots[shot_of[following]])
+                layers[wanted] = queue.pop(wanted).result()
+            beside = [layers[i] for i in (index - 1, index + 1) if i in layers and shot_of[i] == shot_of[index]]
+            yield layers[index].settled(beside).finished()
+            layers.pop(index - 1, None)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One frame taken apart: picture = alpha · subject + (1 - alpha) · ground."""
+
+    image: Float[ndarray, "H W 3"]
+    alpha: Float[ndarray, "H W"]
+    subject: Float[ndarray, "H W 3"]
+    ground: Float[ndarray, "H W 3"]
+
+    def settled(self, beside: list[Layer]) -> Layer:
+        """Coverage averaged with that of neighbouring frames where the picture did not change."""
+        total, weight = self.alpha.copy(), np.ones_like(self.alpha)
+        for other in beside:
+            change = ndimage.uniform_filter(((self.image - other.image) ** 2).sum(axis=2), 3)
+            same = np.exp(-change / (2 * 0.03**2))
+            total += same * other.alpha
+            weight += same
+        return Layer(self.image, total / weight, self.subject, self.ground)
+
+    def finished(self) -> tuple[Matte, Frame]:
+        """8-bit matte and composite on white. Faint coverage is noise: it goes, and nearly full becomes full."""
+        alpha = np.clip((self.alpha - 0.04) / 0.92, 0, 1)[..., None]
+        exact = (self.image - (1 - alpha) * self.ground) / np.maximum(alpha, 0.05)
+        # Taking the background off is exact where coverage is high and unsteady where it is low.
+        trust = np.clip(2 * alpha - 0.6, 0, 1)
+        colour = np.clip(trust * exact + (1 - trust) * self.subject, 0, 1)
+        composited = alpha * colour + (1 - alpha) * WHITE
+        return (
+            (alpha[..., 0] * 255 + 0.5).astype(np.uint8),
+            (composited * 255 + 0.5).astype(np.uint8),
+        )
+
+
+def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
+    """One frame by itself."""
+    image = footage.frame(index).astype(np.float32) / 255
+    coarse = footage.coarse(index).astype(np.float32) / 255
+    labels = band(coarse, footage.keypoints.points[index], footage.unit)
+    # Coverage is nearly everywhere none or full; what the mask half believes is rather its doubt than a half.
+    coarse = np.clip((coarse - 0.25) / 0.5, 0, 1)
+    inner, outer = _local_mean(image, labels == 2, footage.unit), _local_mean(image, labels == 0, footage.unit)
+    behind = np.zeros_like(image) if plate is None else plate.image.astype(np.float32) / 255
+    known = np.zeros(labels.shape, bool) if plate is None else plate.seen
+    alpha, confidence, subject, ground = sample(
+        image, labels, coarse, inner, outer, behind, known, round(40 * footage.unit)
+    )
+    alpha, subject, ground = agree(image, labels, alpha, confidence, subject, ground, max(1, round(3 * footage.unit)))
+    return Layer(image, alpha, subject, ground)
+
+
+def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: float) -> UInt8[ndarray, "H W"]:
+    """0 where surely background, 2 where surely subject, 1 in doubt.
+
+    The coarse mask is sure a few pixels off its edge. Fingers and forearms that were seen are subject along their
+    bones, and their surroundings are in doubt, however sure the mask is.
+    """
+    height, width = coarse.shape
+    inside = ndimage.distance_transform_edt(coarse > 0.9) > 3 * unit
+    outside = ndimage.distance_transform_edt(coarse < 0.06) > 4 * unit
+    bones, near = Image.new("1", (width, height)), Image.new("1", (width, height))
+    for part in (LEFT_HAND, RIGHT_HAND):
+        _draw_hand(ImageDraw.Draw(bones), ImageDraw.Draw(near), points[part])
+    for elbow, wrist in ARMS:
+        _draw_arm(ImageDraw.Draw(bones), points[elbow], points[wrist], unit)
+    labels = np.full((height, width), 1, np.uint8)
+    labels[outside & ~np.array(near)] = 0
+    labels[inside | np.array(bones)] = 2
+    return labels
+
+
+def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Float[ndarray, "21 3"]) -> None:
+    if not hand[0, 2] > 0:
+        return
+    length = float(np.linalg.norm(hand[:, :2].max(axis=0) - hand[:, :2].min(axis=0)))
+    spread = 0.13 * length
+    for a, b in (*FINGERS, *((0, base) for base in (1, 5, 9, 13, 17))):
+        ends = [*hand[a, :2].tolist(), *hand[b, :2].tolist()]
+        near.line(ends, fill=1, width=max(1, round(2 * spread)))
+    for x, y, _ in hand.tolist():
+        near.ellipse([x - spread, y - spread, x + spread, y + spread], fill=1)
+    if hand[0, 2] < SURE_HAND:
+        return
+    for a, b in FINGERS:
+        bones.line([*hand[a, :2].tolist(), *hand[b, :2].tolist()], fill=1, width=max(1, round(0.025 * length)))
+    bones.polygon([tuple(hand[i, :2].tolist()) for i in PALM], fill=1)
+
+
+def _draw_arm(
+    bones: ImageDraw.ImageDraw, elbow: Float[ndarray, " 3"], wrist: Float[ndarray, " 3"], unit: float
+) -> None:
+    if min(elbow[2], wrist[2]) < 0.8:
+        return
+    near_wrist = elbow + 0.9 * (wrist - elbow)
+    bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))
+
+
+def _local_mean(image: Float[ndarray, "H W 3"], of: ndarray, unit: float) -> Float[ndarray, "H W 3"]:
+    """Means over the pixels `of` a small window round each of them."""
+    size = 2 * max(1, round(unit)) + 1
+    weight = ndimage.uniform_filter(of.astype(np.float32), size)
+    total = ndimage.uniform_filter(image * of[..., None], (size, size, 1))
+    return total / np.maximum(weight, 1e-6)[..., None]

@@ -1,0 +1,170 @@
+"""Loops over the unknown pixels of one frame. All pictures float32 in [0, 1]; labels: 0 background, 1 unknown, 2 subject."""
+
+import math
+from typing import no_type_check
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numba import njit
+from numpy import ndarray
+
+RAYS = 8
+NOISE = 0.03  # standard deviation of what the camera and its codec add to a colour
+DOUBT = 0.35  # standard deviation of the coarse mask's error within the unknown band
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def sample(
+    image: Float[ndarray, "H W 3"],
+    labels: UInt8[ndarray, "H W"],
+    coarse: Float[ndarray, "H W"],
+    inner: Float[ndarray, "H W 3"],
+    outer: Float[ndarray, "H W 3"],
+    plate: Float[ndarray, "H W 3"],
+    known: Bool[ndarray, "H W"],
+    reach: int,
+) -> tuple[Float[ndarray, "H W"], Float[ndarray, "H W"], Float[ndarray, "H W 3"], Float[ndarray, "H W 3"]]:
+    """Coverage of each unknown pixel by the pair of a subject's and a background colour that explains it best.
+
+    Shared sampling (Gastal and Oliveira, Eurographics 2010, section 4): candidates are met along rays, whose
+    directions differ between neighbours. Where the clean plate is known it is the only background candidate. The best
+    pair is the likeliest under camera noise and a normal prior about the coarse mask, so that colours too alike to
+    tell apart leave the mask's word.
+
+    Args:
+        inner, outer: local means of the colours of the sure subject and of the sure background.
+        plate, known: the clean plate and where it was seen.
+        reach: of a ray, pixels.
+
+    Returns:
+        Coverage, confidence in [0, 1], subject's and background's colour.
+    """
+    height, width = labels.shape
+    alpha = np.zeros((height, width), np.float32)
+    confidence = np.zeros((height, width), np.float32)
+    subject, ground = image.copy(), image.copy()
+    fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS, 3), np.float32)
+    front_distance = np.zeros(RAYS, np.float32)
+    for y in range(height):
+        for x in range(width):
+            if labels[y, x] != 1:
+                alpha[y, x] = 1.0 if labels[y, x] == 2 else 0.0
+                confidence[y, x] = 1.0
+                continue
+            front_count, back_count = 0, 0
+            turn = ((x % 3) * 3 + y % 3) / 9.0
+            for ray in range(RAYS):
+                angle = 2.0 * math.pi * (ray + turn) / RAYS
+                dx, dy = math.cos(angle), math.sin(angle)
+                front, back = False, known[y, x]
+                for step in range(1, reach):
+                    sx, sy = int(x + dx * step + 0.5), int(y + dy * step + 0.5)
+                    if sx < 0 or sy < 0 or sx >= width or sy >= height or (front and back):
+                        break
+                    if labels[sy, sx] == 2 and not front:
+                        front = True
+                        fronts[front_count] = inner[sy, sx]
+                        front_distance[front_count] = step / reach
+                        front_count += 1
+                    elif labels[sy, sx] == 0 and not back:
+                        back = True
+                        backs[back_count] = outer[sy, sx]
+                        back_count += 1
+            if known[y, x]:
+                backs[0], back_count = plate[y, x], 1
+            best, chosen, certainty = 1e9, coarse[y, x], 0.0
+            for f in range(front_count):
+                for b in range(back_count):
+                    along, square, rest = 0.0, 1e-6, 0.0
+                    for c in range(3):
+                        span = fronts[f, c] - backs[b, c]
+                        along += (image[y, x, c] - backs[b, c]) * span
+                        square += span * span
+                    # The likeliest coverage under the noise and the prior, of this pair.
+                    noise, doubt = NOISE * NOISE, DOUBT * DOUBT
+                    a = (along / noise + coarse[y, x] / doubt) / (square / noise + 1.0 / doubt)
+                    a = min(1.0, max(0.0, a))
+                    for c in range(3):
+                        off = image[y, x, c] - a * fronts[f, c] - (1.0 - a) * backs[b, c]
+                        rest += off * off
+                    cost = rest / noise + (a - coarse[y, x]) ** 2 / doubt + front_distance[f]
+                    if cost < best:
+                        best, chosen = cost, a
+                        certainty = math.exp(-min(cost, 30.0) / 6.0) * square / (square + 0.02)
+                        subject[y, x] = fronts[f]
+                        ground[y, x] = backs[b]
+            alpha[y, x], confidence[y, x] = chosen, 0.02 + certainty
+    return alpha, confidence, subject, ground
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def agree(
+    image: Float[ndarray, "H W 3"],
+    labels: UInt8[ndarray, "H W"],
+    alpha: Float[ndarray, "H W"],
+    confidence: Float[ndarray, "H W"],
+    subject: Float[ndarray, "H W 3"],
+    ground: Float[ndarray, "H W 3"],
+    radius: int,
+) -> tuple[Float[ndarray, "H W"], Float[ndarray, "H W 3"], Float[ndarray, "H W 3"]]:
+    """Unknown pixels of like colour and place agree on coverage and colours, the surer ones leading."""
+    height, width = labels.shape
+    smooth, front, back = alpha.copy(), subject.copy(), ground.copy()
+    for y in range(height):
+        for x in range(width):
+            if labels[y, x] != 1:
+                continue
+            total, value, total_front, total_back = 1e-6, 1e-6 * alpha[y, x], 1e-6, 1e-6
+            f, b = 1e-6 * subject[y, x], 1e-6 * ground[y, x]
+            for sy in range(max(0, y - radius), min(height, y + radius + 1)):
+                for sx in range(max(0, x - radius), min(width, x + radius + 1)):
+                    apart = 0.0
+                    for c in range(3):
+                        apart += (image[y, x, c] - image[sy, sx, c]) ** 2
+                    place = ((y - sy) ** 2 + (x - sx) ** 2) / (0.5 * radius * radius)
+                    weight = confidence[sy, sx] * math.exp(-apart / (2 * 0.06 * 0.06) - place)
+                    near = confidence[sy, sx] * math.exp(-place)
+                    total += weight
+                    value += weight * alpha[sy, sx]
+                    total_front += near * alpha[sy, sx]
+                    f += near * alpha[sy, sx] * subject[sy, sx]
+                    total_back += near * (1.0 - alpha[sy, sx])
+                    b += near * (1.0 - alpha[sy, sx]) * ground[sy, sx]
+            smooth[y, x] = value / total
+            front[y, x] = f / total_front
+            back[y, x] = b / total_back
+    return smooth, front, back
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def masked_median(
+    stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], least: int
+) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """Per pixel: the median over the frames in which it is clear, its mean absolute deviation in [0, 1], whether seen.
+
+    Args:
+        least: fewest clear frames for a pixel to count as seen.
+    """
+    count, height, width = clear.shape
+    median = np.zeros((height, width, 3), np.uint8)
+    spread = np.zeros((height, width), np.float32)
+    seen = np.zeros((height, width), np.bool_)
+    values = np.zeros(count, np.float32)
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                n = 0
+                for s in range(count):
+                    if clear[s, y, x]:
+                        values[n] = stack[s, y, x, c]
+                        n += 1
+                if n < least:
+                    break
+                middle = np.median(values[:n])
+                median[y, x, c] = np.uint8(middle + 0.5)
+                spread[y, x] += np.abs(values[:n] - middle).mean() / (3 * 255)
+                seen[y, x] = True
+    return median, spread, seen

@@ -1,0 +1,89 @@
+"""A clean background plate of a shot with a static camera: what stands behind the subject, from other frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+from scipy import ndimage
+
+from talkingavatar.preprocessing.matte_kernels import masked_median
+
+SAMPLES = 90  # frames of a shot the plate is made of
+STILL = 0.03  # mean absolute deviation from the plate of a static camera's picture, of half of the pixels
+LEAST = 4  # clear frames a pixel needs
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The background; where it was never seen it is continued smoothly and `seen` is false."""
+
+    image: UInt8[ndarray, "H W 3"]
+    seen: Bool[ndarray, "H W"]
+
+
+def clean_plate(
+    frame: Callable[[int], UInt8[ndarray, "H W 3"]],
+    coarse: Callable[[int], Float[ndarray, "H W"]],
+    shot: tuple[int, int],
+    margin: int,
+) -> Plate | None:
+    """The plate of one shot, or None where the camera moves or too little of the background is seen.
+
+    Args:
+        frame, coarse: picture and coarse coverage of a frame by number.
+        shot: first and one past the last frame.
+        margin: pixels round the coarse mask that are not taken for background.
+    """
+    chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
+    stack = np.stack([frame(index) for index in chosen])
+    clear = np.stack([~_grown(coarse(index) > 0.05, margin) for index in chosen])
+    median, spread, seen = masked_median(stack, clear, min(LEAST, len(chosen)))
+    if seen.mean() < 0.05 or np.median(spread[seen]) > STILL:
+        return None
+    return Plate(continued(median, seen), seen & (spread < 3 * STILL))
+
+
+def combined(plates: list[Plate | None]) -> Plate | None:
+    """One plate of several shots, where they show the same background; else None."""
+    made = [plate for plate in plates if plate is not None]
+    if not made or len(made) < len(plates):
+        return None
+    first = made[0]
+    image, seen = first.image.copy(), first.seen.copy()
+    for plate in made[1:]:
+        both = seen & plate.seen
+        apart = np.abs(image[both].astype(np.int16) - plate.image[both])
+        if not both.any() or np.median(apart) > 255 * STILL:
+            return None
+        new = plate.seen & ~seen
+        image[new], seen = plate.image[new], seen | plate.seen
+    return Plate(continued(image, seen), seen)
+
+
+def continued(image: UInt8[ndarray, "H W 3"], seen: Bool[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:
+    """Unseen pixels filled from the seen ones round them, the smoother the farther: means of ever coarser grids."""
+    levels = [(image * seen[..., None].astype(np.float32), seen.astype(np.float32))]
+    while min(levels[-1][1].shape) > 1 and (levels[-1][1] == 0).any():
+        levels.append(tuple(_halved(level) for level in levels[-1]))  # type: ignore[arg-type]
+    filled = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
+    for total, weight in reversed(levels[:-1]):
+        zoom = (weight.shape[0] / filled.shape[0], weight.shape[1] / filled.shape[1], 1)
+        coarser = ndimage.zoom(filled, zoom, order=1, grid_mode=True, mode="nearest")
+        own = total / np.maximum(weight, 1e-6)[..., None]
+        filled = np.where(weight[..., None] > 0, own, coarser)
+    return np.where(seen[..., None], image, np.clip(filled + 0.5, 0, 255).astype(np.uint8))
+
+
+def _halved(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
+    """Sums over 2x2 blocks; odd sizes repeat nothing (zeros weigh nothing)."""
+    height, width = values.shape[:2]
+    padded = np.pad(values, [(0, height % 2), (0, width % 2)] + [(0, 0)] * (values.ndim - 2))
+    return padded[0::2, 0::2] + padded[1::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 1::2]
+
+
+def _grown(mask: Bool[ndarray, "H W"], pixels: int) -> Bool[ndarray, "H W"]:
+    return ndimage.distance_transform_edt(~mask) <= pixels if mask.any() else mask
