@@ -114,7 +114,7 @@ class Layer:
 
     def finished(self) -> tuple[Matte, Frame]:
         """8-bit matte and composite on white. Faint coverage is noise: it goes, and nearly full becomes full."""
-        alpha = np.clip((self.alpha - 0.04) / 0.92, 0, 1)[..., None]
+        alpha = np.clip((self.alpha - 0.06) / 0.88, 0, 1)[..., None]
         exact = (self.image - (1 - alpha) * self.ground) / np.maximum(alpha, 0.05)
         # Taking the background off is exact where coverage is high and unsteady where it is low.
         trust = np.clip(2 * alpha - 0.6, 0, 1)

@@ -1,4 +1,7 @@
-"""Loops over the unknown pixels of one frame. All pictures float32 in [0, 1]; labels: 0 background, 1 unknown, 2 subject."""
+"""Loops over the unknown pixels of one frame.
+
+Pictures are float32 in [0, 1]. Labels: 0 background, 1 unknown, 2 subject.
+"""
 
 import math
 from typing import no_type_check
@@ -28,7 +31,8 @@ def sample(
     """Coverage of each unknown pixel by the pair of a subject's and a background colour that explains it best.
 
     Shared sampling (Gastal and Oliveira, Eurographics 2010, section 4): candidates are met along rays, whose
-    directions differ between neighbours. Where the clean plate is known it is the only background candidate. The best
+    directions differ between neighbours. Where the clean plate is known it gives the background,
+    as bright as there and as bright as near by. The best
     pair is the likeliest under camera noise and a normal prior about the coarse mask, so that colours too alike to
     tell apart leave the mask's word.
 
@@ -44,7 +48,7 @@ def sample(
     alpha = np.zeros((height, width), np.float32)
     confidence = np.zeros((height, width), np.float32)
     subject, ground = image.copy(), image.copy()
-    fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS, 3), np.float32)
+    fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS + 1, 3), np.float32)
     front_distance = np.zeros(RAYS, np.float32)
     for y in range(height):
         for x in range(width):
@@ -57,7 +61,7 @@ def sample(
             for ray in range(RAYS):
                 angle = 2.0 * math.pi * (ray + turn) / RAYS
                 dx, dy = math.cos(angle), math.sin(angle)
-                front, back = False, known[y, x]
+                front, back = False, False
                 for step in range(1, reach):
                     sx, sy = int(x + dx * step + 0.5), int(y + dy * step + 0.5)
                     if sx < 0 or sy < 0 or sx >= width or sy >= height or (front and back):
@@ -69,10 +73,17 @@ def sample(
                         front_count += 1
                     elif labels[sy, sx] == 0 and not back:
                         back = True
-                        backs[back_count] = outer[sy, sx]
-                        back_count += 1
+                        if not known[y, x]:
+                            backs[back_count] = outer[sy, sx]
+                            back_count += 1
+                        elif known[sy, sx]:
+                            # The subject's shadow dims what lies behind: by as much as the background near by.
+                            lit = outer[sy, sx].sum() / max(plate[sy, sx].sum(), np.float32(0.03))
+                            backs[back_count] = plate[y, x] * min(max(lit, np.float32(0.6)), np.float32(1.2))
+                            back_count += 1
             if known[y, x]:
-                backs[0], back_count = plate[y, x], 1
+                backs[back_count] = plate[y, x]
+                back_count += 1
             best, chosen, certainty = 1e9, coarse[y, x], 0.0
             for f in range(front_count):
                 for b in range(back_count):
