@@ -17,7 +17,7 @@ from torch import Tensor
 
 from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
 from talkingavatar.engine.media import to_picture
-from talkingavatar.engine.performance import SOUND_RATE, Order, Performance, rehearse
+from talkingavatar.engine.performance import SOUND_RATE, Order, Performance, read_score, rehearse
 from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import write_atomically
 from talkingavatar.engine.trained import TrainedRun, load_run
@@ -51,10 +51,11 @@ def drive(config: DriveConfig) -> Driven:
     Raises:
         UserError: a mistake in what was given.
     """
+    score = read_score(config.order)
     trained = load_run(config.run)
     background = _background(config.background, trained)
     video = _video_file(config, trained)
-    performance = rehearse(trained, config.order)
+    performance = rehearse(trained, score)
     began = time.monotonic()
     openings = _render(trained, performance, background, video, config.progress)
     spent = time.monotonic() - began

@@ -42,9 +42,10 @@ def idle_path(joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: in
     stop = min(stop, start + MOST_FRAMES)
     fade, stretch = max(2, round(FADE_S * fps)), max(2, round(STRETCH_S * fps))
     if stop - start >= length:
-        return _straight(np.arange(start, start + length))
+        frames = np.arange(start, start + length)
+        return Path(frames, frames, np.zeros(length))
     if stop - start < 2 * (fade + stretch):
-        return _straight(start + _to_and_fro(stop - start, length))
+        return _to_and_fro(start, stop - start, length)
     unlikeness = _unlikeness(joints[start:stop], fade)
     rng = np.random.default_rng(seed)
     first, second, share = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
@@ -61,13 +62,8 @@ def idle_path(joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: in
         share += [np.zeros(len(played)), _smooth(fade)]
         done += len(played) + fade
         at = enter + fade
-    parts = (np.concatenate(part)[:length] for part in (first, second, share))
-    first_frames, second_frames, shares = parts
-    return Path(start + first_frames, start + second_frames, shares)
-
-
-def _straight(frames: Int[ndarray, " L"]) -> Path:
-    return Path(frames, frames, np.zeros(len(frames)))
+    whole = [np.concatenate(part)[:length] for part in (first, second, share)]
+    return Path(start + whole[0], start + whole[1], whole[2])
 
 
 def _smooth(count: int) -> Float[ndarray, " n"]:
@@ -76,12 +72,13 @@ def _smooth(count: int) -> Float[ndarray, " n"]:
     return t * t * (3 - 2 * t)
 
 
-def _to_and_fro(frames: int, length: int) -> Int[ndarray, " L"]:
-    """A shot too short to pass anywhere: to its end and back, slower where it turns."""
-    if frames == 1:
-        return np.zeros(length, dtype=np.int64)
-    phase = np.arange(length) * np.pi / (1.2 * (frames - 1))
-    return np.round((1 - np.cos(phase)) / 2 * (frames - 1)).astype(np.int64)
+def _to_and_fro(start: int, frames: int, length: int) -> Path:
+    """A shot too short to pass anywhere: to its end and back, never faster than it was, slowing where it turns."""
+    last = max(1, frames - 1)
+    place = (1 - np.cos(np.arange(length) * 2 / last)) / 2 * (frames - 1)
+    left = np.minimum(place.astype(np.int64), frames - 1)
+    right = np.minimum(left + 1, frames - 1)
+    return Path(start + left, start + right, place - left)
 
 
 def _unlikeness(joints: Float[ndarray, "T J 3"], fade: int) -> Float[ndarray, "M M"]:

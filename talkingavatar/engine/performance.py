@@ -51,7 +51,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Order:
-    """What the user asks to be performed."""
+    """What is to be performed, as the user names it."""
 
     audio: Path | None = None
     motion: Path | None = None
@@ -60,23 +60,41 @@ class Order:
     seed: int = 0
 
 
-def rehearse(trained: TrainedRun, order: Order) -> Performance:
+@dataclass(frozen=True)
+class Score:
+    """An order whose files have been opened."""
+
+    order: Order
+    sound: Float[ndarray, " N"]  # 48 kHz mono, the chosen stretch
+    other: Capture | None  # whose motion it is
+
+
+def read_score(order: Order) -> Score:
+    """Open the sound and the other capture; quick, so that mistakes show before anything heavy is loaded.
+
+    Raises:
+        UserError: neither sound nor motion is given, or a file does not serve.
+    """
+    other = None if order.motion is None else Capture(order.motion, cache_mb=1)
+    return Score(order, _sound(order, other), other)
+
+
+def rehearse(trained: TrainedRun, score: Score) -> Performance:
     """Sound and motion, brought to the avatar's clock and body.
 
     Raises:
-        UserError: neither sound nor motion is given, or what is given does not serve.
+        UserError: the sound is shorter than a frame, or the motion is another body's.
     """
-    data = trained.data
+    data, order, other = trained.data, score.order, score.other
     capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
-    other = None if order.motion is None else Capture(order.motion, cache_mb=1)
-    sound = _sound(order, other)
-    frames = round(len(sound) / SOUND_RATE * fps)
+    seconds = len(score.sound) / SOUND_RATE
+    frames = round(seconds * fps)
     if frames < 1:
-        found = f"{len(sound) / SOUND_RATE:.3f} s of sound"
-        raise UserError("audio", found, f"at least one frame, {1 / fps:.3f} s", "give a longer sound")
-    speech = resample(sound, SOUND_RATE, RATE)
+        expected = f"at least one frame, {1 / fps:.3f} s"
+        raise UserError("audio", f"{seconds:.3f} s of sound", expected, "give a longer sound")
+    speech = resample(score.sound, SOUND_RATE, RATE)
     if other is None:
-        pose, camera = idle_motion(data, trained.method.body, frames, order.seed)
+        pose, camera = idle_motion(data, body, frames, order.seed)
     else:
         first = round(order.start * other.manifest.fps) if order.audio is None else 0
         pose, camera = borrowed_motion(other, data, body, frames, first)
@@ -84,7 +102,7 @@ def rehearse(trained: TrainedRun, order: Order) -> Performance:
     if other is None or order.audio is not None:
         mouth = mouth_of(trained)
         pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
-    return Performance(fps, pose, _windows(data, speech, frames), sound, capture.cameras([camera]), mouth)
+    return Performance(fps, pose, _windows(data, speech, frames), score.sound, capture.cameras([camera]), mouth)
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:

@@ -1,0 +1,150 @@
+"""Driving a small fitted run through the command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from talkingavatar.audio.reading import read_sound
+from talkingavatar.drive import main
+from tests.conftest import TINY
+
+FPS = 24.5  # of the capture that is driven: no whole number
+
+
+@pytest.fixture(scope="module")
+def capture(cache, tmp_path_factory) -> Path:
+    """A tiny embedded capture, brought to an odd frame rate."""
+    from talkingavatar.config.compose import compose
+    from talkingavatar.engine.experiment import build_data
+
+    config = compose(["data.seconds=2", "data.size=64", "trainer.progress=false"])
+    folder = tmp_path_factory.mktemp("drive") / "capture"
+    shutil.copytree(build_data(config).capture.folder, folder, ignore=shutil.ignore_patterns("features"))
+    manifest = json.loads((folder / "capture.json").read_text())
+    (folder / "capture.json").write_text(json.dumps(manifest | {"fps": FPS}))
+    Image.new("RGB", (64, 64), (10, 200, 30)).save(folder / "background.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(capture) -> Path:
+    """A run that was stopped on its way: what has a checkpoint can be driven."""
+    run = capture.parent / "run"
+    overrides = [*TINY, "data=capture", f"data.path={capture}", f"run.path={run}", "run.stop_after=20"]
+    done = subprocess.run([sys.executable, "-m", "talkingavatar.fit", *overrides], capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    return run
+
+
+def video_of(done) -> Path:
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("video: ")
+    return Path(last.removeprefix("video: "))
+
+
+def test_new_speech_gives_a_video_as_long_as_the_sound(command, fitted, tmp_path):
+    """A click track, at an odd rate and of an odd length: each click is heard where it was."""
+    rate, clicks = 22050, (0.31, 0.9, 1.777)
+    sound = np.zeros(round(2.123 * rate))
+    for second in clicks:
+        sound[round(second * rate) : round(second * rate) + 60] = 0.7
+    soundfile.write(tmp_path / "clicks.wav", np.stack([sound, sound], 1), rate)
+    video = video_of(command("drive", f"run={fitted}", f"audio={tmp_path / 'clicks.wav'}"))
+    assert video == fitted / "media" / "drive-clicks.mp4"
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        assert float(stream.average_rate) == FPS and len(frames) == round(2.123 * FPS) == stream.frames
+    assert frames[0].shape == (64, 64, 3) and frames[0].std() > 10
+    heard = read_sound(video, 48000)
+    assert abs(len(heard) / 48000 - len(frames) / FPS) < 1 / FPS
+    for second in clicks:
+        around = slice(round((second - 0.1) * 48000), round((second + 0.1) * 48000))
+        assert abs((around.start + np.abs(heard[around]).argmax()) / 48000 - second) < 0.01
+    report = json.loads(video.with_suffix(".json").read_text())
+    assert report["frames"] == len(frames) and report["frames_per_s"] > 0
+    assert {row["what"] for row in report["lips"]} == {
+        "held-out, as tracked", "held-out, from its sound", "performance, body", "performance, Gaussians",
+    }  # fmt: skip
+    assert len(list(fitted.glob("mouth-*.npz"))) == 1
+
+
+def test_the_same_command_gives_the_same_frames(command, fitted, capture, tmp_path):
+    sounds = [f"audio={capture / 'audio.flac'}", "start=0.2", "stop=0.6"]
+    films = []
+    for name in ("a", "b"):
+        video = video_of(command("drive", f"run={fitted}", *sounds, f"out={tmp_path / name}.mp4"))
+        with av.open(str(video)) as container:
+            films.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
+    assert len(films[0]) == 10 and np.array_equal(*films)
+    assert {file.suffix for file in tmp_path.iterdir()} == {".mp4", ".json"}
+    assert np.abs(np.diff(films[0].astype(int), axis=0)).max() > 10  # it moves
+
+
+@pytest.mark.parametrize(("background", "colour"), [("#204080", (32, 64, 128)), ("plate", (10, 200, 30))])
+def test_background_and_another_captures_motion(command, fitted, capture, tmp_path, background, colour):
+    done = command(
+        "drive", f"run={fitted}", f"motion={capture}", "start=1.5", "stop=1.7", f"background={background}",
+        f"out={tmp_path / 'new' / 'v.mp4'}",
+    )  # fmt: skip
+    video = video_of(done)
+    with av.open(str(video)) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    assert len(frames) == 5
+    assert np.abs(frames[0][:6, :6].astype(int) - np.array(colour)).max() < 25
+    assert json.loads(video.with_suffix(".json").read_text())["mouth"] is None
+
+
+def test_silence_and_motion_with_another_sound(command, fitted, capture, tmp_path):
+    soundfile.write(tmp_path / "still.flac", np.zeros(4000), 8000)
+    done = command("drive", f"run={fitted}", f"motion={capture}", f"audio={tmp_path / 'still.flac'}")
+    report = json.loads(video_of(done).with_suffix(".json").read_text())
+    rows = {row["what"]: row for row in report["lips"]}
+    assert report["frames"] == 12 and rows["performance, body"]["std_mm"] < 0.1
+    assert rows["performance, body"]["mean_mm"] < rows["held-out, as tracked"]["mean_mm"]
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(command, fitted):
+    done = command("drive", f"run={fitted}", "audio=none.wav")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: audio: found none.wav") and done.stderr.count("\n") == 1
+
+
+def test_mistakes(fitted, capture, tmp_path, capsys):
+    audio, run = f"audio={capture / 'audio.flac'}", f"run={fitted}"
+    (tmp_path / "bare").mkdir()
+    shutil.copy(fitted / "config.yaml", tmp_path / "bare" / "config.yaml")
+    (tmp_path / "bad.wav").write_bytes(b"RIFF rubbish" * 99)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "blip.wav", np.zeros(200), 16000)
+    other = shutil.copytree(capture, tmp_path / "other")
+    manifest = json.loads((other / "capture.json").read_text())
+    (other / "capture.json").write_text(json.dumps(manifest | {"body": {"smplx": "0" * 64}}))
+    for arguments, expected in {
+        (audio,): "run: found nothing",
+        (f"run={tmp_path / 'none'}", audio): "no such folder",
+        (f"run={tmp_path / 'bare'}", audio): "no checkpoint",
+        (run,): "audio: found nothing",
+        (run, f"audio={tmp_path / 'bad.wav'}"): "not readable",
+        (run, f"audio={tmp_path / 'empty.wav'}"): "empty.wav",
+        (run, f"audio={tmp_path / 'blip.wav'}"): "at least one frame",
+        (run, audio, "start=5"): "start, stop",
+        (run, audio, "start=early"): "start: found 'early'",
+        (run, audio, "background=greenish"): "background",
+        (run, audio, "out=film.avi"): "ends in .mp4",
+        (run, audio, "sed=2"): "did you mean seed",
+        (run, f"motion={tmp_path / 'nobody'}"): "no such folder",
+        (run, f"motion={other}"): "the run's body",
+    }.items():
+        assert main(list(arguments)) == 2
+        shown = capsys.readouterr().err
+        assert expected in shown and shown.count("error: ") == 1, shown
