@@ -21,7 +21,7 @@ LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are com
 AROUND = 25  # frames on either side that a jump must stand out of
 JUMP, CUT = 0.7, 2.0  # how far above its surroundings, in medians of the clip
 FLOOR = 0.5  # least median, of 255: below is coding noise
-NEW = 10.0  # of 255: no motion leaves as much
+NEW = 20.0  # of 255: no motion leaves as much; unrelated pictures differ by 30 to 80
 
 
 def thumbnail(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:

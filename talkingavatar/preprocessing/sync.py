@@ -26,7 +26,7 @@ CEPSTRA = 13
 RIDGE = 50.0  # strength, for standardised inputs
 FOLDS = 10
 LEAST = 3.0  # seconds of visible mouth that an offset may be told from
-SURE = 0.3  # confidence from which an offset is believed; sound that does not belong to the lips reaches 0.2
+SURE = 7.0  # confidence from which an offset is believed; sound that does not belong to the lips reaches 6
 INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68 landmarks, upper and lower
 EYE_CORNERS = (36, 45)
 
@@ -36,7 +36,8 @@ class Offset:
     """`frames` is positive where the sound comes after the lips; None where it cannot be told."""
 
     frames: float | None
-    confidence: float  # correlation of the predicted with the seen opening at the offset
+    correlation: float  # of the predicted with the seen opening, at the offset
+    confidence: float  # the correlation in units of chance's, 1 / sqrt(frames seen)
     why: str = ""  # it cannot be told
 
     @property
@@ -61,18 +62,19 @@ def estimate_offset(
     """The offset in frames; `opening` as `mouth_opening` gives it, `samples` at 16 kHz."""
     seen = np.isfinite(opening)
     if seen.sum() < LEAST * fps:
-        return Offset(None, 0.0, f"the mouth is seen for less than {LEAST:.0f} s")
+        return Offset(None, 0.0, 0.0, f"the mouth is seen for less than {LEAST:.0f} s")
     if np.ptp(opening[seen]) < 1e-6:
-        return Offset(None, 0.0, "the mouth does not move")
+        return Offset(None, 0.0, 0.0, "the mouth does not move")
     reach = round(REACH * fps)
     heard = _cepstra(samples, fps, len(opening), reach)
     if np.ptp(heard, axis=0).max() < 1e-6:
-        return Offset(None, 0.0, "there is no sound")
+        return Offset(None, 0.0, 0.0, "there is no sound")
     shot = np.repeat(np.arange(len(shots)), [stop - start for start, stop in shots])
     curve = np.array([_agreement(opening, heard, seen, shot, lag, reach) for lag in range(-reach, reach + 1)])
     best = int(curve.argmax())
     part = _vertex(*curve[best - 1 : best + 2]) if 0 < best < len(curve) - 1 else 0.0
-    return Offset(round(best - reach + part, 1), round(float(curve[best]), 3))
+    peak = float(curve[best])
+    return Offset(round(best - reach + part, 1), round(peak, 3), round(peak * float(seen.sum()) ** 0.5, 1))
 
 
 def shifted(samples: Float[ndarray, " N"], frames: float, fps: float) -> Float[ndarray, " N"]:
