@@ -90,6 +90,7 @@ class BudgetConfig:
     paper_steps: int = 150_000  # steps the schedule tables are written for
     paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
+    aligned_frames: int = 8  # of these, measured once more with the body's pose aligned to the picture; 0 none
     media_frames: int = 100  # frames of the side-by-side video
 
 
@@ -164,6 +165,7 @@ MINIMUM = {
     "data.tracker_noise": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
+    "budget.aligned_frames": 0,
     "trainer.checkpoint_every": 1,
     "trainer.preview_every": 1,
     "trainer.log_every": 1,

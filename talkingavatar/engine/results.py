@@ -12,6 +12,7 @@ from torch import Tensor
 
 from talkingavatar.body.models import Body
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
 from talkingavatar.methods.base import Method
 from talkingavatar.metrics.image import SUITE_VERSION, ImageMetrics
@@ -45,7 +46,10 @@ def evenly(frames: list[int], count: int) -> list[int]:
 
 @torch.no_grad()
 def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Results:
-    """Image metrics on held-out frames, pose error on trained frames, speed. `check` may raise to stop."""
+    """Image metrics on held-out frames, pose error on trained frames, speed. `check` may raise to stop.
+
+    `heldout/` is driven as tracked, `aligned/` with the pose aligned to the picture first (see `pose_alignment`).
+    """
     config = data.config
     results = Results()
     networks: dict[str, Lpips] = {}
@@ -57,15 +61,20 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
             networks[name] = Lpips(backbone, method.device)
             results.definitions[f"lpips_{name}"] = {"file": backbone.path.name, "sha256": backbone.checksum()}
     frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
-    images = ImageMetrics(networks)
+    aligned = evenly(frames, config.budget.aligned_frames) if config.budget.aligned_frames else []
+    protocols = {"heldout": ImageMetrics(networks), "aligned": ImageMetrics(networks)}
     for frame in track(frames, "held-out frames", len(frames), config.trainer.progress):
         check()
         batch = data.batch([frame]).to(method.device)
-        rendering = method.render(method.drive(batch.signal), batch.cameras)
         boxes = {region: data.capture.regions[region][frame] for region in ROWS if region != "full"}
-        images.add(rendering.rgb[0], batch.image[0], boxes)
-    results.metrics = {f"heldout/{key}": value for key, value in images.means().items()}
-    results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames}
+        signals = {"heldout": batch.signal}
+        if frame in aligned:
+            signals["aligned"] = aligned_signal(method, batch)
+        for protocol, signal in signals.items():
+            rendering = method.render(method.drive(signal), batch.cameras)
+            protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes)
+    results.metrics = {f"{p}/{key}": value for p, images in protocols.items() for key, value in images.means().items()}
+    results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
     results.metrics |= speed(method, data)
     results.metrics |= pose_error(method, data, results)
     return results
@@ -137,18 +146,18 @@ def _now(device: torch.device) -> float:
 
 
 def table(results: Results) -> list[dict[str, Any]]:
-    """The final table, a dict a row; a cell without a number says why."""
+    """The final table, a dict a row; a cell without a number says why. Rows named "aligned" had their pose aligned."""
     columns = {"PSNR": "psnr", "SSIM": "ssim"}
     names = [k.split("/")[-1] for k in results.metrics if k.startswith("heldout/full/lpips")]
     names += [k for k in results.skipped if k.startswith("lpips")]
     columns |= {f"LPIPS {n.removeprefix('lpips_')}": n for n in names}
     rows = []
-    for region, title in ROWS.items():
-        if f"heldout/{region}/psnr" not in results.metrics:
+    for protocol, region in [(p, r) for p in ("heldout", "aligned") for r in ROWS]:
+        if f"{protocol}/{region}/psnr" not in results.metrics:
             continue
-        row: dict[str, Any] = {"held-out": title}
+        row: dict[str, Any] = {"held-out": ROWS[region] + ", aligned" * (protocol == "aligned")}
         for column, key in columns.items():
-            value = results.metrics.get(f"heldout/{region}/{key}")
+            value = results.metrics.get(f"{protocol}/{region}/{key}")
             digits = 2 if key == "psnr" else 4
             row[column] = "skipped" if value is None else f"{value:.{digits}f}"
         rows.append(row)

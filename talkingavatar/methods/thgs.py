@@ -32,7 +32,7 @@ class Options:
     leb: bool = True  # Learnable Expression Blendshapes
     saam: bool = True  # Spatial Audio Attention Module
     joint: bool = True  # pose, expression and skinning optimised from the pictures
-    leb_norm: Norm = "fro"
+    leb_norm: Norm = "sumsq"
     opacity: float = 0.9  # at the start
     scale_min: float = 1e-4  # metres
     scale_max: float = 2e-2
