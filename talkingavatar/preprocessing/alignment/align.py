@@ -1,0 +1,143 @@
+"""Full-body motion alignment of one clip, from 2D keypoints to a body before a camera."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.body.body import Body
+from talkingavatar.body.keypoints import KeypointBody
+from talkingavatar.preprocessing.alignment.distances import Distances, distances
+from talkingavatar.preprocessing.alignment.objective import Objective, Terms
+from talkingavatar.preprocessing.alignment.observations import observe
+from talkingavatar.preprocessing.alignment.priors import expression_prior
+from talkingavatar.preprocessing.alignment.solver import TRUNK, Phase, Progress, solve
+from talkingavatar.preprocessing.alignment.start import STIFF, choose_prior, start, triples
+from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
+from talkingavatar.preprocessing.keypoints import Keypoints
+from talkingavatar.types import BodyPose
+
+VERSION = 1  # raise when the same keypoints would give another alignment
+
+
+@dataclass(frozen=True)
+class AlignmentOptions:
+    """Settings of the fit."""
+
+    focal: float | None = None  # length in units of the picture's long side; None: see `start.usual_focal`
+    smooth: float = 1.0  # weight of the accelerations
+    place_steps: int = 120
+    vanilla_steps: int = 250
+    motion_steps: int = 500
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One body, one camera and T frames of motion; the body stands about the origin."""
+
+    pose: BodyPose  # betas are the same in every row
+    K: Float[Tensor, "3 3"]  # pixels
+    viewmat: Float[Tensor, "4 4"]  # world to camera, OpenCV axes
+    keypoints: Float[Tensor, "T 137 2"]  # of the fitted body under the calibration, pixels
+    offsets: Float[Tensor, "137 3"]  # from the body's points to the detector's, metres at rest
+    distances: dict[str, Distances]  # to the detector's points after each stage: "vanilla", "+FMA"
+
+
+def align(
+    keypoints: Keypoints,
+    shots: Sequence[tuple[int, int]],
+    fps: float,
+    width: int,
+    height: int,
+    body: Body,
+    options: AlignmentOptions,
+    progress: Progress,
+    folder: Path | None = None,
+) -> Alignment:
+    """Fit body, camera and motion to a clip.
+
+    Args:
+        keypoints: of all T frames, pixels.
+        shots: (start, stop) of each take, stop exclusive; nothing is smoothed across their ends.
+        fps: frames per second.
+        width, height: of the frames, pixels.
+        body: SMPL-X or FLAME, which is fitted to the face alone.
+        options: settings.
+        progress: `progress(title, total)` returns what is called after each step.
+        folder: where finished phases are kept, so that an interrupted fit goes on after the last one.
+
+    Raises:
+        UserError: no frame shows enough of a person.
+
+    Source: THGS eqs 16-17 (methods A.8); priors and stages after SHOW (methods F.1, F.2).
+    """
+    takes = list(shots)
+    model = KeypointBody(body)
+    observations = observe(keypoints, width, height, model.known)
+    pose_prior = choose_prior(observations, body.joint_names)
+    first = start(observations, model, pose_prior, takes, options.focal)
+    priors = (pose_prior, expression_prior(body.expression_names))
+    objective = Objective(model, observations, priors, triples(takes), fps, first)
+    digest = _digest(keypoints, takes, fps, width, height, body, options)
+    stages = solve(first, objective, _phases(options), folder, digest, progress)
+    fitted = stages["motion"]
+    long_side = observations.long_side
+    with torch.no_grad():
+        seen = {name: variables.project(variables.seen(model)) for name, variables in stages.items()}
+        centre = torch.tensor([width, height]) / 2
+        pose, K, viewmat = _in_world(fitted, model, width, height)
+    report = {title: distances(seen[name], observations) for title, name in (("vanilla", "vanilla"), ("+FMA", "motion"))}
+    return Alignment(pose, K, viewmat, seen["motion"] * long_side + centre, fitted.offsets, report)
+
+
+def _phases(options: AlignmentOptions) -> list[Phase]:
+    """Where the person stands; every frame alone before a fixed camera; then the clip as a whole."""
+    everything = ("betas", "place", "pose", "expression")
+    return [
+        Phase("place", options.place_steps, Terms(outlier=0.5), ("place", "pose"), TRUNK, STIFF),
+        Phase("vanilla", options.vanilla_steps, Terms(outlier=0.2), everything),
+        Phase(
+            "motion",
+            options.motion_steps,
+            Terms(outlier=0.08, smooth=options.smooth, calibrated=True),
+            (*everything, "offsets"),
+        ),
+    ]
+
+
+def _in_world(
+    fitted: Variables, model: KeypointBody, width: int, height: int
+) -> tuple[BodyPose, Float[Tensor, "3 3"], Float[Tensor, "4 4"]]:
+    """Poses about the origin, and the camera that sees them."""
+    flip = torch.tensor(FLIP)
+    _, neck = model(fitted.body_pose(torch.zeros_like(fitted.place)))
+    transl = fitted.neck() * flip - neck
+    middle = transl.mean(0)
+    viewmat = torch.eye(4)
+    viewmat[:3, :3] = torch.diag(flip)
+    viewmat[:3, 3] = flip * middle
+    focal = fitted.focal.exp() * max(width, height)
+    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    return fitted.body_pose(transl - middle), K, viewmat
+
+
+def _digest(
+    keypoints: Keypoints,
+    shots: list[tuple[int, int]],
+    fps: float,
+    width: int,
+    height: int,
+    body: Body,
+    options: AlignmentOptions,
+) -> str:
+    made_of = hashlib.sha256(repr((VERSION, shots, fps, width, height, body.checksum, astuple(options))).encode())
+    for values in (keypoints.points, keypoints.iris):
+        made_of.update(np.ascontiguousarray(values, np.float32).tobytes())
+    return made_of.hexdigest()

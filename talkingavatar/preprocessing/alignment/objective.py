@@ -1,0 +1,100 @@
+"""One cost in which every term is a squared distance over what is usual for it (THGS eqs 16-17).
+
+Picture distances are turned to metres at the body's depth, so that the same numbers serve a face that fills the
+picture and a person across the room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
+from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePrior
+from talkingavatar.preprocessing.alignment.variables import Variables
+from talkingavatar.preprocessing.keypoints import BODY, CONTOUR, INNER_FACE, LEFT_HAND, RIGHT_HAND
+
+def _per_point(**values: float) -> Float[Tensor, " 137"]:
+    row = torch.zeros(COUNT)
+    for group, value in values.items():
+        row[_GROUPS[group]] = value
+    return row
+
+
+_GROUPS: dict[str, slice | list[int]] = {
+    "body": BODY,
+    "head": [0, 15, 16, 17, 18],  # nose, eyes, ears of the pose detector: coarser than the face's own points
+    "arms": [3, 4, 6, 7],
+    "left": LEFT_HAND,
+    "right": RIGHT_HAND,
+    "face": INNER_FACE,
+    "lips": LIPS,
+    "contour": CONTOUR,  # slides along the jaw as the head turns
+    "iris": IRIS,
+}
+# Usual error of a detected point, metres at the body's depth.
+NOISE = _per_point(body=0.015, head=0.012, left=0.005, right=0.005, face=0.0012, contour=0.005, iris=0.0008)
+# Usual distance between the detector's point and the body's, the same in all frames, metres.
+OFFSETS = _per_point(body=0.020, head=0.010, left=0.003, right=0.003, face=0.004, contour=0.008, iris=0.001)
+# Usual accelerations in m/s^2: hands are quick, trunk and head are heavy, lips are small but sudden.
+ACCELERATION = _per_point(body=1.5, arms=5.0, left=6.0, right=6.0, face=2.0, lips=5.0, contour=1.5, iris=4.0)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Which parts of the cost a phase uses."""
+
+    outlier: float  # metres: a point further off than this pulls no harder (Geman-McClure)
+    smooth: float = 0.0  # weight of the accelerations
+    calibrated: bool = False
+
+
+class Objective:
+    """The cost of `Variables` given what was seen; a mean over frames."""
+
+    def __init__(
+        self,
+        model: KeypointBody,
+        observations: Observations,
+        priors: tuple[PosePrior, ExpressionPrior],
+        triples: Int[Tensor, " n"],
+        fps: float,
+        start: Variables,
+    ) -> None:
+        self.model, self.observations, self.triples, self.fps = model, observations, triples, fps
+        self.pose_prior, self.expression_prior = priors
+        self.per_metre = start.place[:, 2].exp()[:, None]  # long sides per metre, as first seen
+
+    def __call__(self, variables: Variables, terms: Terms, counted: list[int] | None = None) -> Float[Tensor, ""]:
+        """The cost; `counted` names the points whose distances count, None all of them."""
+        points = variables.seen(self.model)
+        rows = slice(None) if counted is None else counted
+        cost = self._data(variables.project(points), terms.outlier)[:, rows].sum(1).mean()
+        cost = cost + self.pose_prior.cost(variables.pose).mean()
+        cost = cost + self.expression_prior.cost(variables.expression).mean()
+        cost = cost + variables.betas.square().sum()
+        if terms.calibrated:
+            cost = cost + (variables.offsets / OFFSETS[:, None]).square().sum()
+        if terms.smooth:
+            cost = cost + terms.smooth * self._roughness(points)
+        return cost
+
+    def _data(self, projected: Float[Tensor, "T 137 2"], outlier: float) -> Float[Tensor, "T 137"]:
+        """Robust squared distances of the seen points."""
+        metres = (projected - self.observations.target) / self.per_metre[..., None]
+        squared = metres.square().sum(-1)
+        robust = squared / (1 + squared / outlier**2)
+        return self.observations.weight * robust / NOISE.square()
+
+    def _roughness(self, points: Float[Tensor, "T 137 3"]) -> Float[Tensor, ""]:
+        """Squared accelerations of all points, seen or not, inside shots."""
+        i = self.triples
+        if not len(i):
+            return points.new_zeros(())
+        bend = (points[i - 1] - 2 * points[i] + points[i + 1]) * self.fps**2
+        known = self.model.known
+        return (bend.square().sum(-1) / ACCELERATION.square())[:, known].sum() / len(points)

@@ -1,0 +1,66 @@
+"""The unknowns of the fit, and how they become a body before a camera."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.types import BodyPose
+
+FLIP = (1.0, -1.0, -1.0)  # from a body that stands y up and faces +z to a camera that looks at it
+_INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68: upper and lower, left of each other's opening
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Leaves of the optimisation for T frames.
+
+    The body is held at its neck, which is in nearly every picture; held at the pelvis, a small turn would throw
+    the head across it. Its place is kept as it is seen: a change of focal length alone moves nothing sideways.
+    """
+
+    betas: Float[Tensor, " S"]
+    focal: Float[Tensor, ""]  # log of the focal length in units of the picture's long side
+    offsets: Float[Tensor, "137 3"]  # see `KeypointBody.forward`; one calibration for the whole clip
+    place: Float[Tensor, "T 3"]  # of the neck: x, y from the picture's centre in long sides; log of long sides per m
+    pose: Float[Tensor, "T J 3"]
+    expression: Float[Tensor, "T E"]
+
+    def detached(self) -> Variables:
+        return Variables(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
+
+    def body_pose(self, transl: Float[Tensor, "T 3"]) -> BodyPose:
+        betas = self.betas.expand(len(self.place), -1)
+        return BodyPose(betas, self.expression, self.pose, transl)
+
+    def neck(self) -> Float[Tensor, "T 3"]:
+        """The neck's place before the camera, metres."""
+        size = (-self.place[:, 2:]).exp()
+        return torch.cat([self.place[:, :2] * size, self.focal.exp() * size], 1)
+
+    def seen(self, model: KeypointBody) -> Float[Tensor, "T 137 3"]:
+        """Keypoints in the camera's axes, metres."""
+        points, neck = model(self.body_pose(torch.zeros_like(self.place)), share_opening(self.offsets))
+        return (points - neck[:, None]) * points.new_tensor(FLIP) + self.neck()[:, None]
+
+    def project(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, "T K 2"]:
+        """From the picture's centre, in units of its long side."""
+        return self.focal.exp() * points[..., :2] / points[..., 2:].clamp(min=0.05)
+
+
+def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
+    """Offsets with which facing points of the inner lips move together.
+
+    A calibration free to part the lips would take the opening that jaw and lips should make.
+    """
+    mix = torch.eye(COUNT)
+    for pair in _INNER_LIPS:
+        rows = [50 + mark for mark in pair]
+        for row in rows:
+            mix[row] = 0
+            mix[row, rows] = 0.5
+    return mix.to(offsets) @ offsets
