@@ -6,7 +6,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ class PreprocessConfig:
     sync: str = "auto"  # auto | none | frames by which the sound comes too late (negative: too early)
     landmarks: str = "mediapipe"  # mediapipe | openpose | openface
     landmarks_path: str | None = None  # OpenPose: folder of JSON files; OpenFace: CSV file
-    mattes: str | None = None  # folder of mattes made elsewhere; None: from the landmark source's mask
-    body: str = "open"  # open | smplx
+    mattes: str | None = None  # mattes made elsewhere, a folder or a video; None: from the landmark source's mask
+    body: str = "open"  # open | smplx: the whole body; open_flame | flame: the head alone
     body_path: str | None = None  # licensed model file or folder; None looks in the usual places
     gender: str = "neutral"  # neutral | male | female (licensed SMPL-X)
     smooth: float = 1.0  # weight of the motion's smoothness
@@ -49,7 +49,7 @@ class PreprocessConfig:
 CHOICES = {
     "sound": ("required", "optional"),
     "landmarks": ("mediapipe", "openpose", "openface"),
-    "body": ("open", "smplx"),
+    "body": ("open", "open_flame", "smplx", "flame"),
     "gender": ("neutral", "male", "female"),
 }
 RANGES = {
@@ -130,11 +130,6 @@ def sync_frames(config: PreprocessConfig) -> float | None:
         return float(config.sync)
     except ValueError as error:
         raise UserError("sync", repr(config.sync), "auto, none or a number of frames", "correct it") from error
-
-
-def key_names() -> list[str]:
-    """All keys."""
-    return [field.name for field in fields(PreprocessConfig)]
 
 
 def _suggestion(name: str, options: Iterable[str]) -> str:

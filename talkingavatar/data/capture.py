@@ -8,7 +8,7 @@
   audio.flac           16 kHz mono, as long as the video
   cameras.npz          viewmats (1 or T,4,4) world to camera in OpenCV axes, Ks (1 or T,3,3) pixels
   smplx.npz            as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names
-  flame.npz            the same of FLAME's 5 joints, where it was tracked
+  flame.npz            the same of FLAME's 5 joints; one of both is there, or both under one camera
   landmarks.npz        points (T,68,3): x, y in pixels, confidence
   regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
   aus.npz              names, values (T,A): facial actions, where known
@@ -95,7 +95,8 @@ class Capture:
         self.folder = folder
         self.manifest = _read_manifest(folder)
         self._tracked: dict[str, dict[str, ndarray]] = {}
-        self._tables("smplx")
+        if (folder / "smplx.npz").is_file() or not (folder / "flame.npz").is_file():
+            self._tables("smplx")
         self.audio = self._audio()
         self._cache: OrderedDict[tuple[str, int], ndarray] = OrderedDict()
         self._cache_bytes, self._cache_limit = 0, cache_mb << 20

@@ -101,7 +101,7 @@ class Clip:
 
     @property
     def to_capture(self) -> tuple[float, float, float, float]:
-        """scale_x, scale_y, offset_x, offset_y from pixels of `source_frames` to the capture's: x' = scale_x x + offset_x."""
+        """(scale_x, scale_y, offset_x, offset_y): a point of `source_frames` lies at scale · point + offset here."""
         width, height = self.facts["source_size"]
         return self.width / width, self.height / height, 0.0, 0.0
 
@@ -142,6 +142,13 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
     write_json(folder / "ingest.json", facts)
 
 
+def save_png(picture: UInt8[ndarray, "H W *C"], file: Path) -> None:
+    """Under another name until it is whole."""
+    temporary = file.with_suffix(".tmp")
+    Image.fromarray(picture).save(temporary, format="png", compress_level=1)
+    temporary.replace(file)
+
+
 def cropped(source: Source, cutout: Cutout, skip: int = 0) -> Iterator[UInt8[ndarray, "h w 3"]]:
     """Frames of the cutout at the source's resolution."""
     x0, y0, x1, y1 = cutout.box(source)
@@ -177,7 +184,7 @@ def _write_frames(
                     small = np.array(image.convert("RGB"))
             else:
                 small = np.asarray(Image.fromarray(next(rest)).resize(size, Image.Resampling.LANCZOS))
-                pending.append(pool.submit(_save, small, file))
+                pending.append(pool.submit(save_png, small, file))
             if len(pending) > 8:
                 pending.popleft().result()
             thumb = thumbnail(small)
@@ -187,12 +194,6 @@ def _write_frames(
         for future in pending:
             future.result()
     return novelties
-
-
-def _save(picture: UInt8[ndarray, "H W 3"], file: Path) -> None:
-    temporary = file.with_suffix(".tmp")
-    Image.fromarray(picture).save(temporary, format="png", compress_level=1)
-    temporary.replace(file)
 
 
 def _box(values: list[int] | None) -> tuple[int, int, int, int] | None:

@@ -20,7 +20,7 @@ from numpy import ndarray
 from talkingavatar.audio.features import RATE, resample
 from talkingavatar.errors import UserError
 
-# Rates a capture may have: those of broadcast and phones up to 30. Faster video is taken at a whole fraction of its own.
+# Rates a capture may have: of broadcast and phones up to 30. Faster video is taken at a whole fraction of its own.
 RATES = (10.0, 12.5, 15.0, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0)
 GAP = 0.02  # seconds a sound packet may be off before silence is put in (or sound is overwritten)
 SEEK = 2.0  # seconds decoded in advance of a later start
@@ -95,23 +95,20 @@ def pictures(
         UserError: the file is damaged.
     """
     stop = source.seconds if end is None else min(end, source.seconds)
-    total = round((stop - start) * fps)
-    number, before = 0, None
-    for time, frame in _decoded(source, start):
-        if before is not None:
-            middle = (before[0] + time) / 2
-            picture = None
-            while number < total and start + number / fps < middle:
-                if number >= skip:
-                    picture = upright(before[1]) if picture is None else picture
-                    yield picture
-                number += 1
+    total, number = round((stop - start) * fps), skip
+    before: tuple[float, av.VideoFrame] | None = None
+    for time, frame in _decoded(source, start + skip / fps):
+        picture = None
+        while before is not None and number < total and start + number / fps < (before[0] + time) / 2:
+            picture = upright(before[1]) if picture is None else picture
+            yield picture
+            number += 1
         if number >= total:
             return
         before = time, frame
-    if before is not None and total - max(number, skip) > 0:
+    if before is not None:
         picture = upright(before[1])
-        for _ in range(max(number, skip), total):
+        for _ in range(number, total):
             yield picture
 
 
@@ -191,19 +188,25 @@ def _orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def _decoded(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Pictures with their time on the source's clock, in order, from somewhat before `start`."""
+    """Pictures with their time on the source's clock, in order, from the last one before `start` or earlier."""
+    seeking = start > SEEK
     try:
         with av.open(str(source.file)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            if start > SEEK:
+            if seeking:
                 container.seek(int((source.clock + start - SEEK) * 1e6))
-            last = start - SEEK if start > SEEK else -1 / source.rate
+            last = -1 / source.rate
             for frame in container.decode(stream):
+                if seeking and (frame.time is None or frame.time - source.clock > start):
+                    break  # the container's index is not to be trusted
+                seeking = False
                 last = last + 1 / source.rate if frame.time is None else frame.time - source.clock
                 yield last, frame
     except (av.error.FFmpegError, EOFError) as error:
         raise _damaged(source.file, error) from error
+    if seeking:
+        yield from _decoded(source, 0.0)
 
 
 def _average_rate(times: Shaped[ndarray, " n"], otherwise: float) -> float:

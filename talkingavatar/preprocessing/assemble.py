@@ -1,0 +1,222 @@
+"""The last stage: what the others found becomes a capture (`data/capture.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jaxtyping import Float, Shaped
+from numpy import ndarray
+
+from talkingavatar.body.body import Body
+from talkingavatar.data.capture import RATE, Manifest, Model
+from talkingavatar.errors import UserError
+from talkingavatar.preprocessing.alignment.align import Alignment
+from talkingavatar.preprocessing.clip import Clip
+from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
+from talkingavatar.preprocessing.landmarks.source import Actions
+from talkingavatar.preprocessing.stages import remove, write_json
+from talkingavatar.preprocessing.sync import shifted
+
+ASSEMBLE_VERSION = 1
+TRAINED = 400  # frames that a stride is chosen for
+SHORT_SHOT = 0.4  # seconds; shorter shots are not used
+FACE = 0.5  # share of the 68 landmarks that makes a face
+MANIFEST, CONTENTS = "capture.json", "contents.json"
+ALL_PARTS = (
+    "frames", "mattes", "audio.flac", "cameras.npz", "smplx.npz", "flame.npz", "landmarks.npz", "keypoints.npz",
+    "regions.npz", "aus.npz", "background.png", "features", "truth",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which frames are trained on and held out; start, stop, step."""
+
+    train: tuple[int, int, int]
+    test: tuple[int, int, int]
+    unusable: list[int]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a capture is made of."""
+
+    name: str
+    clip: Clip
+    keypoints: Keypoints
+    actions: Actions | None  # facial actions, from sources that measure them
+    matte: Path  # the matte stage's folder
+    alignment: Alignment
+    body: Body
+    offset: float  # frames by which the sound is moved earlier
+    split: Split
+
+
+def split_frames(keypoints: Keypoints, clip: Clip, heldout: float, stride: int | None) -> Split:
+    """The paper's split over the usable frames: every n-th frame of the first part, and the whole tail.
+
+    The tail begins at a cut where one lies within half of its length; frames without a face and those of shots
+    shorter than `SHORT_SHOT` are left out of both parts.
+
+    Raises:
+        UserError: too little is left.
+    """
+    unusable = unusable_frames(keypoints, clip.shots, clip.fps)
+    usable = np.setdiff1d(np.arange(clip.frames), unusable)
+    if len(usable) < clip.fps:
+        cuts = len(clip.shots) - 1
+        found = f"{len(usable)} usable frames of {clip.frames} ({cuts} cuts)"
+        raise UserError(
+            "video", found, "at least 1 s of a person in shots that last", "give another clip or start, end"
+        )
+    tail = round(len(usable) * heldout)
+    edge = int(usable[-max(1, tail)])
+    near = [start for start, _ in clip.shots[1:] if abs(start - edge) <= tail / 2 and start <= usable[-1]]
+    edge = min(near, key=lambda start: abs(start - edge), default=edge)
+    before = int((usable < edge).sum())
+    step = stride or max(1, round(before / TRAINED))
+    if not before or not len(usable[usable >= edge]):
+        raise UserError("heldout", f"{heldout:g}", "frames in both parts", "choose another share")
+    return Split((0, edge, step), (edge, clip.frames, 1), unusable)
+
+
+def unusable_frames(keypoints: Keypoints, shots: list[tuple[int, int]], fps: float) -> list[int]:
+    """Frames without a face, and those of shots that are too short."""
+    left_out = np.isfinite(keypoints.face68()[..., 0]).mean(axis=1) < FACE
+    for start, stop in shots:
+        if stop - start < SHORT_SHOT * fps:
+            left_out[start:stop] = True
+    return np.flatnonzero(left_out).tolist()
+
+
+def published(folder: Path, key: str) -> bool:
+    """Whether the capture that lies there is of this key."""
+    file = folder / MANIFEST
+    if not file.is_file():
+        return False
+    return json.loads(file.read_text()).get("provenance", {}).get("key") == key
+
+
+def publish(folder: Path, staged: Path) -> None:
+    """Move a whole capture from `staged` to its place; the manifest goes last, so that half of one is never read.
+
+    It may be stopped anywhere and called again.
+    """
+    (folder / MANIFEST).unlink(missing_ok=True)
+    wanted = json.loads((staged / CONTENTS).read_text())
+    for name in ALL_PARTS:
+        if (staged / name).exists():
+            _delete(folder / name)
+            (staged / name).rename(folder / name)
+        elif name not in wanted:  # left of another capture; what is wanted was moved by an earlier call
+            _delete(folder / name)
+    (staged / MANIFEST).replace(folder / MANIFEST)
+    remove(staged)
+
+
+def _delete(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink(missing_ok=True)
+
+
+def write_capture(parts: Parts, provenance: dict[str, Any], folder: Path) -> None:
+    """All files of the capture, the manifest last."""
+    clip, keypoints = parts.clip, parts.keypoints
+    _link_pictures(parts.matte, folder, clip.frames)
+    soundfile.write(folder / "audio.flac", shifted(clip.audio, parts.offset, clip.fps), RATE)
+    fitted, model = parts.alignment, model_of(parts.body)
+    np.savez(folder / "cameras.npz", viewmats=fitted.viewmat.numpy()[None], Ks=fitted.K.numpy()[None])
+    _write_pose(folder / f"{model}.npz", fitted, parts.body)
+    if parts.actions is not None:
+        np.savez(folder / "aus.npz", names=parts.actions.names, values=parts.actions.values)
+    np.savez(folder / "landmarks.npz", points=keypoints.face68().astype(np.float32))
+    keypoints.save(folder / "keypoints.npz")
+    np.savez(folder / "regions.npz", allow_pickle=False, **region_boxes(keypoints, clip.width, clip.height))
+    Manifest(
+        name=parts.name,
+        fps=clip.fps,
+        width=clip.width,
+        height=clip.height,
+        frames=clip.frames,
+        train=parts.split.train,
+        test=parts.split.test,
+        body={model: parts.body.checksum},
+        provenance=provenance,
+        shots=clip.shots,
+        unusable=parts.split.unusable,
+    ).write(folder)
+    write_json(folder / CONTENTS, [name for name in ALL_PARTS if (folder / name).exists()])
+
+
+def model_of(body: Body) -> Model:
+    """Whose parameters a body has."""
+    return "flame" if "flame" in body.name else "smplx"
+
+
+def region_boxes(keypoints: Keypoints, width: int, height: int) -> dict[str, Float[ndarray, "T 4"]]:
+    """x0 y0 x1 y1 in pixels, inside the picture; NaN where not seen.
+
+    The head reaches over the face by half of its height upwards, for forehead and hair; the mouth is grown by half.
+    """
+    face = keypoints.face68()
+    head = _box(face, width, height, (0.2, 0.55, 0.2, 0.08))
+    return {
+        "head": head,
+        "mouth": _box(face[:, 48:], width, height, (0.25, 0.25, 0.25, 0.25)),
+        "left_hand": _box(keypoints.points[:, LEFT_HAND], width, height, (0.15, 0.15, 0.15, 0.15)),
+        "right_hand": _box(keypoints.points[:, RIGHT_HAND], width, height, (0.15, 0.15, 0.15, 0.15)),
+    }
+
+
+def _box(
+    points: Shaped[ndarray, "T P 3"], width: int, height: int, margins: tuple[float, float, float, float]
+) -> Float[ndarray, "T 4"]:
+    """Round the points, grown by shares of its own size to the left, top, right and bottom."""
+    seen = np.isfinite(points[..., :2]).all(axis=(1, 2))
+    box = np.full((len(points), 4), np.nan, np.float32)
+    low, high = points[seen, :, :2].min(axis=1), points[seen, :, :2].max(axis=1)
+    grow = (high - low) * np.array(margins[:2]), (high - low) * np.array(margins[2:])
+    limit = np.array([width, height])
+    box[seen] = np.concatenate([(low - grow[0]).clip(0, limit), (high + grow[1]).clip(0, limit)], axis=1)
+    empty = (box[:, 2:] - box[:, :2] < 1).any(axis=1)
+    box[empty] = np.nan
+    return box
+
+
+def _link_pictures(matte: Path, folder: Path, frames: int) -> None:
+    """Frames, mattes and the clean plate as the matte stage left them; linked, not copied, where the disk can."""
+    for kind in ("frames", "mattes"):
+        (folder / kind).mkdir(exist_ok=True)
+        for index in range(frames):
+            _link(matte / kind / f"{index:06d}.png", folder / kind / f"{index:06d}.png")
+    if (matte / "background.png").is_file():
+        _link(matte / "background.png", folder / "background.png")
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # this disk has no hard links
+        shutil.copyfile(source, target)
+
+
+def _write_pose(file: Path, alignment: Alignment, body: Body) -> None:
+    pose = alignment.pose
+    tables = {
+        "betas": pose.betas[0],
+        "expression": pose.expression,
+        "full_pose": pose.full_pose,
+        "transl": pose.transl,
+    }
+    arrays = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in tables.items()}
+    np.savez(file, **arrays, expression_names=body.expression_names)

@@ -1,0 +1,101 @@
+"""The matte stage: mattes and frames on white, from the landmark source's masks or from mattes made elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from talkingavatar.errors import UserError
+from talkingavatar.preprocessing.clip import Clip, ProgressFunction, save_png
+from talkingavatar.preprocessing.landmarks.source import Observed
+from talkingavatar.preprocessing.matte import Footage, background, plates, refine
+from talkingavatar.preprocessing.ready_mattes import ReadyMattes
+
+MATTING_VERSION = 1
+Matte = UInt8[ndarray, "H W"]
+
+
+def make_mattes(clip: Clip, seen: Observed, ready: Path | None, folder: Path, progress: ProgressFunction) -> None:
+    """Fill mattes/, frames/ and, where the camera stands still, background.png; what is there already is kept.
+
+    Raises:
+        UserError: `ready` mattes do not fit the clip, or there are none and the source gave no masks.
+    """
+    for kind in ("mattes", "frames"):
+        (folder / kind).mkdir(exist_ok=True)
+    coarse: Callable[[int], Matte]
+    if ready is not None:
+        _copy_ready(clip, ready, folder)
+        coarse = _reader(folder / "mattes")
+    elif seen.masks is not None:
+        coarse = _coarse(seen, clip)
+    else:
+        raise UserError("mattes", "nothing, and this landmark source gives no masks", "mattes", "give mattes=<folder>")
+    footage = Footage(clip.frame, coarse, seen.keypoints, clip.shots, clip.width, clip.height)
+    advance = progress("clean plate", 1)
+    of_shots = plates(footage)
+    advance()
+    whole = background(of_shots)
+    if whole is not None:
+        save_png(whole.image, folder / "background.png")
+    first = next((i for i in range(clip.frames) if not _file(folder / "frames", i).is_file()), clip.frames)
+    advance = progress("mattes", clip.frames)
+    for _ in range(first):
+        advance()
+    if ready is None:
+        results = refine(footage, of_shots, first)
+    else:
+        results = _on_white(clip, coarse, None if whole is None else whole.image, first)
+    for index, (matte, picture) in enumerate(results, first):
+        save_png(matte, _file(folder / "mattes", index))
+        save_png(picture, _file(folder / "frames", index))
+        advance()
+
+
+def composite(
+    picture: UInt8[ndarray, "H W 3"], matte: UInt8[ndarray, "H W"], plate: UInt8[ndarray, "H W 3"] | None
+) -> UInt8[ndarray, "H W 3"]:
+    """The person on white.
+
+    A picture is C = a F + (1 - a) B. Where the scene B is known, its share is taken off edges and hair; else F is
+    taken to be C. F stays a colour, so that what is not the person is white.
+    """
+    share = matte[..., None].astype(np.float32) / 255
+    behind = (picture if plate is None else plate).astype(np.float32)
+    person = (picture - (1 - share) * behind).clip(0, 255 * share)
+    return (person + 255 * (1 - share)).round().astype(np.uint8)
+
+
+def _on_white(
+    clip: Clip, matte: Callable[[int], Matte], plate: UInt8[ndarray, "H W 3"] | None, first: int
+) -> Iterator[tuple[Matte, UInt8[ndarray, "H W 3"]]]:
+    for index in range(first, clip.frames):
+        yield matte(index), composite(clip.frame(index), matte(index), plate)
+
+
+def _copy_ready(clip: Clip, ready: Path, folder: Path) -> None:
+    source_size = (round(clip.width / clip.to_capture[0]), round(clip.height / clip.to_capture[1]))
+    for index, matte in enumerate(ReadyMattes(ready, clip.frames, (clip.width, clip.height), source_size)):
+        if not _file(folder / "mattes", index).is_file():
+            save_png(matte, _file(folder / "mattes", index))
+
+
+def _coarse(seen: Observed, clip: Clip) -> Callable[[int], Matte]:
+    return lambda index: seen.coarse(index, clip.width, clip.height)
+
+
+def _reader(folder: Path) -> Callable[[int], Matte]:
+    def read(index: int) -> Matte:
+        with Image.open(_file(folder, index)) as image:
+            return np.array(image.convert("L"))
+
+    return read
+
+
+def _file(folder: Path, index: int) -> Path:
+    return folder / f"{index:06d}.png"

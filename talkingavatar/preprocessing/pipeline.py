@@ -1,0 +1,253 @@
+"""From a video file to a capture, stage by stage: ingest, landmarks, matte, align, assemble."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from talkingavatar import __version__
+from talkingavatar.body.body import Body
+from talkingavatar.body.models import load_body
+from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
+from talkingavatar.errors import UserError
+from talkingavatar.preprocessing import assemble, clip, matting
+from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
+from talkingavatar.preprocessing.alignment import align as alignment
+from talkingavatar.preprocessing.alignment.align import AlignmentOptions
+from talkingavatar.preprocessing.clip import Clip, Cutout, ProgressFunction
+from talkingavatar.preprocessing.keypoints import Keypoints
+from talkingavatar.preprocessing.landmarks.mediapipe_source import MediaPipe
+from talkingavatar.preprocessing.landmarks.openface import OpenFace
+from talkingavatar.preprocessing.landmarks.openpose import OpenPose
+from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observed, observe
+from talkingavatar.preprocessing.report import overlays, write_report
+from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
+from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
+
+ALONE = 0.8  # share of the frames with a face in which there must be but one
+SEEN = 1.0  # seconds of a face that a clip must show
+
+
+OVERLAY_VERSION = 1
+
+
+class Writes(Protocol):
+    """Something that pictures are written to."""
+
+    def write(self, image: UInt8[ndarray, "H W 3"]) -> None: ...
+
+
+VideoWriter = Callable[[Path, float, Float[ndarray, " N"]], AbstractContextManager[Writes]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What `preprocess` tells the user at the end."""
+
+    folder: Path
+    report: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One preprocessing: what is wanted, where it works, how it tells its progress."""
+
+    config: PreprocessConfig
+    folder: Path
+    progress: ProgressFunction
+    video_writer: VideoWriter
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def video(self) -> Path:
+        return Path(self.config.video).expanduser()
+
+    def path(self, given: str | None) -> Path | None:
+        return None if given is None else Path(given).expanduser()
+
+
+def capture_folder(config: PreprocessConfig) -> Path:
+    """`out`, else the name in `$TALKINGAVATAR_CAPTURES`, else in `./captures`."""
+    if config.out is not None:
+        return Path(config.out).expanduser()
+    return Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser() / config.title
+
+
+def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_writer: VideoWriter) -> Outcome:
+    """Make the capture, from wherever an earlier start left off.
+
+    Args:
+        config: what is wanted.
+        progress: `progress(title, total)` returns what is called after each of `total` pieces of work.
+        video_writer: opens an mp4 for the overlay: (file, fps, sound), a context with `write(picture)`.
+
+    Raises:
+        UserError: a mistake in what was given, or a clip nothing can be made of.
+    """
+    job = Job(config, capture_folder(config), progress, video_writer)
+    if not job.video.is_file():
+        raise UserError("video", f"{job.video}: no such file", "a video file", "give video=<file>")
+    if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
+        raise UserError(
+            "out", f"{job.folder}: a capture made by something else", "a folder of its own", "give name=..."
+        )
+    with only_one(job.work):
+        keys: dict[str, str] = {}
+        keys["ingest"] = _ingest(job)
+        footage = Clip(job.work / "ingest", job.video)
+        keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
+        seen = Observed(job.work / "landmarks")
+        check_person(seen.keypoints, footage)
+        split = assemble.split_frames(seen.keypoints, footage, config.heldout, config.stride)
+        body = load_body(config.body, config.body_path, config.gender)
+        keys["matte"] = _matte(job, footage, seen, keys["landmarks"])
+        keys["align"] = _align(job, footage, seen, body, keys["landmarks"])
+        found = load_alignment(job.work / "align" / "alignment.pt")
+        measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
+        offset = chosen_offset(sync_frames(config), measured)
+        matte = job.work / "matte"
+        parts = assemble.Parts(config.title, footage, seen.keypoints, seen.actions, matte, found, body, offset, split)
+        _assemble(job, parts, measured, keys)
+        _overlay(job, parts, keys["align"])
+        return Outcome(job.folder, write_report(parts, measured, job.folder))
+
+
+def check_person(keypoints: Keypoints, footage: Clip) -> None:
+    """
+    Raises:
+        UserError: nobody's face, or more than one person's, in too many frames.
+    """
+    seen = keypoints.faces > 0
+    if seen.sum() < min(SEEN * footage.fps, footage.frames):
+        found = "no face" if not seen.any() else f"a face in {seen.sum()} of {footage.frames} frames only"
+        raise UserError("video", found, "one person who faces the camera", "give another clip, or crop or start, end")
+    several = int((keypoints.faces > 1).sum())
+    if several > (1 - ALONE) * seen.sum():
+        found = f"{keypoints.faces.max()} people in {several} of {footage.frames} frames"
+        raise UserError("video", found, "one person", "cut one of them out: crop=x0,y0,x1,y1")
+
+
+def chosen_offset(wanted: float | None, measured: Offset) -> float:
+    """Frames by which the sound is moved earlier: as wanted, or as measured where that is sure."""
+    if wanted is not None:
+        return wanted
+    return measured.frames if measured.frames is not None and measured.sure else 0.0
+
+
+def _ingest(job: Job) -> str:
+    config = job.config
+    cutout = Cutout(config.start, config.end, config.fps, config.crop, config.size)
+    options = asdict(cutout) | {"sound": config.sound}
+    stage = Stage("ingest", clip.INGEST_VERSION, options, {"video": checksum(job.video)})
+    need = config.sound == "required"
+    run_stage(job.work, stage, lambda folder: clip.ingest(job.video, cutout, need, folder, job.progress))
+    return stage.key
+
+
+def _landmarks(job: Job, footage: Clip, ingested: str) -> str:
+    source = _source(job, footage)
+    given = job.path(job.config.landmarks_path)
+    inputs = {"ingest": ingested} | ({} if given is None else {"files": _fingerprint(given, "landmarks_path")})
+    stage = Stage("landmarks", source.version, {"source": source.name}, inputs)
+    run_stage(job.work, stage, lambda folder: observe(source, footage, folder, job.progress))
+    return stage.key
+
+
+def _source(job: Job, footage: Clip) -> LandmarkSource:
+    given = job.path(job.config.landmarks_path)
+    if given is None:
+        return MediaPipe()
+    crop = footage.cutout.crop
+    origin = (0.0, 0.0) if crop is None else (float(crop[0]), float(crop[1]))
+    return OpenPose(given, origin) if job.config.landmarks == "openpose" else OpenFace(given, origin)
+
+
+def _matte(job: Job, footage: Clip, seen: Observed, observed: str) -> str:
+    ready = job.path(job.config.mattes)
+    inputs = {"landmarks": observed} | ({} if ready is None else {"files": _fingerprint(ready, "mattes")})
+    stage = Stage("matte", matting.MATTING_VERSION, {}, inputs)
+    run_stage(job.work, stage, lambda folder: matting.make_mattes(footage, seen, ready, folder, job.progress))
+    return stage.key
+
+
+def _align(job: Job, footage: Clip, seen: Observed, body: Body, observed: str) -> str:
+    options = AlignmentOptions(smooth=job.config.smooth)
+    stage = Stage("align", alignment.VERSION, asdict(options), {"landmarks": observed, "body": body.checksum})
+
+    def make(folder: Path) -> None:
+        found = alignment.align(
+            seen.keypoints,
+            footage.shots,
+            footage.fps,
+            footage.width,
+            footage.height,
+            body,
+            options,
+            job.progress,
+            folder,
+        )
+        save_alignment(found, folder / "alignment.pt")
+
+    run_stage(job.work, stage, make)
+    return stage.key
+
+
+def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str, str]) -> None:
+    """The capture itself. It is made in the work folder and then moved to its place."""
+    options = {"name": parts.name, "offset": parts.offset, "split": asdict(parts.split)}
+    stage = Stage("capture", assemble.ASSEMBLE_VERSION, options, keys)
+    if assemble.published(job.folder, stage.key):
+        return
+    if not (job.work / stage.name / assemble.MANIFEST).is_file():
+        remove(job.work / stage.name)  # it was published, and the capture deleted since
+    provenance = {
+        "kind": "recording",
+        "made_by": f"talkingavatar {__version__}",
+        "key": stage.key,
+        "video": job.video.name,
+        "cutout": asdict(parts.clip.cutout),
+        "offset": asdict(measured) | {"corrected_frames": parts.offset},
+    }
+    staged = run_stage(job.work, stage, lambda folder: assemble.write_capture(parts, provenance, folder))
+    assemble.publish(job.folder, staged)
+
+
+def _overlay(job: Job, parts: assemble.Parts, aligned: str) -> None:
+    """The fitted body over every frame, to look at."""
+    stage = Stage("overlay", OVERLAY_VERSION, {"offset": parts.offset}, {"align": aligned})
+
+    def make(folder: Path) -> None:
+        advance = job.progress("overlay", parts.clip.frames)
+        sound = shifted(parts.clip.audio, parts.offset, parts.clip.fps)
+        with job.video_writer(folder / "overlay.mp4", parts.clip.fps, sound) as writer:
+            for picture in overlays(parts, list(range(parts.clip.frames))):
+                writer.write(picture)
+                advance()
+
+    run_stage(job.work, stage, make)
+
+
+def _fingerprint(path: Path, key: str) -> str:
+    """Of a file, or of names, sizes and times of a folder's files.
+
+    Raises:
+        UserError: there is neither.
+    """
+    if path.is_file():
+        return checksum(path)
+    if not path.is_dir():
+        raise UserError(key, f"{path}: nothing there", "a file or a folder", "correct the path")
+    files = sorted(f for f in path.iterdir() if f.is_file())
+    told = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+    return hashlib.sha256(told.encode()).hexdigest()
