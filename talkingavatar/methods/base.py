@@ -19,11 +19,13 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.optimisers import NamedOptimisers
 from talkingavatar.methods.schedule import Schedule, scale_step, scaled
+from talkingavatar.networks.exposure import Exposure
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
+GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Method(L.LightningModule, ABC):
 
     gaussians: nn.ParameterDict
     body: Body
+    row_of_frame: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__()
@@ -55,6 +58,10 @@ class Method(L.LightningModule, ABC):
         self.body = context.body
         self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
         self.step = 0  # of the run so far; outlives the trainer, which a loaded checkpoint does not have
+        rows = torch.full((len(context.pose),), -1)
+        rows[context.train_frames] = torch.arange(len(context.train_frames))
+        self.register_buffer("row_of_frame", rows, persistent=False)
+        self.exposure = Exposure(len(context.train_frames)) if self.config.data.exposure else None
         self.schedules = self._schedules()
         self.density: DensityControl | None = None
 
@@ -74,6 +81,11 @@ class Method(L.LightningModule, ABC):
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
         return signal.pose
+
+    def row(self, signal: DrivingSignal) -> int:
+        """The frame's row in tables of what is learned about each training frame; -1 for all other frames."""
+        frame = int(signal.frame[0])
+        return int(self.row_of_frame[frame]) if frame >= 0 else -1
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -111,7 +123,10 @@ class Method(L.LightningModule, ABC):
     # -- the step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        rendering = self.render(self.drive(batch.signal), batch.cameras)
+        gaussians = self.drive(batch.signal)
+        if self.exposure is not None and self.started("exposure"):
+            gaussians = self.exposure(gaussians, self.row(batch.signal))
+        rendering = self.render(gaussians, batch.cameras)
         if self.density is not None:
             self.density.before_backward(self.step, rendering.info)
             self._info = rendering.info
@@ -157,6 +172,8 @@ class Method(L.LightningModule, ABC):
 
     def configure_optimizers(self) -> NamedOptimisers:
         groups = {name: [self.gaussians[name]] for name in ATTRIBUTES} | self.parameter_groups()
+        if self.exposure is not None:
+            groups["exposure"] = [self.exposure.log_gain]
         self.requires_grad_(False)  # each group's start step sets its own free
         inner = {name: Adam(groups[name], lr=0.0, eps=1e-15, fused=True) for name in self.schedules}
         policy = self.density_policy()
@@ -184,7 +201,8 @@ class Method(L.LightningModule, ABC):
 
     def _schedules(self) -> dict[str, Schedule]:
         config, frames = self.config, len(self.context.train_frames)
-        return {n: scaled(n, row, config.budget, frames) for n, row in config.method.schedule.items()}
+        rows = {n: row for n, row in config.method.schedule.items() if n != "exposure" or config.data.exposure}
+        return {n: scaled(n, row, config.budget, frames) for n, row in rows.items()}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

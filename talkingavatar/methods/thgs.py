@@ -18,7 +18,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import ATTRIBUTES, Method, MethodContext
+from talkingavatar.methods.base import GROUPS, Method, MethodContext
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skinning import SkinningField
@@ -82,7 +82,6 @@ class THGS(Method):
 
     carried_parent: Tensor
     head: Tensor
-    row_of_frame: Tensor
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
@@ -118,7 +117,7 @@ class THGS(Method):
     @staticmethod
     def check(config: FitConfig) -> None:
         read_options(config.method.options)
-        known = {*ATTRIBUTES, *(group for groups in PARTS.values() for group in groups)}
+        known = {*GROUPS, *(group for groups in PARTS.values() for group in groups)}
         for name in config.method.schedule:
             if name not in known:
                 expected = f"one of {', '.join(sorted(known))}"
@@ -186,7 +185,7 @@ class THGS(Method):
         What is learned about all frames alike is taken off: it would trade against the canonical Gaussians, which
         follow the trained frames away from where the tracker puts the others (held-out PSNR fell by 4 dB).
         """
-        row = int(self.row_of_frame[signal.frame[0]]) if signal.frame[0] >= 0 else -1
+        row = self.row(signal)
         if row < 0 or not self.options.joint:
             return signal.pose
         pose = signal.pose
@@ -280,9 +279,6 @@ class THGS(Method):
     def _refinement_tables(self) -> None:
         """What is learned about the pose of each training frame; zero is the tracker's word."""
         frames, pose = self.context.train_frames, self.context.pose
-        row_of_frame = torch.full((len(pose),), -1)
-        row_of_frame[frames] = torch.arange(len(frames))
-        self.register_buffer("row_of_frame", row_of_frame, persistent=False)
         self.pose_delta = nn.Parameter(torch.zeros(len(frames), *pose.full_pose.shape[1:]))
         self.transl_delta = nn.Parameter(torch.zeros(len(frames), 3))
         self.expression_delta = nn.Parameter(torch.zeros(len(frames), pose.expression.shape[1]))
