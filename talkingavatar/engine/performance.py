@@ -109,18 +109,13 @@ def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[
     """Motion of the longest shot among the trained frames, played on without end, and its first frame."""
     capture = data.capture
     start, stop, _ = capture.manifest.train
-    cut = [(max(a, start), min(b, stop)) for a, b in shots_of(capture)]
+    cut = [(max(a, start), min(b, stop)) for a, b in capture.manifest.shots]
     shot = max(cut, key=lambda ends: ends[1] - ends[0])
     pose = capture.pose(list(range(capture.manifest.frames)), data.model)
     with torch.no_grad():
         joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
     path = idle_path(joints.numpy(), shot, frames, capture.manifest.fps, seed)
     return path.apply(pose), int(path.first[0])
-
-
-def shots_of(capture: Capture) -> list[tuple[int, int]]:
-    """Start and stop (exclusive) of each shot; a capture that names none is one."""
-    return [(a, b) for a, b in getattr(capture.manifest, "shots", ())] or [(0, capture.manifest.frames)]
 
 
 def mouth_of(trained: TrainedRun) -> MouthModel:
@@ -131,7 +126,9 @@ def mouth_of(trained: TrainedRun) -> MouthModel:
     mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
     parameters, opening = mouth.read(pose), opening_of(body, pose)
     start, stop, _ = capture.manifest.train
-    used = away_from_cuts(shots_of(capture), frames, fps) & (np.arange(frames) >= start) & (np.arange(frames) < stop)
+    used = (
+        away_from_cuts(capture.manifest.shots, frames, fps) & (np.arange(frames) >= start) & (np.arange(frames) < stop)
+    )
     digest = hashlib.sha256(f"{VERSION} {fps} {mouth.names}".encode())
     for part in (capture.audio, parameters, opening, used):
         digest.update(np.ascontiguousarray(part).tobytes())

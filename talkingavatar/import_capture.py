@@ -1,0 +1,129 @@
+"""Make a capture of a published dataset: python -m talkingavatar.import_capture from=thgs path=<folder> name=fah"""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talkingavatar.data.importers import Options
+
+HELP = """Write a published dataset as a capture, to fit with data=capture data.path=<folder>.
+
+  python -m talkingavatar.import_capture from=thgs path=TalkingAvatar/Fah
+  python -m talkingavatar.import_capture from=vhap path=export/306 camera=8 fps=25 audio=306.wav
+  python -m talkingavatar.import_capture from=renderme360 path=0026_s1_raw.smc camera=25 width=612
+  python -m talkingavatar.import_capture from=emotalk3d path=EmoTalk3D layout=0048.yaml sequence=2-00-01
+
+  from        thgs (TalkingAvatar's release), vhap (GaussianAvatars' and VHAP's transforms.json),
+              renderme360 (SMC containers, or the unfolded tree), emotalk3d (any layout a YAML describes)
+  path        the dataset's folder or file
+  name, out   the capture's name, and its folder. Default: <name> in $TALKINGAVATAR_CAPTURES or ./captures
+  fps         where the dataset does not tell (thgs 30, vhap 25, renderme360 30)
+  width       pictures are scaled to it, pixels
+  camera      of several: one index or name
+  sequence    of several
+  audio       sound that is kept apart
+  body        SMPL-X model file: needed where hands are stored as components
+  layout      YAML with path templates; see talkingavatar/data/importers/emotalk3d.py
+  train test  frames, as published: first-last:step, the last one included, e.g. train=0-1500:4 test=1500-1799
+
+Exit codes: 0 done, 2 a mistake in what was given."""
+
+KEYS = (
+    "from", "path", "name", "out", "fps", "width", "camera", "sequence", "audio", "body", "layout", "train", "test",
+)  # fmt: skip
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        print(HELP)
+        return 0
+    from talkingavatar.errors import UserError
+
+    try:
+        return _import(_given(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _import(given: dict[str, str]) -> int:
+    from talkingavatar.config.compose import suggestion
+    from talkingavatar.data.importers import FORMATS, write_clip
+    from talkingavatar.engine.progress import ProgressBar
+    from talkingavatar.errors import UserError
+
+    form = given.get("from", "nothing")
+    if form not in FORMATS:
+        raise UserError("from", form, f"one of {', '.join(FORMATS)}", suggestion(form, FORMATS))
+    options = _options(given)
+    clip = FORMATS[form](options)
+    root = Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser()
+    folder = Path(given["out"]).expanduser() if "out" in given else root / clip.name
+    with ExitStack() as stack:
+        bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
+        write_clip(clip, folder, options.width, bars)
+    print(f"{clip.frames} frames at {clip.fps:g} a second, {len(clip.unusable)} of them unusable")
+    for key, value in clip.provenance.items():
+        print(f"{key}: {value}")
+    print(f"capture: {folder}")
+    return 0
+
+
+def _given(arguments: list[str]) -> dict[str, str]:
+    from talkingavatar.config.compose import suggestion
+    from talkingavatar.errors import UserError
+
+    given: dict[str, str] = {}
+    for text in arguments:
+        key, equals, value = text.partition("=")
+        if not equals or not value:
+            raise UserError("argument", repr(text), "key=value", "see --help for examples")
+        if key not in KEYS:
+            raise UserError(key, "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
+        given[key] = value
+    return given
+
+
+def _options(given: dict[str, str]) -> "Options":
+    from talkingavatar.data.importers import Options
+    from talkingavatar.errors import UserError
+
+    if "path" not in given:
+        raise UserError("path", "nothing", "the dataset's folder or file", "give path=<folder>")
+    path = Path(given["path"]).expanduser()
+    if not path.exists():
+        raise UserError("path", f"{path}: no such file or folder", "the dataset", "correct it")
+
+    def file(key: str) -> Path | None:
+        return Path(given[key]).expanduser() if key in given else None
+
+    try:
+        return Options(
+            path=path,
+            name=given.get("name"),
+            fps=float(given["fps"]) if "fps" in given else None,
+            width=int(given["width"]) if "width" in given else None,
+            camera=given.get("camera"),
+            sequence=given.get("sequence"),
+            audio=file("audio"),
+            body=file("body"),
+            layout=file("layout"),
+            train=_frames(given["train"]) if "train" in given else None,
+            test=_frames(given["test"]) if "test" in given else None,
+        )
+    except ValueError as error:
+        raise UserError("fps, width, train, test", str(error), "numbers, first-last:step", "correct them") from error
+
+
+def _frames(text: str) -> tuple[int, int, int]:
+    ends, _, step = text.partition(":")
+    first, _, last = ends.partition("-")
+    return int(first), int(last), int(step or 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
