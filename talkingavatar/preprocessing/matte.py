@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
@@ -150,8 +150,8 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     bones, and their surroundings are in doubt, however sure the mask is.
     """
     height, width = coarse.shape
-    inside = ndimage.distance_transform_edt(coarse > 0.9) > 3 * unit
-    outside = ndimage.distance_transform_edt(coarse < 0.06) > 4 * unit
+    inside = _depth(coarse > 0.9) > 3 * unit
+    outside = _depth(coarse < 0.06) > 4 * unit
     bones, near = Image.new("1", (width, height)), Image.new("1", (width, height))
     for part in (LEFT_HAND, RIGHT_HAND):
         _draw_hand(ImageDraw.Draw(bones), ImageDraw.Draw(near), points[part])
@@ -161,6 +161,13 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     labels[outside & ~np.array(near)] = 0
     labels[inside | np.array(bones)] = 2
     return labels
+
+
+def _depth(region: Bool[ndarray, "H W"]) -> Float[ndarray, "H W"]:
+    """Distance to the region's edge, pixels; the picture's edge is none."""
+    if region.all():
+        return np.full(region.shape, np.inf)
+    return ndimage.distance_transform_edt(region)
 
 
 def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Float[ndarray, "21 3"]) -> None:
@@ -189,7 +196,7 @@ def _draw_arm(
     bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))
 
 
-def _local_mean(image: Float[ndarray, "H W 3"], of: ndarray, unit: float) -> Float[ndarray, "H W 3"]:
+def _local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], unit: float) -> Float[ndarray, "H W 3"]:
     """Means over the pixels `of` a small window round each of them."""
     size = 2 * max(1, round(unit)) + 1
     weight = ndimage.uniform_filter(of.astype(np.float32), size)

@@ -67,7 +67,7 @@ def combined(plates: list[Plate | None]) -> Plate | None:
 def continued(image: UInt8[ndarray, "H W 3"], seen: Bool[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:
     """Unseen pixels filled from the seen ones round them, the smoother the farther: means of ever coarser grids."""
     levels = [(image * seen[..., None].astype(np.float32), seen.astype(np.float32))]
-    while min(levels[-1][1].shape) > 1 and (levels[-1][1] == 0).any():
+    while max(levels[-1][1].shape) > 1 and (levels[-1][1] == 0).any():
         levels.append(tuple(_halved(level) for level in levels[-1]))  # type: ignore[arg-type]
     filled = levels[-1][0] / np.maximum(levels[-1][1], 1e-6)[..., None]
     for total, weight in reversed(levels[:-1]):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,6 +22,7 @@ from talkingavatar.preprocessing.keypoints import Keypoints
 ProgressFunction = Callable[[str, int], Callable[[], None]]
 
 
+@runtime_checkable  # while tests run, annotations are checked
 class Pictures(Protocol):
     """What a source needs of a clip (`clip.Clip` has it)."""
 
@@ -54,6 +55,7 @@ class Seen:
     actions: Actions | None = None
 
 
+@runtime_checkable
 class LandmarkSource(Protocol):
     """An adapter. Its name, version and options belong in a stage's stamp."""
 
