@@ -59,7 +59,9 @@ class Parts:
     split: Split
 
 
-def split_frames(keypoints: Keypoints, clip: Clip, heldout: float, stride: int | None) -> Split:
+def split_frames(
+    keypoints: Keypoints, shots: list[tuple[int, int]], fps: float, heldout: float, stride: int | None
+) -> Split:
     """The paper's split over the usable frames: every n-th frame of the first part, and the whole tail.
 
     The tail begins at a cut where one lies within half of its length; frames without a face and those of shots
@@ -68,23 +70,23 @@ def split_frames(keypoints: Keypoints, clip: Clip, heldout: float, stride: int |
     Raises:
         UserError: too little is left.
     """
-    unusable = unusable_frames(keypoints, clip.shots, clip.fps)
-    usable = np.setdiff1d(np.arange(clip.frames), unusable)
-    if len(usable) < clip.fps:
-        cuts = len(clip.shots) - 1
-        found = f"{len(usable)} usable frames of {clip.frames} ({cuts} cuts)"
+    unusable = unusable_frames(keypoints, shots, fps)
+    usable = np.setdiff1d(np.arange(len(keypoints)), unusable)
+    if len(usable) < fps:
+        cuts = len(shots) - 1
+        found = f"{len(usable)} usable frames of {len(keypoints)} ({cuts} cuts)"
         raise UserError(
             "video", found, "at least 1 s of a person in shots that last", "give another clip or start, end"
         )
     tail = round(len(usable) * heldout)
     edge = int(usable[-max(1, tail)])
-    near = [start for start, _ in clip.shots[1:] if abs(start - edge) <= tail / 2 and start <= usable[-1]]
+    near = [start for start, _ in shots[1:] if abs(start - edge) <= tail / 2 and start <= usable[-1]]
     edge = min(near, key=lambda start: abs(start - edge), default=edge)
     before = int((usable < edge).sum())
     step = stride or max(1, round(before / TRAINED))
     if not before or not len(usable[usable >= edge]):
         raise UserError("heldout", f"{heldout:g}", "frames in both parts", "choose another share")
-    return Split((0, edge, step), (edge, clip.frames, 1), unusable)
+    return Split((0, edge, step), (edge, len(keypoints), 1), unusable)
 
 
 def unusable_frames(keypoints: Keypoints, shots: list[tuple[int, int]], fps: float) -> list[int]:
@@ -219,4 +221,4 @@ def _write_pose(file: Path, alignment: Alignment, body: Body) -> None:
         "transl": pose.transl,
     }
     arrays = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in tables.items()}
-    np.savez(file, **arrays, expression_names=body.expression_names)
+    np.savez(file, allow_pickle=False, **arrays, expression_names=body.expression_names)

@@ -149,7 +149,7 @@ def _mono(frame: av.AudioFrame) -> Float[ndarray, " n"]:
     if values.dtype == np.uint8:
         values = (values.astype(np.float32) - 128) / 128
     elif np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.float32) / -float(np.iinfo(values.dtype).min)
+        values = values.astype(np.float32) / float(1 << (8 * values.dtype.itemsize - 1))
     return values.mean(0, dtype=np.float32)
 
 

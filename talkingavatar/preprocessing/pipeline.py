@@ -109,7 +109,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
         seen = Observed(job.work / "landmarks")
         check_person(seen.keypoints, footage)
-        split = assemble.split_frames(seen.keypoints, footage, config.heldout, config.stride)
+        split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
         keys["matte"] = _matte(job, footage, seen, keys["landmarks"])
         keys["align"] = _align(job, footage, seen, body, keys["landmarks"])
