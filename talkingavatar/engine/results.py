@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
@@ -21,6 +22,7 @@ from talkingavatar.types import BodyPose, Cameras
 
 ROWS = {
     "full": "full frame",
+    "matte": "inside the matte",
     "head": "head",
     "mouth": "mouth",
     "left_hand": "left hand",
@@ -66,13 +68,13 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
     for frame in track(frames, "held-out frames", len(frames), config.trainer.progress):
         check()
         batch = data.batch([frame]).to(method.device)
-        boxes = {region: data.capture.regions[region][frame] for region in ROWS if region != "full"}
+        boxes = {region: data.capture.regions[region][frame] for region in REGIONS}
         signals = {"heldout": batch.signal}
         if frame in aligned:
             signals["aligned"] = aligned_signal(method, batch)
         for protocol, signal in signals.items():
             rendering = method.render(method.drive(signal), batch.cameras)
-            protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes)
+            protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes, batch.matte[0])
     results.metrics = {f"{p}/{key}": value for p, images in protocols.items() for key, value in images.means().items()}
     results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
     results.metrics |= speed(method, data)
@@ -159,6 +161,7 @@ def table(results: Results) -> list[dict[str, Any]]:
         for column, key in columns.items():
             value = results.metrics.get(f"{protocol}/{region}/{key}")
             digits = 2 if key == "psnr" else 4
-            row[column] = "skipped" if value is None else f"{value:.{digits}f}"
+            absent = "" if region == "matte" else "skipped"
+            row[column] = absent if value is None else f"{value:.{digits}f}"
         rows.append(row)
     return rows

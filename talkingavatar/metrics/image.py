@@ -34,10 +34,17 @@ class ImageMetrics:
         rendered: Float[Tensor, "H W 3"],
         target: Float[Tensor, "H W 3"],
         boxes: dict[str, Float[np.ndarray, " 4"]],
+        matte: Float[Tensor, "H W 1"] | None = None,
     ) -> None:
-        """One frame. `boxes` in pixels (x0, y0, x1, y1); a box of NaN is a region out of sight."""
+        """One frame. `boxes` in pixels (x0, y0, x1, y1); a box of NaN is a region out of sight.
+
+        With a `matte`, PSNR is taken over the person's pixels alone as well: an empty background flatters.
+        """
         rendered = rendered.clamp(0, 1)
         self._measure("full", rendered, target)
+        if matte is not None and (inside := matte[..., 0] > 0.5).any():
+            value = float(peak_signal_noise_ratio(rendered[inside], target[inside], data_range=1.0))
+            self.values.setdefault("matte/psnr", []).append(value)
         for region, box in boxes.items():
             if np.isfinite(box).all():
                 rows, columns = crop_slices(box, target.shape[0], target.shape[1])

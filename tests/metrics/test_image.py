@@ -45,3 +45,15 @@ def test_crops_are_grown_and_kept_inside():
     rows, columns = crop_slices(np.array([-10.0, 50, 10, 130]), 128, 128)
     assert rows.stop <= 128 and columns.start == 0
     assert rows.stop - rows.start == 96 and columns.stop - columns.start == 48
+
+
+def test_the_matte_takes_the_background_out():
+    a, b = pair()
+    matte = torch.zeros(60, 70, 1)
+    matte[10:40, 20:50] = 1
+    beside = a.clone()
+    beside[:5] = 1 - beside[:5]  # a fault outside the matte only
+    metrics = ImageMetrics()
+    metrics.add(beside, b, {}, matte)
+    assert metrics.means()["matte/psnr"] == pytest.approx(psnr(a[10:40, 20:50], b[10:40, 20:50]), abs=1e-3)
+    assert metrics.means()["full/psnr"] < psnr(a, b) - 3
