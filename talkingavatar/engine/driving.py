@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from PIL import Image, ImageColor
+from PIL import ImageColor
 from torch import Tensor
 
 from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
@@ -131,7 +131,7 @@ def _lips(trained: TrainedRun, performance: Performance, drawn: Float[ndarray, "
 
 
 def _mouth_report(trained: TrainedRun, performance: Performance) -> dict[str, Any] | None:
-    """Cross-validated correlation and stretch of each mouth parameter."""
+    """Cross-validated correlation with sound, and stretch, of each mouth parameter."""
     if (model := performance.mouth) is None:
         return None
     names = Mouth(trained.method.body).names
@@ -150,12 +150,10 @@ def _background(given: str | None, trained: TrainedRun) -> Float[Tensor, "#H #W 
             expected = "a colour (white, #rrggbb) or plate"
             raise UserError("background", repr(given), expected, "correct it") from error
     capture = trained.data.capture
-    file = capture.folder / "background.png"
-    if not file.is_file():
-        raise UserError("background", f"no {file}", "a clean plate in the run's capture", "give a colour instead")
-    size = (capture.manifest.width, capture.manifest.height)
-    with Image.open(file) as image:
-        return torch.from_numpy(np.array(image.convert("RGB").resize(size))).float() / 255
+    plate = capture.background()
+    if plate is None:
+        raise UserError("background", f"no plate in {capture.folder}", "background.png in it", "give a colour instead")
+    return torch.from_numpy(plate).float() / 255
 
 
 def _video_file(config: DriveConfig, trained: TrainedRun) -> Path:

@@ -32,7 +32,8 @@ class LipSync:
     std_mm: float
 
     def row(self) -> dict[str, Any]:
-        return asdict(self)
+        """For json: None where nothing varied and nothing could be correlated."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}
 
 
 class Mouth:

@@ -17,7 +17,7 @@ from talkingavatar.audio.features import attention_windows, audio_features, resa
 from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import Body
-from talkingavatar.data.capture import RATE, Capture
+from talkingavatar.data.capture import RATE, Capture, Manifest
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.idle import idle_path
 from talkingavatar.engine.lips import LipRuler, Mouth
@@ -106,16 +106,27 @@ def rehearse(trained: TrainedRun, score: Score) -> Performance:
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
-    """Motion of the longest shot among the trained frames, played on without end, and its first frame."""
+    """Motion of the longest stretch among the trained frames, played on without end, and its first frame."""
     capture = data.capture
-    start, stop, _ = capture.manifest.train
-    cut = [(max(a, start), min(b, stop)) for a, b in capture.manifest.shots]
-    shot = max(cut, key=lambda ends: ends[1] - ends[0])
+    stretch = max(stretches(capture.manifest), key=lambda ends: ends[1] - ends[0])
     pose = capture.pose(list(range(capture.manifest.frames)), data.model)
     with torch.no_grad():
         joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
-    path = idle_path(joints.numpy(), shot, frames, capture.manifest.fps, seed)
+    path = idle_path(joints.numpy(), stretch, frames, capture.manifest.fps, seed)
     return path.apply(pose), int(path.first[0])
+
+
+def stretches(manifest: Manifest) -> list[tuple[int, int]]:
+    """Start and stop of what lies before the held-out frames, without a cut or an unusable frame inside."""
+    start, stop, _ = manifest.train
+    usable = np.zeros(manifest.frames, dtype=bool)
+    usable[start:stop] = True
+    usable[manifest.unusable] = False
+    found = []
+    for first, last in manifest.shots:
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], usable[first:last], [False]]).astype(int)))
+        found += [(first + int(a), first + int(b)) for a, b in edges.reshape(-1, 2)]
+    return found
 
 
 def mouth_of(trained: TrainedRun) -> MouthModel:
@@ -125,10 +136,11 @@ def mouth_of(trained: TrainedRun) -> MouthModel:
     frames = capture.manifest.frames
     mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
     parameters, opening = mouth.read(pose), opening_of(body, pose)
-    start, stop, _ = capture.manifest.train
-    used = (
-        away_from_cuts(capture.manifest.shots, frames, fps) & (np.arange(frames) >= start) & (np.arange(frames) < stop)
-    )
+    trained_on = np.zeros(frames, dtype=bool)
+    for start, stop in stretches(capture.manifest):
+        trained_on[start:stop] = True
+    used = trained_on & away_from_cuts(capture.manifest.shots, frames, fps)
+    used = used if used.sum() > fps else trained_on  # a clip of nothing but cuts
     digest = hashlib.sha256(f"{VERSION} {fps} {mouth.names}".encode())
     for part in (capture.audio, parameters, opening, used):
         digest.update(np.ascontiguousarray(part).tobytes())

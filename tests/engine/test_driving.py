@@ -9,9 +9,11 @@ import torch
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import load_body
+from talkingavatar.data.capture import Manifest
 from talkingavatar.engine.idle import idle_path
 from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.motion import carried_over, resampled
+from talkingavatar.engine.performance import stretches
 from talkingavatar.engine.video import VideoWriter
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.types import BodyPose, Gaussians
@@ -139,3 +141,10 @@ def test_clicks_stay_where_they_were(tmp_path, fps, frames):
         around = slice(round((second - 1.5 / fps) * rate), round((second + 1.5 / fps) * rate))
         peak = around.start + np.abs(heard[around]).argmax()
         assert abs(peak / rate - flash) < 0.25 / fps + 0.002
+
+
+def test_stretches_avoid_cuts_held_out_and_unusable_frames():
+    manifest = Manifest(
+        "m", 25.0, 8, 8, 100, (5, 80, 2), (80, 100, 1), shots=[(0, 40), (40, 100)], unusable=[20, 21, 40]
+    )
+    assert stretches(manifest) == [(5, 20), (22, 40), (41, 80)]
