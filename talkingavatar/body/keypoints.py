@@ -32,12 +32,15 @@ class KeypointBody(nn.Module):
     Rows follow the 135-point layout (methods F.3) and then the two irises. A body without limbs (FLAME) has its
     face only: `known` says which rows mean something, the others stay where the body is put.
 
+    Raises:
+        UserError: the model came without a landmark embedding.
+
     A keypoint is a blend of corners, each a vertex or a joint. Coordinates run before corners, so that blending
     joints over all corners of all frames is one product of matrices.
     """
 
     known: Bool[Tensor, " 137"]
-    _shares: Float[Tensor, "U 138"]  # of the corners in the keypoints; the neck joint stands last
+    _shares: Float[Tensor, "U _"]  # of the corners in the keypoints and, behind them, in the joints
     _owned: Float[Tensor, "137 U"]  # 1 where a corner belongs to a keypoint; none belongs to two
     _template: Float[Tensor, "3 U"]
     _shapedirs: Float[Tensor, "S _"]
@@ -49,7 +52,7 @@ class KeypointBody(nn.Module):
         super().__init__()
         self.body = body
         corners = _corners(body)
-        shares = torch.zeros(len(corners), COUNT + 1)
+        shares = torch.zeros(len(corners), COUNT + len(body.joint_names))
         for row, (point, _, _, share) in enumerate(corners):
             shares[row, point] = share
         vertex = torch.tensor([number if kind == "vertex" else -1 for _, kind, number, _ in corners])
@@ -68,7 +71,7 @@ class KeypointBody(nn.Module):
         for name, value in {
             "known": shares[:, :COUNT].any(0),
             "_shares": shares,
-            "_owned": (shares > 0)[:, :COUNT].float().T,
+            "_owned": (shares != 0)[:, :COUNT].float().T,
             "_template": pick(body.v_template, joints).T,
             "_weights": pick(body.weights, torch.eye(len(body.joint_names))).T,
             "_posedirs": posedirs,
@@ -78,8 +81,8 @@ class KeypointBody(nn.Module):
 
     def forward(
         self, pose: BodyPose, offsets: Float[Tensor, "137 3"] | None = None
-    ) -> tuple[Float[Tensor, "B 137 3"], Float[Tensor, "B 3"]]:
-        """Posed keypoints and the neck joint, metres.
+    ) -> tuple[Float[Tensor, "B 137 3"], Float[Tensor, "B J 3"]]:
+        """Posed keypoints and joints, metres.
 
         Args:
             offsets: from the body's own points to the detector's, metres in the rest pose; each turns with the
@@ -96,7 +99,7 @@ class KeypointBody(nn.Module):
         blended = (motion.transpose(1, 2) @ self._weights).unflatten(1, (3, 4))
         posed = (blended[:, :, :3] * rest[:, None]).sum(2) + blended[:, :, 3]
         points = (posed @ self._shares).transpose(1, 2) + pose.transl[:, None]
-        return points[:, :COUNT], points[:, COUNT]
+        return points[:, :COUNT], points[:, COUNT:]
 
 
 def _joint_directions(body: Body) -> tuple[Float[Tensor, "J 3"], Float[Tensor, "J 3 S"], Float[Tensor, "J 3 E"]]:
@@ -110,21 +113,22 @@ _Corner = tuple[int, str, int, float]  # keypoint, "vertex" or "joint", its numb
 
 
 def _corners(body: Body) -> list[_Corner]:
-    """What makes up each keypoint the body has, and the neck joint after them."""
+    """What makes up each keypoint the body has, and the joints after them."""
     names = {name: j for j, name in enumerate(body.joint_names)}
-    corners: list[_Corner] = [(COUNT, "joint", names["neck"], 1.0)]
+    corners: list[_Corner] = [(COUNT + joint, "joint", joint, 1.0) for joint in names.values()]
     if "pelvis" in names:
         for point, source in enumerate((*_BODY_25, *_hand("left"), *_hand("right"))):
             if not isinstance(source, int):
                 corners += [(point, "joint", names[joint], 1 / len(source)) for joint in source]
             elif body.vertex_joints is not None:
                 corners.append((point, "vertex", int(body.vertex_joints[source]), 1.0))
-    if body.landmark_faces is not None and body.landmark_bary is not None:
-        # Rows 67 to 117 are the inner face (17 to 67 of the 68), rows 118 to 134 the contour.
-        for mark, (face, shares) in enumerate(zip(body.faces[body.landmark_faces], body.landmark_bary, strict=True)):
-            point = 118 + mark if mark < 17 else 50 + mark
-            row = zip(face.tolist(), shares.tolist(), strict=True)
-            corners += [(point, "vertex", vertex, share) for vertex, share in row if share != 0]
+    body.landmarks(body.v_template[None])  # says so where the model came without
+    assert body.landmark_faces is not None and body.landmark_bary is not None
+    # Rows 67 to 117 are the inner face (17 to 67 of the 68), rows 118 to 134 the contour.
+    for mark, (face, shares) in enumerate(zip(body.faces[body.landmark_faces], body.landmark_bary, strict=True)):
+        point = 118 + mark if mark < 17 else 50 + mark
+        row = zip(face.tolist(), shares.tolist(), strict=True)
+        corners += [(point, "vertex", vertex, share) for vertex, share in row if share != 0]
     for point, eye in ((LEFT_IRIS, "left_eye"), (RIGHT_IRIS, "right_eye")):
         if len(ids := body.regions[eye]):
             # Looking ahead, the iris is foremost.

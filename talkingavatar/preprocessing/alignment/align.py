@@ -90,7 +90,7 @@ def align(
     fitted = stages["motion"]
     long_side = observations.long_side
     with torch.no_grad():
-        seen = {name: variables.project(variables.seen(model)) for name, variables in stages.items()}
+        seen = {name: variables.project(variables.seen(model)[0]) for name, variables in stages.items()}
         centre = torch.tensor([width, height]) / 2
         pose, K, viewmat = _in_world(fitted, model, width, height)
     report = {title: distances(seen[name], observations) for title, name in (("vanilla", "vanilla"), ("+FMA", "motion"))}
@@ -117,7 +117,8 @@ def _in_world(
 ) -> tuple[BodyPose, Float[Tensor, "3 3"], Float[Tensor, "4 4"]]:
     """Poses about the origin, and the camera that sees them."""
     flip = torch.tensor(FLIP)
-    _, neck = model(fitted.body_pose(torch.zeros_like(fitted.place)))
+    _, joints = model(fitted.body_pose(torch.zeros_like(fitted.place)))
+    neck = joints[:, model.body.joint_names.index("neck")]
     transl = fitted.neck() * flip - neck
     middle = transl.mean(0)
     viewmat = torch.eye(4)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.body.tpose import FINGERS
 from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
 from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePrior
 from talkingavatar.preprocessing.alignment.variables import Variables
@@ -37,11 +38,18 @@ _GROUPS: dict[str, slice | list[int]] = {
     "iris": IRIS,
 }
 # Usual error of a detected point, metres at the body's depth.
-NOISE = _per_point(body=0.015, head=0.012, left=0.005, right=0.005, face=0.0012, contour=0.005, iris=0.0008)
+NOISE = _per_point(body=0.015, head=0.012, left=0.0035, right=0.0035, face=0.0012, contour=0.005, iris=0.0008)
 # Usual distance between the detector's point and the body's, the same in all frames, metres.
-OFFSETS = _per_point(body=0.020, head=0.010, left=0.003, right=0.003, face=0.004, contour=0.008, iris=0.001)
+OFFSETS = _per_point(body=0.020, head=0.010, left=0.005, right=0.005, face=0.004, contour=0.008, iris=0.001)
 # Usual accelerations in m/s^2: hands are quick, trunk and head are heavy, lips are small but sudden.
 ACCELERATION = _per_point(body=1.5, arms=5.0, left=6.0, right=6.0, face=2.0, lips=5.0, contour=1.5, iris=4.0)
+
+
+def _joint_acceleration(name: str) -> float:
+    _, _, part = name.rpartition("_")
+    if part.rstrip("123") in FINGERS:
+        return 6.0
+    return 5.0 if part in ("elbow", "wrist") else 1.5
 
 
 @dataclass(frozen=True)
@@ -67,11 +75,14 @@ class Objective:
     ) -> None:
         self.model, self.observations, self.triples, self.fps = model, observations, triples, fps
         self.pose_prior, self.expression_prior = priors
+        names = model.body.joint_names
+        usual = torch.cat([ACCELERATION, torch.tensor([_joint_acceleration(name) for name in names])])
+        self.heaviness = torch.cat([model.known, torch.ones(len(names), dtype=torch.bool)]) / usual.square()
         self.per_metre = start.place[:, 2].exp()[:, None]  # long sides per metre, as first seen
 
     def __call__(self, variables: Variables, terms: Terms, counted: list[int] | None = None) -> Float[Tensor, ""]:
         """The cost; `counted` names the points whose distances count, None all of them."""
-        points = variables.seen(self.model)
+        points, joints = variables.seen(self.model)
         rows = slice(None) if counted is None else counted
         cost = self._data(variables.project(points), terms.outlier)[:, rows].sum(1).mean()
         cost = cost + self.pose_prior.cost(variables.pose).mean()
@@ -80,7 +91,7 @@ class Objective:
         if terms.calibrated:
             cost = cost + (variables.offsets / OFFSETS[:, None]).square().sum()
         if terms.smooth:
-            cost = cost + terms.smooth * self._roughness(points)
+            cost = cost + terms.smooth * self._roughness(torch.cat([points, joints], 1))
         return cost
 
     def _data(self, projected: Float[Tensor, "T 137 2"], outlier: float) -> Float[Tensor, "T 137"]:
@@ -90,11 +101,10 @@ class Objective:
         robust = squared / (1 + squared / outlier**2)
         return self.observations.weight * robust / NOISE.square()
 
-    def _roughness(self, points: Float[Tensor, "T 137 3"]) -> Float[Tensor, ""]:
-        """Squared accelerations of all points, seen or not, inside shots."""
+    def _roughness(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, ""]:
+        """Squared accelerations of all keypoints and joints, seen or not, inside shots."""
         i = self.triples
         if not len(i):
             return points.new_zeros(())
         bend = (points[i - 1] - 2 * points[i] + points[i + 1]) * self.fps**2
-        known = self.model.known
-        return (bend.square().sum(-1) / ACCELERATION.square())[:, known].sum() / len(points)
+        return (bend.square().sum(-1) * self.heaviness).sum() / len(points)

@@ -62,8 +62,8 @@ def start(
     """
     rest = model.body.zero_pose()
     rest = BodyPose(rest.betas, rest.expression, prior.rest[None], rest.transl)
-    points, neck = model(rest)
-    body = ((points - neck)[0] * points.new_tensor(FLIP))[:, :2].numpy()
+    points, joints = model(rest)
+    body = ((points[0] - joints[0, model.body.joint_names.index("neck")]) * points.new_tensor(FLIP))[:, :2].numpy()
     place = _similarities(observations, body)
     if np.isnan(place).all():
         raise UserError("video", "no frame that shows a face or shoulders", "a person", "choose another clip")

@@ -42,10 +42,12 @@ class Variables:
         size = (-self.place[:, 2:]).exp()
         return torch.cat([self.place[:, :2] * size, self.focal.exp() * size], 1)
 
-    def seen(self, model: KeypointBody) -> Float[Tensor, "T 137 3"]:
-        """Keypoints in the camera's axes, metres."""
-        points, neck = model(self.body_pose(torch.zeros_like(self.place)), share_opening(self.offsets))
-        return (points - neck[:, None]) * points.new_tensor(FLIP) + self.neck()[:, None]
+    def seen(self, model: KeypointBody) -> tuple[Float[Tensor, "T 137 3"], Float[Tensor, "T J 3"]]:
+        """Keypoints and joints in the camera's axes, metres."""
+        points, joints = model(self.body_pose(torch.zeros_like(self.place)), share_opening(self.offsets))
+        both = torch.cat([points, joints], 1) - joints[:, [model.body.joint_names.index("neck")]]
+        both = both * points.new_tensor(FLIP) + self.neck()[:, None]
+        return both[:, :COUNT], both[:, COUNT:]
 
     def project(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, "T K 2"]:
         """From the picture's centre, in units of its long side."""
