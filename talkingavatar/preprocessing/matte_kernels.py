@@ -31,10 +31,9 @@ def sample(
     """Coverage of each unknown pixel by the pair of a subject's and a background colour that explains it best.
 
     Shared sampling (Gastal and Oliveira, Eurographics 2010, section 4): candidates are met along rays, whose
-    directions differ between neighbours. Where the clean plate is known it gives the background,
-    as bright as there and as bright as near by. The best
-    pair is the likeliest under camera noise and a normal prior about the coarse mask, so that colours too alike to
-    tell apart leave the mask's word.
+    directions differ between neighbours. Where the clean plate is known it gives the background, as bright as there
+    and as bright as near by. The best pair is the likeliest under camera noise and a normal prior about the coarse
+    mask, so that colours too alike to tell apart leave the mask's word.
 
     Args:
         inner, outer: local means of the colours of the sure subject and of the sure background.
@@ -46,67 +45,99 @@ def sample(
     """
     height, width = labels.shape
     alpha = np.zeros((height, width), np.float32)
-    confidence = np.zeros((height, width), np.float32)
+    confidence = np.ones((height, width), np.float32)
     subject, ground = image.copy(), image.copy()
     fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS + 1, 3), np.float32)
-    front_distance = np.zeros(RAYS, np.float32)
+    distance = np.zeros(RAYS, np.float32)
     for y in range(height):
         for x in range(width):
             if labels[y, x] != 1:
                 alpha[y, x] = 1.0 if labels[y, x] == 2 else 0.0
-                confidence[y, x] = 1.0
                 continue
-            front_count, back_count = 0, 0
-            turn = ((x % 3) * 3 + y % 3) / 9.0
-            for ray in range(RAYS):
-                angle = 2.0 * math.pi * (ray + turn) / RAYS
-                dx, dy = math.cos(angle), math.sin(angle)
-                front, back = False, False
-                for step in range(1, reach):
-                    sx, sy = int(x + dx * step + 0.5), int(y + dy * step + 0.5)
-                    if sx < 0 or sy < 0 or sx >= width or sy >= height or (front and back):
-                        break
-                    if labels[sy, sx] == 2 and not front:
-                        front = True
-                        fronts[front_count] = inner[sy, sx]
-                        front_distance[front_count] = step / reach
-                        front_count += 1
-                    elif labels[sy, sx] == 0 and not back:
-                        back = True
-                        if not known[y, x]:
-                            backs[back_count] = outer[sy, sx]
-                            back_count += 1
-                        elif known[sy, sx]:
-                            # The subject's shadow dims what lies behind: by as much as the background near by.
-                            lit = outer[sy, sx].sum() / max(plate[sy, sx].sum(), np.float32(0.03))
-                            backs[back_count] = plate[y, x] * min(max(lit, np.float32(0.6)), np.float32(1.2))
-                            back_count += 1
-            if known[y, x]:
-                backs[back_count] = plate[y, x]
-                back_count += 1
-            best, chosen, certainty = 1e9, coarse[y, x], 0.0
-            for f in range(front_count):
-                for b in range(back_count):
-                    along, square, rest = 0.0, 1e-6, 0.0
-                    for c in range(3):
-                        span = fronts[f, c] - backs[b, c]
-                        along += (image[y, x, c] - backs[b, c]) * span
-                        square += span * span
-                    # The likeliest coverage under the noise and the prior, of this pair.
-                    noise, doubt = NOISE * NOISE, DOUBT * DOUBT
-                    a = (along / noise + coarse[y, x] / doubt) / (square / noise + 1.0 / doubt)
-                    a = min(1.0, max(0.0, a))
-                    for c in range(3):
-                        off = image[y, x, c] - a * fronts[f, c] - (1.0 - a) * backs[b, c]
-                        rest += off * off
-                    cost = rest / noise + (a - coarse[y, x]) ** 2 / doubt + front_distance[f]
-                    if cost < best:
-                        best, chosen = cost, a
-                        certainty = math.exp(-min(cost, 30.0) / 6.0) * square / (square + 0.02)
-                        subject[y, x] = fronts[f]
-                        ground[y, x] = backs[b]
-            alpha[y, x], confidence[y, x] = chosen, 0.02 + certainty
+            front_count, back_count = _meet(y, x, labels, inner, outer, plate, known, reach, fronts, distance, backs)
+            colour, prior = image[y, x], coarse[y, x]
+            front, back, a, certainty = _likeliest(colour, prior, fronts[:front_count], distance, backs[:back_count])
+            alpha[y, x], confidence[y, x] = a, 0.02 + certainty
+            if front >= 0:
+                subject[y, x], ground[y, x] = fronts[front], backs[back]
     return alpha, confidence, subject, ground
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _meet(
+    y: int,
+    x: int,
+    labels: UInt8[ndarray, "H W"],
+    inner: Float[ndarray, "H W 3"],
+    outer: Float[ndarray, "H W 3"],
+    plate: Float[ndarray, "H W 3"],
+    known: Bool[ndarray, "H W"],
+    reach: int,
+    fronts: Float[ndarray, "R 3"],
+    distance: Float[ndarray, " R"],
+    backs: Float[ndarray, "R1 3"],
+) -> tuple[int, int]:
+    """Fill in the candidates a pixel's rays meet; how many of the subject and of the background."""
+    height, width = labels.shape
+    front_count, back_count = 0, 0
+    turn = ((x % 3) * 3 + y % 3) / 9.0
+    for ray in range(RAYS):
+        angle = 2.0 * math.pi * (ray + turn) / RAYS
+        dx, dy = math.cos(angle), math.sin(angle)
+        front, back = False, False
+        for step in range(1, reach):
+            sx, sy = int(x + dx * step + 0.5), int(y + dy * step + 0.5)
+            if sx < 0 or sy < 0 or sx >= width or sy >= height or (front and back):
+                break
+            if labels[sy, sx] == 2 and not front:
+                front = True
+                fronts[front_count], distance[front_count] = inner[sy, sx], step / reach
+                front_count += 1
+            elif labels[sy, sx] == 0 and not back:
+                back = True
+                if not known[y, x]:
+                    backs[back_count] = outer[sy, sx]
+                    back_count += 1
+                elif known[sy, sx]:
+                    # The subject's shadow dims what lies behind: by as much as the background near by.
+                    lit = outer[sy, sx].sum() / max(plate[sy, sx].sum(), np.float32(0.03))
+                    backs[back_count] = plate[y, x] * min(max(lit, np.float32(0.6)), np.float32(1.2))
+                    back_count += 1
+    if known[y, x]:
+        backs[back_count] = plate[y, x]
+        back_count += 1
+    return front_count, back_count
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _likeliest(
+    colour: Float[ndarray, " 3"],
+    prior: float,
+    fronts: Float[ndarray, "F 3"],
+    distance: Float[ndarray, " R"],
+    backs: Float[ndarray, "B 3"],
+) -> tuple[int, int, float, float]:
+    """The pair that explains a colour best: both indices (-1 where there is no pair), its coverage, its certainty."""
+    noise, doubt = NOISE * NOISE, DOUBT * DOUBT
+    best, front, back, chosen, certainty = 1e9, -1, -1, float(prior), 0.0
+    for f in range(len(fronts)):
+        for b in range(len(backs)):
+            along, square, rest = 0.0, 1e-6, 0.0
+            for c in range(3):
+                span = fronts[f, c] - backs[b, c]
+                along += (colour[c] - backs[b, c]) * span
+                square += span * span
+            # The likeliest coverage under the noise and the prior, of this pair.
+            a = min(1.0, max(0.0, (along / noise + prior / doubt) / (square / noise + 1.0 / doubt)))
+            for c in range(3):
+                rest += (colour[c] - a * fronts[f, c] - (1.0 - a) * backs[b, c]) ** 2
+            cost = rest / noise + (a - prior) ** 2 / doubt + distance[f]
+            if cost < best:
+                best, front, back, chosen = cost, f, b, a
+                certainty = math.exp(-min(cost, 30.0) / 6.0) * square / (square + 0.02)
+    return front, back, chosen, certainty
 
 
 @no_type_check
