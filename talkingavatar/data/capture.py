@@ -7,7 +7,8 @@
   mattes/000000.png    8-bit coverage of the subject
   audio.flac           16 kHz mono, as long as the video
   cameras.npz          viewmats (1 or T,4,4) world to camera in OpenCV axes, Ks (1 or T,3,3) pixels
-  smplx.npz            as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names
+  smplx.npz            as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names;
+                       keypoint_offsets (137,3), where known: from the body's keypoints to the detector's, at rest
   flame.npz            the same of FLAME's 5 joints; one of both is there, or both under one camera
   landmarks.npz        points (T,68,3): x, y in pixels, confidence
   regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
@@ -138,6 +139,11 @@ class Capture:
     def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
         """Tracked parameters of these frames."""
         return _body_pose(self._tables(model), indices)
+
+    def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
+        """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""
+        offsets = self._tables(model).get("keypoint_offsets")
+        return None if offsets is None else torch.from_numpy(offsets)
 
     def true_pose(self, indices: list[int], model: Model = "smplx") -> BodyPose | None:
         """True parameters, where they are known; for evaluation only."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.keypoint_distance import keypoint_distance, project
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
 from talkingavatar.methods.base import Method
@@ -79,6 +80,9 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
     results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
     results.metrics |= speed(method, data)
     results.metrics |= pose_error(method, data, results)
+    for part, frames in (("train", data.capture.train_frames), ("heldout", data.capture.test_frames)):
+        apart = keypoint_distance(method, data, evenly(frames, 60))
+        results.metrics |= {f"{part}/keypoints_px/{key}": value for key, value in apart.items()}
     return results
 
 
@@ -114,10 +118,7 @@ def joint_groups(body: Body) -> dict[str, list[int]]:
 
 
 def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:
-    _, joints = method.body(pose)
-    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], joints) + cameras.viewmats[:, None, :3, 3]
-    pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
-    return pixels[..., :2] / pixels[..., 2:]
+    return project(method.body(pose)[1], cameras)
 
 
 def speed(method: Method, data: CaptureData, frames: int = 10) -> dict[str, float]:

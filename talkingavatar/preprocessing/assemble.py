@@ -24,7 +24,7 @@ from talkingavatar.preprocessing.landmarks.source import Actions
 from talkingavatar.preprocessing.stages import remove, write_json
 from talkingavatar.preprocessing.sync import shifted
 
-ASSEMBLE_VERSION = 1
+ASSEMBLE_VERSION = 2
 TRAINED = 400  # frames that a stride is chosen for
 SHORT_SHOT = 0.4  # seconds; shorter shots are not used
 FACE = 0.5  # share of the 68 landmarks that makes a face
@@ -221,4 +221,5 @@ def _write_pose(file: Path, alignment: Alignment, body: Body) -> None:
         "transl": pose.transl,
     }
     arrays = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in tables.items()}
+    arrays["keypoint_offsets"] = alignment.offsets.detach().cpu().numpy().astype(np.float32)
     np.savez(file, allow_pickle=False, **arrays, expression_names=body.expression_names)

@@ -1,0 +1,54 @@
+"""How far the body of a fit is from what was seen in the clip: the paper's landmark distance (THGS table 7)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.body.keypoints import KeypointBody
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.methods.base import Method
+from talkingavatar.preprocessing.alignment.observations import GROUPS, LIPS
+from talkingavatar.preprocessing.keypoints import Keypoints
+from talkingavatar.types import BodyPose, Cameras
+
+SURE = 0.2  # confidence above which a keypoint counts (methods A.8)
+
+
+def keypoint_distance(method: Method, data: CaptureData, frames: list[int]) -> dict[str, float]:
+    """Mean distance in pixels to the detected keypoints, as `<part>/<tracked|fitted>`; {} for a capture without any.
+
+    `tracked` is what alignment gave, `fitted` what the method has learned about these frames. A part that is not
+    seen in them has no key.
+    """
+    file = data.capture.folder / "keypoints.npz"
+    if not file.is_file() or not frames:
+        return {}
+    seen = torch.from_numpy(Keypoints.load(file).points[frames]).to(method.device)
+    model = KeypointBody(method.body).to(method.device)
+    offsets = data.capture.keypoint_offsets(data.model)
+    cameras = data.capture.cameras(frames).to(method.device)
+    learned = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
+    names = ("betas", "expression", "full_pose", "transl")
+    poses = {
+        "tracked": data.capture.pose(frames, data.model).to(method.device),
+        "fitted": BodyPose(*(torch.cat([getattr(p, n) for p in learned]) for n in names)),
+    }
+    found = {}
+    for name, pose in poses.items():
+        points, _ = model(pose, None if offsets is None else offsets.to(method.device))
+        apart = (project(points, cameras)[:, : seen.shape[1]] - seen[..., :2]).norm(dim=-1)
+        for part, rows in {**GROUPS, "lips": (LIPS,)}.items():
+            chosen = torch.zeros(seen.shape[1], dtype=torch.bool, device=apart.device)
+            for row in rows:
+                chosen[row] = True
+            counted = (seen[..., 2] > SURE) & apart.isfinite() & chosen & model.known[: seen.shape[1]]
+            if counted.any():
+                found[f"{part}/{name}"] = float(apart[counted].mean())
+    return found
+
+
+def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "B N 2"]:
+    """World points to pixels."""
+    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
+    pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
+    return pixels[..., :2] / pixels[..., 2:]
