@@ -106,6 +106,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         keys: dict[str, str] = {}
         keys["ingest"] = _ingest(job)
         footage = Clip(job.work / "ingest", job.video)
+        check_shots(footage)
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
         seen = Observed(job.work / "landmarks")
         check_person(seen.keypoints, footage)
@@ -121,6 +122,18 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         _assemble(job, parts, measured, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
+
+
+def check_shots(footage: Clip) -> None:
+    """
+    Raises:
+        UserError: it is cut so often that no second of it can be used.
+    """
+    lasting = sum(b - a for a, b in footage.shots if b - a >= assemble.SHORT_SHOT * footage.fps)
+    if lasting < SEEN * footage.fps:
+        found = f"{len(footage.shots) - 1} cuts in {footage.frames} frames"
+        expected = f"shots of {assemble.SHORT_SHOT} s or longer, 1 s in all"
+        raise UserError("video", found, expected, "give another clip, or start and end")
 
 
 def check_person(keypoints: Keypoints, footage: Clip) -> None:
