@@ -109,7 +109,7 @@ def test_killed_anywhere_it_goes_on(mediapipe, person, tmp_path):
     for attempt in range(40):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
         try:
-            code = process.wait(timeout=8 + 2.5 * attempt)
+            code = process.wait(timeout=4 + 1.5 * attempt)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL)
             code = process.wait(timeout=60)
