@@ -88,6 +88,7 @@ class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
+    visits: int = 10  # training frames are thinned evenly until each is trained on so many times
     paper_steps: int = 150_000  # steps the schedule tables are written for
     paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
@@ -167,6 +168,7 @@ MINIMUM = {
     "data.cache_mb": 1,
     "budget.steps": 1,
     "budget.aligned_frames": 0,
+    "budget.visits": 1,
     "trainer.checkpoint_every": 1,
     "trainer.preview_every": 1,
     "trainer.log_every": 1,

@@ -8,6 +8,16 @@ from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.sampler import StepLoader, frames_of_step
 from talkingavatar.types import Batch, DrivingSignal
 
+FEWEST = 8  # training frames, however short the fit
+
+
+def thinned(frames: list[int], most: int) -> list[int]:
+    """Every n-th of the frames, so that at most `most` are left.
+
+    A short fit learns more of few frames: what is learned about a frame (its pose, its exposure) needs visits.
+    """
+    return frames[:: -(-len(frames) // most)]
+
 
 class CaptureData(L.LightningDataModule):
     """Serves one capture to any method: a training loader keyed by seed and step, and any frame on request."""
@@ -22,6 +32,7 @@ class CaptureData(L.LightningDataModule):
         self.windows = attention_windows(self.features, capture.manifest.shots)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
+        self.train_frames = thinned(capture.train_frames, max(FEWEST, config.budget.steps // config.budget.visits))
 
     def signal(self, frames: list[int]) -> DrivingSignal:
         """What drives these frames: tracked pose and sound."""
@@ -37,7 +48,7 @@ class CaptureData(L.LightningDataModule):
         return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, self.background)
 
     def train_dataloader(self) -> StepLoader[Batch]:
-        frames, seed = self.capture.train_frames, self.config.seed
+        frames, seed = self.train_frames, self.config.seed
 
         def load(step: int) -> Batch:
             return self.batch(frames_of_step(frames, seed, step))

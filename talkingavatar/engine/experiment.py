@@ -159,7 +159,7 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
         config=config,
         body=body,
         pose=capture.pose(list(range(capture.manifest.frames)), data.model),
-        train_frames=capture.train_frames,
+        train_frames=data.train_frames,
         audio_channels=data.features.shape[-1],
         look=data.batch,
     )

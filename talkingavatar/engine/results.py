@@ -80,7 +80,7 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
     results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
     results.metrics |= speed(method, data)
     results.metrics |= pose_error(method, data, results)
-    for part, frames in (("train", data.capture.train_frames), ("heldout", data.capture.test_frames)):
+    for part, frames in (("train", data.train_frames), ("heldout", data.capture.test_frames)):
         apart = keypoint_distance(method, data, evenly(frames, 60))
         results.metrics |= {f"{part}/keypoints_px/{key}": value for key, value in apart.items()}
     return results
@@ -88,7 +88,7 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
 
 def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str, float]:
     """Mean distance in pixels of projected joints to the true ones, on trained frames, by part (THGS table 7)."""
-    frames = evenly(data.capture.train_frames, 60)
+    frames = evenly(data.train_frames, 60)
     truth = data.capture.true_pose(frames, data.model)
     if truth is None:
         results.skipped["train/joints_px"] = "the capture has no true parameters"

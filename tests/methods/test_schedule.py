@@ -46,6 +46,12 @@ def test_visits_keep_the_travel_of_a_frame():
     assert schedule.lr * visits == pytest.approx(1e-5 * 300)
 
 
+def test_one_visit_goes_no_further_than_the_limit_however_many_frames_share_the_steps():
+    row = RateConfig(lr=1e-5, lr_end=1e-5, rule="visits", limit=1e-3)
+    few, many = (scaled("pose", row, QUICK.budget, train_frames=n) for n in (100, 400))
+    assert few.lr == pytest.approx(1e-3 / 10) and many.lr == pytest.approx(1e-3 / 20)
+
+
 def test_limit_and_fixed():
     assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-3, rule="travel", limit=3e-3), QUICK.budget, 1).lr == 3e-3
     assert scaled("x", RateConfig(lr=1e-3, lr_end=1e-4), QUICK.budget, 1).lr_end == 1e-4
