@@ -47,8 +47,8 @@ def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int) 
         "travel": budget.paper_steps / budget.steps,
         "visits": budget.paper_visits * train_frames / budget.steps,
     }[row.rule]
-    # Between two visits Adam carries a row on, over about sqrt(frames) times the rate: the second moment, too, is fed on
-    # visits only. What is limited is the way of one visit.
+    # Between two visits Adam carries a row on, over about sqrt(frames) times the rate: the second moment, too, is
+    # fed on visits only. What is limited is the way of one visit.
     limit = row.limit / math.sqrt(train_frames) if row.rule == "visits" else row.limit
     factor = min(max(factor, 1.0), max(1.0, limit / row.lr))
     # Poses that are corrected against a picture that is not there yet are led astray: the paper waits 1,500 steps.
