@@ -64,6 +64,8 @@ def _surroundings() -> Iterator[tuple[str, str]]:
     rigs = sorted((paths.cache_root() / "body").glob("open-*"))
     yield "open rig", ", ".join(r.name for r in rigs) or "not built yet: made at the first fit"
     captures = sorted((paths.cache_root() / "captures").glob("speaker-*"))
+    trackers = sorted((paths.cache_root() / "environments").glob("mediapipe-*"))
+    yield "MediaPipe", ", ".join(t.name for t in trackers) or "not installed yet: made at the first preprocess"
     yield "embedded captures", ", ".join(c.name for c in captures) or "none yet: made at the first fit"
 
 
