@@ -35,7 +35,7 @@ class AlignmentOptions:
     smooth: float = 1.0  # weight of the accelerations
     place_steps: int = 120
     vanilla_steps: int = 250
-    motion_steps: int = 500
+    motion_steps: int = 700
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def align(
         seen = {name: variables.project(variables.seen(model)[0]) for name, variables in stages.items()}
         centre = torch.tensor([width, height]) / 2
         pose, K, viewmat = _in_world(fitted, model, width, height)
-    report = {title: distances(seen[name], observations) for title, name in (("vanilla", "vanilla"), ("+FMA", "motion"))}
+    report = {
+        title: distances(seen[name], observations) for title, name in (("vanilla", "vanilla"), ("+FMA", "motion"))
+    }
     return Alignment(pose, K, viewmat, seen["motion"] * long_side + centre, fitted.offsets, report)
 
 

@@ -19,6 +19,7 @@ from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePr
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import BODY, CONTOUR, INNER_FACE, LEFT_HAND, RIGHT_HAND
 
+
 def _per_point(**values: float) -> Float[Tensor, " 137"]:
     row = torch.zeros(COUNT)
     for group, value in values.items():
@@ -35,21 +36,31 @@ _GROUPS: dict[str, slice | list[int]] = {
     "face": INNER_FACE,
     "lips": LIPS,
     "contour": CONTOUR,  # slides along the jaw as the head turns
+    "chin": slice(118 + 7, 118 + 10),
     "iris": IRIS,
 }
 # Usual error of a detected point, metres at the body's depth.
-NOISE = _per_point(body=0.015, head=0.012, left=0.0035, right=0.0035, face=0.0012, contour=0.005, iris=0.0008)
+NOISE = _per_point(
+    body=0.010, head=0.012, left=0.0035, right=0.0035, face=0.0012, contour=0.005, chin=0.003, iris=0.0008
+)
 # Usual distance between the detector's point and the body's, the same in all frames, metres.
-OFFSETS = _per_point(body=0.020, head=0.010, left=0.005, right=0.005, face=0.004, contour=0.008, iris=0.001)
+OFFSETS = _per_point(body=0.030, head=0.010, left=0.005, right=0.005, face=0.004, contour=0.008, iris=0.001)
 # Usual accelerations in m/s^2: hands are quick, trunk and head are heavy, lips are small but sudden.
-ACCELERATION = _per_point(body=1.5, arms=5.0, left=6.0, right=6.0, face=2.0, lips=5.0, contour=1.5, iris=4.0)
+ACCELERATION = _per_point(
+    body=1.5, arms=7.0, left=10.0, right=10.0, face=2.0, lips=12.0, contour=3.0, chin=6.0, iris=4.0
+)
+# Facing points of lips and lids and the corners of the mouth, of the 68: how far they part is seen better than where
+# they are, and speech and blinks live in it.
+_FACING = ((61, 67), (62, 66), (63, 65), (37, 41), (38, 40), (43, 47), (44, 46), (48, 54))
+FACING = torch.tensor(_FACING).T + 50
+PARTING_NOISE = 0.0005  # metres
 
 
 def _joint_acceleration(name: str) -> float:
     _, _, part = name.rpartition("_")
     if part.rstrip("123") in FINGERS:
-        return 6.0
-    return 5.0 if part in ("elbow", "wrist") else 1.5
+        return 10.0
+    return 7.0 if part in ("elbow", "wrist") else 1.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,11 @@ class Terms:
     outlier: float  # metres: a point further off than this pulls no harder (Geman-McClure)
     smooth: float = 0.0  # weight of the accelerations
     calibrated: bool = False
+
+
+def _robust(squared: Float[Tensor, "T K"], outlier: float) -> Float[Tensor, "T K"]:
+    """Geman-McClure: as given while small, never above outlier^2."""
+    return squared / (1 + squared / outlier**2)
 
 
 class Objective:
@@ -86,7 +102,7 @@ class Objective:
         rows = slice(None) if counted is None else counted
         cost = self._data(variables.project(points), terms.outlier)[:, rows].sum(1).mean()
         cost = cost + self.pose_prior.cost(variables.pose).mean()
-        cost = cost + self.expression_prior.cost(variables.expression).mean()
+        cost = cost + self.expression_prior.cost(variables.expression)
         cost = cost + variables.betas.square().sum()
         if terms.calibrated:
             cost = cost + (variables.offsets / OFFSETS[:, None]).square().sum()
@@ -95,11 +111,14 @@ class Objective:
         return cost
 
     def _data(self, projected: Float[Tensor, "T 137 2"], outlier: float) -> Float[Tensor, "T 137"]:
-        """Robust squared distances of the seen points."""
+        """Robust squared distances of the seen points, and of how far facing ones part."""
         metres = (projected - self.observations.target) / self.per_metre[..., None]
         squared = metres.square().sum(-1)
-        robust = squared / (1 + squared / outlier**2)
-        return self.observations.weight * robust / NOISE.square()
+        cost = self.observations.weight * _robust(squared, outlier) / NOISE.square()
+        first, second = FACING
+        parted = (metres[:, first] - metres[:, second]).square().sum(-1)
+        seen = self.observations.weight[:, first] * self.observations.weight[:, second]
+        return cost.index_add(1, first, seen * _robust(parted, outlier) / PARTING_NOISE**2)
 
     def _roughness(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, ""]:
         """Squared accelerations of all keypoints and joints, seen or not, inside shots."""

@@ -49,8 +49,8 @@ def observe(keypoints: Keypoints, width: int, height: int, known: Bool[Tensor, "
     weight = np.where(inside & (weight > CONFIDENT), weight, 0.0).clip(0, 1)
     weight[:, IRIS] *= _iris_plain(keypoints)
     target = np.where(weight[..., None] > 0, xy - np.array([width, height]) / 2, 0.0) / max(width, height)
-    weight = torch.from_numpy(weight).float() * known
-    return Observations(torch.from_numpy(target).float(), weight, max(width, height))
+    worth = torch.from_numpy(weight).float() * known
+    return Observations(torch.from_numpy(target).float(), worth, max(width, height))
 
 
 def _iris_plain(keypoints: Keypoints) -> Float[ndarray, "T 2"]:

@@ -7,6 +7,7 @@ fingers curl about -z and the elbow bends about -y.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from talkingavatar.body.tpose import FINGERS
 
 Angles = tuple[float, float, float]
-_FREE: tuple[Angles, Angles] = ((-180, -180, -180), (180, 180, 180))
+_FREE: tuple[Angles, Angles] = ((-180.0, -180.0, -180.0), (180.0, 180.0, 180.0))
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ _MIDDLE = {
     **{f"spine{k}": JointPrior(spread=(7, 7, 5)) for k in (1, 2, 3)},
     "neck": JointPrior(spread=(12, 15, 9), limits=((-40, -50, -30), (40, 50, 30))),
     "head": JointPrior(spread=(12, 15, 9), limits=((-40, -50, -30), (40, 50, 30))),
-    "jaw": JointPrior(spread=(10, 2, 1), limits=((0, -6, -3), (30, 6, 3))),
+    "jaw": JointPrior(spread=(6, 2, 1), limits=((0, -6, -3), (30, 6, 3))),
 }
 _LEFT = {
     "collar": JointPrior(spread=(3, 8, 8), limits=((-15, -30, -25), (15, 30, 30))),
@@ -79,12 +80,12 @@ class PosePrior:
         """Squared distance from rest in spreads, limits, coupled fingers and eyes."""
         cost = ((pose - self.rest) / self.spread).square()
         beyond = (self.lower - pose).clamp(min=0) + (pose - self.upper).clamp(min=0)
-        cost = (cost + (beyond / _radians(LIMIT_SPREAD)).square()).sum((1, 2))
+        cost = (cost + (beyond / math.radians(LIMIT_SPREAD)).square()).sum((1, 2))
         if self.tips:
             apart = pose[:, self.tips, 2] - TIP_FOLLOWS * pose[:, self.middles, 2]
-            cost = cost + (apart / _radians(TIP_SPREAD)).square().sum(1)
+            cost = cost + (apart / math.radians(TIP_SPREAD)).square().sum(1)
         apart = pose[:, self.eyes[0]] - pose[:, self.eyes[1]]
-        return cost + (apart / _radians(EYES_APART)).square().sum(1)
+        return cost + (apart / math.radians(EYES_APART)).square().sum(1)
 
 
 def pose_prior(names: tuple[str, ...], arms_in_front: dict[str, bool], sitting: bool) -> PosePrior:
@@ -107,16 +108,14 @@ def pose_prior(names: tuple[str, ...], arms_in_front: dict[str, bool], sitting: 
     fingers = [f"{side}_{finger}" for side in ("left", "right") for finger in FINGERS if finger != "thumb"]
     fingers = [finger for finger in fingers if f"{finger}2" in names]
     return PosePrior(
-        *(_radians(torch.tensor(column)) for column in (
-            [row.rest for row in rows],
-            [row.spread for row in rows],
-            [row.limits[0] for row in rows],
-            [row.limits[1] for row in rows],
-        )),
+        rest=_angles([row.rest for row in rows]),
+        spread=_angles([row.spread for row in rows]),
+        lower=_angles([row.limits[0] for row in rows]),
+        upper=_angles([row.limits[1] for row in rows]),
         middles=[names.index(f"{finger}2") for finger in fingers],
         tips=[names.index(f"{finger}3") for finger in fingers],
         eyes=[names.index(f"{side}_eye_smplhf") for side in ("left", "right")],
-    )  # fmt: skip
+    )
 
 
 def _mirrored(prior: JointPrior) -> JointPrior:
@@ -129,13 +128,14 @@ def _mirrored(prior: JointPrior) -> JointPrior:
     return JointPrior(turn(prior.rest), prior.spread, (lower, upper))  # type: ignore[arg-type]
 
 
-def _radians(degrees: Tensor | float) -> Tensor | float:
-    return degrees * (torch.pi / 180)
+def _angles(degrees: list[Angles]) -> Float[Tensor, "J 3"]:
+    return torch.tensor(degrees).deg2rad()
 
 
 # Facial actions that points on the face do not show, or that a joint makes already (jaw, eyes).
 _UNSEEN_ACTIONS = ("jaw", "eyeLook", "cheekPuff", "tongueOut")
-ACTION_SPREAD = 0.35  # of an action in [0, 1]; a licensed model's expressions have spread 1
+ACTION_SPREAD, CLOSING_SPREAD = 0.35, 0.2  # of an action in [0, 1]; of mouthClose, which undoes what the jaw does
+CONSTANT = 0.35  # spread of a clip's mean expression, as a share of the above
 
 
 @dataclass(frozen=True)
@@ -143,10 +143,13 @@ class ExpressionPrior:
     """Open rig: named actions between 0 and 1. Licensed models: coefficients of unit spread."""
 
     free: Bool[Tensor, " E"]
+    spread: Float[Tensor, " E"]
     bounded: bool
 
-    def cost(self, expression: Float[Tensor, "T E"]) -> Float[Tensor, " T"]:
-        return (expression / (ACTION_SPREAD if self.bounded else 1.0)).square().sum(1)
+    def cost(self, expression: Float[Tensor, "T E"]) -> Float[Tensor, ""]:
+        """Mean over frames; what is the same in all of them belongs to the face, not to its expression."""
+        varying = (expression / self.spread).square().sum(1).mean()
+        return varying + (expression.mean(0) / (CONSTANT * self.spread)).square().sum()
 
     def clamp_(self, expression: Float[Tensor, "T E"]) -> None:
         """Back into what the model means by its coefficients, in place."""
@@ -157,4 +160,5 @@ class ExpressionPrior:
 def expression_prior(names: list[str]) -> ExpressionPrior:
     actions = "jawOpen" in names
     free = [not (actions and name.startswith(_UNSEEN_ACTIONS)) for name in names]
-    return ExpressionPrior(torch.tensor(free), actions)
+    spread = [CLOSING_SPREAD if name == "mouthClose" else ACTION_SPREAD if actions else 1.0 for name in names]
+    return ExpressionPrior(torch.tensor(free), torch.tensor(spread), actions)
