@@ -12,6 +12,8 @@ from numpy import ndarray
 # Columns of `Keypoints.points`, SHOW's order: BODY_25, both hands, inner face (17-67 of the usual 68), contour (0-16).
 BODY, LEFT_HAND, RIGHT_HAND = slice(0, 25), slice(25, 46), slice(46, 67)
 INNER_FACE, CONTOUR = slice(67, 118), slice(118, 135)
+NECK, SHOULDERS, HIPS = 1, (2, 5), (8, 9, 12)
+TRUNK = (NECK, *SHOULDERS, *HIPS)
 COUNT = 135
 
 

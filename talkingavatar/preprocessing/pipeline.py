@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
@@ -31,12 +32,14 @@ from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observe
 from talkingavatar.preprocessing.report import overlays, write_report
 from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
+from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
 
 ALONE = 0.8  # share of the frames with a face in which there must be but one
 SEEN = 1.0  # seconds of a face that a clip must show
 
-
 OVERLAY_VERSION = 1
+ALIGN_VERSION = (alignment.VERSION << 8) + TRUNK_VERSION
+STEADIED = "keypoints.npz"
 
 
 class Writes(Protocol):
@@ -115,10 +118,11 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         keys["matte"] = _matte(job, footage, seen, keys["landmarks"])
         keys["align"] = _align(job, footage, seen, body, keys["landmarks"])
         found = load_alignment(job.work / "align" / "alignment.pt")
+        steadied = Keypoints.load(job.work / "align" / STEADIED)
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
         offset = chosen_offset(sync_frames(config), measured)
         matte = job.work / "matte"
-        parts = assemble.Parts(config.title, footage, seen.keypoints, seen.actions, matte, found, body, offset, split)
+        parts = assemble.Parts(config.title, footage, steadied, seen.actions, matte, found, body, offset, split)
         _assemble(job, parts, measured, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
@@ -196,11 +200,13 @@ def _matte(job: Job, footage: Clip, seen: Observed, observed: str) -> str:
 
 def _align(job: Job, footage: Clip, seen: Observed, body: Body, observed: str) -> str:
     options = AlignmentOptions(smooth=job.config.smooth)
-    stage = Stage("align", alignment.VERSION, asdict(options), {"landmarks": observed, "body": body.checksum})
+    stage = Stage("align", ALIGN_VERSION, asdict(options), {"landmarks": observed, "body": body.checksum})
 
     def make(folder: Path) -> None:
+        steadied = _steadied(job, footage, seen)
+        steadied.keypoints.save(folder / STEADIED)
         found = alignment.align(
-            seen.keypoints,
+            steadied.keypoints,
             footage.shots,
             footage.fps,
             footage.width,
@@ -209,11 +215,23 @@ def _align(job: Job, footage: Clip, seen: Observed, body: Body, observed: str) -
             options,
             job.progress,
             folder,
+            steadied.followed,
         )
         save_alignment(found, folder / "alignment.pt")
 
     run_stage(job.work, stage, make)
     return stage.key
+
+
+def _steadied(job: Job, footage: Clip, seen: Observed) -> Steadied:
+    """The keypoints with the trunk's carried by the clothes, where a mask says which pixels are clothes."""
+    if seen.masks is None:
+        return Steadied(seen.keypoints, np.zeros(len(seen.keypoints), bool))
+
+    def mask(index: int) -> Float[ndarray, "H W"]:
+        return seen.coarse(index, footage.width, footage.height) / 255.0
+
+    return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, job.progress)
 
 
 def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str, str]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.body import Body
@@ -24,7 +25,7 @@ from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose
 
-VERSION = 1  # raise when the same keypoints would give another alignment
+VERSION = 2  # raise when the same keypoints would give another alignment
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def align(
     options: AlignmentOptions,
     progress: Progress,
     folder: Path | None = None,
+    steady: Bool[ndarray, " T"] | None = None,
 ) -> Alignment:
     """Fit body, camera and motion to a clip.
 
@@ -72,6 +74,7 @@ def align(
         options: settings.
         progress: `progress(title, total)` returns what is called after each step.
         folder: where finished phases are kept, so that an interrupted fit goes on after the last one.
+        steady: frames in which the trunk's points move as the clothes do (`trunk.steady_trunk`), which counts for more.
 
     Raises:
         UserError: no frame shows enough of a person.
@@ -80,12 +83,12 @@ def align(
     """
     takes = list(shots)
     model = KeypointBody(body)
-    observations = observe(keypoints, width, height, model.known)
+    observations = observe(keypoints, width, height, model.known, steady)
     pose_prior = choose_prior(observations, body.joint_names)
     first = start(observations, model, pose_prior, takes, options.focal)
     priors = (pose_prior, expression_prior(body.expression_names))
     objective = Objective(model, observations, priors, triples(takes), fps, first)
-    digest = _digest(keypoints, takes, fps, width, height, body, options)
+    digest = _digest(keypoints, steady, takes, fps, width, height, body, options)
     stages = solve(first, objective, _phases(options), folder, digest, progress)
     fitted = stages["motion"]
     long_side = observations.long_side
@@ -133,6 +136,7 @@ def _in_world(
 
 def _digest(
     keypoints: Keypoints,
+    steady: Bool[ndarray, " T"] | None,
     shots: list[tuple[int, int]],
     fps: float,
     width: int,
@@ -141,6 +145,6 @@ def _digest(
     options: AlignmentOptions,
 ) -> str:
     made_of = hashlib.sha256(repr((VERSION, shots, fps, width, height, body.checksum, astuple(options))).encode())
-    for values in (keypoints.points, keypoints.iris):
+    for values in (keypoints.points, keypoints.iris, np.zeros(0) if steady is None else steady):
         made_of.update(np.ascontiguousarray(values, np.float32).tobytes())
     return made_of.hexdigest()

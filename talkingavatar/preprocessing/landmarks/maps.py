@@ -1,18 +1,20 @@
 """From MediaPipe's points to the 135-point layout.
 
-Face: py-feat's table, `feat/utils/blendshape_to_au.py` (478 mesh points to the usual 68). Pose: by name; neck and
-mid-hip are means. Other tables differ in contour, brows and nose: name the table beside a landmark distance.
+Face: py-feat's table, `feat/utils/blendshape_to_au.py` (478 mesh points to the usual 68), but for contour and base of
+the nose: py-feat's contour has the chin at number 10 instead of 8, which draws a fitted head 2 cm to the side, and its
+nose the tip where the base belongs. Pose: by name; neck and mid-hip are means. Other tables differ in contour, brows
+and nose: name the table beside a landmark distance.
 """
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-TABLE = "py-feat"
+TABLE = "py-feat, contour and nose mended"
 FACE68 = (
-    127, 234, 93, 132, 58, 172, 136, 150, 176, 148, 152, 377, 400, 379, 365, 397, 356,  # contour
+    127, 234, 132, 58, 172, 150, 149, 176, 152, 400, 378, 379, 397, 288, 361, 454, 356,  # contour
     70, 63, 105, 66, 107, 336, 296, 334, 293, 300,  # brows
-    168, 6, 195, 4, 240, 75, 1, 305, 460,  # nose
+    168, 6, 195, 4, 98, 97, 2, 326, 327,  # nose
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,  # eyes
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,  # outer mouth
     78, 82, 13, 312, 308, 317, 14, 87,  # inner mouth

@@ -29,7 +29,7 @@ class MediaPipe:
         announce: is told, in one line, when that environment has to be made first.
     """
 
-    name, version = "mediapipe", 1
+    name, version = "mediapipe", 2
 
     def __init__(self, announce: Callable[[str], None] = _say) -> None:
         self.announce = announce
