@@ -23,6 +23,9 @@ class DataConfig:
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
+    pose_slack: float = (
+        1.0  # scales how far one visit may move a frame's tracked pose (1: the simulated tracker's faults)
+    )
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
     cache_mb: int = 1024  # decoded frames kept in memory
 
@@ -165,6 +168,7 @@ MINIMUM = {
     "data.stride": 1,
     "data.identity": 0,
     "data.tracker_noise": 0.0,
+    "data.pose_slack": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
     "budget.aligned_frames": 0,

@@ -202,7 +202,7 @@ class Method(L.LightningModule, ABC):
     def _schedules(self) -> dict[str, Schedule]:
         config, frames = self.config, len(self.context.train_frames)
         rows = {n: row for n, row in config.method.schedule.items() if n != "exposure" or config.data.exposure}
-        return {n: scaled(n, row, config.budget, frames) for n, row in rows.items()}
+        return {n: scaled(n, row, config.budget, frames, config.data.pose_slack) for n, row in rows.items()}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

@@ -31,8 +31,10 @@ def scale_step(step: int, budget: BudgetConfig) -> int:
     return round(step * budget.steps / budget.paper_steps)
 
 
-def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int) -> Schedule:
+def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int, slack: float = 1.0) -> Schedule:
     """A row of the table in this budget. The rules are derived beside the table, in conf/method/thgs.yaml.
+
+    `slack` scales the limit of the "visits" rule (`data.pose_slack`).
 
     Raises:
         UserError: the rule is unknown or a rate is not positive.
@@ -49,7 +51,7 @@ def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int) 
     }[row.rule]
     # Between two visits Adam carries a row on, over about sqrt(frames) times the rate: the second moment, too, is
     # fed on visits only. What is limited is the way of one visit.
-    limit = row.limit / math.sqrt(train_frames) if row.rule == "visits" else row.limit
+    limit = slack * row.limit / math.sqrt(train_frames) if row.rule == "visits" else row.limit
     factor = min(max(factor, 1.0), max(1.0, limit / row.lr))
     # Poses that are corrected against a picture that is not there yet are led astray: the paper waits 1,500 steps.
     start = max(scale_step(row.start, budget), min(budget.warmup, row.start))
