@@ -23,9 +23,7 @@ class DataConfig:
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
-    pose_slack: float = (
-        1.0  # scales how far one visit may move a frame's tracked pose (1: the simulated tracker's faults)
-    )
+    pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
     cache_mb: int = 1024  # decoded frames kept in memory
 
