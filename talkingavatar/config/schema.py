@@ -25,6 +25,7 @@ class DataConfig:
     stride: int = 4  # every n-th frame of the first part is trained on
     pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
+    random_background: bool = False  # train before another colour each step: no Gaussian paints the background
     cache_mb: int = 1024  # decoded frames kept in memory
 
 

@@ -2,10 +2,12 @@
 
 import lightning as L
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
-from talkingavatar.data.sampler import StepLoader, frames_of_step
+from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.types import Batch, DrivingSignal
 
 FEWEST = 8  # training frames, however short the fit
@@ -38,19 +40,21 @@ class CaptureData(L.LightningDataModule):
         """What drives these frames: tracked pose and sound."""
         return DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
 
-    def batch(self, frames: list[int]) -> Batch:
-        """These frames with their pictures, on the configured background."""
+    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None) -> Batch:
+        """These frames with their pictures, on the configured background or another."""
+        background = self.background if background is None else background
         image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
         matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
         stored = torch.tensor(self.capture.manifest.background)
-        if not torch.equal(stored, self.background):
-            image = image + (1 - matte) * (self.background - stored)
-        return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, self.background)
+        if not torch.equal(stored, background):
+            image = image + (1 - matte) * (background - stored)
+        return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, background)
 
     def train_dataloader(self) -> StepLoader[Batch]:
         frames, seed = self.train_frames, self.config.seed
 
         def load(step: int) -> Batch:
-            return self.batch(frames_of_step(frames, seed, step))
+            background = background_of_step(seed, step) if self.config.data.random_background else None
+            return self.batch(frames_of_step(frames, seed, step), background)
 
         return StepLoader(load, self.config.budget.steps)

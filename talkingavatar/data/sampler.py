@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 Item = TypeVar("Item")
 
@@ -11,6 +14,11 @@ Item = TypeVar("Item")
 def frames_of_step(frames: Sequence[int], seed: int, step: int, batch_size: int = 1) -> list[int]:
     """The frames of one step. Every frame is drawn once before any is drawn again, in an order of its own each time."""
     return [_draw(frames, seed, step * batch_size + i) for i in range(batch_size)]
+
+
+def background_of_step(seed: int, step: int) -> Float[Tensor, " 3"]:
+    """A colour of its own for each step: before it, Gaussians of the background's colour cannot hide."""
+    return torch.from_numpy(np.random.default_rng([seed, step, 1]).random(3, np.float32))
 
 
 def _draw(frames: Sequence[int], seed: int, count: int) -> int:

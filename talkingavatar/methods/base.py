@@ -113,10 +113,13 @@ class Method(L.LightningModule, ABC):
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
-    def render(self, gaussians: Gaussians, cameras: Cameras) -> Rendering:
-        """The configured renderer."""
+    def render(
+        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
+    ) -> Rendering:
+        """The configured renderer, on the configured background or another."""
         renderer = self.config.renderer
-        background = torch.tensor(renderer.background, device=gaussians.means.device)
+        if background is None:
+            background = torch.tensor(renderer.background, device=gaussians.means.device)
         mode = cast(Literal["2dgs", "3dgs"], renderer.mode)
         return rasterise(gaussians, cameras, background, mode=mode, backend=cast(Any, renderer.backend))
 
@@ -126,7 +129,7 @@ class Method(L.LightningModule, ABC):
         gaussians = self.drive(batch.signal)
         if self.exposure is not None and self.started("exposure"):
             gaussians = self.exposure(gaussians, self.row(batch.signal))
-        rendering = self.render(gaussians, batch.cameras)
+        rendering = self.render(gaussians, batch.cameras, batch.background)
         if self.density is not None:
             self.density.before_backward(self.step, rendering.info)
             self._info = rendering.info

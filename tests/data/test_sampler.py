@@ -1,7 +1,9 @@
 from collections import Counter
 
+import torch
+
 from talkingavatar.data.capture import paper_split
-from talkingavatar.data.sampler import StepLoader, frames_of_step
+from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 
 FRAMES = list(range(0, 80, 4))
 
@@ -33,3 +35,9 @@ def test_split_of_the_paper():
     train, test = paper_split(600, 0.2, 4)
     assert list(range(*train))[:3] == [0, 4, 8] and max(range(*train)) < 480
     assert list(range(*test)) == list(range(480, 600))
+
+
+def test_backgrounds_depend_on_seed_and_step_alone():
+    first = background_of_step(0, 7)
+    assert torch.equal(first, background_of_step(0, 7)) and ((first >= 0) & (first <= 1)).all()
+    assert not torch.equal(first, background_of_step(0, 8)) and not torch.equal(first, background_of_step(1, 7))
