@@ -59,17 +59,10 @@ def parse(arguments: list[str]) -> "DriveConfig":
     Raises:
         UserError: an unknown key, a missing run, or a number that is none.
     """
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.arguments import key_values
     from talkingavatar.errors import UserError
 
-    given: dict[str, str] = {}
-    for text in arguments:
-        key, equals, value = text.partition("=")
-        if not equals or not value:
-            raise UserError("argument", repr(text), "key=value", "see --help for examples")
-        if key not in KEYS:
-            raise UserError(key, "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
-        given[key] = value
+    given = key_values(arguments, KEYS)
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
     from talkingavatar.engine.driving import DriveConfig

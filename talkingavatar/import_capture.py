@@ -41,10 +41,11 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(HELP)
         return 0
+    from talkingavatar.config.arguments import key_values
     from talkingavatar.errors import UserError
 
     try:
-        return _import(_given(arguments))
+        return _import(key_values(arguments, KEYS))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -71,21 +72,6 @@ def _import(given: dict[str, str]) -> int:
         print(f"{key}: {value}")
     print(f"capture: {folder}")
     return 0
-
-
-def _given(arguments: list[str]) -> dict[str, str]:
-    from talkingavatar.config.compose import suggestion
-    from talkingavatar.errors import UserError
-
-    given: dict[str, str] = {}
-    for text in arguments:
-        key, equals, value = text.partition("=")
-        if not equals or not value:
-            raise UserError("argument", repr(text), "key=value", "see --help for examples")
-        if key not in KEYS:
-            raise UserError(key, "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
-        given[key] = value
-    return given
 
 
 def _options(given: dict[str, str]) -> "Options":

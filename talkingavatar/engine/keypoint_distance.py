@@ -1,5 +1,7 @@
 """How far the body of a fit is from what was seen in the clip: the paper's landmark distance (THGS table 7)."""
 
+from dataclasses import fields
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,11 +9,9 @@ from torch import Tensor
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.methods.base import Method
-from talkingavatar.preprocessing.alignment.observations import GROUPS, LIPS
+from talkingavatar.preprocessing.alignment.observations import CONFIDENT, GROUPS, LIPS
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose, Cameras
-
-SURE = 0.2  # confidence above which a keypoint counts (methods A.8)
 
 
 def keypoint_distance(method: Method, data: CaptureData, frames: list[int]) -> dict[str, float]:
@@ -27,11 +27,9 @@ def keypoint_distance(method: Method, data: CaptureData, frames: list[int]) -> d
     model = KeypointBody(method.body).to(method.device)
     offsets = data.capture.keypoint_offsets(data.model)
     cameras = data.capture.cameras(frames).to(method.device)
-    learned = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
-    names = ("betas", "expression", "full_pose", "transl")
     poses = {
         "tracked": data.capture.pose(frames, data.model).to(method.device),
-        "fitted": BodyPose(*(torch.cat([getattr(p, n) for p in learned]) for n in names)),
+        "fitted": fitted_pose(method, data, frames),
     }
     found = {}
     for name, pose in poses.items():
@@ -41,10 +39,16 @@ def keypoint_distance(method: Method, data: CaptureData, frames: list[int]) -> d
             chosen = torch.zeros(seen.shape[1], dtype=torch.bool, device=apart.device)
             for row in rows:
                 chosen[row] = True
-            counted = (seen[..., 2] > SURE) & apart.isfinite() & chosen & model.known[: seen.shape[1]]
+            counted = (seen[..., 2] > CONFIDENT) & apart.isfinite() & chosen & model.known[: seen.shape[1]]
             if counted.any():
                 found[f"{part}/{name}"] = float(apart[counted].mean())
     return found
+
+
+def fitted_pose(method: Method, data: CaptureData, frames: list[int]) -> BodyPose:
+    """The poses these frames are drawn in: as tracked, with what the method has learned about them."""
+    learned = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
+    return BodyPose(**{f.name: torch.cat([getattr(p, f.name) for p in learned]) for f in fields(BodyPose)})
 
 
 def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "B N 2"]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.keypoint_distance import keypoint_distance, project
+from talkingavatar.engine.keypoint_distance import fitted_pose, keypoint_distance, project
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
 from talkingavatar.methods.base import Method
@@ -95,10 +95,7 @@ def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str,
         return {}
     cameras = data.capture.cameras(frames).to(method.device)
     true = _joints2d(method, truth.to(method.device), cameras)
-    refined = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
-    fitted = BodyPose(
-        *(torch.cat([getattr(p, n) for p in refined]) for n in ("betas", "expression", "full_pose", "transl"))
-    )
+    fitted = fitted_pose(method, data, frames)
     tracked = data.capture.pose(frames, data.model).to(method.device)
     errors = {}
     for name, pose in {"tracked": tracked, "fitted": fitted}.items():

@@ -13,6 +13,7 @@ from numpy import ndarray
 BODY, LEFT_HAND, RIGHT_HAND = slice(0, 25), slice(25, 46), slice(46, 67)
 INNER_FACE, CONTOUR = slice(67, 118), slice(118, 135)
 NECK, SHOULDERS, HIPS = 1, (2, 5), (8, 9, 12)
+INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68: upper and lower, facing each other
 TRUNK = (NECK, *SHOULDERS, *HIPS)
 COUNT = 135
 

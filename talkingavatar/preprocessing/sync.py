@@ -19,7 +19,7 @@ from numpy import ndarray
 from scipy.fft import dct
 
 from talkingavatar.audio.features import RATE, STEPS, log_mel
-from talkingavatar.preprocessing.keypoints import Keypoints
+from talkingavatar.preprocessing.keypoints import INNER_LIPS, Keypoints
 
 REACH = 0.6  # seconds tried to either side
 CEPSTRA = 13
@@ -27,7 +27,6 @@ RIDGE = 50.0  # strength, for standardised inputs
 FOLDS = 10
 LEAST = 3.0  # seconds of visible mouth that an offset may be told from
 SURE = 7.0  # confidence from which an offset is believed; sound that does not belong to the lips reaches 6
-INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68 landmarks, upper and lower
 EYE_CORNERS = (36, 45)
 
 

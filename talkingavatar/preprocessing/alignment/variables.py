@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.preprocessing.keypoints import INNER_LIPS
 from talkingavatar.types import BodyPose
 
 FLIP = (1.0, -1.0, -1.0)  # from a body that stands y up and faces +z to a camera that looks at it
-_INNER_LIPS = ((61, 67), (62, 66), (63, 65))  # of the 68: upper and lower, left of each other's opening
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
     A calibration free to part the lips would take the opening that jaw and lips should make.
     """
     mix = torch.eye(COUNT)
-    for pair in _INNER_LIPS:
+    for pair in INNER_LIPS:
         rows = [50 + mark for mark in pair]
         for row in rows:
             mix[row] = 0
