@@ -83,6 +83,7 @@ class MethodConfig:
     name: str = "thgs"
     options: dict[str, Any] = field(default_factory=dict)  # the method's own, checked against its dataclass
     schedule: dict[str, RateConfig] = field(default_factory=dict)
+    silence: list[str] = field(default_factory=list)  # inputs withheld from fit and drive: audio | expression | jaw
 
 
 @dataclass
@@ -146,6 +147,8 @@ class FitConfig:
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
+
+INPUTS = ("audio", "expression", "jaw")  # of a driving signal, that may be silenced
 
 CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),

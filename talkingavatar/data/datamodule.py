@@ -1,15 +1,21 @@
 """From a capture to batches."""
 
+from collections.abc import Sequence
+from functools import cached_property
+
 import lightning as L
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
+from talkingavatar.data.silence import silenced
 from talkingavatar.types import Batch, DrivingSignal
 
+JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
 
 
@@ -26,8 +32,6 @@ class CaptureData(L.LightningDataModule):
 
     def __init__(self, capture: Capture, config: FitConfig) -> None:
         super().__init__()
-        from talkingavatar.audio.features import attention_windows
-
         self.capture, self.config = capture, config
         audio = config.audio
         self.features = capture.features(audio.name, audio.path, audio.output)
@@ -36,9 +40,19 @@ class CaptureData(L.LightningDataModule):
         self.background = torch.tensor(config.renderer.background)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, config.budget.steps // config.budget.visits))
 
-    def signal(self, frames: list[int]) -> DrivingSignal:
-        """What drives these frames: tracked pose and sound."""
-        return DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
+    def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
+        """What drives these frames: tracked pose and sound, less the run's silenced inputs and those of `silence`."""
+        signal = DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
+        withheld = {*self.config.method.silence, *silence}
+        return silenced(signal, sorted(withheld), self.quiet, JAW[self.model]) if withheld else signal
+
+    @cached_property
+    def quiet(self) -> Float[Tensor, "16 C"]:
+        """The window of silence."""
+        audio, fps = self.config.audio, self.capture.manifest.fps
+        return torch.from_numpy(
+            silence_features(fps, self.capture.manifest.frames, audio.name, audio.path, audio.output)
+        )[0]
 
     def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None) -> Batch:
         """These frames with their pictures, on the configured background or another."""

@@ -289,3 +289,5 @@ class THGS(Method):
             if not getattr(self.options, option):
                 for group in groups:
                     self.schedules.pop(group, None)
+        if "expression" in self.config.method.silence:
+            self.schedules.pop("expression", None)  # what a frame's picture would give back

@@ -30,6 +30,8 @@ def test_presets_differ_from_full_in_what_their_name_says():
     }.items():
         changed = set(differences(full, compose([f"experiment={name}"]))) - {"experiment"}
         assert changed == {f"method.options.{key}" for key in keys}
+    changed = set(differences(full, compose(["experiment=thgs_wo_expression"]))) - {"experiment"}
+    assert changed == {"method.silence"}
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("trainer.accelerator=gpuu", "did you mean gpu"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
         ("data.heldout=2", "between 0 and 1"),
+        ("method.silence=[audi]", "did you mean audio"),
         ("nonsense", "key=value"),
         ("seed=", "seed"),
     ],

@@ -54,7 +54,7 @@ def track(frames: Iterable[Frame], python: Path) -> Iterator[ndarray]:
     height, width = first.shape[:2]
     mask = mask_size(width, height)
     layout = worker.record(*mask)
-    with tempfile.TemporaryFile() as log, _process(python, (width, height, *mask), log.fileno()) as process:
+    with tempfile.TemporaryFile() as log, start_worker(python, (width, height, *mask), log.fileno()) as process:
         assert process.stdin is not None and process.stdout is not None
         feeder = Feeder(chain([first], stream), process)
         try:
@@ -113,7 +113,8 @@ class Feeder(threading.Thread):
         super().join()
 
 
-def _process(python: Path, numbers: tuple[int, ...], log: int) -> subprocess.Popen[bytes]:
+def start_worker(python: Path, numbers: tuple[int, ...], log: int) -> subprocess.Popen[bytes]:
+    """The worker with these arguments; `log` is a file descriptor for what it says."""
     quiet = {"GLOG_minloglevel": "3", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
     return subprocess.Popen(

@@ -1,8 +1,8 @@
 """Runs inside MediaPipe's own environment, by path: raw RGB frames on stdin, one fixed-size record per frame on stdout.
 
-Arguments: width, height of the frames; width, height of the mask in the record. Imports nothing of this project: that
-environment has only MediaPipe. The layout of a record is `RECORD` below, which the parent reads from this file's text
-being imported there too (only the standard library and numpy are imported at the top).
+Arguments: width, height of the frames; width, height of the mask in the record, both 0 for frames that show a face and
+nothing else. Imports nothing of this project: that environment has only MediaPipe. The parent imports this file for the
+layout of a record (only the standard library and numpy are imported at the top).
 """
 
 import os
@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 # Coordinates in pixels of the frame given. Sides are the person's own. A score of 0 marks what was not seen.
+FACE = [("mesh", "<f4", (478, 2)), ("mesh_score", "<f4")]
 FIELDS = [
     ("faces", "<f4", (4, 5)),  # boxes x0 y0 x1 y1 of up to four faces, largest first, score
-    ("mesh", "<f4", (478, 2)),
-    ("mesh_score", "<f4"),
+    *FACE,
     ("pose", "<f4", (33, 3)),  # x, y, visibility
     ("hands", "<f4", (2, 2, 21, 2)),  # left, right; by the holistic graph, by the hand detector on a crop
     ("hand_scores", "<f4", (2, 2)),
@@ -23,7 +23,9 @@ FIELDS = [
 
 
 def record(mask_width: int, mask_height: int) -> np.dtype:
-    """One frame's answer."""
+    """One frame's answer; without a mask, one frame's face."""
+    if mask_width == 0:
+        return np.dtype(FACE)
     return np.dtype([*FIELDS, ("mask", "u1", (mask_height, mask_width))])
 
 
@@ -137,10 +139,27 @@ def _fade(start: int, stop: int, end: int) -> np.ndarray:
     return rise * (1.0 if stop == end else np.clip((1 - place) / 0.15, 0, 1)) * np.ones_like(place)
 
 
+class FaceTracker:
+    """The face mesh alone, for crops round one face."""
+
+    def __init__(self, width: int, height: int) -> None:
+        import mediapipe
+
+        self.size = np.array([width, height], np.float32)
+        self.mesh = mediapipe.solutions.face_mesh.FaceMesh(refine_landmarks=True, max_num_faces=1)
+
+    def look(self, image: np.ndarray, answer: np.ndarray) -> None:
+        """Fill in one record."""
+        for face in self.mesh.process(image).multi_face_landmarks or []:
+            answer["mesh"] = np.array([[p.x, p.y] for p in face.landmark], np.float32) * self.size
+            answer["mesh_score"] = 1.0
+
+
 def serve(source: BinaryIO, sink: BinaryIO, size: tuple[int, int], mask: tuple[int, int]) -> None:
     """Answer frame after frame until the source ends."""
     width, height = size
-    trackers, layout = Trackers(width, height), record(*mask)
+    trackers = Trackers(width, height) if mask[0] else FaceTracker(width, height)
+    layout = record(*mask)
     while frame := source.read(width * height * 3):
         answer = np.zeros((), layout)
         trackers.look(np.frombuffer(frame, np.uint8).reshape(height, width, 3), answer)
