@@ -11,10 +11,10 @@ def config_dir() -> Path:
 
 
 def group_options() -> dict[str, list[str]]:
-    """Every config group with the names it offers."""
+    """Every config group of a fit with the names it offers."""
     root = config_dir()
     return {
         folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
         for folder in sorted(root.iterdir())
-        if folder.is_dir()
+        if any(folder.glob("*.yaml"))
     }

@@ -1,0 +1,113 @@
+"""Evaluation as data: driving conditions and the tables they fill, read from `conf/evaluate/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from talkingavatar.config.compose import suggestion
+from talkingavatar.config.listing import config_dir
+from talkingavatar.config.schema import INPUTS
+from talkingavatar.errors import UserError
+
+BEST = ("high", "low", "none")
+
+
+@dataclass
+class Condition:
+    """How a run is driven while it is measured."""
+
+    about: str = ""
+    silence: list[str] = field(default_factory=list)  # inputs withheld at test time (config.schema.INPUTS)
+    align: bool = False  # align the body's pose to each picture first
+
+
+@dataclass
+class Column:
+    """One number of every row."""
+
+    title: str
+    key: str  # of a result's metrics
+    digits: int = 2
+    scale: float = 1.0  # LPIPS stands x 100 in the papers
+    best: str = "high"  # high | low | none: which value is set in bold
+
+
+@dataclass
+class Row:
+    """Which results fill a row: those of an experiment, by name or pattern, under a condition."""
+
+    label: str = ""  # empty: the experiment's own name
+    experiment: str = "*"
+    condition: str = "full"
+    prefix: str = ""  # before each column's key
+
+
+@dataclass
+class Protocol:
+    """A table: what is measured, under which conditions, shown in which order."""
+
+    title: str
+    columns: list[Column]
+    rows: list[Row] = field(default_factory=lambda: [Row()])
+    truth: bool = False  # a first row scores the ground truth by the same code
+
+    @property
+    def conditions(self) -> list[str]:
+        """The conditions its rows need, in order."""
+        return list(dict.fromkeys(row.condition for row in self.rows))
+
+
+Kind = TypeVar("Kind", Condition, Protocol)
+
+
+def names(kind: str) -> list[str]:
+    """The protocols or conditions there are."""
+    return sorted(file.stem for file in _folder(kind).glob("*.yaml"))
+
+
+def read_condition(name: str) -> Condition:
+    """
+    Raises:
+        UserError: there is no such condition, or its file is wrong.
+    """
+    condition = _read("condition", name, Condition)
+    for given in condition.silence:
+        if given not in INPUTS:
+            raise UserError(f"condition {name}:silence", repr(given), f"some of {', '.join(INPUTS)}", "correct it")
+    return condition
+
+
+def read_protocol(name: str) -> Protocol:
+    """
+    Raises:
+        UserError: there is no such protocol, or its file is wrong.
+    """
+    protocol = _read("protocol", name, Protocol)
+    for column in protocol.columns:
+        if column.best not in BEST:
+            raise UserError(f"protocol {name}:{column.key}", column.best, f"one of {', '.join(BEST)}", "correct it")
+    for condition in protocol.conditions:
+        read_condition(condition)
+    return protocol
+
+
+def _read(kind: str, name: str, form: type[Kind]) -> Kind:
+    file = _folder(kind) / f"{name}.yaml"
+    if not file.is_file():
+        known = names(kind)
+        raise UserError(kind, repr(name), f"one of {', '.join(known)}", suggestion(name, known))
+    try:
+        made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(form), OmegaConf.load(file)))
+    except OmegaConfBaseException as error:
+        raise UserError(str(file), str(error).splitlines()[0], f"a {kind}", "correct the file") from error
+    assert isinstance(made, form)
+    return made
+
+
+def _folder(kind: str) -> Path:
+    return config_dir() / "evaluate" / kind

@@ -1,0 +1,84 @@
+"""Tables as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from talkingavatar.config.protocol import Column
+from talkingavatar.tables.table import Cell, Table
+
+
+def to_markdown(table: Table) -> str:
+    """A block of columns for each subject. Cells without a number refer to their reason beneath."""
+    reasons: list[str] = []
+    many = len(table.subjects) > 1
+    heads = [f"{subject}: {c.title}" if many else c.title for subject in table.subjects for c in table.columns]
+    rows = [["", *heads], ["---", *("---:" for _ in heads)]]
+    for label in table.labels:
+        row = [label]
+        for subject in table.subjects:
+            line = table.line(label, subject)
+            cells = line.cells if line else (Cell(None, why="no such run"),) * len(table.columns)
+            row += [_shown(cell, column, reasons) for cell, column in zip(cells, table.columns, strict=True)]
+        rows.append(row)
+    body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    notes = [f"[{number}] {reason}" for number, reason in enumerate(reasons, start=1)] + list(table.notes)
+    who = "" if many or not table.subjects else f"{table.subjects[0]}\n\n"
+    return f"### {table.title}\n\n{who}{body}\n\n" + "".join(f"- {note}\n" for note in notes)
+
+
+def _shown(cell: Cell, column: Column, reasons: list[str]) -> str:
+    if cell.value is None:
+        if cell.why not in reasons:
+            reasons.append(cell.why)
+        return f"skipped [{reasons.index(cell.why) + 1}]"
+    text = f"{cell.value:.{column.digits}f}"
+    if cell.spread is not None:
+        text += f" ± {cell.spread:.{column.digits}f}"
+    return f"**{text}**" if cell.best else text
+
+
+CSV_COLUMNS = ("table", "subject", "row", "condition", "seeds", "metric", "title", "value", "spread", "skipped")
+
+
+def to_csv(tables: Iterable[Table]) -> str:
+    """One line a number, unscaled by nothing but what its title says."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(CSV_COLUMNS)
+    for table in tables:
+        for line in table.lines:
+            for column, cell in zip(table.columns, line.cells, strict=True):
+                seeds = " ".join(map(str, line.seeds))
+                value, spread = ("" if v is None else f"{v:.6g}" for v in (cell.value, cell.spread))
+                found = (table.name, line.subject, line.label, line.condition, seeds)
+                writer.writerow([*found, column.key, column.title, value, spread, cell.why])
+    return text.getvalue()
+
+
+def to_json(tables: Iterable[Table]) -> str:
+    """The same, nested."""
+    return json.dumps([_tree(table) for table in tables], indent=1)
+
+
+def _tree(table: Table) -> dict[str, Any]:
+    def tree(column: Column, cell: Cell) -> dict[str, Any]:
+        return {"value": cell.value} | ({"spread": cell.spread} if cell.spread is not None else {}) | (
+            {"skipped": cell.why} if cell.value is None else {})  # fmt: skip
+
+    lines = [
+        {
+            "row": line.label,
+            "condition": line.condition,
+            "subject": line.subject,
+            "seeds": list(line.seeds),
+            "cells": {c.key: tree(c, cell) for c, cell in zip(table.columns, line.cells, strict=True)},
+        }
+        for line in table.lines
+    ]
+    scales = {c.key: c.scale for c in table.columns if c.scale != 1}
+    return {"table": table.name, "title": table.title, "scales": scales, "lines": lines, "notes": list(table.notes)}
