@@ -43,6 +43,7 @@ class Watched:
     signals: Float[ndarray, "T K"]
     known: Bool[ndarray, " T"]
     shot: Int[ndarray, " T"]  # the number of the shot each frame is in
+    ridge: float = RIDGE
 
     def curve(self, sound: Float[ndarray, "T C"], reach: int) -> Float[ndarray, " S"]:
         """The agreement with the sound at every distance from -reach to reach."""
@@ -53,7 +54,7 @@ class Watched:
         other = np.arange(len(self.signals)) + distance
         valid = self.known & (other >= 0) & (other < len(sound))
         valid[valid] = self.shot[valid] == self.shot[other[valid]]
-        return predictability(self.signals[valid], sound[other[valid]])
+        return predictability(self.signals[valid], sound[other[valid]], self.ridge)
 
     def chance(self, sound: Float[ndarray, "T C"], reach: int) -> Float[ndarray, " n"]:
         """The agreement with the same sound turned round a circle of T frames, by more than `reach` of them.
@@ -64,7 +65,7 @@ class Watched:
         if len(away) > CHANCE:
             away = away[np.linspace(0, len(away) - 1, CHANCE).round().astype(int)]
         turned = (np.roll(sound, by, axis=0)[self.known] for by in away)
-        return np.array([predictability(self.signals[self.known], heard) for heard in turned])
+        return np.array([predictability(self.signals[self.known], heard, self.ridge) for heard in turned])
 
 
 def shot_numbers(shots: Sequence[tuple[int, int]]) -> Int[ndarray, " T"]:
@@ -72,7 +73,7 @@ def shot_numbers(shots: Sequence[tuple[int, int]]) -> Int[ndarray, " T"]:
     return np.repeat(np.arange(len(shots)), [stop - start for start, stop in shots])
 
 
-def predictability(targets: Float[ndarray, "n K"], inputs: Float[ndarray, "n C"]) -> float:
+def predictability(targets: Float[ndarray, "n K"], inputs: Float[ndarray, "n C"], ridge: float = RIDGE) -> float:
     """Correlation of targets with what the inputs predict of them in folds that the prediction never saw.
 
     Several targets are pooled after each one's mean is removed, so that one counts as much as it varies. 0 where
@@ -81,19 +82,21 @@ def predictability(targets: Float[ndarray, "n K"], inputs: Float[ndarray, "n C"]
     if len(targets) < 2 * FOLDS:
         return 0.0
     folds = np.array_split(np.arange(len(targets)), FOLDS)
-    predicted = np.concatenate([_predict(targets, inputs, fold) for fold in folds])
+    predicted = np.concatenate([_predict(targets, inputs, fold, ridge) for fold in folds])
     a, b = predicted - predicted.mean(axis=0), targets - targets.mean(axis=0)
     scale = float(np.sqrt(np.square(a).sum() * np.square(b).sum()))
     return float((a * b).sum()) / scale if scale > 0 else 0.0
 
 
-def _predict(targets: Float[ndarray, "n K"], inputs: Float[ndarray, "n C"], fold: ndarray) -> Float[ndarray, "m K"]:
+def _predict(
+    targets: Float[ndarray, "n K"], inputs: Float[ndarray, "n C"], fold: Int[ndarray, " m"], ridge: float
+) -> Float[ndarray, "m K"]:
     """The fold's targets by a ridge regression on all others."""
     rest = np.ones(len(targets), bool)
     rest[fold] = False
     mean, spread = inputs[rest].mean(axis=0), inputs[rest].std(axis=0) + 1e-6
     x, level = (inputs[rest] - mean) / spread, targets[rest].mean(axis=0)
-    weights = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ (targets[rest] - level))
+    weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (targets[rest] - level))
     return (inputs[fold] - mean) / spread @ weights + level
 
 
