@@ -4,16 +4,14 @@ import time
 from typing import Any
 
 import lightning as L
-import torch
 
-from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.config.schema import TrainerConfig
 from talkingavatar.engine import checkpoint
 from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.signals import StopFlag
 from talkingavatar.engine.tracking import Tracker
-from talkingavatar.methods.base import Method
-from talkingavatar.metrics.image import psnr
+from talkingavatar.engine.trainable import Trainable
 
 
 class Checkpoints(L.Callback):
@@ -36,13 +34,11 @@ class Checkpoints(L.Callback):
 
 
 class Journal(L.Callback):
-    """Scalars to metrics.jsonl and the tracker, a live PSNR of a held-out frame, and the progress bar."""
+    """Scalars to metrics.jsonl and the tracker, a live held-out reading, and the progress bar."""
 
-    def __init__(self, run: RunDirectory, tracker: Tracker, data: CaptureData) -> None:
-        self.run, self.tracker, self.data = run, tracker, data
-        self.trainer_config = data.config.trainer
-        held = data.capture.test_frames
-        self.preview_frame = held[len(held) // 2]
+    def __init__(self, run: RunDirectory, tracker: Tracker, fitted: Trainable, config: TrainerConfig) -> None:
+        self.run, self.tracker, self.fitted = run, tracker, fitted
+        self.trainer_config = config
         self.note = ""
         self.seconds = 0.0
         self.steps = 0
@@ -54,17 +50,15 @@ class Journal(L.Callback):
         self.began = self.last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
-        assert isinstance(pl_module, Method)
         now = time.perf_counter()
         self.seconds, self.steps = self.seconds + now - self.last, self.steps + 1
-        step, scalars = trainer.global_step, pl_module.scalars
-        last = step >= trainer.max_steps
-        if step % self.trainer_config.preview_every == 0 or last:
-            value = self._preview(pl_module)
-            scalars = scalars | {"preview/psnr": value}
-            self.note = f"held-out PSNR {value:.2f} dB, {int(scalars['gaussians'])} Gaussians"
-        if step % self.trainer_config.log_every == 0 or "preview/psnr" in scalars:
-            rates = {f"lr/{name}": schedule.rate(step - 1) for name, schedule in pl_module.schedules.items()}
+        step, scalars = trainer.global_step, self.fitted.scalars()
+        previewed = step % self.trainer_config.preview_every == 0 or step >= trainer.max_steps
+        if previewed:
+            reading, self.note = self.fitted.preview()
+            scalars = scalars | reading
+        if previewed or step % self.trainer_config.log_every == 0:
+            rates = {f"lr/{name}": rate for name, rate in self.fitted.rates(step - 1).items()}
             scalars = scalars | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
             self.run.log(step, scalars)
             self.tracker.log(step, scalars)
@@ -74,10 +68,3 @@ class Journal(L.Callback):
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if hasattr(self, "bar"):
             self.bar.__exit__()
-
-    @torch.no_grad()
-    def _preview(self, method: Method) -> float:
-        """PSNR on one held-out frame."""
-        batch = self.data.batch([self.preview_frame]).to(method.device)
-        rendering = method.render(method.drive(batch.signal), batch.cameras)
-        return psnr(rendering.rgb, batch.image)

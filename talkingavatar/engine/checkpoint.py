@@ -34,6 +34,6 @@ def read(file: Path) -> dict[str, Any]:
         raise UserError(
             str(file), reason, "a whole checkpoint", "remove it, or start anew with run.fresh=true"
         ) from error
-    if not isinstance(content, dict) or not {"state_dict", "global_step", "body"} <= content.keys():
+    if not isinstance(content, dict) or not {"state_dict", "global_step", "loops"} <= content.keys():
         raise UserError(str(file), "another kind of file", "a checkpoint of a fit", "give a run directory of fit")
     return content

@@ -1,4 +1,4 @@
-"""A whole fit: capture, training, results, in a run directory that can be killed and continued."""
+"""A whole fit: data, training, results, in a run directory that can be killed and continued."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
 from talkingavatar.engine.callbacks import Checkpoints, Journal
-from talkingavatar.engine.media import write_media
 from talkingavatar.engine.progress import ProgressBar
-from talkingavatar.engine.results import Results, measure, table
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.signals import Preempted, StopFlag
 from talkingavatar.engine.tracking import Tracker
+from talkingavatar.engine.trainable import Conclusion, Trainable, trainable_class
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
@@ -66,31 +65,25 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome:
 
 def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
     prepare_torch(config)
-    method_class(config.method.name).check(config)
-    data = build_data(config)
-    method = build_method(config, data)
+    fitted = trainable_class(config.method.name)(config)
     tracker = Tracker(config, run)
     saver = Checkpoints(run, flag, config.trainer.checkpoint_every, config.run.stop_after)
-    journal = Journal(run, tracker, data)
-    trainer = _trainer(config, run, [saver, journal])
+    journal = Journal(run, tracker, fitted, config.trainer)
+    trainer = _trainer(config, run, fitted.steps, [saver, journal])
     resume = run.checkpoint if run.checkpoint.is_file() else None
     if resume is not None:
         checkpoint.read(resume)
-    trainer.fit(method, datamodule=data, ckpt_path=resume, weights_only=True)
-    if trainer.global_step < config.budget.steps:
+    trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
+    if trainer.global_step < fitted.steps:
         _note_time(run, began, before, journal)
         tracker.close()
         raise Preempted
-    method.eval().requires_grad_(False)
-    torch.set_num_threads(cores(config))  # the metrics' networks are large enough
-    results = measure(method, data, flag.check)
-    media = write_media(method, data, run.media, flag.check)
-    rows = table(results)
-    summary = _summary(config, run, results, rows, journal) | {"wall_s": before + time.monotonic() - began}
-    tracker.finish(config.budget.steps, media, rows, results.metrics)
+    conclusion = fitted.conclude(run, flag.check)
+    summary = _summary(config, fitted, conclusion, journal) | {"wall_s": before + time.monotonic() - began}
+    tracker.finish(fitted.steps, conclusion.media, conclusion.table, conclusion.results.metrics)
     run.write_summary(summary)
-    run.status("finished", step=config.budget.steps, steps=config.budget.steps)
-    return Outcome(run.path, rows, summary)
+    run.status("finished", step=fitted.steps, steps=fitted.steps)
+    return Outcome(run.path, conclusion.table, summary)
 
 
 def prepare_torch(config: FitConfig) -> None:
@@ -167,7 +160,7 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
     return method_class(config.method.name)(context)
 
 
-def _trainer(config: FitConfig, run: RunDirectory, callbacks: list[L.Callback]) -> L.Trainer:
+def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L.Callback]) -> L.Trainer:
     import logging
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -179,7 +172,7 @@ def _trainer(config: FitConfig, run: RunDirectory, callbacks: list[L.Callback]) 
         accelerator="cpu" if on_cpu else "gpu",
         devices=1,
         deterministic=on_cpu,
-        max_steps=config.budget.steps,
+        max_steps=steps,
         callbacks=callbacks,
         logger=False,
         enable_checkpointing=False,
@@ -204,19 +197,17 @@ def _note_time(run: RunDirectory, began: float, before: float, journal: Journal)
     run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps})
 
 
-def _summary(
-    config: FitConfig, run: RunDirectory, results: Results, rows: list[dict[str, Any]], journal: Journal
-) -> dict[str, Any]:
+def _summary(config: FitConfig, fitted: Trainable, conclusion: Conclusion, journal: Journal) -> dict[str, Any]:
     rate = journal.steps / journal.seconds if journal.seconds else None
     return {
         "status": "finished",
         "experiment": config.experiment,
         "seed": config.seed,
         "data": asdict(config.data),
-        "steps": config.budget.steps,
+        "steps": fitted.steps,
         "steps_per_s": rate,
-        "metrics": results.metrics,
-        "skipped": results.skipped,
-        "definitions": results.definitions,
-        "table": rows,
+        "metrics": conclusion.results.metrics,
+        "skipped": conclusion.results.skipped,
+        "definitions": conclusion.results.definitions,
+        "table": conclusion.table,
     }

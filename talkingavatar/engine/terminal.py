@@ -20,13 +20,16 @@ def show(outcome: "Outcome") -> None:
     for row in outcome.table:
         table.add_row(*(str(value) for value in row.values()))
     console.print(table)
-    fps = {k.removeprefix("speed/").removesuffix("_fps"): v for k, v in metrics.items() if k.startswith("speed/")}
-    console.print("frames/s: " + ", ".join(f"{name} {value:.1f}" for name, value in fps.items()))
+    fps = {k.removeprefix("speed/").removesuffix("_fps"): v for k, v in metrics.items() if k.endswith("_fps")}
+    if fps:
+        console.print("frames/s: " + ", ".join(f"{name} {value:.1f}" for name, value in fps.items()))
     for part in ("hands", "body", "face"):
         before, after = (metrics.get(f"train/joints_px/{part}/{name}") for name in ("tracked", "fitted"))
         if before is not None and after is not None:
             console.print(f"{part} joints, trained frames: {before:.2f} px tracked, {after:.2f} px fitted")
     for name, why in summary["skipped"].items():
         console.print(f"{name} skipped: {why}", soft_wrap=True, highlight=False)
+    for file in sorted(outcome.run.glob("*.model")):
+        console.print(f"weights: {file}", soft_wrap=True, highlight=False)
     for file in sorted((outcome.run / "media").glob("*")):
         console.print(f"media: {file}", soft_wrap=True, highlight=False)

@@ -12,6 +12,7 @@ from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
 from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
 from talkingavatar.engine.run import RunDirectory
+from talkingavatar.engine.trainable import OTHERS
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
 
@@ -39,6 +40,8 @@ def load_run(folder: Path) -> TrainedRun:
     if not run.checkpoint.is_file():
         raise UserError("run", f"{folder}: no checkpoint", "last.ckpt in it", "let fit come to its first checkpoint")
     config = from_yaml(run.path / "config.yaml")
+    if config.method.name in OTHERS:
+        raise UserError("run", f"{folder}: a run of {config.method.name}", "a run that fitted an avatar", action)
     content = checkpoint.read(run.checkpoint)
     prepare_torch(config)
     data = build_data(config)

@@ -53,6 +53,20 @@ def sync_scores(lip: Float[Tensor, "L D"], audio: Float[Tensor, "M D"], reach: i
     )
 
 
+def shift_accuracy(distances: Float[Tensor, "n shifts"], frames: int = 5, near: int = 1) -> float | None:
+    """Share of places whose smallest distance is at most `near` frames from shift 0.
+
+    A place is as many positions in a row as `frames` of video show, their distances averaged: the literature's
+    "accuracy at 5, ..., 15 frames". Only positions with sound at every shift count; None where there are none.
+    """
+    reach, positions = distances.shape[1] // 2, frames - 4
+    inner = distances[reach : len(distances) - reach]
+    if len(inner) < positions:
+        return None
+    averaged = inner.unfold(0, positions, 1).mean(-1)
+    return float(((averaged.argmin(1) - reach).abs() <= near).float().mean())
+
+
 def shift_distances(lip: Float[Tensor, "L D"], audio: Float[Tensor, "M D"], reach: int) -> Float[Tensor, "n shifts"]:
     """Distance of each position's lips to the sound at each shift from -reach to reach; n is the shorter length."""
     positions = min(len(lip), len(audio))

@@ -1,0 +1,98 @@
+"""Face crops and sound of captures at 25 fps, for what learns how lips and sound go together.
+
+The crops of a capture are cut once and kept as a memory map in the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from talkingavatar.data.capture import RATE, Capture
+from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, to_25fps
+from talkingavatar.paths import cache_root
+
+CROPS_VERSION = 1  # raise when the same capture would give other crops
+SAMPLES = RATE // FPS  # of sound, a frame
+FOREHEAD = 0.25  # of brow to chin, by which a detector's box reaches above the brows
+
+
+@dataclass(frozen=True)
+class SyncClip:
+    """One capture. Spans are (start, stop) in frames at 25 fps, without a cut or an unusable frame inside."""
+
+    name: str
+    crops: UInt8[ndarray, "T 224 224 3"]
+    samples: Float[ndarray, " N"]
+    train: list[tuple[int, int]]
+    test: list[tuple[int, int]]
+
+    def sound(self, start: int, stop: int) -> Float[ndarray, " n"]:
+        """Samples of the frames from start to stop."""
+        return self.samples[start * SAMPLES : stop * SAMPLES]
+
+
+def sync_clip(capture: Capture, progress: Callable[[int], Callable[[], None]]) -> SyncClip:
+    """The crops are made if they are not in the cache yet; `progress(total)` returns what is called after each.
+
+    Raises:
+        UserError: the capture shows no face.
+    """
+    manifest = capture.manifest
+    shown = to_25fps(manifest.frames, manifest.fps)
+    spans = {part: _spans(capture, shown, getattr(manifest, part)[:2]) for part in ("train", "test")}
+    return SyncClip(manifest.name, _crops(capture, shown, progress), capture.audio, **spans)
+
+
+def face_boxes(capture: Capture) -> Float[ndarray, "T 4"]:
+    """What a face detector would find, pixels: the landmarks' box with some forehead, else the head's."""
+    points = capture.landmarks()
+    if points is None:
+        return capture.regions["head"]
+    low, high = points[..., :2].min(1), points[..., :2].max(1)
+    low[:, 1] -= FOREHEAD * (high - low)[:, 1]
+    return np.concatenate([low, high], -1)
+
+
+def _spans(capture: Capture, shown: list[int], part: tuple[int, int]) -> list[tuple[int, int]]:
+    """Runs of frames at 25 fps that lie in the part and in one shot and are usable."""
+    unusable = set(capture.manifest.unusable)
+    shot = np.repeat(range(len(capture.manifest.shots)), [stop - start for start, stop in capture.manifest.shots])
+    label = [int(shot[f]) if part[0] <= f < part[1] and f not in unusable else -1 for f in shown]
+    runs, at = [], 0
+    for value, members in groupby(label):
+        length = len(list(members))
+        if value >= 0:
+            runs.append((at, at + length))
+        at += length
+    return runs
+
+
+def _crops(
+    capture: Capture, shown: list[int], progress: Callable[[int], Callable[[], None]]
+) -> UInt8[ndarray, "T 224 224 3"]:
+    boxes = face_boxes(capture)
+    described = (capture.folder.resolve(), (capture.folder / "capture.json").stat().st_mtime_ns, CROPS_VERSION)
+    digest = hashlib.sha256(str(described).encode() + boxes.tobytes()).hexdigest()[:16]
+    file = cache_root() / "lipsync" / f"{capture.manifest.name}-{digest}.npy"
+    if not file.is_file():
+        track, tick = crop_track(boxes[shown]), progress(len(shown))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as folder:
+            made = Path(folder) / "crops.npy"
+            shape = (len(shown), SIZE, SIZE, 3)
+            crops = np.lib.format.open_memmap(made, mode="w+", dtype=np.uint8, shape=shape)
+            for i, frame in enumerate(shown):
+                crops[i] = track.crop(capture.frame(frame), i)
+                tick()
+            crops.flush()
+            made.replace(file)
+    return np.load(file, mmap_mode="r")

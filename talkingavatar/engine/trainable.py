@@ -1,0 +1,72 @@
+"""What a run trains: an avatar, or something else that is fitted once and used by others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from talkingavatar.config.compose import suggestion
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.results import Results
+from talkingavatar.engine.run import RunDirectory
+from talkingavatar.errors import UserError
+from talkingavatar.methods import METHODS
+
+# Methods (`method.name`) that are no avatars, and what builds and concludes their fits.
+OTHERS = {"syncnet": "talkingavatar.engine.syncnet_fit:SyncNetFit"}
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a finished fit has to show; `table` holds a dict a row, its first column is "held-out"."""
+
+    results: Results
+    table: list[dict[str, Any]]
+    media: list[Path]
+
+
+class Trainable(ABC):
+    """A module with its data, and what the run has to know of it besides the steps Lightning runs.
+
+    A subclass is built from the configuration alone, so that it is the same in every start of a run, and raises
+    `UserError` for what it cannot use.
+    """
+
+    module: L.LightningModule
+    data: L.LightningDataModule  # its training loader is keyed by seed and step (`data.sampler.StepLoader`)
+    steps: int  # optimisation steps of the whole run
+
+    @abstractmethod
+    def scalars(self) -> dict[str, float]:
+        """Of the last step, for the journal."""
+
+    @abstractmethod
+    def rates(self, step: int) -> dict[str, float]:
+        """Learning rate of each parameter group at a step."""
+
+    @abstractmethod
+    def preview(self) -> tuple[dict[str, float], str]:
+        """A live held-out reading: scalars, and a note for the progress bar. Leaves the training as it was."""
+
+    @abstractmethod
+    def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
+        """Measure what was trained and write what it leaves in the run directory; `check` may raise to stop."""
+
+
+def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
+    """What fits a method of this name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if name not in METHODS and name not in OTHERS:
+        known = (*METHODS, *OTHERS)
+        raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
+    module, attribute = OTHERS.get(name, "talkingavatar.engine.avatar_fit:AvatarFit").split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,160 @@
+"""Training of SyncNet: lips and sound that belong together come close, those shifted or of others are pushed apart.
+
+The published training uses a margin on pairs drawn at random. Here each window is told from all others of the step by
+InfoNCE on the same distance: 24 windows make 576 pairs instead of 24, many of them shifts of the same speech, so that a
+network of this size learns in the few hundred steps a CPU can afford.
+
+Its lips' tower spends most of its work on what is not the mouth. Convolutions do not mind: the first steps see the
+middle 96 pixels of the crops, through the middle 2 x 2 cells of the last convolution's 6 x 6, at a sixth of the work.
+Its other cells start at zero, and the last steps train the whole on whole crops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, final
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import conv3d
+from torch.optim import AdamW
+
+from talkingavatar.config.compose import suggestion
+from talkingavatar.config.schema import BudgetConfig, FitConfig
+from talkingavatar.data.sync_batches import SyncBatch
+from talkingavatar.errors import UserError
+from talkingavatar.losses import sync_contrast
+from talkingavatar.methods.schedule import Schedule, scaled
+from talkingavatar.metrics.lipsync.crop import SIZE
+from talkingavatar.metrics.lipsync.syncnet import SyncNet
+
+CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
+GROUP = "network"  # the one row of the schedule table
+
+
+@dataclass
+class Options:
+    """`method.options` of SyncNet."""
+
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers trained on
+    captures: list[str] = field(default_factory=list)  # folders of captures trained on, beside data.path
+    step_cost: int = 4  # avatar steps that one of these is worth: the budget's steps are divided by it
+    places: int = 4  # of the captures, in a step
+    windows: int = 6  # at each place
+    reach: int = 20  # frames within which the windows of a place lie
+    middle_share: float = 0.75  # of the steps, which see the middle of the crops alone
+    weight_decay: float = 0.01
+
+
+def read_options(given: dict[str, Any]) -> Options:
+    """Options from configuration.
+
+    Raises:
+        UserError: an unknown name or a value of the wrong type or size.
+    """
+    defaults = Options()
+    names = [f.name for f in fields(Options)]
+    for name, value in given.items():
+        key = f"method.options.{name}"
+        if name not in names:
+            raise UserError(key, "an unknown key", f"one of {', '.join(names)}", suggestion(name, names))
+        wanted = type(getattr(defaults, name))
+        if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
+            raise UserError(key, repr(value), f"a {wanted.__name__}", "correct it")
+        if wanted is int and value < 1:
+            raise UserError(key, str(value), "at least 1", "raise it")
+    options = Options(**given)
+    if not 0 <= options.middle_share <= 1:
+        raise UserError("method.options.middle_share", str(options.middle_share), "between 0 and 1", "correct it")
+    if options.reach < options.windows:
+        found = f"{options.windows} windows within {options.reach} frames"
+        raise UserError("method.options.reach", found, "at least a frame a window", "raise it")
+    if options.places * options.windows < 2:
+        raise UserError("method.options.windows", "one window a step", "two to compare", "raise it")
+    return options
+
+
+def training_steps(budget: BudgetConfig, options: Options) -> int:
+    """Steps of this training within a budget."""
+    return max(1, budget.steps // options.step_cost)
+
+
+@final
+class SyncNetTraining(L.LightningModule):
+    """One step trains all pairs of a batch's windows."""
+
+    def __init__(self, config: FitConfig) -> None:
+        """
+        Raises:
+            UserError: a mistake in the options or the schedule.
+        """
+        super().__init__()
+        self.config = config
+        self.options = read_options(config.method.options)
+        self.steps = training_steps(config.budget, self.options)
+        self.middle_steps = int(self.steps * self.options.middle_share)
+        self.schedule = self._schedule()
+        self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
+        torch.manual_seed(config.seed)
+        self.network = SyncNet()
+        _prepare(self.network)
+
+    def _schedule(self) -> Schedule:
+        table = self.config.method.schedule
+        if set(table) != {GROUP}:
+            raise UserError("method.schedule", ", ".join(table) or "nothing", f"one row, {GROUP}", "correct it")
+        schedule = scaled(GROUP, table[GROUP], self.config.budget, 1)
+        return Schedule(0, schedule.lr, schedule.lr_end, self.steps)
+
+    def distances(self, batch: SyncBatch) -> Float[Tensor, "N N"]:
+        """Published distance of each window's lips to each window's sound."""
+        lips, sound = self._lips(batch.lips), self.network.forward_audio(batch.audio)
+        return (lips[:, None] - sound + 1e-6).norm(dim=-1)
+
+    def _lips(self, windows: Float[Tensor, "N 3 5 S S"]) -> Float[Tensor, "N 1024"]:
+        """Embeddings of whole crops, or of their middle alone."""
+        network = self.network
+        if windows.shape[-1] == SIZE:
+            return network.forward_lip(windows)
+        last = network.netcnnlip[18]
+        assert isinstance(last, torch.nn.Conv3d)
+        cells = network.netcnnlip[:18](windows)
+        seen = conv3d(cells, last.weight[..., CELLS, CELLS], last.bias)
+        return network.netfclip(network.netcnnlip[19:](seen).flatten(1))
+
+    def training_step(self, batch: SyncBatch, batch_idx: int) -> Float[Tensor, ""]:
+        distances = self.distances(batch)
+        loss = sync_contrast(distances, batch.apart).mean()
+        self.scalars = {"loss/total": float(loss.detach()), "train/accuracy": accuracy(distances.detach(), batch)}
+        if not loss.isfinite():
+            raise RuntimeError(f"the loss is {float(loss)} at step {self.global_step}")
+        return loss
+
+    def on_train_batch_start(self, batch: SyncBatch, batch_idx: int) -> None:
+        rate = self.schedule.rate(self.global_step)
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, AdamW)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+    def configure_optimizers(self) -> AdamW:
+        return AdamW(self.parameters(), lr=self.schedule.lr, weight_decay=self.options.weight_decay)
+
+
+def accuracy(distances: Float[Tensor, "N N"], batch: SyncBatch) -> float:
+    """Share of windows of lips whose nearest sound is at most a frame from their own."""
+    rows = torch.arange(len(distances), device=distances.device)
+    return float((batch.apart[rows, distances.argmin(1)].abs() <= 1).float().mean())
+
+
+@torch.no_grad()
+def _prepare(network: SyncNet) -> None:
+    """A start that looks at the mouth and at what moves: what stands still would drown it."""
+    first, last = network.netcnnlip[0], network.netcnnlip[18]
+    assert isinstance(first, torch.nn.Conv3d) and isinstance(last, torch.nn.Conv3d)
+    first.weight[::2] -= first.weight[::2].mean(2, keepdim=True)
+    kept = last.weight[..., CELLS, CELLS].clone()
+    # Nine times fewer inputs: as strong as torch's own start would be for a kernel of this size.
+    last.weight.zero_()[..., CELLS, CELLS] = 3 * kept
