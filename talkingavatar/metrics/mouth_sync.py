@@ -32,7 +32,6 @@ LEAST = 3.0  # seconds of visible mouth that an offset may be told from
 COMPONENTS = 6
 RIDGE = 100.0  # strength
 SLOW = 0.1  # seconds, standard deviation of the average that is taken off: sways and changes of light go with it
-STEADY = 0.25  # seconds, of the average that box centres are replaced by
 STILL = 1e-3  # RMS change of grey, of [0, 1], below which a mouth does not move
 SURE = 4.5  # confidence from which an offset is believed; foreign sound reached 2.8 in clips of 24 s, 4.3 in 5 s
 FACE_BOX = (0.8, 0.6)  # width and height of the mouth's box, by the distance of the outer corners of the eyes
@@ -73,8 +72,9 @@ class MouthTrack:
     def add(self, frame: Float[Tensor, "H W 3"], box: Float[ndarray, " 4"]) -> None:
         """The next frame; `box` is (x0, y0, x1, y1) in pixels, NaN where no mouth is seen.
 
-        A box that follows the lips tells of speech itself, whatever is drawn in it: give one that rides on the face
-        (`face_boxes`) or is steadied (`steady_boxes`), the same to recording and render.
+        A box that follows the lips (a capture's regions) tells of speech itself, whatever is drawn in it: in one, a
+        mouth that never moved scored as well as the true one (confidence 11). Give boxes that ride on the face
+        (`face_boxes`; 3 in the same pictures), the same to recording and render.
 
         Raises:
             UserError: the picture is not finite, or the box has no area.
@@ -129,7 +129,7 @@ class MouthTrack:
 def face_boxes(landmarks: Float[ndarray, "T 68 3"]) -> Float[ndarray, "T 4"]:
     """Boxes around the mouth that ride on the nose's base, of one size: lips move in them, they do not with the lips.
 
-    Landmarks in pixels, iBUG order; NaN where they are.
+    Landmarks in pixels, iBUG order, detected or of the tracked body; a box is NaN where they are.
     """
     points = landmarks[..., :2].astype(np.float64)
     nose, mouth = points[:, 31:36].mean(axis=1), points[:, 48:68].mean(axis=1)
@@ -137,24 +137,6 @@ def face_boxes(landmarks: Float[ndarray, "T 68 3"]) -> Float[ndarray, "T 4"]:
     centre = nose + np.nanmedian(mouth - nose, axis=0)
     half = 0.5 * eyes * np.array(FACE_BOX)
     return np.concatenate([centre - half, centre + half], axis=-1)
-
-
-def steady_boxes(
-    boxes: Float[ndarray, "T 4"], fps: float, shots: Sequence[tuple[int, int]] | None = None
-) -> Float[ndarray, "T 4"]:
-    """Boxes that follow the lips (a capture's regions) freed of what they tell of them.
-
-    In each shot all have the median size, and their centres are averaged over a quarter of a second; NaN stays.
-    """
-    steadied = np.full(boxes.shape, np.nan)
-    for start, stop in [(0, len(boxes))] if shots is None else shots:
-        part = boxes[start:stop].astype(np.float64)
-        known = np.isfinite(part).all(axis=1)
-        if known.any():
-            half = 0.5 * np.median(part[known, 2:] - part[known, :2], axis=0)
-            centre = _average(0.5 * (part[:, :2] + part[:, 2:]), known, STEADY * fps)
-            steadied[start:stop][known] = np.concatenate([centre - half, centre + half], axis=-1)[known]
-    return steadied
 
 
 def _cells(low: float, high: float, cells: int, size: int) -> Float[Tensor, "c n"]:
