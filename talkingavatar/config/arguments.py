@@ -22,3 +22,36 @@ def key_values(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
             raise UserError(key, "an unknown key", f"one of {', '.join(keys)}", suggestion(key, keys))
         given[key] = value
     return given
+
+
+def choice(key: str, value: str, options: Sequence[str]) -> str:
+    """The value, if it is one of the options.
+
+    Raises:
+        UserError: it is none; the nearest is suggested.
+    """
+    from talkingavatar.config.compose import suggestion
+
+    if value not in options:
+        raise UserError(key, repr(value), f"one of {', '.join(options)}", suggestion(value, options))
+    return value
+
+
+def boolean(key: str, value: str) -> bool:
+    """
+    Raises:
+        UserError: neither true nor false.
+    """
+    return choice(key, value.lower(), ("true", "false")) == "true"
+
+
+def whole_numbers(key: str, value: str) -> tuple[int, ...]:
+    """Numbers from 0 with commas between.
+
+    Raises:
+        UserError: something else.
+    """
+    parts = value.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise UserError(key, repr(value), "whole numbers", "correct it")
+    return tuple(int(part) for part in parts)

@@ -1,6 +1,5 @@
 """The numbers of a finished fit: held-out image metrics, pose error of trained frames, speed."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +15,11 @@ from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.keypoint_distance import fitted_pose, keypoint_distance, project
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
+from talkingavatar.engine.speed import measure_speed
 from talkingavatar.methods.base import Method
-from talkingavatar.metrics.image import SUITE_VERSION, ImageMetrics
+from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.lpips import Lpips, find_backbone
+from talkingavatar.metrics.suite import SUITE_VERSION
 from talkingavatar.types import BodyPose, Cameras
 
 ROWS = {
@@ -78,30 +79,36 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
             protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes, batch.matte[0])
     results.metrics = {f"{p}/{key}": value for p, images in protocols.items() for key, value in images.means().items()}
     results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
-    results.metrics |= speed(method, data)
-    results.metrics |= pose_error(method, data, results)
+    results.metrics |= measure_speed(method, data, frames=10, warm_up=2)
+    apart = joint_distance(method, data, evenly(data.train_frames, 60))
+    results.metrics |= {f"train/joints_px/{key}": value for key, value in apart.items()}
+    if not apart:
+        results.skipped["train/joints_px"] = "the capture has no true parameters"
     for part, frames in (("train", data.train_frames), ("heldout", data.capture.test_frames)):
         apart = keypoint_distance(method, data, evenly(frames, 60))
         results.metrics |= {f"{part}/keypoints_px/{key}": value for key, value in apart.items()}
     return results
 
 
-def pose_error(method: Method, data: CaptureData, results: Results) -> dict[str, float]:
-    """Mean distance in pixels of projected joints to the true ones, on trained frames, by part (THGS table 7)."""
-    frames = evenly(data.train_frames, 60)
+def joint_distance(method: Method, data: CaptureData, frames: list[int]) -> dict[str, float]:
+    """Mean distance in pixels of projected joints to the true ones, as `<part>/<tracked|fitted>` (THGS table 7).
+
+    {} for a capture that does not know its true parameters.
+    """
     truth = data.capture.true_pose(frames, data.model)
     if truth is None:
-        results.skipped["train/joints_px"] = "the capture has no true parameters"
         return {}
     cameras = data.capture.cameras(frames).to(method.device)
     true = _joints2d(method, truth.to(method.device), cameras)
-    fitted = fitted_pose(method, data, frames)
-    tracked = data.capture.pose(frames, data.model).to(method.device)
+    poses = {
+        "tracked": data.capture.pose(frames, data.model).to(method.device),
+        "fitted": fitted_pose(method, data, frames),
+    }
     errors = {}
-    for name, pose in {"tracked": tracked, "fitted": fitted}.items():
+    for name, pose in poses.items():
         distance = (_joints2d(method, pose, cameras) - true).norm(dim=-1).mean(0)
         for part, joints in joint_groups(method.body).items():
-            errors[f"train/joints_px/{part}/{name}"] = float(distance[joints].mean())
+            errors[f"{part}/{name}"] = float(distance[joints].mean())
     return errors
 
 
@@ -116,33 +123,6 @@ def joint_groups(body: Body) -> dict[str, list[int]]:
 
 def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor, "B J 2"]:
     return project(method.body(pose)[1], cameras)
-
-
-def speed(method: Method, data: CaptureData, frames: int = 10) -> dict[str, float]:
-    """Frames a second of driving, rasterising and both, after a warm-up, at the capture's size."""
-    chosen = evenly(data.capture.test_frames, frames + 2)
-    spent = {"drive": 0.0, "raster": 0.0}
-    for i, frame in enumerate(chosen):
-        signal, cameras = (
-            data.signal([frame]).to(method.device),
-            data.capture.cameras([frame]).to(method.device),
-        )
-        began = _now(method.device)
-        gaussians = method.drive(signal)
-        driven = _now(method.device)
-        method.render(gaussians, cameras)
-        if i >= 2:
-            spent["drive"] += driven - began
-            spent["raster"] += _now(method.device) - driven
-    measured = len(chosen) - 2
-    rates = {f"speed/{part}_fps": measured / seconds for part, seconds in spent.items()}
-    return rates | {"speed/end_to_end_fps": measured / sum(spent.values())}
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def table(results: Results) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from torchmetrics.functional.image import (
     structural_similarity_index_measure,
 )
 
+from talkingavatar.errors import UserError
 from talkingavatar.metrics.lpips import Lpips
 
-SUITE_VERSION = 1
 SMALLEST = 48  # pixels a side: below that SSIM and LPIPS say nothing, so crops are grown to it
 
 
@@ -39,7 +39,11 @@ class ImageMetrics:
         """One frame. `boxes` in pixels (x0, y0, x1, y1); a box of NaN is a region out of sight.
 
         With a `matte`, PSNR is taken over the person's pixels alone as well: an empty background flatters.
+
+        Raises:
+            UserError: pictures of different sizes, a target outside [0, 1], or a box without any pixel in the picture.
         """
+        check_comparable(rendered, target, boxes)
         rendered = rendered.clamp(0, 1)
         self._measure("full", rendered, target)
         if matte is not None and (inside := matte[..., 0] > 0.5).any():
@@ -51,8 +55,12 @@ class ImageMetrics:
                 self._measure(region, rendered[rows, columns], target[rows, columns])
 
     def means(self) -> dict[str, float]:
-        """`<region>/<metric>` to mean."""
-        return {key: float(np.mean(values)) for key, values in self.values.items()}
+        """`<region>/<metric>` to mean; `hands` are both hands wherever one is seen."""
+        values = dict(self.values)
+        for metric in sorted({key.split("/")[1] for key in values}):
+            hands = [v for side in ("left", "right") for v in values.get(f"{side}_hand/{metric}", [])]
+            values |= {f"hands/{metric}": hands} if hands else {}
+        return {key: float(np.mean(found)) for key, found in values.items()}
 
     def _measure(self, region: str, a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> None:
         x, y = a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None]
@@ -63,6 +71,25 @@ class ImageMetrics:
         measured |= {f"lpips_{name}": network(a, b) for name, network in self.lpips.items()}
         for name, value in measured.items():
             self.values.setdefault(f"{region}/{name}", []).append(value)
+
+
+def check_comparable(rendered: Tensor, target: Tensor, boxes: dict[str, Float[np.ndarray, " 4"]]) -> None:
+    """
+    Raises:
+        UserError: see `ImageMetrics.add`.
+    """
+    if rendered.shape != target.shape:
+        sizes = (f"{tuple(picture.shape)}" for picture in (rendered, target))
+        raise UserError("rendered picture", next(sizes), f"{next(sizes)}, the target's", "render at the target's size")
+    low, high = float(target.min()), float(target.max())
+    if low < 0 or high > 1:
+        raise UserError("target picture", f"values from {low:g} to {high:g}", "[0, 1]", "divide 8-bit pictures by 255")
+    height, width = target.shape[:2]
+    for region, (x0, y0, x1, y1) in boxes.items():
+        if x1 <= max(x0, 0) or y1 <= max(y0, 0) or x0 >= width or y0 >= height:
+            box = f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
+            expected = f"a box in the picture of {width} x {height}, or NaN where it is out of sight"
+            raise UserError(f"{region} crop", f"the empty box {box}", expected, "make the capture's regions again")
 
 
 def crop_slices(box: Float[np.ndarray, " 4"], height: int, width: int) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""A table of results: rows of a protocol, a block of columns for each subject, a reason in every cell without a number."""
+"""A table of results: a protocol's rows, a block of columns for each subject, a reason in every cell without a number."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from talkingavatar.metrics.image import ImageMetrics, crop_slices, psnr
+from talkingavatar.errors import UserError
+from talkingavatar.metrics.image import ImageMetrics, check_comparable, crop_slices, psnr
 
 
 def pair():
@@ -57,3 +58,27 @@ def test_the_matte_takes_the_background_out():
     metrics.add(beside, b, {}, matte)
     assert metrics.means()["matte/psnr"] == pytest.approx(psnr(a[10:40, 20:50], b[10:40, 20:50]), abs=1e-3)
     assert metrics.means()["full/psnr"] < psnr(a, b) - 3
+
+
+def test_hands_are_both_hands_wherever_seen():
+    a, b = pair()
+    metrics = ImageMetrics()
+    box, unseen = np.array([0.0, 0, 48, 48]), np.full(4, np.nan)
+    metrics.add(a, b, {"left_hand": box, "right_hand": unseen})
+    metrics.add(a, a, {"left_hand": box, "right_hand": box})
+    means = metrics.means()
+    assert means["hands/psnr"] == pytest.approx(np.mean(metrics.values["left_hand/psnr"] + [means["right_hand/psnr"]]))
+
+
+@pytest.mark.parametrize(
+    ("rendered", "target", "boxes", "message"),
+    [
+        (torch.rand(60, 70, 3), torch.rand(60, 71, 3), {}, "60, 71"),
+        (torch.rand(60, 70, 3), torch.rand(60, 70, 3) * 255, {}, r"expected \[0, 1\]"),
+        (torch.rand(60, 70, 3), torch.rand(60, 70, 3), {"mouth": np.array([30.0, 5, 30, 9])}, "mouth crop"),
+        (torch.rand(60, 70, 3), torch.rand(60, 70, 3), {"head": np.array([80.0, 5, 90, 9])}, "head crop"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_clear_error(rendered, target, boxes, message):
+    with pytest.raises(UserError, match=message):
+        check_comparable(rendered, target, boxes)

@@ -1,0 +1,70 @@
+"""True pictures of the embedded speaker from the side, where no camera of the capture ever stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.speaker.scene import SpeakerScene
+from talkingavatar.types import Cameras
+
+
+@dataclass(frozen=True)
+class SideView:
+    """One true picture on white with its matte."""
+
+    frame: int
+    cameras: Cameras
+    image: UInt8[ndarray, "H W 3"]
+    matte: UInt8[ndarray, "H W"]
+
+
+def side_views(
+    config: DataConfig, capture: Capture, frames: list[int], degrees: float, tick: Callable[[], None]
+) -> list[SideView]:
+    """The speaker's true pose seen from `degrees` to their left; drawn once and kept in the capture's `truth/`."""
+    folder = capture.folder / "truth" / "views" / f"{degrees:g}"
+    folder.mkdir(parents=True, exist_ok=True)
+    scene: SpeakerScene | None = None
+    views = []
+    for frame in frames:
+        files = {kind: folder / f"{frame:06d}_{kind}.png" for kind in ("image", "matte")}
+        if not all(file.is_file() for file in files.values()):
+            scene = scene or SpeakerScene(config.identity, config.size, config.size)
+            _draw(scene, capture, frame, degrees, files)
+        image, matte = (np.asarray(Image.open(file)) for file in files.values())
+        views.append(SideView(frame, _cameras(folder, scene, config, degrees), image, matte))
+        tick()
+    return views
+
+
+def _draw(scene: SpeakerScene, capture: Capture, frame: int, degrees: float, files: dict[str, Path]) -> None:
+    pose = capture.true_pose([frame])
+    assert pose is not None, "the embedded speaker's true pose is known"
+    camera = scene.side_camera(degrees)
+    drawn = scene.render(pose.full_pose[0].numpy(), pose.transl[0].numpy(), pose.expression[0].numpy(), camera)
+    for file, pixels in zip(files.values(), drawn, strict=True):
+        temporary = file.with_suffix(".tmp.png")
+        Image.fromarray(pixels).save(temporary, compress_level=1)
+        temporary.replace(file)
+
+
+def _cameras(folder: Path, scene: SpeakerScene | None, config: DataConfig, degrees: float) -> Cameras:
+    """The camera, kept beside its pictures: making the scene anew takes seconds."""
+    file = folder / "camera.npz"
+    if not file.is_file():
+        scene = scene or SpeakerScene(config.identity, config.size, config.size)
+        K, viewmat = scene.side_camera(degrees)
+        np.savez(file, K=K, viewmat=viewmat)
+    with np.load(file) as kept:
+        Ks, viewmats = (torch.from_numpy(kept[name]).float()[None] for name in ("K", "viewmat"))
+    return Cameras(viewmats, Ks, config.size, config.size)

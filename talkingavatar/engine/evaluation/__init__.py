@@ -1,0 +1,1 @@
+"""Fitted runs measured by the metric suite: frames are drawn once a condition and every number is taken on the way."""

@@ -1,0 +1,135 @@
+"""Measure fitted runs: python -m talkingavatar.evaluate run=runs/me"""
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from talkingavatar.engine.evaluation.evaluate import EvaluateConfig, Evaluated
+
+KEYS = (
+    "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "out", "fresh",
+    "progress",
+)  # fmt: skip
+HELP = """Measure fitted runs on the frames they never saw, all by one suite; several runs make a table.
+
+  python -m talkingavatar.evaluate run=runs/me
+  python -m talkingavatar.evaluate run=runs/full,runs/wo_saam,runs/wo_leb protocol=table4,table6
+  python -m talkingavatar.evaluate run=runs/me condition=silent,aligned lpips=alex,squeeze
+
+  run        run directories of fit, with commas between
+  protocol   tables to fill: {protocols} (overview)
+  condition  measured as well: {conditions}
+  frames     held-out frames from the start (0: all)
+  lpips      backbones: alex, vgg, squeeze (alex)
+  weights    folder of their files (else $TALKINGAVATAR_WEIGHTS and torch hub's cache)
+  syncnet    file or folder of SyncNet's weights (else the same folder and the cache); experiment=syncnet trains some
+  landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
+  views      degrees from the front, of the embedded speaker (30,60); none
+  out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
+  fresh      true: measure again what was measured
+  progress   false: no progress bar
+
+Each run keeps `evaluation/<condition>.json`: numbers, definitions, checksums, capture, split, commit, device. Stopped
+and started again, it continues. Exit codes: 0, 2 a mistake in what was given, 75 stopped by a signal.
+The last line names the folder of tables.md, tables.csv, tables.json and the sync curves."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
+        return 0
+    from talkingavatar.errors import UserError
+
+    try:
+        return _evaluate(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _evaluate(arguments: list[str]) -> int:
+    config = parse(arguments)
+    from talkingavatar.engine.signals import Preempted, stop_flag
+
+    with stop_flag() as flag:
+        from talkingavatar.engine.evaluation.evaluate import evaluate
+
+        try:
+            done = evaluate(config, flag.check)
+        except Preempted:
+            print("stopped; start the same command again to continue")
+            return 75
+    for file in [*_write_tables(config, done), *done.pictures]:
+        print(f"wrote: {file}")
+    print(f"evaluation: {done.out}")
+    return 0
+
+
+def _write_tables(config: "EvaluateConfig", done: "Evaluated") -> "list[Path]":
+    """Fill the protocols' tables, show them and write them down."""
+    import json
+
+    from talkingavatar.config.protocol import read_protocol
+    from talkingavatar.engine.run import write_atomically
+    from talkingavatar.tables.formats import to_csv, to_json, to_markdown
+    from talkingavatar.tables.table import build_table
+
+    tables = [build_table(name, read_protocol(name), done.results) for name in config.protocols]
+    text = "\n".join(to_markdown(table) for table in tables)
+    print(text)
+    written = {
+        "tables.md": text,
+        "tables.csv": to_csv(tables),
+        "tables.json": to_json(tables),
+        "results.json": json.dumps(done.results, indent=1),
+    }
+    for name, content in written.items():
+        write_atomically(done.out / name, content)
+    return [done.out / name for name in written]
+
+
+def parse(arguments: list[str]) -> "EvaluateConfig":
+    """
+    Raises:
+        UserError: an unknown key or value, or no run.
+    """
+    from pathlib import Path
+
+    from talkingavatar.config.arguments import boolean, choice, key_values, whole_numbers
+    from talkingavatar.config.protocol import names
+    from talkingavatar.engine.evaluation.evaluate import EvaluateConfig
+    from talkingavatar.errors import UserError
+
+    given = key_values(arguments, KEYS)
+    if "run" not in given:
+        raise UserError("run", "nothing", "run directories", "give run=<dir>[,<dir>...]")
+    lists = {key: tuple(part for part in given.get(key, "").split(",") if part) for key in KEYS}
+    for key in ("protocol", "condition"):
+        for name in lists[key]:
+            choice(key, name, names(key))
+    return EvaluateConfig(
+        runs=tuple(Path(run).expanduser() for run in lists["run"]),
+        protocols=lists["protocol"] or ("overview",),
+        conditions=lists["condition"],
+        frames=whole_numbers("frames", given.get("frames", "0"))[0],
+        lpips=tuple(choice("lpips", name, ("alex", "vgg", "squeeze")) for name in lists["lpips"]) or ("alex",),
+        weights=given.get("weights"),
+        syncnet=given.get("syncnet"),
+        landmarks=choice("landmarks", given.get("landmarks", "mediapipe"), ("mediapipe", "none")),
+        views=() if given.get("views") == "none" else whole_numbers("views", given.get("views", "30,60")),
+        out=Path(given["out"]).expanduser() if "out" in given else None,
+        fresh=boolean("fresh", given.get("fresh", "false")),
+        progress=boolean("progress", given.get("progress", "true")),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

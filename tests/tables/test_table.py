@@ -1,0 +1,94 @@
+import csv
+import io
+import json
+
+import pytest
+
+from talkingavatar.config.protocol import Column, Protocol, Row, names, read_condition, read_protocol
+from talkingavatar.errors import UserError
+from talkingavatar.tables.formats import to_csv, to_json, to_markdown
+from talkingavatar.tables.table import TRUTH, build_table
+
+PROTOCOL = Protocol(
+    "a table",
+    [Column("PSNR", "full/psnr"), Column("LPIPS x100", "full/lpips_alex", 3, 100.0, "low"), Column("AO", "sync/ao", 0)],
+    [Row("w/o SAAM", "thgs_wo_saam"), Row("full", "thgs_full"), Row("silenced", "thgs_full", "silent")],
+    truth=True,
+)
+
+
+def result(experiment, psnr, lpips=0.05, condition="full", seed=0, subject="anna", suite=2, **more):
+    return {
+        "experiment": experiment, "condition": condition, "seed": seed, "subject": subject, "suite": suite,
+        "metrics": {"full/psnr": psnr, "full/lpips_alex": lpips}, "skipped": {"sync": "no syncnet_v2.model in /x"},
+        "truth": {"metrics": {}, "skipped": {"sync": "no syncnet_v2.model in /x"}}, "commit": "abc", "device": "cpu",
+        "split": {"count": 9}, "backbones": {"lpips_alex": {"file": "a.pth", "sha256": "0123456789abcdef"}}, **more,
+    }  # fmt: skip
+
+
+def test_rows_take_their_results_and_seeds_are_averaged():
+    results = [result("thgs_full", 30.0), result("thgs_full", 32.0, seed=1), result("thgs_wo_saam", 29.0),
+               result("thgs_full", 10.0, condition="silent")]  # fmt: skip
+    table = build_table("t", PROTOCOL, results)
+    line = table.line("full", "anna")
+    assert line.seeds == (0, 1) and line.cells[0].value == 31.0
+    assert line.cells[0].spread == pytest.approx(2**0.5)
+    assert line.cells[1].value == pytest.approx(5.0)  # x 100
+    assert table.line("silenced", "anna").cells[0].value == 10.0
+    assert table.labels == (TRUTH, "w/o SAAM", "full", "silenced")
+
+
+def test_the_best_is_marked_in_the_right_direction():
+    table = build_table("t", PROTOCOL, [result("thgs_full", 30.0, 0.04), result("thgs_wo_saam", 31.0, 0.05)])
+    best = {line.label: [cell.best for cell in line.cells[:2]] for line in table.lines if line.label != TRUTH}
+    assert best == {"full": [False, True], "w/o SAAM": [True, False]}
+
+
+def test_a_cell_without_a_number_says_why_in_every_format():
+    table = build_table("t", PROTOCOL, [result("thgs_full", 30.0)])
+    why = "no syncnet_v2.model in /x"
+    text = to_markdown(table)
+    assert "skipped [" in text and why in text
+    assert "compares with the ground truth" in text
+    rows = list(csv.DictReader(io.StringIO(to_csv([table]))))
+    assert {row["skipped"] for row in rows if row["metric"] == "sync/ao"} == {why}
+    lines = json.loads(to_json([table]))[0]["lines"]
+    assert lines[-1]["cells"]["sync/ao"] == {"value": None, "skipped": why}
+
+
+def test_markdown_has_a_block_for_each_subject_and_names_missing_runs():
+    results = [result("thgs_full", 30.0), result("thgs_wo_saam", 29.0), result("thgs_full", 25.0, subject="bert")]
+    text = to_markdown(build_table("t", PROTOCOL, results))
+    assert "anna: PSNR" in text and "bert: PSNR" in text and "no such run" in text
+    widths = {line.count(" | ") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {2 * len(PROTOCOL.columns)}
+
+
+def test_mixed_suite_versions_are_told():
+    results = [result("thgs_full", 30.0), result("thgs_wo_saam", 29.0, suite=1)]
+    assert "MIXED SUITE VERSIONS 1 and 2" in to_markdown(build_table("t", PROTOCOL, results))
+    assert "MIXED" not in to_markdown(build_table("t", PROTOCOL, results[:1]))
+
+
+def test_a_row_without_a_label_is_named_after_its_experiment():
+    table = build_table("t", Protocol("x", PROTOCOL.columns), [result("a", 1.0), result("b", 2.0)])
+    assert table.labels == ("a", "b")
+
+
+@pytest.mark.parametrize("name", names("protocol"))
+def test_every_protocol_is_a_table(name):
+    protocol = read_protocol(name)
+    assert protocol.columns and protocol.conditions
+    for condition in protocol.conditions:
+        assert read_condition(condition).about
+
+
+def test_the_papers_conditions():
+    assert set(read_condition("silent").silence) == {"audio", "expression"}
+    assert read_protocol("table3").conditions == ["silent"]
+    assert {"full", "wo_audio", "wo_expression"} <= set(read_protocol("table4").conditions)
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UserError, match="did you mean table3"):
+        read_protocol("tabel3")
