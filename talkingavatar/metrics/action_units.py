@@ -115,19 +115,13 @@ class AuEstimator:
         if not len(landmarks) == len(pose) == len(cameras):
             found = f"{len(landmarks)} frames of landmarks, {len(pose)} of poses, {len(cameras)} cameras"
             raise UserError("landmarks", found, "as many of each", "give the same frames")
+        places = [*self._columns, self.names.index("jawOpen")]
         solved = np.full((len(landmarks), len(self.names)), np.nan)
         for start in range(0, len(landmarks), CHUNK):
             part = slice(start, start + CHUNK)
-            one = Cameras(cameras.viewmats[part], cameras.Ks[part], cameras.width, cameras.height)
-            solved[np.ix_(np.arange(len(landmarks))[part], self._places)] = self._solve(
-                landmarks[part], *self._linearised(pose[part], one)
-            )
+            seen_by = replace(cameras, viewmats=cameras.viewmats[part], Ks=cameras.Ks[part])
+            solved[part, places] = self._solve(landmarks[part], *self._linearised(pose[part], seen_by))
         return solved
-
-    @property
-    def _places(self) -> list[int]:
-        """Of the unknowns in `names`: the expressions seen, then the jaw."""
-        return [*self._columns, self.names.index("jawOpen")]
 
     @torch.no_grad()
     def _linearised(
@@ -221,7 +215,7 @@ def action_units(actions: Float[ndarray, "T A"], names: Sequence[str]) -> dict[s
     return {name: INTENSITY * values.clip(0, 1) for name, values in units.items()}
 
 
-def au_error(a: Float[ndarray, "T A"], b: Float[ndarray, "T A"], names: Sequence[str]) -> dict[str, float]:
+def au_error(a: Float[ndarray, "T A"], b: Float[ndarray, "S B"], names: Sequence[str]) -> dict[str, float]:
     """Action unit error of TalkingGaussian (methods.md E.6) between facial actions, and correlation by unit.
 
     Returns:

@@ -25,7 +25,7 @@ PARTS: dict[str, slice] = {
 }
 
 
-def lmd(a: Float[ndarray, "T 68 3"], b: Float[ndarray, "T 68 3"], part: str = "mouth") -> float:
+def lmd(a: Float[ndarray, "T 68 3"], b: Float[ndarray, "S 68 3"], part: str = "mouth") -> float:
     """Mean distance of a part's points after each set's own mean in each frame is taken off (methods.md E.3).
 
     Points are x, y, confidence; one that is NaN or not confident in either set is left out of both, means included.
@@ -47,7 +47,7 @@ def lmd(a: Float[ndarray, "T 68 3"], b: Float[ndarray, "T 68 3"], part: str = "m
 
 
 def landmark_distances(
-    a: Float[ndarray, "T N 3"], b: Float[ndarray, "T N 3"], groups: Mapping[str, slice | ndarray]
+    a: Float[ndarray, "T N 3"], b: Float[ndarray, "S M 3"], groups: Mapping[str, slice | ndarray]
 ) -> dict[str, float]:
     """Mean distance of each group's points as they stand (THGS table 7), points of all frames counting alike.
 

@@ -74,7 +74,7 @@ def jitter(trajectories: Float[ndarray, "T N D"], shots: Sequence[tuple[int, int
 
 def jitter_ratio(
     trajectories: Float[ndarray, "T N D"],
-    truth: Float[ndarray, "T N D"],
+    truth: Float[ndarray, "S M E"],
     shots: Sequence[tuple[int, int]] | None = None,
 ) -> float:
     """Jitter by the ground truth's own; 1 is as steady as the recording, NaN where that has none or is not seen.
@@ -89,7 +89,7 @@ def jitter_ratio(
 
 def acceleration_error(
     trajectories: Float[ndarray, "T N D"],
-    truth: Float[ndarray, "T N D"],
+    truth: Float[ndarray, "S M E"],
     shots: Sequence[tuple[int, int]] | None = None,
 ) -> float:
     """Mean length of the difference of second finite differences, in units per frame squared (methods.md B.6, ACC-err).
