@@ -36,7 +36,7 @@ def _shown(cell: Cell, column: Column, reasons: list[str]) -> str:
         if cell.why not in reasons:
             reasons.append(cell.why)
         return f"skipped [{reasons.index(cell.why) + 1}]"
-    text = f"{cell.value:.{column.digits}f}"
+    text = f"{round(cell.value, column.digits) + 0.0:.{column.digits}f}"  # + 0.0: no "-0"
     if cell.spread is not None:
         text += f" ± {cell.spread:.{column.digits}f}"
     return f"**{text}**" if cell.best else text

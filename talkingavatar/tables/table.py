@@ -1,4 +1,4 @@
-"""A table of results: a protocol's rows, a block of columns for each subject, a reason in every cell without a number."""
+"""A table of results: a protocol's rows, a block of columns a subject, a reason in every cell without a number."""
 
 from __future__ import annotations
 
@@ -149,5 +149,8 @@ def _text(value: object) -> str:
 
 def _backbones(result: Result) -> list[str]:
     found: Mapping[str, Any] = result.get("backbones", {})
-    return [f"{name} {facts.get('sha256', '')[:12]} ({facts.get('origin', facts.get('file'))})"
-            for name, facts in found.items()]  # fmt: skip
+    return [f"{name} {facts.get('origin', facts.get('file'))}{_short(facts)}" for name, facts in found.items()]
+
+
+def _short(facts: Mapping[str, Any]) -> str:
+    return f", sha256 {facts['sha256'][:12]}" if "sha256" in facts else ""

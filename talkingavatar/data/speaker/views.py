@@ -41,7 +41,7 @@ def side_views(
         if not all(file.is_file() for file in files.values()):
             scene = scene or SpeakerScene(config.identity, config.size, config.size)
             _draw(scene, capture, frame, degrees, files)
-        image, matte = (np.asarray(Image.open(file)) for file in files.values())
+        image, matte = (np.array(Image.open(file)) for file in files.values())
         views.append(SideView(frame, _cameras(folder, scene, config, degrees), image, matte))
         tick()
     return views

@@ -1,0 +1,129 @@
+"""Measuring small fitted runs through the command line."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.behaviour.test_mistakes import refused
+from tests.conftest import TINY
+
+# 30 held-out frames: as few as motion can be told from.
+SMALL = [*TINY, "data.seconds=6", "data.size=96", "budget.heldout_frames=1", "budget.aligned_frames=0"]
+
+
+@pytest.fixture(scope="module")
+def runs(cache, tmp_path_factory) -> dict[str, Path]:
+    """Two runs that were stopped on their way: what has a checkpoint can be measured."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    made = {}
+    for experiment in ("thgs_full", "thgs_wo_saam"):
+        made[experiment] = folder / experiment
+        overrides = [*SMALL, f"experiment={experiment}", f"run.path={made[experiment]}", "run.stop_after=20"]
+        done = subprocess.run([sys.executable, "-m", "talkingavatar.fit", *overrides], capture_output=True, text=True)
+        assert done.returncode == 75, done.stderr
+    return made
+
+
+def evaluated(done) -> Path:
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("evaluation: ")
+    return Path(last.removeprefix("evaluation: "))
+
+
+def test_runs_make_the_papers_tables(command, runs, tmp_path):
+    chosen = ",".join(map(str, runs.values()))
+    arguments = [f"run={chosen}", "protocol=table4,table6,motion", "landmarks=none", "views=30", f"out={tmp_path}"]
+    out = evaluated(command("evaluate", *arguments))
+    text = (out / "tables.md").read_text()
+    for label in ("ground truth", "w/o SAAM (retrained)", "w/o audio (silenced)", "full"):
+        assert f"| {label} |" in text
+    rows = list(csv.DictReader((out / "tables.csv").open()))
+    psnr = {r["row"]: float(r["value"]) for r in rows if r["table"] == "table6" and r["metric"] == "full/psnr"}
+    assert set(psnr) == {"w/o SAAM", "full"} and all(5 < value < 60 for value in psnr.values())
+    assert all(r["value"] or r["skipped"] for r in rows), "a cell without a number says why"
+    result = json.loads((runs["thgs_full"] / "evaluation" / "full.json").read_text())
+    for fact in ("suite", "definitions", "backbones", "capture", "split", "body", "commit", "device", "checkpoint"):
+        assert result[fact] is not None
+    assert result["split"]["count"] == 30 and "view_30/psnr" in result["metrics"]
+    assert "landmarks=none" in result["skipped"]["lmd"] and "syncnet" in result["skipped"]["sync"]
+    # What silencing took away is told, and it changed what was drawn.
+    silent = json.loads((runs["thgs_full"] / "evaluation" / "silent.json").read_text())
+    assert silent["silence"] == ["audio", "expression"]
+    assert silent["metrics"]["mouth/psnr"] != result["metrics"]["mouth/psnr"]
+    with Image.open(runs["thgs_full"] / "evaluation" / "full.png") as picture:
+        assert picture.width == 5 * 96
+
+
+def test_what_was_measured_is_not_measured_again(command, runs):
+    arguments = [f"run={runs['thgs_wo_saam']}", "landmarks=none", "views=none"]
+    out = evaluated(command("evaluate", *arguments))
+    before = (out / "full.json").read_text()
+    assert evaluated(command("evaluate", *arguments)) == out
+    assert (out / "full.json").read_text() == before, "wall_s would differ"
+    evaluated(command("evaluate", *arguments, "frames=26"))
+    assert json.loads((out / "full.json").read_text())["split"]["count"] == 26
+
+
+def test_stopped_it_continues(runs, tmp_path):
+    arguments = [f"run={runs['thgs_full']}", "protocol=table8", "landmarks=none", "views=none", "fresh=true"]
+    command = [sys.executable, "-m", "talkingavatar.evaluate", *arguments, f"out={tmp_path}"]
+    first = runs["thgs_full"] / "evaluation" / "wo_audio.json"
+    first.unlink(missing_ok=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 200
+    while not first.is_file() and time.monotonic() < until:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGUSR1)
+    output, errors = process.communicate(timeout=100)
+    kept = first.read_text()
+    if process.returncode == 75:  # else it was faster than the signal
+        assert "start the same command again" in output, errors
+    done = subprocess.run([c for c in command if c != "fresh=true"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert first.read_text() == kept
+
+
+def test_metric_networks_are_in_no_checkpoint(runs):
+    content = torch.load(runs["thgs_full"] / "last.ckpt", weights_only=True)
+    names = " ".join(content["state_dict"])
+    assert "gaussians.means" in names
+    for network in ("lpips", "netcnn", "netfc", "slice"):
+        assert network not in names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "run: found nothing"),
+        (["run=nowhere"], "no such folder"),
+        (["run={run}", "protocol=tabel3"], "did you mean table3"),
+        (["run={run}", "condition=loud"], "condition"),
+        (["run={run}", "lpips=resnet"], "alex, vgg, squeeze"),
+        (["run={run}", "frames=some"], "whole numbers"),
+        (["run={run}", "frames=3"], "at least 25"),
+        (["run={run}", "syncnet={run}/nothing"], "SyncNet's weights"),
+        (["run={run}", "syncnet={run}/config.yaml"], "weights of SyncNet"),
+        (["run={run}", "runn=x"], "did you mean run"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(command, runs, arguments, expected):
+    given = [text.format(run=runs["thgs_full"]) for text in arguments]
+    refused(command("evaluate", *given, "landmarks=none"), expected)
+
+
+def test_help_is_quick(command):
+    began = time.monotonic()
+    done = command("evaluate", "--help")
+    assert done.returncode == 0 and "table8" in done.stdout
+    # Not a measure of speed: importing torch alone takes longer than this on any machine.
+    assert time.monotonic() - began < 3 * max(1, os.getloadavg()[0])
