@@ -71,6 +71,8 @@ def _surroundings() -> Iterator[tuple[str, str]]:
 
 def _assets() -> Iterator[tuple[str, str, str, str]]:
     from talkingavatar.body.assets import known_assets
+    from talkingavatar.metrics.identity import find_embedder
+    from talkingavatar.metrics.lipsync.syncnet import find_syncnet
     from talkingavatar.metrics.lpips import FILES, find_backbone
 
     for asset in known_assets():
@@ -81,6 +83,11 @@ def _assets() -> Iterator[tuple[str, str, str, str]]:
         backbone = find_backbone(name)
         state = str(backbone.path) if backbone.path else f"off: {backbone.why_skipped}"
         yield f"LPIPS {name}", "metrics.lpips", state, _short(backbone.path)
+    syncnet, embedder = find_syncnet(), find_embedder()
+    state = str(syncnet.path) if syncnet.path else f"off: {syncnet.why_skipped}"
+    yield "SyncNet", "evaluate: AO, MD, Conf", state, _short(syncnet.path)
+    state = str(embedder.path) if embedder.path else f"off: {embedder.why_skipped}"
+    yield "ArcFace", "evaluate: identity", state, _short(embedder.path)
     yield from _speech_models()
 
 

@@ -29,6 +29,36 @@ def test_a_distance_of_real_weights(name):
     assert metric(a, much) == pytest.approx(float(metric.network(x, y)))
 
 
+def test_alex_agrees_with_a_computation_by_hand():
+    """Convolutions spelt out with the file's tensors, and the linear heads read from the package's own file."""
+    import lpips
+
+    found = backbone("alex")
+    weights = torch.load(found.path, weights_only=True)
+    heads = torch.load(
+        Path(lpips.__file__).parent / "weights" / "v0.1" / "alex.pth", map_location="cpu", weights_only=True
+    )
+    torch.manual_seed(0)
+    a = torch.rand(80, 72, 3)
+    b = (a + 0.2 * torch.randn_like(a)).clamp(0, 1)
+
+    def features(image):
+        mean, std = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+        x = ((image * 2 - 1 - mean) / std).permute(2, 0, 1)[None]
+        for layer, stride, padding, pool in ((0, 4, 2, False), (3, 1, 2, True), (6, 1, 1, True), (8, 1, 1, False),
+                                             (10, 1, 1, False)):  # fmt: skip
+            x = torch.nn.functional.max_pool2d(x, 3, 2) if pool else x
+            weight, bias = weights[f"features.{layer}.weight"], weights[f"features.{layer}.bias"]
+            x = torch.nn.functional.conv2d(x, weight, bias, stride, padding).relu()
+            yield x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+
+    by_hand = 0.0
+    for level, (x, y) in enumerate(zip(features(a), features(b), strict=True)):
+        head = heads[f"lin{level}.model.1.weight"]
+        by_hand += float(((x - y).square() * head).sum(1).mean())
+    assert Lpips(found)(a, b) == pytest.approx(by_hand, rel=1e-4)
+
+
 def test_the_backbone_is_the_files():
     """Every tensor of the network's backbone equals the one in the file."""
     found = backbone("alex")

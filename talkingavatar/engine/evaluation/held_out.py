@@ -44,7 +44,8 @@ class HeldOut:
     pose: BodyPose  # true where it is known, else tracked
     known: bool  # whether it is the true one
     boxes: list[dict[str, Float[ndarray, " 4"]]]  # regions of each frame, pixels
-    mouths: Float[ndarray, "T 4"]  # that do not follow the lips
+    marks: Float[ndarray, "T 68 3"] | None  # landmarks
+    mouths: Float[ndarray, "T 4"]  # that ride on the face, not on the lips
     track: CropTrack  # the face's square in each frame
     skin: Float[ndarray, "T N 2"]  # pixels; NaN where turned away
 
@@ -86,6 +87,7 @@ def held_out(data: CaptureData, body: Body, most: int = 0) -> HeldOut:
         pose if truth is None else truth,
         truth is not None,
         region_boxes(capture, frames, body, pose),
+        marks,
         np.full((len(frames), 4), np.nan) if marks is None else face_boxes(marks),
         crop_track(capture.regions["head"][frames] if marks is None else detector_boxes(marks)),
         skin_places(capture, frames, body, pose if truth is None else truth),

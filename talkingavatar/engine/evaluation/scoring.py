@@ -116,6 +116,8 @@ def against_truth(scores: VideoScores, truth: VideoScores, held: HeldOut) -> dic
         own, reference = scores.metrics.get(f"jitter/{key}"), truth.metrics.get(f"jitter/{key}")
         if own is not None and reference:
             found[f"jitter_ratio/{key}"] = own / reference
+    if scores.identity is not None and truth.identity is not None:
+        found["identity/cosine"] = float((scores.identity * truth.identity).sum(-1).mean())
     a, b = scores.landmarks, truth.landmarks
     if a is None or b is None:
         return found

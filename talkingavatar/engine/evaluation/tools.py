@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from talkingavatar.errors import UserError
+from talkingavatar.metrics.identity import FaceEmbedder, find_embedder
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet
 from talkingavatar.metrics.lpips import Lpips, find_backbone
 from talkingavatar.preprocessing.landmarks.face_stream import DETECTOR, FaceStream
@@ -20,6 +21,7 @@ class Tools:
 
     lpips: dict[str, Lpips] = field(default_factory=dict)
     syncnet: SyncNetScorer | None = None
+    embedder: FaceEmbedder | None = None
     landmarks: bool = False  # whether faces are detected
     used: dict[str, dict[str, Any]] = field(default_factory=dict)  # name to file, checksum, origin
     skipped: dict[str, str] = field(default_factory=dict)  # metric or group to the reason
@@ -60,8 +62,17 @@ class Tools:
             raise UserError("syncnet", syncnet, "SyncNet's weights", "give the file or its folder")
         else:
             tools.skipped["sync"] = file.why_skipped
+        tools._find_embedder()
         tools._find_landmarks(landmarks, announce)
         return tools
+
+    def _find_embedder(self) -> None:
+        file = find_embedder()
+        if file.path is None:
+            self.skipped["identity"] = file.why_skipped
+            return
+        self.embedder = FaceEmbedder(file)
+        self.used["identity"] = {"file": file.path.name, "sha256": file.checksum()}
 
     def _find_landmarks(self, wanted: str, announce: Callable[[str], None]) -> None:
         why = "landmarks=none was asked for"

@@ -25,6 +25,7 @@ from talkingavatar.metrics.mouth_sync import MouthTrack
 from talkingavatar.preprocessing.landmarks.face_stream import FaceStream
 
 MOUTH = slice(48, 68)
+IDENTITY_EVERY = 5  # frames
 
 
 @dataclass
@@ -35,20 +36,22 @@ class VideoScores:
     skipped: dict[str, str] = field(default_factory=dict)
     curves: dict[str, list[list[float]]] = field(default_factory=dict)  # name to [shifts, values]
     landmarks: Float[ndarray, "T 68 3"] | None = None
+    identity: Float[ndarray, "n D"] | None = None  # embeddings of every `IDENTITY_EVERY`-th face
 
     def save(self, file: Path) -> None:
         text = json.dumps([self.metrics, self.skipped, self.curves])
-        marks = np.zeros((0, 68, 3), np.float32) if self.landmarks is None else self.landmarks
+        tables = {"landmarks": self.landmarks, "identity": self.identity}
         temporary = file.with_suffix(".tmp.npz")
-        np.savez(temporary, text=np.array(text), landmarks=marks)
+        known = {name: table for name, table in tables.items() if table is not None}
+        np.savez(temporary, allow_pickle=False, text=np.array(text), **known)
         temporary.replace(file)
 
     @staticmethod
     def load(file: Path) -> VideoScores:
         with np.load(file) as archive:
             metrics, skipped, curves = json.loads(str(archive["text"]))
-            marks = archive["landmarks"]
-        return VideoScores(metrics, skipped, curves, marks if len(marks) else None)
+            tables = {name: archive[name] for name in ("landmarks", "identity") if name in archive}
+        return VideoScores(metrics, skipped, curves, **tables)
 
 
 class VideoMeasure:
@@ -59,6 +62,7 @@ class VideoMeasure:
         self.count = 0
         self.mouth = MouthTrack()
         self.colours = JitterMeter()
+        self.embeddings: list[Float[ndarray, " D"]] = []
         self.faces = FaceStream(SIZE, SIZE) if tools.landmarks else None
         self.lips = tools.syncnet.lip_stream() if tools.syncnet else None
         # SyncNet hears one stretch of sound without a cut: the longest.
@@ -82,6 +86,8 @@ class VideoMeasure:
             self.colours.cut()
         self.mouth.add(image, held.mouths[i])
         self.colours.add(255 * sample_colours(image, held.skin[i]))
+        if self.tools.embedder is not None and held.marks is not None and i % IDENTITY_EVERY == 0:
+            self.embeddings.append(self.tools.embedder(image, held.marks[i, :, :2]))
         heard = self.lips is not None and self.longest[0] <= i < self.longest[1]
         if self.faces is None and not heard:
             return
@@ -103,6 +109,8 @@ class VideoMeasure:
         scores = VideoScores()
         self._mouth_sync(scores)
         self._syncnet(scores)
+        if self.embeddings:
+            scores.identity = np.stack(self.embeddings)
         scores.metrics["jitter/colours"] = self.colours.value()
         if self.faces is not None:
             marks = in_frame(self.faces.finish(), self.held)

@@ -31,7 +31,7 @@ class FaceStream:
     def __init__(self, width: int, height: int, announce: Callable[[str], None] = lambda message: None) -> None:
         python = interpreter(announce)
         self.opened = ExitStack()
-        self.log = self.opened.enter_context(tempfile.TemporaryFile())
+        self.log = self.opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - closed with the stream
         self.process = start_worker(python, (width, height, 0, 0), self.log.fileno())
         self.layout = worker.record(0, 0)
         self.answers: list[ndarray] = []
