@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +62,17 @@ class Protocol:
     def conditions(self) -> list[str]:
         """The conditions its rows need, in order."""
         return list(dict.fromkeys(row.condition for row in self.rows))
+
+    def rows_for(self, experiments: Iterable[str]) -> list[Row]:
+        """Its rows, labelled, and for each experiment that none of them names, one a condition: any method fits in."""
+        experiments, rows = list(dict.fromkeys(experiments)), []
+        for row in self.rows:
+            fitting = [name for name in experiments if fnmatchcase(name, row.experiment)]
+            rows += [row] if row.label else [replace(row, label=name, experiment=name) for name in fitting]
+        for name in experiments:
+            if not any(fnmatchcase(name, row.experiment) for row in self.rows):
+                rows += [Row(f"{name}, {condition}", name, condition) for condition in self.conditions]
+        return rows
 
 
 Kind = TypeVar("Kind", Condition, Protocol)

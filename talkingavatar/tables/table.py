@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from statistics import mean, stdev
 from typing import Any
@@ -11,7 +11,10 @@ from typing import Any
 from talkingavatar.config.protocol import Column, Protocol, Row
 
 TRUTH = "ground truth"
-Result = Mapping[str, Any]  # what `evaluate` wrote about one run under one condition
+# What `evaluate` wrote about one run under one condition; or, with an `origin` of its own and a `why`, what stands in.
+Result = Mapping[str, Any]
+ORIGINS = ("evaluate", "summary", "absent")  # the first that a row has is what its numbers are taken from
+NO_RUN = "no such run"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Line:
     subject: str
     seeds: tuple[int, ...]
     cells: tuple[Cell, ...]
+    origin: str = "evaluate"  # of ORIGINS, or "reported" by a paper
+    left_out: tuple[str, ...] = ()  # runs that are not in the mean, and why
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,11 @@ class Table:
         return next((line for line in self.lines if (line.label, line.subject) == (label, subject)), None)
 
 
-def build_table(name: str, protocol: Protocol, results: Iterable[Result]) -> Table:
-    """Fill a protocol's rows. Several seeds of one row are averaged; a row without any result is left out."""
+def build_table(name: str, protocol: Protocol, results: Iterable[Result], every_row: bool = False) -> Table:
+    """Fill a protocol's rows. Several seeds of one row are averaged; a row without any result is left out, unless
+    every row is asked for."""
     results = list(results)
-    rows = _expanded(protocol.rows, results)
+    rows = protocol.rows_for(str(result["experiment"]) for result in results)
     subjects = tuple(sorted({str(result["subject"]) for result in results}))
     lines = []
     for subject in subjects:
@@ -62,34 +68,60 @@ def build_table(name: str, protocol: Protocol, results: Iterable[Result]) -> Tab
             lines.append(_truth(protocol, subject, [r for r in results if r["subject"] == subject]))
         for row in rows:
             if found := [r for r in results if r["subject"] == subject and _fits(row, r)]:
-                seeds = tuple(sorted(int(r["seed"]) for r in found))
-                cells = tuple(_cell(column, row.prefix, found) for column in protocol.columns)
-                lines.append(Line(row.label, row.condition, subject, seeds, cells))
+                lines.append(_line(row, protocol.columns, subject, found))
     lines = [_with_best(line, lines, protocol.columns) for line in lines]
     labels = tuple(dict.fromkeys([TRUTH] * protocol.truth + [row.label for row in rows]))
-    kept = tuple(label for label in labels if any(line.label == label for line in lines))
+    kept = tuple(label for label in labels if every_row or any(line.label == label for line in lines))
     return Table(name, protocol.title, tuple(protocol.columns), subjects, kept, tuple(lines), _notes(results, lines))
 
 
-def _expanded(rows: list[Row], results: list[Result]) -> list[Row]:
-    """A row without a label stands for one row an experiment, named after it."""
-    expanded = []
-    for row in rows:
-        if row.label:
-            expanded.append(row)
-            continue
-        named = dict.fromkeys(str(r["experiment"]) for r in results if fnmatchcase(r["experiment"], row.experiment))
-        expanded += [Row(experiment, experiment, row.condition, row.prefix) for experiment in named]
-    return expanded
+def with_mean(table: Table) -> Table:
+    """The same, with a first block for the mean over subjects where there are several. A cell that one of them lacks
+    has no mean."""
+    if len(table.subjects) < 2:
+        return table
+    who, lines = f"mean of {len(table.subjects)}", []
+    for label in table.labels:
+        found = [line for subject in table.subjects if (line := table.line(label, subject))]
+        if len(found) == len(table.subjects):
+            columns = zip(*(line.cells for line in found), strict=True)
+            cells = tuple(_mean_of(cells) for cells in columns)
+            origin = max((line.origin for line in found), key=("reported", *ORIGINS).index)
+            lines.append(Line(label, found[0].condition, who, found[0].seeds, cells, origin))
+    lines = [_with_best(line, lines, list(table.columns)) for line in lines]
+    return replace(table, subjects=(who, *table.subjects), lines=(*lines, *table.lines))
+
+
+def _mean_of(cells: Sequence[Cell]) -> Cell:
+    values = [cell.value for cell in cells if cell.value is not None]
+    whys = [cell.why for cell in cells if cell.value is None]
+    return Cell(None, why=whys[0]) if whys else Cell(mean(values))
 
 
 def _fits(row: Row, result: Result) -> bool:
     return fnmatchcase(result["experiment"], row.experiment) and result["condition"] == row.condition
 
 
+def _line(row: Row, columns: list[Column], subject: str, found: list[Result]) -> Line:
+    """One row: the mean over the runs of the best origin; the others are named."""
+    origin = min((_origin(r) for r in found), key=ORIGINS.index)
+    counted = [r for r in found if _origin(r) == origin]
+    left_out = tuple(f"seed {r['seed']}: {r['why']}" for r in found if _origin(r) != origin)
+    cells = tuple(_cell(column, row.prefix, counted, counted[0].get("why", "not measured")) for column in columns)
+    seeds = tuple(sorted(int(r["seed"]) for r in counted))
+    return Line(row.label, row.condition, subject, seeds, cells, origin, left_out)
+
+
+def _origin(result: Result) -> str:
+    return str(result.get("origin", "evaluate"))
+
+
 def _truth(protocol: Protocol, subject: str, results: list[Result]) -> Line:
     """The ground truth's own numbers; those that compare with the ground truth are not its own."""
-    truth = results[0]["truth"]
+    truth = next((r["truth"] for r in results if "truth" in r), None)
+    if truth is None:
+        cells = tuple(Cell(None, why="not measured: no run of this subject was evaluated") for _ in protocol.columns)
+        return Line(TRUTH, "", subject, (), cells)
     cells = tuple(_cell(column, "", [truth], absent="compares with the ground truth") for column in protocol.columns)
     return Line(TRUTH, "", subject, (), cells)
 
@@ -114,6 +146,9 @@ def _with_best(line: Line, lines: list[Line], columns: list[Column]) -> Line:
     if line.label == TRUTH:
         return line
     rivals = [other for other in lines if other.subject == line.subject and other.label != TRUTH]
+    rivals = [other for other in rivals if other.origin in ("evaluate", "reported")] or rivals
+    if line not in rivals:  # a stand-in beside what was measured
+        return line
     cells = []
     for i, (cell, column) in enumerate(zip(line.cells, columns, strict=True)):
         values = [round(v, column.digits) for other in rivals if (v := other.cells[i].value) is not None]
@@ -122,23 +157,38 @@ def _with_best(line: Line, lines: list[Line], columns: list[Column]) -> Line:
             continue
         top = max(values) if column.best == "high" else min(values)
         cells.append(Cell(cell.value, cell.spread, cell.why, round(cell.value, column.digits) == top))
-    return Line(line.label, line.condition, line.subject, line.seeds, tuple(cells))
+    return replace(line, cells=tuple(cells))
 
 
 def _notes(results: list[Result], lines: list[Line]) -> tuple[str, ...]:
-    notes = []
+    notes = _warnings(lines)
+    results = [r for r in results if _origin(r) == "evaluate"] or [r for r in results if _origin(r) == "summary"]
     versions = sorted({int(result["suite"]) for result in results})
     if len(versions) > 1:
         listed = " and ".join(map(str, versions))
         notes.append(f"MIXED SUITE VERSIONS {listed}: these rows are not comparable; evaluate all runs again")
     for title, key in (("suite", "suite"), ("commit", "commit"), ("device", "device"), ("frames", "split")):
         values = list(dict.fromkeys(_text(result.get(key)) for result in results))
-        notes.append(f"{title}: {'; '.join(values)}")
+        notes += [f"{title}: {'; '.join(values)}"] if values else []
     backbones = list(dict.fromkeys(text for result in results for text in _backbones(result)))
     notes += [f"weights: {'; '.join(backbones)}"] if backbones else []
     if any(len(line.seeds) > 1 for line in lines):
         notes.append("± is the standard deviation over seeds")
     return tuple(notes)
+
+
+def _warnings(lines: list[Line]) -> list[str]:
+    """What a row's mean hides."""
+    notes = []
+    if any(line.origin == "summary" for line in lines):
+        notes.append(
+            "† from the fit's own summary, not from evaluate: other frames; never best beside what was measured"
+        )
+    for line in lines:
+        if len(set(line.seeds)) < len(line.seeds):
+            notes.append(f"{line.label}, {line.subject}: several runs of one seed are averaged as if they were seeds")
+        notes += [f"{line.label}, {line.subject}, not in the mean: {why}" for why in line.left_out]
+    return notes
 
 
 def _text(value: object) -> str:

@@ -64,6 +64,13 @@ def test_markdown_has_a_block_for_each_subject_and_names_missing_runs():
     assert widths == {2 * len(PROTOCOL.columns)}
 
 
+def test_an_experiment_no_row_names_has_rows_of_its_own():
+    results = [result("thgs_full", 30.0), result("other", 28.0), result("other", 20.0, condition="silent")]
+    table = build_table("t", PROTOCOL, results)
+    assert table.labels == (TRUTH, "full", "other, full", "other, silent")
+    assert table.line("other, silent", "anna").cells[0].value == 20.0
+
+
 def test_mixed_suite_versions_are_told():
     results = [result("thgs_full", 30.0), result("thgs_wo_saam", 29.0, suite=1)]
     assert "MIXED SUITE VERSIONS 1 and 2" in to_markdown(build_table("t", PROTOCOL, results))

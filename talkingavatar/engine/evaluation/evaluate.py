@@ -72,9 +72,6 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     tools: Tools | None = None
     for run, experiment in experiments.items():
         wanted = _conditions(experiment, protocols) | extra
-        if not wanted:
-            needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
-            raise UserError("run", f"{run}, of {experiment}", f"one of {', '.join(needed)}", "choose another protocol")
         trained = load_run(run)
         torch.set_num_threads(cores(trained.data.config))  # the metrics' networks are large enough
         tools = tools or _tools(config, trained)
@@ -203,7 +200,7 @@ def _experiment(run: Path) -> str:
 
 def _conditions(experiment: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
     """Those that the rows of this experiment need."""
-    rows = [row for protocol in protocols.values() for row in protocol.rows]
+    rows = [row for protocol in protocols.values() for row in protocol.rows_for([experiment])]
     names = dict.fromkeys(row.condition for row in rows if fnmatchcase(experiment, row.experiment))
     return {name: read_condition(name) for name in names}
 
