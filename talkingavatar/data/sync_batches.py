@@ -30,11 +30,12 @@ MIDDLE = (64, 160)  # rows and columns of a crop where the mouth is
 class SyncBatch(NamedTuple):
     """N windows in sync; S is 224, or 96 for the middle alone.
 
-    `apart[i, j]`: frames between windows i and j, `ELSEWHERE` for different places.
+    `apart[i, j]`: frames between windows i and j, `ELSEWHERE` for different clips.
     """
 
     lips: Float[Tensor, "N 3 5 S S"]
     audio: Float[Tensor, "N 1 13 20"]
+    mouth: Float[Tensor, "N 20"]  # its shape in the five frames, see `SyncClip`
     apart: Int[Tensor, "N N"]
 
 
@@ -51,11 +52,11 @@ class Variation:
 
 @dataclass(frozen=True)
 class Shape:
-    """What a step sees: `places` of `windows` each, which lie within `reach` frames: negatives of the same speech."""
+    """What a step sees: `places` of `windows` each, which lie within `reach` frames."""
 
-    places: int = 4
-    windows: int = 6
-    reach: int = 20
+    places: int = 8
+    windows: int = 3
+    reach: int = 12
     middle_steps: int = 0  # first steps, which see the middle of the crops alone
     variation: Variation = field(default_factory=Variation)
 
@@ -82,7 +83,7 @@ class SyncData(L.LightningDataModule):
     def batch(self, step: int) -> SyncBatch:
         """The clips take turns, so that each step's normalisation sees as many of them as it can."""
         draw = np.random.default_rng([self.seed, step])
-        order, parts, starts, place = draw.permutation(len(self.clips)), [], [], []
+        order, parts, starts, numbers = draw.permutation(len(self.clips)), [], [], []
         for number in range(self.shape.places):
             which = int(order[(number + step) % len(order)])
             span = self.places[which][draw.integers(len(self.places[which]))]
@@ -90,24 +91,25 @@ class SyncData(L.LightningDataModule):
             region = MIDDLE if step < self.shape.middle_steps else (0, SIZE)
             parts.append(self._windows(self.clips[which], chosen, region, draw))
             starts.append(chosen)
-            place.append(np.full(len(chosen), number))
-        return _joined(parts, starts, place)
+            numbers.append(np.full(len(chosen), which))
+        return _joined(parts, starts, numbers)
 
     def heldout(self, windows: int = 8) -> SyncBatch | None:
         """Evenly spread windows of every clip's longest held-out span, unvaried; None where no span is long enough."""
-        parts, starts, place = [], [], []
+        parts, starts, numbers = [], [], []
         for number, clip in enumerate(self.clips):
             first, stop = max(clip.test, key=lambda span: span[1] - span[0], default=(0, 0))
             if stop - first > WINDOW:
                 chosen = np.unique(np.linspace(first, stop - WINDOW - 1, windows).astype(int))
                 lips = [as_clip(np.asarray(clip.crops[s : s + WINDOW])) for s in chosen]
                 columns = torch.from_numpy(mfcc(clip.sound(first, stop))).float()
-                parts.append((torch.cat(lips), audio_windows(columns, torch.from_numpy(chosen - first))))
+                sound = audio_windows(columns, torch.from_numpy(chosen - first))
+                parts.append((torch.cat(lips), sound, _mouth_of(clip, chosen)))
                 starts.append(chosen)
-                place.append(np.full(len(chosen), number))
+                numbers.append(np.full(len(chosen), number))
         if not parts:
             return None
-        return _joined(parts, starts, place)
+        return _joined(parts, starts, numbers)
 
     def _positions(self, span: tuple[int, int], draw: np.random.Generator) -> Int[ndarray, " n"]:
         """Distinct first frames within `reach` of each other."""
@@ -118,23 +120,28 @@ class SyncData(L.LightningDataModule):
 
     def _windows(
         self, clip: SyncClip, starts: Int[ndarray, " n"], region: tuple[int, int], draw: np.random.Generator
-    ) -> tuple[Float[Tensor, "n 3 5 S S"], Float[Tensor, "n 1 13 20"]]:
+    ) -> tuple[Float[Tensor, "n 3 5 S S"], Float[Tensor, "n 1 13 20"], Float[Tensor, "n 20"]]:
         first, stop = int(starts[0]), int(starts[-1]) + WINDOW
         crops = as_clip(np.asarray(clip.crops[first:stop]))[0]
         frames = _varied_frames(crops, region, self.shape.variation, draw)
         sound = _varied_sound(clip.sound(first, stop + 1), self.shape.variation, draw)
         lips = torch.stack([frames[:, s - first : s - first + WINDOW] for s in starts])
-        return lips, audio_windows(torch.from_numpy(mfcc(sound)).float(), torch.from_numpy(starts - first))
+        heard = audio_windows(torch.from_numpy(mfcc(sound)).float(), torch.from_numpy(starts - first))
+        return lips, heard, _mouth_of(clip, starts)
+
+
+def _mouth_of(clip: SyncClip, starts: Int[ndarray, " n"]) -> Float[Tensor, "n 20"]:
+    return torch.from_numpy(np.stack([clip.mouth[s : s + WINDOW].ravel() for s in starts])).float()
 
 
 def _joined(
-    parts: list[tuple[Tensor, Tensor]], starts: list[Int[ndarray, " n"]], place: list[Int[ndarray, " n"]]
+    parts: list[tuple[Tensor, Tensor, Tensor]], starts: list[Int[ndarray, " n"]], clips: list[Int[ndarray, " n"]]
 ) -> SyncBatch:
-    """One batch of the windows of several places, with how far each two are apart."""
-    lips, audio = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-    start, number = (torch.from_numpy(np.concatenate(parts)) for parts in (starts, place))
+    """One batch of the windows of several places, given by their first frames and their clips' numbers."""
+    lips, audio, mouth = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    start, number = (torch.from_numpy(np.concatenate(parts)) for parts in (starts, clips))
     apart = start[:, None] - start
-    return SyncBatch(lips, audio, torch.where(number[:, None] == number, apart, ELSEWHERE))
+    return SyncBatch(lips, audio, mouth, torch.where(number[:, None] == number, apart, ELSEWHERE))
 
 
 def _varied_frames(

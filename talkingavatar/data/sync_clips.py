@@ -32,6 +32,7 @@ class SyncClip:
     name: str
     crops: UInt8[ndarray, "T 224 224 3"]
     samples: Float[ndarray, " N"]
+    mouth: Float[ndarray, "T 4"]  # shape of the mouth, normalised over the clip; NaN where it is not known
     train: list[tuple[int, int]]
     test: list[tuple[int, int]]
 
@@ -49,7 +50,7 @@ def sync_clip(capture: Capture, progress: Callable[[int], Callable[[], None]]) -
     manifest = capture.manifest
     shown = to_25fps(manifest.frames, manifest.fps)
     spans = {part: _spans(capture, shown, getattr(manifest, part)[:2]) for part in ("train", "test")}
-    return SyncClip(manifest.name, _crops(capture, shown, progress), capture.audio, **spans)
+    return SyncClip(manifest.name, _crops(capture, shown, progress), capture.audio, _mouth(capture)[shown], **spans)
 
 
 def face_boxes(capture: Capture) -> Float[ndarray, "T 4"]:
@@ -60,6 +61,20 @@ def face_boxes(capture: Capture) -> Float[ndarray, "T 4"]:
     low, high = points[..., :2].min(1), points[..., :2].max(1)
     low[:, 1] -= FOREHEAD * (high - low)[:, 1]
     return np.concatenate([low, high], -1)
+
+
+def _mouth(capture: Capture) -> Float[ndarray, "T 4"]:
+    """How far lips (inner, outer) and jaw are open and how wide the mouth is, in units of their spread in the clip."""
+    points = capture.landmarks()
+    if points is None:
+        return np.full((capture.manifest.frames, 4), np.nan)
+    xy = points[..., :2].astype(np.float64)
+    pairs = ((62, 66), (51, 57), (33, 8), (48, 54))
+    lengths = np.stack([np.linalg.norm(xy[:, a] - xy[:, b], axis=-1) for a, b in pairs], 1)
+    # The bridge of the nose does not move with the mouth; its length tells how near the face is.
+    lengths /= np.linalg.norm(xy[:, 27] - xy[:, 33], axis=-1)[:, None].clip(1e-3)
+    middle = np.nanmedian(lengths, 0)
+    return ((lengths - middle) / np.nanstd(lengths, 0).clip(1e-6)).clip(-4, 4)
 
 
 def _spans(capture: Capture, shown: list[int], part: tuple[int, int]) -> list[tuple[int, int]]:

@@ -20,13 +20,13 @@ from talkingavatar.data.sync_clips import SyncClip, sync_clip
 from talkingavatar.engine.experiment import build_data, cores
 from talkingavatar.engine.progress import ProgressBar, track
 from talkingavatar.engine.provenance import provenance
-from talkingavatar.engine.results import SUITE_VERSION, Results
+from talkingavatar.engine.results import Results
 from talkingavatar.engine.run import RunDirectory, write_atomically
 from talkingavatar.engine.trainable import Conclusion, Trainable
-from talkingavatar.losses import sync_contrast
-from talkingavatar.methods.syncnet import GROUP, SyncNetTraining, accuracy
+from talkingavatar.methods.syncnet import GROUP, SyncNetTraining, accuracy, distances
 from talkingavatar.metrics.lipsync.scores import REACH, SyncScores, shift_accuracy, shift_distances, sync_scores
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet, sidecar_of
+from talkingavatar.metrics.suite import SUITE_VERSION
 
 FILE = "syncnet.model"
 PLANTED = 5  # frames by which the sound is made late, to see whether it is found
@@ -82,11 +82,12 @@ class SyncNetFit(Trainable):
         if training.global_step <= training.middle_steps:
             batch = batch._replace(lips=batch.lips[..., slice(*MIDDLE), slice(*MIDDLE)])
         training.eval()
-        distances = training.distances(batch)
+        lips, sound = training.embed(batch)
         training.train()
-        share, loss = accuracy(distances, batch), float(sync_contrast(distances, batch.apart).mean())
-        note = f"{100 * share:.0f} % of {len(distances)} held-out windows find their sound"
-        return {"preview/accuracy": share, "preview/loss": loss}, note
+        losses = {f"preview/{k}": float(v.mean()) for k, v in training.terms(lips, sound, batch).items() if len(v)}
+        share = accuracy(distances(lips, sound), batch)
+        note = f"{100 * share:.0f} % of {len(lips)} held-out windows find their sound"
+        return {"preview/accuracy": share, **losses}, note
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         """Writes the file first, then measures what the file holds."""

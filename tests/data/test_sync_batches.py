@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,8 @@ def clip(name="a", frames=60, train=((0, 40),), test=((40, 60),), seed=0):
     """Each frame is grey of its own number, so that a window tells which frames it holds."""
     crops = np.broadcast_to(np.arange(frames, dtype=np.uint8)[:, None, None, None], (frames, 224, 224, 3))
     samples = np.random.default_rng(seed).uniform(-0.5, 0.5, frames * 640)
-    return SyncClip(name, crops, samples, list(train), list(test))
+    mouth = np.arange(frames)[:, None] + np.arange(4) / 10
+    return SyncClip(name, crops, samples, mouth, list(train), list(test))
 
 
 def test_windows_of_lips_and_sound_are_of_the_same_frames():
@@ -35,10 +38,18 @@ def test_windows_of_lips_and_sound_are_of_the_same_frames():
             inside = slice(4 * start + 1, 4 * start + 20)  # the first sample of a cut has no pre-emphasis
             gaps = [(columns[inside].T - window[0, :, 1:]).abs().max() for columns in heard]
             assert min(gaps) < 1e-3
+        expected = starts[:, None, None] + torch.arange(5)[:, None] + torch.arange(4) / 10
+        torch.testing.assert_close(batch.mouth, expected.flatten(1), rtol=0, atol=1e-4)
         same = batch.apart != ELSEWHERE
         assert torch.equal(same, torch.block_diag(torch.ones(3, 3), torch.ones(3, 3)).bool())
         assert torch.equal(batch.apart[same], (starts[:, None] - starts)[same])
         assert batch.apart[same].abs().max() < 10
+
+
+def test_places_of_one_clip_know_how_far_they_are_apart():
+    data = SyncData([clip()], Shape(3, 2, 6, variation=AS_RECORDED), seed=0, steps=1)
+    starts = data.batch(0).lips[:, 0, 0, 0, 0].round().int()
+    assert torch.equal(data.batch(0).apart, starts[:, None] - starts) and data.batch(0).apart.abs().max() > 6
 
 
 def test_a_batch_is_a_function_of_seed_and_step_and_stays_in_the_training_part():
@@ -63,8 +74,7 @@ def test_the_loader_goes_on_where_it_stopped():
 def test_the_middle_is_the_middle_of_the_whole():
     """A ramp over the columns: the first steps see its columns 64 to 160 and no others."""
     ramp = clip()
-    ramp = SyncClip("r", np.broadcast_to(np.arange(224, dtype=np.uint8)[:, None], (60, 224, 224, 3)), ramp.samples,
-                    ramp.train, ramp.test)  # fmt: skip
+    ramp = replace(ramp, crops=np.broadcast_to(np.arange(224, dtype=np.uint8)[:, None], (60, 224, 224, 3)))
     data = SyncData([ramp], Shape(3, 2, 4, middle_steps=1, variation=AS_RECORDED), 0, steps=2)
     for step, (start, stop) in enumerate((MIDDLE, (0, 224))):
         lips = data.batch(step).lips
@@ -78,7 +88,7 @@ def test_the_middle_is_the_middle_of_the_whole():
 def test_variation_is_one_for_all_frames_of_a_place_and_mild():
     still = clip()
     picture = np.random.default_rng(0).integers(0, 255, (1, 224, 224, 3), np.uint8)
-    still = SyncClip("s", np.broadcast_to(picture, (60, 224, 224, 3)), still.samples, still.train, still.test)
+    still = replace(still, crops=np.broadcast_to(picture, (60, 224, 224, 3)))
     lips = SyncData([still], Shape(4, 2, 6), 0, steps=1).batch(0).lips
     assert (lips - lips[:, :, :1]).abs().max() == 0
     light = lips.mean((1, 2, 3, 4)) / picture.mean()
@@ -114,6 +124,18 @@ def test_crops_of_a_capture_are_cut_once_and_as_published(capture):
     np.testing.assert_array_equal(first.crops, again.crops)
     assert again.train == [(0, 40)] and again.test == [(40, 50)]
     assert len(again.sound(3, 7)) == 4 * RATE // 25
+
+
+def test_the_mouth_s_shape_follows_the_true_lips_and_not_the_head():
+    """How far the tracked lips part goes with the true parting, though the tracker's are noisy and the head moves."""
+    capture = build_data(compose(["data.seconds=4", "data.size=64", "trainer.progress=false"])).capture
+    shape = sync_clip(capture, lambda total: lambda: None).mouth
+    points = capture.landmarks(truth=True)
+    assert points is not None and shape.shape == (100, 4) and np.isfinite(shape).all()
+    for column, (upper, lower) in ((0, (62, 66)), (1, (51, 57))):
+        parted = np.linalg.norm(points[:, upper, :2] - points[:, lower, :2], axis=-1)
+        assert np.corrcoef(shape[:, column], parted)[0, 1] > 0.6
+    assert np.abs(np.median(shape, 0)).max() < 1e-6 and (np.abs(shape) <= 4).all()
 
 
 def test_spans_end_at_cuts_and_unusable_frames(capture, tmp_path):

@@ -1,5 +1,4 @@
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -8,9 +7,9 @@ import torch
 from talkingavatar.config.compose import compose
 from talkingavatar.data.sync_batches import MIDDLE, SyncBatch
 from talkingavatar.errors import UserError
-from talkingavatar.losses import sync_contrast
+from talkingavatar.losses import anchored, sync_contrast
 from talkingavatar.losses.contrast import ELSEWHERE
-from talkingavatar.methods.syncnet import SyncNetTraining, accuracy
+from talkingavatar.methods.syncnet import SyncNetTraining, accuracy, distances
 from talkingavatar.metrics.lipsync.scores import shift_accuracy
 
 QUIET = ["experiment=syncnet", "tracking=none"]
@@ -21,10 +20,10 @@ def training():
     return SyncNetTraining(compose(QUIET))
 
 
-def apart(*places):
-    """Frames apart of windows that start at these frames, place by place."""
-    start = torch.tensor([s for place in places for s in place])
-    number = torch.tensor([i for i, place in enumerate(places) for _ in place])
+def apart(*clips):
+    """Frames apart of windows that start at these frames, clip by clip."""
+    start = torch.tensor([s for clip in clips for s in clip])
+    number = torch.tensor([i for i, clip in enumerate(clips) for _ in clip])
     return torch.where(number[:, None] == number, start[:, None] - start, ELSEWHERE)
 
 
@@ -32,27 +31,56 @@ def batch(places=((0, 5), (3, 9)), side=96, seed=0):
     draw = torch.Generator().manual_seed(seed)
     count = sum(len(place) for place in places)
     lips = 255 * torch.rand(count, 3, 5, side, side, generator=draw)
-    return SyncBatch(lips, torch.randn(count, 1, 13, 20, generator=draw), apart(*places))
+    sound, mouth = (torch.randn(count, *shape, generator=draw) for shape in ((1, 13, 20), (20,)))
+    return SyncBatch(lips, sound, mouth, apart(*places))
 
 
 def test_contrast_of_equal_distances_is_the_logarithm_of_the_choices():
-    loss = sync_contrast(torch.full((4, 4), 7.0), apart((0, 10), (5, 50)))
-    torch.testing.assert_close(loss, torch.full((8,), math.log(4)))
+    loss = sync_contrast(torch.full((5, 5), 7.0), apart((0, 10, 20), (5, 50)))
+    torch.testing.assert_close(loss, torch.tensor([3.0, 3, 3, 2, 2] * 2).log())
 
 
 def test_contrast_falls_to_nothing_where_only_the_pairs_are_near():
     far = 50 * (1 - torch.eye(4))
-    assert sync_contrast(far, apart((0, 10), (5, 50))).max() < 1e-6
-    assert sync_contrast(50 - far, apart((0, 10), (5, 50))).min() > 49
+    assert sync_contrast(far, apart((0, 10, 5, 50))).max() < 1e-6
+    assert sync_contrast(50 - far, apart((0, 10, 5, 50))).min() > 49
 
 
-def test_neighbours_are_no_negatives():
-    distances = torch.tensor([[1.0, 0.0, 30], [30, 1, 30], [30, 30, 1]], requires_grad=True)
-    loss = sync_contrast(distances, apart((4, 5), (80,)))
+@pytest.mark.parametrize("frames", [((4, 5, 80),), ((4, 80), (5,))])
+def test_neighbours_and_other_clips_are_no_negatives(frames):
+    """Window 0 is nearest to the sound of window 1 or 2, whichever must not count."""
+    beside = 1 if len(frames) == 1 else 2
+    between = torch.tensor([[1.0, 30, 30], [30, 1, 30], [30, 30, 1]])
+    between[0, beside] = 0
+    between.requires_grad_()
+    loss = sync_contrast(between, apart(*frames))
     assert loss.max() < 1e-6
     loss.sum().backward()
-    assert distances.grad is not None and distances.grad.isfinite().all() and distances.grad[0, 1] == 0
-    assert sync_contrast(distances, apart((4, 6), (80,)))[0] > 1
+    assert between.grad is not None and between.grad.isfinite().all() and between.grad[0, beside] == 0
+    assert sync_contrast(between, apart((4, 6, 80)))[0] > 1
+
+
+def test_an_anchor_is_nothing_at_the_shape_and_one_at_the_mean():
+    basis = 2 * torch.linalg.qr(torch.randn(64, 20)).Q.T
+    shape = torch.randn(500, 20, generator=torch.Generator().manual_seed(0))
+    assert anchored(shape @ basis, shape, basis).max() < 1e-6
+    assert float(anchored(torch.zeros(500, 64), shape, basis).mean()) == pytest.approx(1, abs=0.1)
+    shape[3, 7] = torch.nan
+    assert anchored(shape @ basis, shape, basis).shape == (499,)
+
+
+def test_distances_of_anchored_embeddings_are_those_of_the_mouths(training):
+    a, b = torch.randn(2, 3, 20, generator=torch.Generator().manual_seed(0)).unbind()
+    apart = distances(a @ training.basis, b @ training.basis)
+    torch.testing.assert_close(apart, 2 * torch.cdist(a, b), rtol=1e-3, atol=1e-3)
+
+
+def test_mouths_that_are_not_known_train_by_contrast_alone(training):
+    given = batch()
+    training.training_step(given._replace(mouth=given.mouth * torch.nan), 0)
+    assert training.scalars["loss/total"] == pytest.approx(training.scalars["loss/contrast"])
+    training.training_step(given, 0)
+    assert training.scalars["loss/total"] > training.scalars["loss/contrast"]
 
 
 def test_the_middle_uses_the_middle_cells_alone(training):
@@ -88,10 +116,11 @@ def test_a_step_lowers_the_loss_and_leaves_unseen_cells_alone():
 
 
 def test_accuracy_counts_a_frame_beside_as_right():
-    given = batch(((0, 1, 7), (0,)))
-    distances = torch.full((4, 4), 5.0)
-    distances[0, 1] = distances[1, 2] = distances[2, 3] = distances[3, 3] = 1  # a frame off, six off, elsewhere, right
-    assert accuracy(distances, given) == 0.5
+    given = batch(((0, 1, 7), (0, 9)))
+    between = torch.full((5, 5), 5.0)
+    between[0, 1] = between[1, 2] = between[2, 2] = between[4, 3] = 1  # a frame off, six off, right, nine off
+    between[3, 3], between[3, 0] = 1, 0  # right: another clip's sound does not count
+    assert accuracy(between, given) == pytest.approx(0.6)
 
 
 def test_shift_accuracy_of_planted_minima():
