@@ -64,13 +64,17 @@ class Protocol:
         return list(dict.fromkeys(row.condition for row in self.rows))
 
     def rows_for(self, experiments: Iterable[str]) -> list[Row]:
-        """Its rows, labelled, and for each experiment that none of them names, one a condition: any method fits in."""
+        """Its rows, labelled, and one a condition for each experiment of a family that none of them names.
+
+        So any method fits in; a family (`thgs_full` is of `thgs`) whose rows stand here gets no others.
+        """
         experiments, rows = list(dict.fromkeys(experiments)), []
         for row in self.rows:
             fitting = [name for name in experiments if fnmatchcase(name, row.experiment)]
             rows += [row] if row.label else [replace(row, label=name, experiment=name) for name in fitting]
+        families = {row.experiment.split("_")[0] for row in self.rows}
         for name in experiments:
-            if not any(fnmatchcase(name, row.experiment) for row in self.rows):
+            if "*" not in families and name.split("_")[0] not in families:
                 rows += [Row(f"{name}, {condition}", name, condition) for condition in self.conditions]
         return rows
 

@@ -69,6 +69,8 @@ def test_an_experiment_no_row_names_has_rows_of_its_own():
     table = build_table("t", PROTOCOL, results)
     assert table.labels == (TRUTH, "full", "other, full", "other, silent")
     assert table.line("other, silent", "anna").cells[0].value == 20.0
+    # One of a family that the table knows does not.
+    assert build_table("t", PROTOCOL, [result("thgs_full", 30.0), result("thgs_x", 1.0)]).labels == (TRUTH, "full")
 
 
 def test_mixed_suite_versions_are_told():

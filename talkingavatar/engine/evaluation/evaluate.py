@@ -72,6 +72,9 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     tools: Tools | None = None
     for run, experiment in experiments.items():
         wanted = _conditions(experiment, protocols) | extra
+        if not wanted:
+            needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
+            raise UserError("run", f"{run}, of {experiment}", f"one of {', '.join(needed)}", "choose another protocol")
         trained = load_run(run)
         torch.set_num_threads(cores(trained.data.config))  # the metrics' networks are large enough
         tools = tools or _tools(config, trained)
