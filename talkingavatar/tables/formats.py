@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from talkingavatar.config.protocol import Column
-from talkingavatar.tables.table import Cell, Table
+from talkingavatar.tables.table import NO_RUN, Cell, Table
+
+STAND_IN = "†"  # behind a number that is not evaluate's
 
 
 def to_markdown(table: Table) -> str:
@@ -22,8 +24,9 @@ def to_markdown(table: Table) -> str:
         row = [label]
         for subject in table.subjects:
             line = table.line(label, subject)
-            cells = line.cells if line else (Cell(None, why="no such run"),) * len(table.columns)
-            row += [_shown(cell, column, reasons) for cell, column in zip(cells, table.columns, strict=True)]
+            cells = line.cells if line else (Cell(None, why=NO_RUN),) * len(table.columns)
+            mark = STAND_IN * (line is not None and line.origin == "summary")
+            row += [_shown(cell, column, reasons, mark) for cell, column in zip(cells, table.columns, strict=True)]
         rows.append(row)
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     notes = [f"[{number}] {reason}" for number, reason in enumerate(reasons, start=1)] + list(table.notes)
@@ -31,18 +34,35 @@ def to_markdown(table: Table) -> str:
     return f"### {table.title}\n\n{who}{body}\n\n" + "".join(f"- {note}\n" for note in notes)
 
 
-def _shown(cell: Cell, column: Column, reasons: list[str]) -> str:
+def number(value: float, digits: int) -> str:
+    """In the digits shown."""
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0"
+
+
+def _shown(cell: Cell, column: Column, reasons: list[str], mark: str) -> str:
     if cell.value is None:
         if cell.why not in reasons:
             reasons.append(cell.why)
         return f"skipped [{reasons.index(cell.why) + 1}]"
-    text = f"{round(cell.value, column.digits) + 0.0:.{column.digits}f}"  # + 0.0: no "-0"
+    text = number(cell.value, column.digits) + mark
     if cell.spread is not None:
         text += f" ± {cell.spread:.{column.digits}f}"
     return f"**{text}**" if cell.best else text
 
 
-CSV_COLUMNS = ("table", "subject", "row", "condition", "seeds", "metric", "title", "value", "spread", "skipped")
+CSV_COLUMNS = (
+    "table",
+    "subject",
+    "row",
+    "condition",
+    "seeds",
+    "metric",
+    "title",
+    "value",
+    "spread",
+    "skipped",
+    "origin",
+)
 
 
 def to_csv(tables: Iterable[Table]) -> str:
@@ -56,7 +76,7 @@ def to_csv(tables: Iterable[Table]) -> str:
                 seeds = " ".join(map(str, line.seeds))
                 value, spread = ("" if v is None else f"{v:.6g}" for v in (cell.value, cell.spread))
                 found = (table.name, line.subject, line.label, line.condition, seeds)
-                writer.writerow([*found, column.key, column.title, value, spread, cell.why])
+                writer.writerow([*found, column.key, column.title, value, spread, cell.why, line.origin])
     return text.getvalue()
 
 

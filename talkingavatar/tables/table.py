@@ -69,7 +69,7 @@ def build_table(name: str, protocol: Protocol, results: Iterable[Result], every_
         for row in rows:
             if found := [r for r in results if r["subject"] == subject and _fits(row, r)]:
                 lines.append(_line(row, protocol.columns, subject, found))
-    lines = [_with_best(line, lines, protocol.columns) for line in lines]
+    lines = [mark_best(line, lines, protocol.columns) for line in lines]
     labels = tuple(dict.fromkeys([TRUTH] * protocol.truth + [row.label for row in rows]))
     kept = tuple(label for label in labels if every_row or any(line.label == label for line in lines))
     return Table(name, protocol.title, tuple(protocol.columns), subjects, kept, tuple(lines), _notes(results, lines))
@@ -88,7 +88,7 @@ def with_mean(table: Table) -> Table:
             cells = tuple(_mean_of(cells) for cells in columns)
             origin = max((line.origin for line in found), key=("reported", *ORIGINS).index)
             lines.append(Line(label, found[0].condition, who, found[0].seeds, cells, origin))
-    lines = [_with_best(line, lines, list(table.columns)) for line in lines]
+    lines = [mark_best(line, lines, list(table.columns)) for line in lines]
     return replace(table, subjects=(who, *table.subjects), lines=(*lines, *table.lines))
 
 
@@ -141,7 +141,7 @@ def _why(key: str, skipped: Mapping[str, str]) -> str:
     return next((skipped[name] for name in (*groups, parts[-1]) if name in skipped), "")
 
 
-def _with_best(line: Line, lines: list[Line], columns: list[Column]) -> Line:
+def mark_best(line: Line, lines: list[Line], columns: list[Column]) -> Line:
     """Marks the cells that no other row of the subject beats, in the digits shown."""
     if line.label == TRUTH:
         return line

@@ -1,0 +1,195 @@
+"""Review fitted runs without a server: python -m talkingavatar.report sweep=runs"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talkingavatar.tables.page import Content
+    from talkingavatar.tables.results import Measured
+    from talkingavatar.tables.runs import Run
+    from talkingavatar.tables.table import Table
+
+KEYS = ("run", "sweep", "protocol", "out", "title", "embed")
+SUFFIXES = (".md", ".tex", ".csv")  # beside the page
+HELP = """One page to review runs by: tables beside the papers' own figures, curves, videos side by side, pictures.
+
+  python -m talkingavatar.report run=runs/full,runs/wo_saam
+  python -m talkingavatar.report sweep=runs protocol=table6,overview out=page.html
+
+  run        run directories of fit, with commas between
+  sweep      a folder of run directories
+  protocol   tables to fill: {protocols} (those of which these runs fill two rows, and overview)
+  out        the page (report.html in the sweep's folder, in the one run's, or a new one beside several runs)
+  title      of the page
+  embed      megabytes of pictures and videos inside the page (64); more are linked
+
+Runs may be under way, broken or not yet evaluated: cells without a number say why. Beside the page lie the same tables
+as Markdown, LaTeX (booktabs) and CSV. Exit codes: 0, 2 a mistake in what was given. The last line names the page."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What `report` is given."""
+
+    runs: tuple[Path, ...]
+    protocols: tuple[str, ...]  # empty: those that the runs fill
+    out: Path
+    title: str
+    embed: int  # bytes
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; the exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol"))))
+        return 0
+    from talkingavatar.errors import UserError
+
+    try:
+        out = report(parse(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for suffix in SUFFIXES:
+        print(f"wrote: {out.with_suffix(suffix)}")
+    print(f"report: {out}")
+    return 0
+
+
+def report(config: ReportConfig) -> Path:
+    """Read the runs, write the page and the text files; the page's path.
+
+    Raises:
+        UserError: the page cannot be written.
+    """
+    from datetime import datetime
+
+    from talkingavatar.errors import UserError
+    from talkingavatar.tables.formats import to_csv, to_markdown
+    from talkingavatar.tables.latex import to_latex
+    from talkingavatar.tables.page import to_html
+    from talkingavatar.tables.results import read_results
+    from talkingavatar.tables.runs import read_run
+
+    found = [read_results(read_run(path)) for path in config.runs]
+    pairs = tables(config.protocols, found)
+    flat = [table for pair in pairs for table in pair if table is not None]
+    try:
+        config.out.parent.mkdir(parents=True, exist_ok=True)
+        config.out.with_suffix(".md").write_text("\n".join(map(to_markdown, flat)))
+        config.out.with_suffix(".tex").write_text(to_latex(flat))
+        config.out.with_suffix(".csv").write_text(to_csv(flat))
+        config.out.write_text(to_html(_content(config, found, pairs), datetime.now()))
+    except OSError as error:
+        raise UserError(
+            "out", f"{config.out}: {error.strerror}", "a file that can be written", "choose another"
+        ) from error
+    return config.out
+
+
+def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") -> "list[tuple[Table, Table | None]]":
+    """Each protocol's table, and the paper's own figures where they are known.
+
+    Raises:
+        UserError: there is no such protocol.
+    """
+    from talkingavatar.config.protocol import names, read_protocol
+    from talkingavatar.tables.paper import paper_file, read_paper
+    from talkingavatar.tables.results import table_results
+    from talkingavatar.tables.table import build_table, with_mean
+
+    pairs = []
+    for name in protocols or ("overview", *(name for name in names("protocol") if name.startswith("table"))):
+        protocol = read_protocol(name)
+        table = build_table(name, protocol, table_results(protocol, found), every_row=True)
+        filled = {line.label for line in table.lines if line.seeds and any(c.value is not None for c in line.cells)}
+        if not protocols and name != "overview" and len(filled) < 2:
+            continue
+        file = paper_file(name)
+        pairs.append((with_mean(table), read_paper(file, name, protocol) if file else None))
+    return pairs
+
+
+def _content(
+    config: ReportConfig, found: "Sequence[tuple[Run, Measured]]", pairs: "list[tuple[Table, Table | None]]"
+) -> "Content":
+    from talkingavatar.engine.progress import ProgressBar
+    from talkingavatar.tables import media
+    from talkingavatar.tables.curves import Curve, sync_curves, training_curves
+    from talkingavatar.tables.page import Content, Shown
+
+    runs = [run for run, _ in found]
+    most = max(30, min(200, 24_000 // len(runs)))  # points of a curve: a page that opens at once
+    shown = []
+    truth: dict[str, dict[str, Curve]] = {}
+    for run, measured in found:
+        sync = {condition: sync_curves(result) for condition, result in measured.items()}
+        shown.append(Shown(run, training_curves(run.path / "metrics.jsonl", most), sync))
+        for result in measured.values():
+            truth.setdefault(run.subject, {}).update(sync_curves(result.get("truth", {})))
+    with ProgressBar("pictures", media.count(runs), show=len(runs) > 20) as bar:
+        gathered = media.collect(runs, config.out, config.embed, bar.advance)
+    files = [config.out.with_suffix(suffix).name for suffix in SUFFIXES]
+    return Content(config.title, pairs, shown, truth, gathered, files)
+
+
+def parse(arguments: list[str]) -> ReportConfig:
+    """
+    Raises:
+        UserError: an unknown key or value, or no run.
+    """
+    from talkingavatar.config.arguments import choice, key_values, whole_numbers
+    from talkingavatar.config.protocol import names
+    from talkingavatar.errors import UserError
+    from talkingavatar.tables.runs import find_runs
+
+    given = key_values(arguments, KEYS)
+    if ("run" in given) == ("sweep" in given):
+        count = "both" if "run" in given else "nothing"
+        raise UserError("run, sweep", count, "one of the two", "give run=<dir>[,<dir>...] or sweep=<folder>")
+    protocols = tuple(part for part in given.get("protocol", "").split(",") if part)
+    for name in protocols:
+        choice("protocol", name, names("protocol"))
+    if "sweep" in given:
+        folder = Path(given["sweep"]).expanduser()
+        runs, place, title = tuple(find_runs(folder)), folder, folder.absolute().name
+    else:
+        runs = tuple(Path(part).expanduser() for part in given["run"].split(",") if part)
+        place, title = _named(runs)
+    out = Path(given["out"]).expanduser() if "out" in given else place / "report.html"
+    if out.suffix not in (".html", ".htm"):
+        raise UserError("out", str(out), "a file that ends in .html", f"e.g. out={out / 'report.html'}")
+    embed = whole_numbers("embed", given.get("embed", "64"))[0] << 20
+    return ReportConfig(runs, protocols, out, given.get("title", title), embed)
+
+
+def _named(runs: tuple[Path, ...]) -> tuple[Path, str]:
+    """Where the page of these runs goes, and its title.
+
+    Raises:
+        UserError: one is no run directory.
+    """
+    import hashlib
+
+    from talkingavatar.errors import UserError
+    from talkingavatar.paths import runs_root
+    from talkingavatar.tables.runs import is_run
+
+    for run in runs:
+        if not is_run(run):
+            found = "no such folder" if not run.is_dir() else "a folder without config.yaml"
+            action = "give a run directory of fit (its last line says which), or sweep=<folder>"
+            raise UserError("run", f"{run}: {found}", "the folder of a run", action)
+    if len(runs) == 1:
+        return runs[0], runs[0].absolute().name
+    digest = hashlib.sha256("\n".join(sorted(str(run.absolute()) for run in runs)).encode()).hexdigest()
+    return runs_root() / f"report-{digest[:8]}", ", ".join(run.absolute().name for run in runs[:4])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""Column titles in two levels: what is looked at (head, mouth ...), and what is measured there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from talkingavatar.config.protocol import Column
+
+PLACES = {  # the first part of a column's key, and how its title begins
+    "full": "full frame",
+    "matte": "in the matte",
+    "head_neck": "head and neck",
+    "mouth": "mouth",
+    "hands": "hands",
+    "sync": "SyncNet",
+    "mouth_sync": "mouth-sound",
+    "jitter": "jitter",
+    "lmd": "landmarks",
+    "au": "facial actions",
+    "view_30": "30°",
+    "view_60": "60°",
+}
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A place and its columns' titles, without the place's name. `place` is empty where there is none to name."""
+
+    place: str
+    titles: tuple[str, ...]
+
+
+def headings(columns: Sequence[Column]) -> list[Heading]:
+    """Neighbouring columns of one place under one heading."""
+    found = []
+    for place, group in groupby(columns, key=lambda column: PLACES.get(column.key.split("/")[0], "")):
+        titles = tuple(column.title.removeprefix(f"{place} ") for column in group)
+        found.append(Heading(place, titles))
+    return found

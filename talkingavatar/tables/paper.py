@@ -1,0 +1,72 @@
+"""A paper's own figures as a table, from `experiments/<table>/paper.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from talkingavatar.config.listing import config_dir
+from talkingavatar.config.protocol import Column, Protocol
+from talkingavatar.errors import UserError
+from talkingavatar.tables.table import Cell, Line, Table, mark_best, with_mean
+
+NOT_ROWS = ("source", "subjects", "columns")
+
+
+def paper_file(name: str) -> Path | None:
+    """The figures of a protocol's table, in the working directory or in the checkout; None where there are none."""
+    roots = (Path.cwd(), config_dir().parent)
+    files = (root / "experiments" / name / "paper.json" for root in roots)
+    return next((file for file in files if file.is_file()), None)
+
+
+def read_paper(file: Path, name: str, protocol: Protocol) -> Table:
+    """The figures as they stand there, under the protocol's columns and labels where they are the same.
+
+    Raises:
+        UserError: the file is not of the form `source, subjects, columns, <row>: [[number ...] a subject]`.
+    """
+    try:
+        content = json.loads(file.read_text())
+        return _table(content, name, protocol)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        form = "source, subjects, columns and a list of numbers for each row and subject"
+        raise UserError(str(file), f"{type(error).__name__}: {error}", form, "correct the file") from error
+
+
+def _table(content: dict[str, Any], name: str, protocol: Protocol) -> Table:
+    subjects = tuple(content["subjects"])
+    rows = {key: value for key, value in content.items() if key not in NOT_ROWS and isinstance(value, list)}
+    extra = {key: value for key, value in content.items() if isinstance(value, dict)}  # one number a row
+    columns = [_column(title, protocol) for title in (*content["columns"], *extra)]
+    labels = {row: _label(row, protocol) for row in rows}
+    lines = []
+    for place, subject in enumerate(subjects):
+        for row, figures in rows.items():
+            numbers = [*figures[place], *(values.get(row) for values in extra.values())]
+            cells = tuple(_cell(value) for value, _ in zip(numbers, columns, strict=True))
+            lines.append(Line(labels[row], "", subject, (), cells, "reported"))
+    marked = [mark_best(line, lines, columns) for line in lines]
+    source = str(content["source"])
+    title = source if "report" in source else f"{source}, as reported"
+    return with_mean(Table(f"{name} reported", title, tuple(columns), subjects, tuple(labels.values()), tuple(marked)))
+
+
+def _cell(value: float | None) -> Cell:
+    return Cell(None, why="not reported") if value is None else Cell(float(value))
+
+
+def _column(title: str, protocol: Protocol) -> Column:
+    """The protocol's first column of that title, else one of its own."""
+    known = {_plain(column.title): column for column in reversed(protocol.columns)}
+    return known.get(_plain(title)) or Column(title, title, best="none")
+
+
+def _plain(title: str) -> str:
+    return title.lower().replace(" ", "")
+
+
+def _label(row: str, protocol: Protocol) -> str:
+    """An experiment's name becomes its row's label."""
+    return next((r.label for r in protocol.rows if r.label and r.experiment == row), row)

@@ -1,0 +1,108 @@
+"""What stands in a table for each run: what `evaluate` measured, the fit's own summary, or why there is nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from talkingavatar.config.protocol import Protocol
+from talkingavatar.tables.runs import Run
+
+Measured = dict[str, dict[str, Any]]  # results by condition
+STANDS_IN = {
+    "heldout/": "full",
+    "aligned/": "aligned",
+}  # the summary's keys, and the condition they were measured under
+ELSEWHERE = ("results.json", "tables.json")  # evaluate's own collections
+
+
+def read_results(run: Run) -> tuple[Run, Measured]:
+    """What `evaluate` wrote into a run; the run comes back with what was wrong, and its subject as measured."""
+    found: Measured = {}
+    problems: list[str] = []
+    for file in sorted((run.path / "evaluation").glob("*.json")):
+        if file.name in ELSEWHERE:
+            continue
+        result, problem = _read_result(file)
+        problems += [problem] if problem else []
+        if result is not None:
+            found[result["condition"]] = result
+    step = run.summary.get("steps")
+    for condition, result in found.items():
+        if step is not None and result.get("steps") not in (None, step):
+            problems.append(f"evaluated under '{condition}' at step {result['steps']}, the run is at {step}")
+    subject = next((str(r["subject"]) for r in found.values()), run.subject)
+    return replace(run, problems=(*run.problems, *problems), subject=subject), found
+
+
+def _read_result(file: Path) -> tuple[dict[str, Any] | None, str]:
+    try:
+        result = json.loads(file.read_text())
+        result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
+        result["condition"], result["subject"] = str(result["condition"]), str(result["subject"])
+        result["seed"], result["suite"] = int(result["seed"]), int(result["suite"])
+        result["experiment"] = str(result["experiment"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, f"evaluation/{file.name} cannot be read: {type(error).__name__}: {error}"
+    return result, ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and value == value  # a NaN is not equal to itself
+
+
+def table_results(protocol: Protocol, runs: Iterable[tuple[Run, Measured]]) -> list[Mapping[str, Any]]:
+    """One for every run and condition that the protocol has a row for."""
+    found: list[Mapping[str, Any]] = []
+    for run, measured in runs:
+        rows = (row for row in protocol.rows if fnmatchcase(run.experiment, row.experiment))
+        for condition in dict.fromkeys(row.condition for row in rows):
+            found.append(measured.get(condition) or _stand_in(run, condition))
+    return found
+
+
+def _stand_in(run: Run, condition: str) -> dict[str, Any]:
+    """The fit's own held-out numbers, else only the reason why there are none."""
+    facts = {"experiment": run.experiment, "seed": run.seed, "subject": run.subject, "condition": condition}
+    metrics = _own_metrics(run, condition)
+    if not metrics:
+        return facts | {"origin": "absent", "metrics": {}, "why": _why(run, condition)}
+    definitions = _mapping(run.summary.get("definitions"))
+    frames = definitions.get("heldout_frames")
+    split = f"{len(frames)} held-out frames of the fit's own test" if isinstance(frames, list) else "unknown"
+    return facts | {
+        "origin": "summary",
+        "metrics": metrics,
+        "skipped": _mapping(run.summary.get("skipped")),
+        "suite": int(definitions.get("suite", 0)),
+        "commit": run.commit,
+        "device": run.device,
+        "split": split,
+        "why": _why(run, condition),
+    }
+
+
+def _own_metrics(run: Run, condition: str) -> dict[str, float]:
+    """Of summary.json, under the names of the suite."""
+    prefix = next((prefix for prefix, meant in STANDS_IN.items() if meant == condition), None)
+    if prefix is None:
+        return {}
+    numbers = {key: float(v) for key, v in _mapping(run.summary.get("metrics")).items() if _is_number(v)}
+    own = {key.removeprefix(prefix): value for key, value in numbers.items() if key.startswith(prefix)}
+    speed = {key: value for key, value in numbers.items() if key.startswith("speed/")}
+    return own | speed if own else {}
+
+
+def _why(run: Run, condition: str) -> str:
+    if run.state == "finished":
+        extra = "" if condition == "full" else f" condition={condition}"
+        return f"not measured: python -m talkingavatar.evaluate run={run.path}{extra}"
+    return f"{run.status} ({run.name})"
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,183 @@
+"""Run directories as they lie on disk, finished or half written; nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from talkingavatar.errors import UserError
+
+STATES = ("finished", "running", "preempted", "failed", "unknown")
+MARKS = ("config.yaml", "status.json", "provenance.json")  # what makes a folder a run directory
+NOT_COMPARED = ("run.", "tracking.")  # keys that say where a run lies and who watches it
+QUIET = 3600.0  # seconds without a sign after which a running run is said to be silent
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a report needs of one run directory. What could not be read is named in `problems`."""
+
+    path: Path
+    state: str  # of STATES
+    detail: str  # progress, or the last line of the error
+    config: Mapping[str, str] = field(default_factory=dict)  # dotted keys, values as text
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # of the last start
+    starts: int = 0
+    subject: str = "unknown"
+    problems: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def experiment(self) -> str:
+        return self.config.get("experiment", "unknown")
+
+    @property
+    def seed(self) -> int:
+        text = self.config.get("seed", "0")
+        return int(text) if text.lstrip("-").isdecimal() else 0
+
+    @property
+    def commit(self) -> str:
+        commit = str(self.provenance.get("commit") or "")[:7]
+        return f"{commit or 'unknown'}{'+' * bool(self.provenance.get('dirty'))}"
+
+    @property
+    def device(self) -> str:
+        return str(self.provenance.get("device", "unknown"))
+
+    @property
+    def wall_s(self) -> float | None:
+        """Seconds of work over all starts, known at the end."""
+        found = self.summary.get("wall_s")
+        return float(found) if isinstance(found, int | float) else None
+
+    @property
+    def status(self) -> str:
+        """State and detail in one phrase."""
+        return f"{self.state}: {self.detail}" if self.detail else self.state
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The run directories in a folder, or one level below; sorted by name.
+
+    Raises:
+        UserError: there is no such folder, or no run directory in it.
+    """
+    if not folder.is_dir():
+        raise UserError("sweep", f"{folder}: no such folder", "a folder of run directories", "see --help")
+    found = []
+    for child in _folders(folder):
+        found += [child] if is_run(child) else [inner for inner in _folders(child) if is_run(inner)]
+    if not found:
+        raise UserError("sweep", f"{folder}: no run directory in it", "a folder of run directories", "fit something")
+    return found
+
+
+def is_run(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in MARKS)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir())
+
+
+def read_run(path: Path, now: float | None = None) -> Run:
+    """A run directory; a file that is missing or broken leaves its part empty and is named."""
+    problems: list[str] = []
+    config = flat(_read(path / "config.yaml", problems, required=True))
+    status = _mapping(_read(path / "status.json", problems))
+    summary = _mapping(_read(path / "summary.json", problems))
+    starts = _read(path / "provenance.json", problems)
+    starts = [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
+    state, detail = _state(status, summary, time.time() if now is None else now)
+    last = starts[-1] if starts else {}
+    subject = _subject(config, last)
+    return Run(path, state, detail, config, summary, last, len(starts), subject, tuple(problems))
+
+
+def _read(file: Path, problems: list[str], required: bool = False) -> Any:
+    """The content of a JSON or YAML file; None where it is missing or broken."""
+    try:
+        text = file.read_text()
+        return json.loads(text) if file.suffix == ".json" else yaml.load(text, Loader)
+    except FileNotFoundError:
+        problems += [f"{file.name} is missing"] if required else []
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        problems.append(f"{file.name} cannot be read: {reason}")
+    return None
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) -> tuple[str, str]:
+    state = str(status.get("state") or summary.get("status") or "unknown")
+    state = state if state in STATES else "unknown"
+    step, steps = status.get("step", summary.get("steps")), status.get("steps")
+    progress = "" if step is None else f"step {step}" + (f" of {steps}" if steps else "")
+    if state == "failed":
+        lines = [line for line in str(status.get("error", "")).splitlines() if line.strip()]
+        return state, lines[-1].strip() if lines else "without a word"
+    if state == "running":
+        quiet = now - float(status.get("time") or now)
+        silent = f", no sign for {duration(quiet)}" if quiet > QUIET else ""
+        return state, progress + silent
+    return state, progress if state == "preempted" else ""
+
+
+def _subject(config: Mapping[str, str], start: Mapping[str, Any]) -> str:
+    """Who was fitted, under the name `evaluate` gives."""
+    if config.get("data.name") == "speaker":
+        return f"speaker-{config.get('data.identity', '0')}"
+    if given := config.get("data.path"):
+        folder = Path(str(start.get("cwd", "."))) / Path(given).expanduser()
+        manifest = _mapping(_read(folder / "capture.json", []))
+        return str(manifest.get("name", folder.name))
+    return "unknown"
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, str]:
+    """Dotted keys of a configuration, values as text."""
+    found: dict[str, str] = {}
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if isinstance(value, dict) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        elif value is not None:
+            found[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value, default=str)
+    return found
+
+
+def config_diff(first: Run, other: Run) -> list[tuple[str, str, str]]:
+    """Keys in which a run's configuration differs from the first's: (key, there, here); a dash where it has none."""
+    keys = sorted(first.config.keys() | other.config.keys())
+    pairs = ((key, first.config.get(key, "–"), other.config.get(key, "–")) for key in keys)
+    return [pair for pair in pairs if pair[1] != pair[2] and not pair[0].startswith(NOT_COMPARED)]
+
+
+def duration(seconds: float) -> str:
+    """As a person says it: 42 s, 3 min 14 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def counts(runs: Iterable[Run]) -> str:
+    """How many there are of each state."""
+    states = [run.state for run in runs]
+    return ", ".join(f"{states.count(state)} {state}" for state in STATES if state in states)
