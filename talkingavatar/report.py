@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,16 +100,20 @@ def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") ->
     """
     from talkingavatar.config.protocol import names, read_protocol
     from talkingavatar.tables.paper import paper_file, read_paper
-    from talkingavatar.tables.results import table_results
+    from talkingavatar.tables.results import command_for, table_results, variants
     from talkingavatar.tables.table import build_table, with_mean
 
     pairs = []
+    named = variants(run for run, _ in found)
     for name in protocols or ("overview", *(name for name in names("protocol") if name.startswith("table"))):
         protocol = read_protocol(name)
-        table = build_table(name, protocol, table_results(protocol, found), every_row=True)
+        results = table_results(protocol, found, named)
+        table = build_table(name, protocol, results, every_row=True)
         filled = {line.label for line in table.lines if line.seeds and any(c.value is not None for c in line.cells)}
         if not protocols and name != "overview" and len(filled) < 2:
             continue
+        if command := command_for(name, results):
+            table = replace(table, notes=(command, *table.notes))
         file = paper_file(name)
         pairs.append((with_mean(table), read_paper(file, name, protocol) if file else None))
     return pairs

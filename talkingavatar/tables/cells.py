@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from html import escape
+from itertools import accumulate, groupby
 
 from talkingavatar.config.protocol import Column
 from talkingavatar.tables.formats import STAND_IN, number
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.table import NO_RUN, TRUTH, Cell, Line, Table
 
-WORDS = ("running", "failed", "preempted", "not measured", NO_RUN, "not reported")  # how a reason may begin
-NOT_FOR_TRUTH = "compares with the ground truth"
+WORDS = ("running", "failed", "preempted", "not measured", NO_RUN)  # how a reason may begin
+CENTRED = 4  # columns up to which a reason stands in their middle
+NO_WORD = ("compares with the ground truth", "not reported")  # where a number would make no sense
 
 
 def table_html(table: Table, kind: str) -> str:
@@ -18,15 +20,18 @@ def table_html(table: Table, kind: str) -> str:
     reasons: list[str] = []
     seeds = any(line.seeds for line in table.lines)
     width = len(table.columns) + 1 + seeds
-    blocks = []
+    blocks: list[str] = []
     for subject in table.subjects:
         head = f'<tr class="who"><th colspan="{width}">{escape(subject)}</th></tr>'
         rows = "".join(_row(table, label, subject, seeds, reasons) for label in table.labels)
-        blocks.append(f"<tbody>{head}{rows}</tbody>")
+        folded = ' class="fold"' if kind == "reported" and blocks else ""
+        blocks.append(f"<tbody{folded}>{head}{rows}</tbody>")
     notes = [f'<li class="why"><sup>{place}</sup> {escape(why)}</li>' for place, why in enumerate(reasons, start=1)]
     notes += [f"<li>{escape(note)}</li>" for note in table.notes]
+    folds = kind == "reported" and len(table.subjects) > 1
+    unfold = '<button type="button" class="unfold">each subject</button>' if folds else ""
     return (
-        f'<figure class="{kind}"><figcaption>{escape(table.title)}</figcaption>'
+        f'<figure class="{kind}"><figcaption>{escape(table.title)}{unfold}</figcaption>'
         f'<div class="wide"><table class="results">{_head(table.columns, seeds)}{"".join(blocks)}</table></div>'
         f'<ul class="notes">{"".join(notes)}</ul></figure>'
     )
@@ -54,18 +59,22 @@ def _head(columns: tuple[Column, ...], seeds: bool) -> str:
 def _row(table: Table, label: str, subject: str, seeds: bool, reasons: list[str]) -> str:
     line = table.line(label, subject)
     cells = line.cells if line else (Cell(None, why=NO_RUN),) * len(table.columns)
-    firsts = {sum(len(h.titles) for h in headings(table.columns)[:i]) for i in range(len(headings(table.columns)))}
-    tds = [
-        _cell(cell, column, line, reasons, place in firsts)
-        for place, (cell, column) in enumerate(zip(cells, table.columns, strict=True))
-    ]
+    ends = accumulate(len(heading.titles) for heading in headings(table.columns))
+    firsts = {0, *ends}
+    tds = []
+    for (empty, why), group in groupby(enumerate(cells), key=lambda placed: (placed[1].value is None, placed[1].why)):
+        placed = list(group)
+        if empty:
+            tds.append(_gap(why, len(placed), placed[0][0] in firsts, reasons))
+        else:
+            tds += [_cell(cell, table.columns[i], line, i in firsts) for i, cell in placed]
     named = f"<td>{_seeds(line)}</td>" if seeds else ""
     return f'<tr class="{"truth" if label == TRUTH else ""}"><th>{escape(label)}</th>{named}{"".join(tds)}</tr>'
 
 
 def _seeds(line: Line | None) -> str:
     """Which are in the mean; those left out on hover."""
-    if line is None:
+    if line is None or line.origin == "absent":
         return ""
     text = ", ".join(map(str, line.seeds)) if len(line.seeds) <= 4 else f"{len(line.seeds)} runs"
     if not line.left_out:
@@ -74,15 +83,19 @@ def _seeds(line: Line | None) -> str:
     return f'{text} <span class="none" title="{left_out}">of {runs} runs</span>'
 
 
-def _cell(cell: Cell, column: Column, line: Line | None, reasons: list[str], first: bool) -> str:
-    kinds = "n" + " first" * first
-    if cell.value is None:
-        if cell.why not in reasons:
-            reasons.append(cell.why)
-        mark = f"<sup>{reasons.index(cell.why) + 1}</sup>"
-        return f'<td class="{kinds} none" title="{escape(cell.why)}">{_word(cell.why)}{mark}</td>'
+def _gap(why: str, width: int, first: bool, reasons: list[str]) -> str:
+    """Neighbouring cells without a number, for one reason."""
+    if why not in reasons:
+        reasons.append(why)
+    kinds = "none" + (" n" if width == 1 else " span" if width <= CENTRED else " span long") + " first" * first
+    mark = f"<sup>{reasons.index(why) + 1}</sup>"
+    return f'<td class="{kinds}" colspan="{width}" title="{escape(why)}"><span>{_word(why)}{mark}</span></td>'
+
+
+def _cell(cell: Cell, column: Column, line: Line | None, first: bool) -> str:
+    assert cell.value is not None
     stands_in = line is not None and line.origin == "summary"
-    kinds += " best" * cell.best + " standin" * stands_in
+    kinds = "n" + " first" * first + " best" * cell.best + " standin" * stands_in
     spread = "" if cell.spread is None else f"<small>±{number(cell.spread, column.digits)}</small>"
     mark = f"<sup>{STAND_IN}</sup>" if stands_in else ""
     exact = f"{cell.value:.6g}" + ("" if cell.spread is None else f" ± {cell.spread:.3g}")
@@ -91,6 +104,6 @@ def _cell(cell: Cell, column: Column, line: Line | None, reasons: list[str], fir
 
 def _word(why: str) -> str:
     """One word for a reason."""
-    if why == NOT_FOR_TRUTH:
+    if why in NO_WORD:
         return "–"
     return next((word for word in WORDS if why.startswith(word)), "skipped")

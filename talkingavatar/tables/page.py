@@ -25,7 +25,6 @@ TITLES = {
     "videos": "Videos",
     "pictures": "Pictures",
 }
-SHORT_DIFF = 3  # differing keys named in a run's row; all of them stand beneath
 
 
 @dataclass(frozen=True)
@@ -134,14 +133,15 @@ def _filters(runs: Sequence[Run]) -> str:
 
 
 def _runs(runs: Sequence[Run]) -> str:
-    heads = ("", "run", "experiment", "subject", "seed", "status", "wall time", "commit", "device", "differs in")
+    heads = ("", "run", "experiment", "subject", "seed", "status", "wall time", "commit", "device", "")
     numbers = ("seed", "wall time")
-    head = "".join(f'<th class="{"n" if name in numbers else ""}">{name}</th>' for name in heads)
-    rows = "".join(_run_row(place, run, runs[0]) for place, run in enumerate(runs))
+    head = "".join(f'<th class="{"n" if name in numbers else ""}">{name}</th>' for name in heads[:-1])
+    head += '<th class="against">differs from </th>'
+    rows = "".join(_run_row(place, run) for place, run in enumerate(runs))
     return f'<div class="wide"><table class="runs"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def _run_row(place: int, run: Run, first: Run) -> str:
+def _run_row(place: int, run: Run) -> str:
     wall = "–" if run.wall_s is None else duration(run.wall_s)
     problems = escape("; ".join(run.problems))
     problem = f'<span class="problem" title="{problems}">{problems}</span>' if problems else ""
@@ -150,25 +150,16 @@ def _run_row(place: int, run: Run, first: Run) -> str:
         ("", f'<input type="checkbox" aria-label="show {escape(run.name)}">'),
         ("name", escape(run.name)), ("", escape(run.experiment)), ("", escape(run.subject)), ("n", str(run.seed)),
         ("status", status + problem), ("n", wall),
-        ("mono", escape(run.commit)), ("", escape(run.device)), ("diff", _differences(place, run, first)),
+        ("mono", escape(run.commit)), ("", escape(run.device)), ("diff", ""),
     )  # fmt: skip
     tds = "".join(f'<td class="{kind}">{text}</td>' if kind else f"<td>{text}</td>" for kind, text in cells)
     return f'<tr data-run="{place}">{tds}</tr>'
 
 
-def _differences(place: int, run: Run, first: Run) -> str:
-    """Keys in which the run's configuration is not the first's, to be unfolded; the command beneath."""
-    command = escape(str(run.provenance.get("command", "unknown")))
-    started = f"<p>{escape(str(run.path))}<br>{command}<br>started {run.starts} time{'s' * (run.starts != 1)}</p>"
-    pairs = config_diff(first, run) if place and run.config else []
-    if not pairs:
-        word = "the first run" if not place else ("nothing" if run.config else "no configuration")
-        return f"<details><summary>{word}</summary>{started}</details>"
-    more = f" and {len(pairs) - SHORT_DIFF} more" if len(pairs) > SHORT_DIFF else ""
-    names = ", ".join(key for key, _, _ in pairs[:SHORT_DIFF]) + more
-    rows = "".join(f"<tr><td>{escape(k)}</td><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for k, a, b in pairs)
-    table = f"<table><tr><th></th><th>{escape(first.name)}</th><th>{escape(run.name)}</th></tr>{rows}</table>"
-    return f"<details><summary>{escape(names)}</summary>{table}{started}</details>"
+def _start(run: Run) -> str:
+    """Where it lies and how it was started."""
+    times = f"started {run.starts} time{'s' * (run.starts != 1)}"
+    return f"{run.path}\n{run.provenance.get('command', 'unknown command')}\n{times}"
 
 
 def _data(content: Content) -> dict[str, Any]:
@@ -177,12 +168,13 @@ def _data(content: Content) -> dict[str, Any]:
     return {
         "keys": keys,
         "truth": content.truth,
-        "runs": [_run_data(shown) for shown in content.shown],
+        "runs": [_run_data(shown, content.shown[0].run) for shown in content.shown],
         "media": [{"run": m.run, "title": m.title, "video": m.video, "href": m.href} for m in content.media],
     }
 
 
-def _run_data(shown: Shown) -> dict[str, Any]:
+def _run_data(shown: Shown, first: Run) -> dict[str, Any]:
     run = shown.run
-    facts = {"name": run.name, "experiment": run.experiment, "subject": run.subject}
-    return facts | {"seed": str(run.seed), "status": run.state, "curves": shown.training, "sync": shown.sync}
+    facts = {"name": run.name, "experiment": run.experiment, "subject": run.subject, "seed": str(run.seed)}
+    drawn = {"curves": shown.training, "sync": shown.sync}
+    return facts | drawn | {"status": run.state, "start": _start(run), "diff": config_diff(first, run)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,16 +42,34 @@ def _table(content: dict[str, Any], name: str, protocol: Protocol) -> Table:
     extra = {key: value for key, value in content.items() if isinstance(value, dict)}  # one number a row
     columns = [_column(title, protocol) for title in (*content["columns"], *extra)]
     labels = {row: _label(row, protocol) for row in rows}
+    once = [{labels[row]: value for row, value in values.items() if row in labels} for values in extra.values()]
     lines = []
     for place, subject in enumerate(subjects):
         for row, figures in rows.items():
-            numbers = [*figures[place], *(values.get(row) for values in extra.values())]
-            cells = tuple(_cell(value) for value, _ in zip(numbers, columns, strict=True))
+            cells = (*(_cell(value) for value in figures[place]), *(_cell(None) for _ in once))
+            if len(cells) != len(columns):
+                raise ValueError(f"{len(figures[place])} numbers of {row}, {subject}")
             lines.append(Line(labels[row], "", subject, (), cells, "reported"))
-    marked = [mark_best(line, lines, columns) for line in lines]
     source = str(content["source"])
     title = source if "report" in source else f"{source}, as reported"
-    return with_mean(Table(f"{name} reported", title, tuple(columns), subjects, tuple(labels.values()), tuple(marked)))
+    table = Table(f"{name} reported", title, tuple(columns), subjects, tuple(labels.values()), tuple(lines))
+    return _marked(_with_single(with_mean(table), once))
+
+
+def _with_single(table: Table, once: list[dict[str, float]]) -> Table:
+    """The last columns of the first block: figures that a paper gives once for all subjects."""
+    if not once:
+        return table
+    lines = []
+    for line in table.lines:
+        single = tuple(_cell(values.get(line.label)) for values in once)
+        first = line.subject == table.subjects[0]
+        lines.append(replace(line, cells=(*line.cells[: -len(once)], *single)) if first else line)
+    return replace(table, lines=tuple(lines))
+
+
+def _marked(table: Table) -> Table:
+    return replace(table, lines=tuple(mark_best(line, list(table.lines), list(table.columns)) for line in table.lines))
 
 
 def _cell(value: float | None) -> Cell:

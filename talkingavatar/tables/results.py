@@ -17,6 +17,10 @@ STANDS_IN = {
     "heldout/": "full",
     "aligned/": "aligned",
 }  # the summary's keys, and the condition they were measured under
+NO_AVATARS = ("syncnet",)  # methods whose runs no table is about (engine.trainable.OTHERS)
+NOT_VARIED = ("seed", "data.identity", "data.path", "run.", "tracking.", "trainer.")  # keys that make no other row
+VARIED = 4  # differing keys in a row's name
+LISTED = 24  # run directories in a command
 ELSEWHERE = ("results.json", "tables.json")  # evaluate's own collections
 
 
@@ -55,19 +59,62 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and value == value  # a NaN is not equal to itself
 
 
-def table_results(protocol: Protocol, runs: Iterable[tuple[Run, Measured]]) -> list[Mapping[str, Any]]:
-    """One for every run and condition that the protocol has a row for."""
+def table_results(
+    protocol: Protocol, runs: Iterable[tuple[Run, Measured]], variants: Mapping[Path, str] | None = None
+) -> list[Mapping[str, Any]]:
+    """One for every run and condition that the protocol has a row for; none of what is no avatar.
+
+    Args:
+        variants: names for runs that share an experiment and differ otherwise, for rows named after experiments.
+    """
     found: list[Mapping[str, Any]] = []
+    open_rows = any(not row.label for row in protocol.rows)
     for run, measured in runs:
-        rows = (row for row in protocol.rows if fnmatchcase(run.experiment, row.experiment))
+        if run.config.get("method.name") in NO_AVATARS:
+            continue
+        rows = (row for row in protocol.rows_for([run.experiment]) if fnmatchcase(run.experiment, row.experiment))
         for condition in dict.fromkeys(row.condition for row in rows):
-            found.append(measured.get(condition) or _stand_in(run, condition))
+            result = measured.get(condition) or _stand_in(run, condition)
+            name = (variants or {}).get(run.path) if open_rows else None
+            found.append({**result, "experiment": name} if name else result)
     return found
+
+
+def variants(runs: Iterable[Run]) -> dict[Path, str]:
+    """Names that tell runs of one experiment, subject and seed apart, by what differs within the experiment."""
+    named: dict[Path, str] = {}
+    by_experiment: dict[str, list[Run]] = {}
+    for run in runs:
+        by_experiment.setdefault(run.experiment, []).append(run)
+    for experiment, group in by_experiment.items():
+        if len({(run.subject, run.seed) for run in group}) == len(group):
+            continue
+        keys = sorted({key for run in group for key in run.config if not key.startswith(NOT_VARIED)})
+        varied = [key for key in keys if len({run.config.get(key) for run in group}) > 1]
+        for run in group:
+            values = (f"{key.rsplit('.', 1)[-1]}={run.config.get(key, '–')}" for key in varied[:VARIED])
+            named[run.path] = ", ".join([experiment, *values])
+    return named
+
+
+def command_for(name: str, results: Iterable[Mapping[str, Any]]) -> str:
+    """What would measure the finished runs that were not; empty where all were."""
+    paths = list(dict.fromkeys(str(result["measurable"]) for result in results if result.get("measurable")))
+    if not paths:
+        return ""
+    more = f" ... ({len(paths)} runs)" if len(paths) > LISTED else ""
+    return f"to measure: python -m talkingavatar.evaluate protocol={name} run={','.join(paths[:LISTED])}{more}"
 
 
 def _stand_in(run: Run, condition: str) -> dict[str, Any]:
     """The fit's own held-out numbers, else only the reason why there are none."""
-    facts = {"experiment": run.experiment, "seed": run.seed, "subject": run.subject, "condition": condition}
+    facts: dict[str, Any] = {
+        "experiment": run.experiment,
+        "seed": run.seed,
+        "subject": run.subject,
+        "condition": condition,
+    }
+    facts["measurable"] = run.path if run.state == "finished" else None
     metrics = _own_metrics(run, condition)
     if not metrics:
         return facts | {"origin": "absent", "metrics": {}, "why": _why(run, condition)}
@@ -82,7 +129,7 @@ def _stand_in(run: Run, condition: str) -> dict[str, Any]:
         "commit": run.commit,
         "device": run.device,
         "split": split,
-        "why": _why(run, condition),
+        "why": f"not measured: not in the fit's own summary, and not evaluated under '{condition}'",
     }
 
 
@@ -99,8 +146,7 @@ def _own_metrics(run: Run, condition: str) -> dict[str, float]:
 
 def _why(run: Run, condition: str) -> str:
     if run.state == "finished":
-        extra = "" if condition == "full" else f" condition={condition}"
-        return f"not measured: python -m talkingavatar.evaluate run={run.path}{extra}"
+        return f"not measured: not evaluated under '{condition}'"
     return f"{run.status} ({run.name})"
 
 

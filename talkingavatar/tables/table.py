@@ -15,6 +15,7 @@ TRUTH = "ground truth"
 Result = Mapping[str, Any]
 ORIGINS = ("evaluate", "summary", "absent")  # the first that a row has is what its numbers are taken from
 NO_RUN = "no such run"
+NAMED = 4  # runs named in a note, the others are counted
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def with_mean(table: Table) -> Table:
         if len(found) == len(table.subjects):
             columns = zip(*(line.cells for line in found), strict=True)
             cells = tuple(_mean_of(cells) for cells in columns)
-            origin = max((line.origin for line in found), key=("reported", *ORIGINS).index)
-            lines.append(Line(label, found[0].condition, who, found[0].seeds, cells, origin))
+            if len({line.origin for line in found}) > 1:
+                cells = (Cell(None, why="not measured alike for every subject"),) * len(cells)
+            lines.append(Line(label, found[0].condition, who, found[0].seeds, cells, found[0].origin))
     lines = [mark_best(line, lines, list(table.columns)) for line in lines]
     return replace(table, subjects=(who, *table.subjects), lines=(*lines, *table.lines))
 
@@ -187,7 +189,9 @@ def _warnings(lines: list[Line]) -> list[str]:
     for line in lines:
         if len(set(line.seeds)) < len(line.seeds):
             notes.append(f"{line.label}, {line.subject}: several runs of one seed are averaged as if they were seeds")
-        notes += [f"{line.label}, {line.subject}, not in the mean: {why}" for why in line.left_out]
+        more = [f"{len(line.left_out) - NAMED} more"] if len(line.left_out) > NAMED else []
+        if line.left_out:
+            notes.append(f"{line.label}, {line.subject}, not in the mean: {'; '.join([*line.left_out[:NAMED], *more])}")
     return notes
 
 

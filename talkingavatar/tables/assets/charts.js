@@ -64,7 +64,7 @@ function draw(host, xTitle, series, log, zero) {
   const y = value => height - bottom - (scale(value) - ys[0] + pad) / (ys[1] - ys[0] + 2 * pad) * (height - bottom - top);
   const svg = element("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": host.textContent});
   const rule = (x1, y1, x2, y2, colour) => element("line", {x1, y1, x2, y2, stroke: colour, "stroke-width": .8});
-  const marks = positive ? decades(10 ** ys[0], 10 ** ys[1]) : ticks(ys[0], ys[1], 4);
+  const marks = positive ? decades(10 ** ys[0], 10 ** ys[1]) : ticks(ys[0], ys[1], 5);
   for (const at of marks)
     svg.append(rule(left, y(at), width - right, y(at), "#ecece8"),
                element("text", {x: left - 6, y: y(at) + 4, "text-anchor": "end"}, readable(at)));

@@ -32,6 +32,33 @@ function filtered() {
   media();
 }
 
+// In what each run's configuration differs from another's, to be unfolded; how it was started beneath.
+const against = element("select", {"aria-label": "compare with"}, ...data.runs.map((run, i) => element("option", {value: i}, run.name)));
+document.querySelector(".against").append(against);
+const values = data.runs.map(run => new Map(run.diff.map(([key, , value]) => [key, value])));
+const firsts = new Map(data.runs.flatMap(run => run.diff.map(([key, first]) => [key, first])));
+const NAMED = 3;
+
+function differences() {
+  const there = values[+against.value];
+  rows.forEach((row, i) => {
+    const here = values[i], valueIn = (map, key) => map.has(key) ? map.get(key) : firsts.get(key);
+    const keys = unique([...here.keys(), ...there.keys()]).filter(key => valueIn(here, key) !== valueIn(there, key)).sort();
+    const more = keys.length > NAMED ? ` and ${keys.length - NAMED} more` : "";
+    const text = i === +against.value ? "itself" : keys.slice(0, NAMED).join(", ") + more || "nothing";
+    const details = element("details", {}, element("summary", {}, text));
+    details.ontoggle = () => details.childElementCount > 1 || details.append(...unfolded(keys, key =>
+      [key, valueIn(there, key), valueIn(here, key)], data.runs[+against.value], data.runs[i]));
+    row.querySelector(".diff").replaceChildren(details);
+  });
+}
+
+function unfolded(keys, line, there, here) {
+  const cells = (tag, texts) => element("tr", {}, ...texts.map(text => element(tag, {}, text)));
+  const table = element("table", {}, cells("th", ["", there.name, here.name]), ...keys.map(key => cells("td", line(key))));
+  return [...(keys.length ? [table] : []), ...here.start.split("\n").map(text => element("p", {}, text))];
+}
+
 // Training curves: the first few, the others on demand.
 let every = false;
 function curves() {
@@ -128,8 +155,8 @@ function media() {
   const films = found(true, videoKind.value);
   const videos = shown("videos", films, ({i}) => element("video", {src: url(i), preload: "auto", playsinline: ""}));
   wall.show(videos, films.map(({run}) => run.name));
-  shown("pictures", found(false, pictureKind.value), ({i, run}) =>
-    element("img", {src: url(i), loading: "lazy", alt: `${pictureKind.value} of ${run.name}`}));
+  shown("pictures", found(false, pictureKind.value), ({i, run}) => element("a", {href: url(i), target: "_blank"},
+    element("img", {src: url(i), loading: "lazy", alt: `${pictureKind.value} of ${run.name}`})));
 }
 
 // At first: one run an experiment, of the first subject that has a video or picture.
@@ -141,8 +168,13 @@ function tickSome() {
   for (const run of most.slice(0, TICKED)) ticked[data.runs.indexOf(run)].checked = true;
 }
 
+document.querySelectorAll(".unfold").forEach(button => {
+  button.onclick = () => button.closest("figure").classList.toggle("unfolded");
+});
 filters.forEach(filter => filter.addEventListener("change", filtered));
 ticked.forEach(box => box.addEventListener("change", media));
 videoKind.onchange = pictureKind.onchange = media;
+against.onchange = differences;
 tickSome();
+differences();
 filtered();
