@@ -1,0 +1,65 @@
+"""A sweep is checked before anything starts, without composing each of a thousand runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from talkingavatar.config.compose import compose, suggestion, typed
+from talkingavatar.config.listing import group_options
+from talkingavatar.errors import UserError
+from talkingavatar.launch.parameters import Choice
+from talkingavatar.launch.sweep_file import Sweep
+
+MANY = 16  # values of one key above which only the ends of their order are tried
+
+
+def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
+    """Compose one run whole, and try every listed value of every parameter against the schema.
+
+    Args:
+        overrides: of the sweep's first run.
+
+    Raises:
+        UserError: an unknown key, preset or value.
+    """
+    base = OmegaConf.structured(compose(overrides))
+    groups = group_options()
+    for key, parameter in sweep.parameters.items():
+        if not isinstance(parameter, Choice):
+            continue
+        for text in parameter.values if key in groups else _telling(parameter.values):
+            value = OverridesParser.create().parse_overrides([f"{key}={text}"])[0].value()
+            if key in groups:
+                _check_option(key, str(value), groups[key])
+            else:
+                _check_value(base, key.lstrip("+"), value)
+
+
+def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
+    """All values; of a long list of numbers, the least and the greatest."""
+    if len(values) <= MANY:
+        return values
+    try:
+        ordered = sorted(values, key=float)
+    except ValueError:
+        return values
+    return ordered[0], ordered[-1]
+
+
+def _check_option(key: str, value: str, options: list[str]) -> None:
+    if value not in options:
+        raise UserError(key, repr(value), f"one of {', '.join(options)}", suggestion(value, options))
+
+
+def _check_value(base: DictConfig, key: str, value: Any) -> None:
+    trial = base.copy()
+    try:
+        OmegaConf.update(trial, key, value, merge=False)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
+    typed(trial)

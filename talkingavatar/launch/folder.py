@@ -1,0 +1,186 @@
+"""The folder of a sweep: its runs side by side, and what was submitted.
+
+```
+<runs root>/<sweep>/
+  sweep.json          the frozen expansion: name, file, method, metric, parameters, fixed, version, commit, dirty,
+                      submitted (seconds since the epoch), jobs [{name, overrides}]
+  <run>/              a run directory of fit (see talkingavatar/engine/run.py), one a job
+  _launch/
+    attempts/<run>    one line a start and an end: `start <time> <host> <pid>`, `exit <code> <time>`
+    logs/<run>.log    what the run printed, all attempts
+    launcher.json     launcher, profile, host and pid of the last submission
+    submissions/<n>/  what went to SLURM: jobs.tsv, environment.sh, array.sh, job.json
+    lock              held by the launcher of this machine and by the runs that it started
+```
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import Job
+from talkingavatar.launch.sweep_file import Sweep
+from talkingavatar.launch.values import hydra_text
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """How the starts of a run went."""
+
+    started: float | None = None  # time of the last start, seconds since the epoch
+    host: str = ""
+    pid: int = 0
+    code: int | None = None  # exit code of the last start; None while it lasts, or when nobody saw its end
+    killed: int = 0  # starts that ended by SIGKILL
+
+
+class SweepFolder:
+    """One sweep on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser().absolute()
+        self.launch = self.path / "_launch"
+        self.record = self.path / "sweep.json"
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def run(self, job: Job) -> Path:
+        """The run directory of a job."""
+        return self.path / job.name
+
+    def log(self, job: Job) -> Path:
+        return self.launch / "logs" / f"{job.name}.log"
+
+    def arguments(self, job: Job) -> list[str]:
+        """What `talkingavatar.fit` is started with."""
+        group = [] if any(o.startswith("tracking.group=") for o in job.overrides) else [f"tracking.group={self.name}"]
+        return [*job.overrides, *group, f"run.path={hydra_text(str(self.run(job)))}"]
+
+    def jobs(self) -> list[Job]:
+        """The frozen runs.
+
+        Raises:
+            UserError: nothing was submitted here.
+        """
+        if not self.record.is_file():
+            raise UserError(
+                "sweep", f"nothing submitted in {self.path}", "a sweep that was submitted", "submit it first"
+            )
+        return [Job(job["name"], tuple(job["overrides"])) for job in self.frozen()["jobs"]]
+
+    def frozen(self) -> dict[str, Any]:
+        return json.loads(self.record.read_text())
+
+    def freeze(self, sweep: Sweep, jobs: Sequence[Job], facts: dict[str, Any], force: bool, write: bool = True) -> None:
+        """Write the expansion down, or find it unchanged; with `write=False` only compare.
+
+        Raises:
+            UserError: another expansion stands there and `force` does not replace it.
+        """
+        if self.record.is_file():
+            if changed := _changes(self.jobs(), jobs):
+                if not force:
+                    raise UserError(
+                        str(sweep.file), f"{changed} since it was submitted to {self.path}", "the sweep as submitted",
+                        "undo the edit, give name=<another>, or accept it with force=true (fresh=true starts anew)",
+                    )  # fmt: skip
+            else:
+                return
+        if not write:
+            return
+        for folder in ("attempts", "logs", "submissions"):
+            (self.launch / folder).mkdir(parents=True, exist_ok=True)
+        content = {
+            "name": self.name,
+            "file": str(sweep.file),
+            "method": sweep.method,
+            "metric": sweep.metric,
+            "parameters": list(sweep.parameters),
+            "fixed": list(sweep.fixed),
+            **facts,
+            "submitted": time.time(),
+            "jobs": [{"name": job.name, "overrides": list(job.overrides)} for job in jobs],
+        }
+        temporary = self.record.with_suffix(".tmp")
+        temporary.write_text(json.dumps(content, indent=1))
+        temporary.replace(self.record)
+
+    def clear(self) -> None:
+        """Remove the submission and its runs; nothing else that lies in the folder."""
+        for job in self.jobs() if self.record.is_file() else []:
+            shutil.rmtree(self.run(job), ignore_errors=True)
+        shutil.rmtree(self.launch, ignore_errors=True)
+        self.record.unlink(missing_ok=True)
+
+    def note_start(self, job: Job, pid: int) -> None:
+        self._note(job, f"start {time.time():.0f} {socket.gethostname()} {pid}")
+
+    def note_exit(self, job: Job, code: int) -> None:
+        self._note(job, f"exit {code} {time.time():.0f}")
+
+    def _note(self, job: Job, line: str) -> None:
+        with (self.launch / "attempts" / job.name).open("a") as file:
+            file.write(line + "\n")
+
+    def attempts(self, job: Job) -> Attempts:
+        """What is known of a run's starts."""
+        try:
+            lines = (self.launch / "attempts" / job.name).read_text().splitlines()
+        except OSError:
+            return Attempts()
+        words = [line.split() for line in lines if line]
+        ends = [int(w[1]) for w in words if w[0] == "exit"]
+        starts = [w for w in words if w[0] == "start"]
+        if not starts:
+            return Attempts()
+        _, started, host, pid = starts[-1]
+        code = int(words[-1][1]) if words[-1][0] == "exit" else None
+        return Attempts(float(started), host, int(pid), code, killed=ends.count(128 + signal.SIGKILL))
+
+    def forget_attempts(self, job: Job) -> None:
+        """A failed run gets a clean slate."""
+        (self.launch / "attempts" / job.name).unlink(missing_ok=True)
+
+    def lock(self) -> int | None:
+        """Descriptor of the launcher's lock, to be passed on to the runs; None: another holds it."""
+        self.launch.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.launch / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def locked(self) -> bool:
+        """Whether a launcher, or a run that it started, is alive on this machine."""
+        if not (self.launch / "lock").is_file():
+            return False
+        descriptor = self.lock()
+        if descriptor is not None:
+            os.close(descriptor)
+        return descriptor is None
+
+
+def _changes(old: Sequence[Job], new: Sequence[Job]) -> str:
+    """In words, empty for none."""
+    before, after = {job.name: job.overrides for job in old}, {job.name: job.overrides for job in new}
+    counts = {
+        "added": len(after.keys() - before.keys()),
+        "gone": len(before.keys() - after.keys()),
+        "changed": sum(before[name] != after[name] for name in before.keys() & after.keys()),
+    }
+    return ", ".join(f"{count} runs {what}" for what, count in counts.items() if count)

@@ -1,0 +1,82 @@
+"""A parameter of a sweep: listed values, or one of W&B's distributions, drawn without its server."""
+
+import math
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from talkingavatar.config.compose import suggestion
+from talkingavatar.errors import UserError
+from talkingavatar.launch.values import hydra_text
+
+NEEDS = {
+    "uniform": ("min", "max"),
+    "int_uniform": ("min", "max"),
+    "log_uniform": ("min", "max"),  # of the exponent: exp(min) to exp(max)
+    "log_uniform_values": ("min", "max"),
+    "normal": (),
+    "log_normal": (),
+}
+DEFAULTS = {"mu": 0.0, "sigma": 1.0, "q": 1.0}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A parameter with listed values, each as Hydra writes it."""
+
+    values: tuple[str, ...]
+    probabilities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A parameter that is drawn: W&B's name of the distribution and its numbers."""
+
+    name: str
+    numbers: dict[str, float]
+
+
+def distribution(field: str, spec: dict[str, Any]) -> Distribution:
+    """A parameter of a sweep file that lists no values.
+
+    Raises:
+        UserError: an unknown distribution, or a number is missing or out of order.
+    """
+    numbers = {key: value for key, value in spec.items() if key != "distribution"}
+    whole = all(isinstance(numbers.get(key), int) for key in ("min", "max"))
+    name = str(spec.get("distribution", "int_uniform" if whole else "uniform"))
+    base = name.removeprefix("q_")
+    if base not in NEEDS:
+        raise UserError(field, f"distribution: {name}", f"one of {', '.join(NEEDS)}", suggestion(name, NEEDS))
+    for key in NEEDS[base]:
+        if not isinstance(numbers.get(key), int | float):
+            raise UserError(field, f"{key}: {numbers.get(key, 'nothing')}", "a number", f"give {key}")
+    if "min" in numbers and not numbers["min"] <= numbers.get("max", math.inf):
+        raise UserError(field, f"min {numbers['min']} above max {numbers['max']}", "min below max", "swap them")
+    if base == "log_uniform_values" and numbers["min"] <= 0:
+        raise UserError(field, f"min: {numbers['min']}", "a number above 0", "raise it")
+    return Distribution(name, numbers)
+
+
+def draw(parameter: Choice | Distribution, generator: random.Random) -> str:
+    """One value, as Hydra writes it."""
+    if isinstance(parameter, Choice):
+        return generator.choices(parameter.values, parameter.probabilities)[0]
+    numbers = DEFAULTS | parameter.numbers
+    value = _draw(parameter.name.removeprefix("q_"), numbers, generator)
+    if parameter.name.startswith("q_"):
+        value = round(value / numbers["q"]) * numbers["q"]
+    return hydra_text(value)
+
+
+def _draw(name: str, numbers: dict[str, float], generator: random.Random) -> float:
+    if name == "int_uniform":
+        return generator.randint(int(numbers["min"]), int(numbers["max"]))
+    if name == "uniform":
+        return generator.uniform(numbers["min"], numbers["max"])
+    if name == "log_uniform":
+        return math.exp(generator.uniform(numbers["min"], numbers["max"]))
+    if name == "log_uniform_values":
+        return math.exp(generator.uniform(math.log(numbers["min"]), math.log(numbers["max"])))
+    drawn = generator.gauss(numbers["mu"], numbers["sigma"])
+    return math.exp(drawn) if name == "log_normal" else drawn

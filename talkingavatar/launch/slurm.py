@@ -1,0 +1,218 @@
+"""Runs of a sweep on SLURM: one job array through the template `slurm/array.sh`.
+
+The template is a shell script that a person can read and submit by hand, and SLURM itself keeps the queue: a library
+between (submitit) would pickle what is plain text here, and wait for results in the calling process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from talkingavatar.config.compose import suggestion
+from talkingavatar.config.listing import config_dir
+from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import Job
+from talkingavatar.launch.folder import SweepFolder
+
+ARRAY = 1000  # tasks of one array: SLURM's MaxArraySize is 1001 unless a cluster raises it
+TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
+TIME = re.compile(r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
+
+
+@dataclass
+class Profile:
+    """A cluster, as `slurm/profiles/<name>.yaml` describes it. Empty texts and zeros leave it to the cluster."""
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    constraint: str = ""
+    time: str = "24:00:00"  # hours:minutes:seconds of one start; a longer fit saves, is requeued and goes on
+    gpus: int = 0  # of one run
+    cpus: int = 4
+    memory: str = "16G"
+    warn_seconds: int = 120  # before the time limit: when the fit is told to save
+    at_once: int = 0  # runs at a time
+    offline: bool = True  # W&B writes to the run directory; `sweep sync` sends it later
+    python: str = ""  # the interpreter on the nodes; empty: the one that submits
+    container: list[str] = field(default_factory=list)  # words before the interpreter: apptainer exec --nv image.sif
+    setup: list[str] = field(default_factory=list)  # shell lines before a run: module load, source venv/bin/activate
+    scratch: str = ""  # folder on the node's own disk: captures given by a relative path are copied there once a node
+    options: list[str] = field(default_factory=list)  # more options of sbatch, as they are
+
+
+def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
+    """A profile by name or file.
+
+    Args:
+        changes: `key=value` over the file.
+
+    Raises:
+        UserError: no such profile, an unknown key or a value of another type.
+    """
+    folder = template_folder() / "profiles"
+    file = Path(name).expanduser() if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not file.is_file():
+        known = sorted(path.stem for path in folder.glob("*.yaml"))
+        raise UserError("profile", name, f"one of {', '.join(known)}, or a YAML file", suggestion(name, known))
+    config = OmegaConf.structured(Profile)
+    try:
+        config = OmegaConf.merge(config, OmegaConf.load(file))
+        for change in changes:
+            key, _, value = change.partition("=")
+            if key not in Profile.__dataclass_fields__:
+                keys = list(Profile.__dataclass_fields__)
+                raise UserError(f"profile.{key}", "an unknown key", f"one of {', '.join(keys)}", suggestion(key, keys))
+            OmegaConf.update(config, key, value)
+        profile = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise UserError(str(file), str(error).splitlines()[0], "the keys of a profile", "correct it") from error
+    assert isinstance(profile, Profile)
+    if not TIME.fullmatch(profile.time):
+        raise UserError(f"{file}: time", repr(profile.time), "'hours:minutes:seconds'", "write it in quotes")
+    return profile
+
+
+def template_folder() -> Path:
+    """`slurm/` of the checkout."""
+    return config_dir().parent / "slurm"
+
+
+def options(profile: Profile, name: str, count: int) -> list[str]:
+    """sbatch's options for an array of so many runs."""
+    given = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "time": profile.time,
+        "gpus-per-task": str(profile.gpus or ""),
+        "cpus-per-task": str(profile.cpus or ""),
+        "mem": profile.memory,
+        "signal": f"USR1@{profile.warn_seconds}",
+    }
+    throttle = f"%{profile.at_once}" if profile.at_once else ""
+    return [
+        f"--job-name={name}",
+        f"--array=0-{count - 1}{throttle}",
+        *(f"--{key}={value}" for key, value in given.items() if value),
+        *profile.options,
+    ]
+
+
+def command(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, submission: Path) -> list[str]:
+    """The call of sbatch that submits runs as one array."""
+    return [
+        "sbatch", "--parsable", *options(profile, folder.name, len(jobs)), "--ntasks=1",
+        f"--output={submission / 'slurm-%a.log'}", str(submission / "array.sh"), str(submission),
+    ]  # fmt: skip
+
+
+def submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile) -> list[str]:
+    """Submit runs; the numbers of the arrays.
+
+    Raises:
+        UserError: no sbatch here, or it refuses.
+    """
+    require("sbatch")
+    numbers = []
+    for first in range(0, len(jobs), ARRAY):
+        part = jobs[first : first + ARRAY]
+        submission = _prepare(folder, part, profile)
+        number = call(*command(folder, part, profile, submission)).strip().split(";")[0]
+        facts = {"id": number, "jobs": [job.name for job in part], "time": time.time()}
+        (submission / "job.json").write_text(json.dumps(facts))
+        numbers.append(number)
+    return numbers
+
+
+def require(program: str) -> None:
+    """
+    Raises:
+        UserError: a program of SLURM's is not on PATH.
+    """
+    if shutil.which(program) is None:
+        raise UserError(
+            "launcher", f"slurm, but no {program} on PATH", "a machine that submits to SLURM",
+            "run it on the login node, or give launcher=local",
+        )  # fmt: skip
+
+
+def call(*words: str) -> str:
+    """Output of a program of SLURM's.
+
+    Raises:
+        UserError: it fails, or does not answer.
+    """
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise UserError(words[0], f"no answer in {TIMEOUT} s", "SLURM's controller", "try again later") from error
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(words[0], reason, "a request that SLURM takes", "correct the profile")
+    return done.stdout
+
+
+def queue(folder: SweepFolder) -> dict[str, tuple[str, str]]:
+    """What SLURM has of a sweep's runs: state and number by name. Empty where nothing went to SLURM."""
+    arrays = [json.loads(file.read_text()) for file in folder.launch.glob("submissions/*/job.json")]
+    if not arrays or shutil.which("squeue") is None:
+        return {}
+    names = {(array["id"], str(task)): name for array in arrays for task, name in enumerate(array["jobs"])}
+    queued = {}
+    for line in call("squeue", "-h", "-r", "--me", "-o", "%F %K %T").splitlines():
+        array, task, state = line.split()
+        if name := names.get((array, task)):
+            queued[name] = (state, f"{array}_{task}")
+    return queued
+
+
+def cancel(folder: SweepFolder) -> int:
+    """Cancel what is queued or runs; how many runs that were."""
+    queued = queue(folder)
+    if queued:
+        call("scancel", *sorted({number.split("_")[0] for _, number in queued.values()}))
+    return len(queued)
+
+
+def _prepare(folder: SweepFolder, jobs: Sequence[Job], profile: Profile) -> Path:
+    """A new folder with all that the array reads."""
+    root = folder.launch / "submissions"
+    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
+    submission = root / str(number)
+    submission.mkdir()
+    lines = (f"{job.name}\t{shlex.join(folder.arguments(job))}\n" for job in jobs)
+    (submission / "jobs.tsv").write_text("".join(lines))
+    (submission / "environment.sh").write_text(environment(profile))
+    shutil.copy(template_folder() / "array.sh", submission / "array.sh")
+    return submission
+
+
+def environment(profile: Profile) -> str:
+    """The shell lines that a task reads before its run."""
+    kept = {name: os.environ[name] for name in sorted(os.environ) if name.startswith("TALKINGAVATAR_")}
+    if profile.offline:
+        kept["WANDB_MODE"] = "offline"
+    python = profile.python or sys.executable
+    lines = [
+        *(f"export {name}={shlex.quote(value)}" for name, value in kept.items()),
+        *profile.setup,
+        f"fit=({shlex.join([*profile.container, python, '-m', 'talkingavatar.fit'])})",
+    ]
+    if profile.scratch:
+        lines.append(f'scratch="{profile.scratch}"')
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,157 @@
+"""Submitting a sweep: freeze its expansion, start what is neither done nor under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from talkingavatar import __version__
+from talkingavatar.errors import UserError
+from talkingavatar.launch import slurm
+from talkingavatar.launch.expansion import Job
+from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.state import JobState, states
+from talkingavatar.launch.table import listing
+
+STARTED = ("waiting", "preempted")  # what `submit` starts; `retry` starts what failed
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Where and how runs are started."""
+
+    name: str = "local"  # local | slurm
+    at_once: int | None = None  # runs at a time; None: one a GPU, or one
+    profile: str = "default"
+    profile_changes: tuple[str, ...] = ()
+    progress: bool = True
+
+    def slurm_profile(self) -> slurm.Profile:
+        profile = slurm.read_profile(self.profile, self.profile_changes)
+        if self.at_once is not None:
+            profile.at_once = self.at_once
+        return profile
+
+
+def facts() -> dict[str, Any]:
+    """What the code is that was submitted."""
+    return {
+        "version": __version__,
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "-uno")),
+    }
+
+
+def current(folder: SweepFolder, jobs: Sequence[Job] | None = None) -> list[JobState]:
+    """How every submitted run stands now, or every one of these."""
+    return states(folder, folder.jobs() if jobs is None else jobs, slurm.queue(folder))
+
+
+def refuse_while_running(folder: SweepFolder) -> None:
+    """
+    Raises:
+        UserError: a run is under way.
+    """
+    under_way = (
+        [s for s in current(folder) if s.state == "running" or s.where.startswith("queued")]
+        if folder.record.is_file()
+        else []
+    )
+    if under_way or folder.locked():
+        raise UserError("fresh", f"{len(under_way)} runs under way", "none", "`cancel` the sweep first")
+
+
+def plan(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> str:
+    """What `start` would do, in words; nothing is written."""
+    lines = [listing(jobs)] if jobs else []
+    if launcher.name == "slurm" and jobs:
+        where = folder.launch / "submissions" / "<n>"
+        for first in range(0, len(jobs), slurm.ARRAY):
+            words = slurm.command(folder, jobs[first : first + slurm.ARRAY], launcher.slurm_profile(), where)
+            lines.append(f"would run: {shlex.join(words)}")
+    return "\n".join([*lines, f"would start {len(jobs)} runs in {folder.path}"])
+
+
+def start(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
+    """Start runs; the exit code of the command: 0, 1 where runs failed, 75 where a signal stopped the launcher."""
+    if launcher.name == "slurm":
+        numbers = slurm.submit(folder, jobs, launcher.slurm_profile())
+        _note_launcher(folder, launcher)
+        print(f"submitted {len(jobs)} runs to SLURM as {', '.join(numbers)}")
+        return 0
+    return _start_here(folder, jobs, launcher)
+
+
+def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
+    from talkingavatar.engine.signals import stop_flag
+    from talkingavatar.launch.local import LocalRuns, gpus
+    from talkingavatar.launch.progress import SweepProgress
+
+    lock = folder.lock()
+    if lock is None:
+        raise UserError(
+            "sweep", f"a launcher, or runs it left behind, at work in {folder.path}", "one launcher of a sweep",
+            "look with `status`, wait, or `cancel` it",
+        )  # fmt: skip
+    _note_launcher(folder, launcher)
+    total = len(folder.jobs())
+    done = sum(state.state == "done" for state in current(folder))
+    at_once = launcher.at_once or max(1, len(gpus()))
+    try:
+        with stop_flag() as flag, SweepProgress(total, done, launcher.progress) as show:
+            runs = LocalRuns(folder, lock, min(at_once, len(jobs)), flag, show)
+            runs.work(jobs)
+    finally:
+        os.close(lock)
+    if runs.stopped:
+        print("stopped; submit again to continue")
+        return 75
+    return 1 if runs.failed else 0
+
+
+def launched_with(folder: SweepFolder) -> tuple[str, str]:
+    """Launcher and profile of the last submission."""
+    file = folder.launch / "launcher.json"
+    content = json.loads(file.read_text()) if file.is_file() else {}
+    return content.get("launcher", "local"), content.get("profile", "default")
+
+
+def cancel(folder: SweepFolder) -> str:
+    """Stop what runs or is queued, so that it can be continued later; what was done, in words."""
+    from talkingavatar.launch.local import stop_runs
+
+    count = slurm.cancel(folder)
+    if count:
+        return f"cancelled {count} runs on SLURM"
+    if not folder.locked():
+        return "nothing runs"
+    content = json.loads((folder.launch / "launcher.json").read_text())
+    if content["host"] != socket.gethostname():
+        raise UserError("cancel", f"a launcher on {content['host']}", "one on this machine", "run the command there")
+    return stop_runs(folder, content["pid"])
+
+
+def _note_launcher(folder: SweepFolder, launcher: Launcher) -> None:
+    content = {
+        "launcher": launcher.name, "profile": launcher.profile, "host": socket.gethostname(), "pid": os.getpid(),
+    }  # fmt: skip
+    (folder.launch / "launcher.json").write_text(json.dumps(content))
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in the package's checkout; None outside one or without git."""
+    checkout = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,153 @@
+"""Sweep files to runs: counts, names, draws, and what is refused."""
+
+import math
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from talkingavatar.config.compose import compose
+from talkingavatar.config.protocol import read_protocol
+from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import expand
+from talkingavatar.launch.parameters import distribution, draw
+from talkingavatar.launch.sweep_file import read_sweep
+from talkingavatar.launch.values import NAME_LENGTH, hydra_text
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+COMMAND = ["${env}", "${interpreter}", "-m", "${program}", "${args_no_hyphens}"]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Writes a sweep file and reads it back."""
+
+    def write(parameters: dict, method: str = "grid", **more):
+        content = {"program": "talkingavatar.fit", "method": method, "parameters": parameters, "command": COMMAND}
+        (tmp_path / "tried.yaml").write_text(yaml.safe_dump(content | more))
+        return read_sweep(tmp_path / "tried.yaml")
+
+    return write
+
+
+@pytest.mark.parametrize("file", sorted(SWEEPS.glob("*.yaml")), ids=lambda f: f.stem)
+def test_every_run_of_every_sweep_file_composes(file):
+    jobs = expand(read_sweep(file))
+    assert len({job.name for job in jobs}) == len(jobs)
+    for experiment in {job.overrides[0] for job in jobs}:
+        of_one = [job for job in jobs if job.overrides[0] == experiment]
+        assert len(of_one) == 4
+        config = compose(of_one[-1].overrides)
+        assert f"experiment={config.experiment}" == experiment
+        assert config.data.identity == 1 and config.seed == 1
+
+
+@pytest.mark.parametrize("number", range(3, 9))
+def test_a_table_has_all_its_rows(number):
+    swept = {
+        job.overrides[0].removeprefix("experiment=") for job in expand(read_sweep(SWEEPS / f"thgs_table{number}.yaml"))
+    }
+    assert swept == {row.experiment for row in read_protocol(f"table{number}").rows}
+    every = {job.overrides[0].removeprefix("experiment=") for job in expand(read_sweep(SWEEPS / "thgs_tables.yaml"))}
+    assert swept <= every
+
+
+def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):
+    jobs = expand(sweep({"experiment": {"values": ["thgs_full", "thgs_wo_leb"]}, "seed": {"values": [3, 1, 2]}}))
+    assert [job.name for job in jobs[:4]] == [
+        "thgs_full_seed3",
+        "thgs_full_seed1",
+        "thgs_full_seed2",
+        "thgs_wo_leb_seed3",
+    ]
+    assert jobs[5].overrides == ("experiment=thgs_wo_leb", "seed=2")
+
+
+def test_a_fixed_override_of_a_swept_key_replaces_its_values(sweep):
+    tried = sweep({"experiment": {"value": "thgs_full"}, "seed": {"values": [0, 1]}})
+    jobs = expand(tried.with_overrides(["seed=4,5,6", "budget=standard"]))
+    assert [job.overrides for job in jobs][-1] == ("budget=standard", "experiment=thgs_full", "seed=6")
+    with pytest.raises(UserError, match=r"data.fps: found 2 values"):
+        tried.with_overrides(["data.fps=20,25"])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["plain", "a b", "it's", "back\\slash", "ends\\", "ends\\'", "1", "1e-5", "null", "True", "/a/b=c", "a,b", "", "ä",
+     None, True, 3, 1e-7, [1, "a b"], {"a": "b'c"}],
+)  # fmt: skip
+def test_hydra_reads_back_what_was_written(value):
+    read = OverridesParser.create().parse_overrides([f"key={hydra_text(value)}"])[0].value()
+    assert read == value and isinstance(read, bool) == isinstance(value, bool)
+
+
+def test_names_are_unique_and_fit_a_folder(sweep):
+    jobs = expand(sweep({"data.path": {"values": ["/a/me", "/b/me", "/c/it's (2)"]}}))
+    names = [job.name for job in jobs]
+    assert len(set(names)) == 3 and all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_") for name in names)
+    jobs = expand(sweep({f"method.options.{'x' * 30}{i}": {"values": [0.1, 0.2]} for i in range(5)}))
+    assert len({job.name for job in jobs}) == 32 and max(len(job.name) for job in jobs) <= NAME_LENGTH
+
+
+def test_random_draws_are_those_of_the_seed(sweep):
+    tried = sweep({"seed": {"min": 0, "max": 10**6}, "data.stride": {"values": [1, 2]}}, "random", run_cap=20)
+    assert expand(tried) == expand(tried) != expand(tried, draw_seed=1)
+    assert len(expand(tried)) == 20 and len(expand(tried, runs=7)) == 7
+    few = sweep({"seed": {"values": [0, 1]}}, "random", run_cap=20)
+    assert len(expand(few)) == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "middle"),
+    [
+        ({"min": 2.0, "max": 6.0}, 4.0),
+        ({"min": 2, "max": 6}, 4),
+        ({"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-2}, 1e-4),
+        ({"distribution": "log_uniform", "min": -4, "max": 0}, math.exp(-2)),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0.5),
+        ({"distribution": "normal", "mu": 3.0, "sigma": 0.1}, 3.0),
+        ({"distribution": "log_normal", "mu": 1.0, "sigma": 0.1}, math.e),
+    ],
+)
+def test_distributions_have_the_median_of_their_name(spec, middle):
+    generator = random.Random(0)
+    drawn = sorted(float(draw(distribution("x", spec), generator)) for _ in range(4001))
+    assert drawn[2000] == pytest.approx(middle, rel=0.1)
+    if "min" in spec and spec.get("distribution") != "log_uniform":
+        assert spec["min"] <= drawn[0] and drawn[-1] <= spec["max"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "more", "expected"),
+    [
+        ({}, {}, "an empty grid"),
+        ({"seed": {"values": []}}, {}, "an empty grid"),
+        ({"seed": {"valeus": [1]}}, {}, "did you mean value"),
+        ({"seed": {"min": 0, "max": 9}}, {}, "a grid has no other"),
+        ({"data": {"parameters": {"fps": {"value": 25}}}}, {}, "with dots"),
+        ({"seed": {"value": 1}}, {"method": "bayes"}, "wandb sweep"),
+        ({"seed": {"value": 1}}, {"methd": "grid"}, "did you mean method"),
+        ({"seed": {"value": 1}}, {"command": ["python", "${args}"]}, "args_no_hyphens"),
+        ({"seed": {"min": 9, "max": 0}}, {"method": "random"}, "swap them"),
+        ({"seed": {"distribution": "beta"}}, {"method": "random"}, "distribution: beta"),
+    ],
+)
+def test_mistakes_in_a_file(sweep, parameters, more, expected):
+    with pytest.raises(UserError, match=expected):
+        sweep(parameters, **({"method": "grid"} | more))
+
+
+def test_a_million_runs_are_refused_unless_asked_for(sweep):
+    wide = sweep({"seed": {"values": list(range(1000))}, "data.seed": {"values": list(range(1000))}})
+    with pytest.raises(UserError, match=r"1,000,000 runs.*limit=1000000"):
+        expand(wide)
+    assert len(expand(wide.with_overrides(["data.seed=0"]))) == 1000
+    asked = sweep({"seed": {"values": list(range(150))}, "data.seed": {"values": list(range(100))}})
+    assert len(expand(asked, limit=15_000)) == 15_000
+
+
+def test_random_needs_a_count(sweep):
+    with pytest.raises(UserError, match="run_cap"):
+        expand(sweep({"seed": {"min": 0, "max": 9}}, "random"))
