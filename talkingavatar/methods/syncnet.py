@@ -37,6 +37,7 @@ from talkingavatar.metrics.lipsync.syncnet import WINDOW, SyncNet
 
 CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
+TERMS = ("contrast", "mouth_lips", "mouth_sound")
 GROUP = "network"  # the one row of the schedule table
 
 
@@ -104,6 +105,8 @@ class SyncNetTraining(L.LightningModule):
         self.steps = training_steps(config.budget, self.options)
         self.middle_steps = int(self.steps * self.options.middle_share)
         self.schedule = self._schedule()
+        if set(config.loss.terms) != set(TERMS):
+            raise UserError("loss.terms", ", ".join(config.loss.terms) or "none", ", ".join(TERMS), "use loss=syncnet")
         self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
         torch.manual_seed(config.seed)
         self.network = SyncNet()
@@ -128,7 +131,7 @@ class SyncNetTraining(L.LightningModule):
         """Unreduced losses by the names of the loss table."""
         contrast = sync_contrast(distances(lips, sound), batch.apart)
         anchor = [anchored(side, batch.mouth, self.basis) for side in (lips, sound)]
-        return {"contrast": contrast, "mouth_lips": anchor[0], "mouth_sound": anchor[1]}
+        return dict(zip(TERMS, (contrast, *anchor), strict=True))
 
     def _lips(self, windows: Float[Tensor, "N 3 5 S S"]) -> Float[Tensor, "N 1024"]:
         """Embeddings of whole crops, or of their middle alone."""

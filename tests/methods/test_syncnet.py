@@ -173,6 +173,11 @@ def test_a_schedule_of_other_groups_is_refused():
         SyncNetTraining(dataclasses.replace(config, method=method))
 
 
+def test_another_loss_table_is_refused():
+    with pytest.raises(UserError, match=r"loss\.terms.*use loss=syncnet"):
+        SyncNetTraining(compose([*QUIET, "loss=thgs"]))
+
+
 def test_a_loss_that_is_no_number_stops(training):
     given = batch()
     with pytest.raises(RuntimeError, match="loss"):
