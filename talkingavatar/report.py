@@ -2,11 +2,12 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from talkingavatar.launch.state import JobState
     from talkingavatar.tables.page import Content
     from talkingavatar.tables.results import Measured
     from talkingavatar.tables.runs import Run
@@ -39,6 +40,7 @@ class ReportConfig:
     out: Path
     title: str
     embed: int  # bytes
+    submitted: "dict[Path, JobState]" = field(default_factory=dict)  # what a sweep's launcher knows of its runs
 
 
 def main(arguments: list[str]) -> int:
@@ -74,9 +76,8 @@ def report(config: ReportConfig) -> Path:
     from talkingavatar.tables.latex import to_latex
     from talkingavatar.tables.page import to_html
     from talkingavatar.tables.results import read_results
-    from talkingavatar.tables.runs import read_run
 
-    found = [read_results(read_run(path)) for path in config.runs]
+    found = [read_results(_run(path, config.submitted.get(path))) for path in config.runs]
     pairs = tables(config.protocols, found)
     flat = [table for pair in pairs for table in pair if table is not None]
     try:
@@ -90,6 +91,33 @@ def report(config: ReportConfig) -> Path:
             "out", f"{config.out}: {error.strerror}", "a file that can be written", "choose another"
         ) from error
     return config.out
+
+
+def _run(path: Path, job: "JobState | None") -> "Run":
+    """A run as it lies on disk, and as its launcher saw it end."""
+    from talkingavatar.tables.runs import is_run, not_started, read_run
+
+    failed = job is not None and job.state == "failed"
+    if job is not None and not is_run(path):
+        return not_started(path, "failed" if failed else "waiting", job.error, job.job.overrides)
+    run = read_run(path)
+    return replace(run, state="failed", detail=job.error) if job is not None and failed else run
+
+
+def _submitted(folder: Path) -> "dict[Path, JobState]":
+    """What the sweep's launcher knows, by run directory; nothing where the folder was not made by `sweep`."""
+    from talkingavatar.launch.folder import SweepFolder
+    from talkingavatar.launch.state import states
+
+    sweep = SweepFolder(folder)
+    if not sweep.record.is_file():
+        return {}
+    try:
+        jobs = sweep.jobs()
+    except (ValueError, KeyError, TypeError) as error:
+        print(f"warning: {sweep.record} cannot be read ({error}); the runs on disk are shown", file=sys.stderr)
+        return {}
+    return {folder / state.job.name: state for state in states(sweep, jobs, {})}
 
 
 def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") -> "list[tuple[Table, Table | None]]":
@@ -161,15 +189,19 @@ def parse(arguments: list[str]) -> ReportConfig:
         choice("protocol", name, names("protocol"))
     if "sweep" in given:
         folder = Path(given["sweep"]).expanduser()
-        runs, place, title = tuple(find_runs(folder)), folder, folder.absolute().name
+        on_disk, submitted = find_runs(folder), _submitted(folder)
+        runs, place, title = tuple(dict.fromkeys([*submitted, *on_disk])), folder, folder.absolute().name
+        if not runs:
+            raise UserError("sweep", f"{folder}: no run in it", "a folder of run directories", "fit something")
     else:
+        submitted = {}
         runs = tuple(Path(part).expanduser() for part in given["run"].split(",") if part)
         place, title = _named(runs)
     out = Path(given["out"]).expanduser() if "out" in given else place / "report.html"
     if out.suffix not in (".html", ".htm"):
         raise UserError("out", str(out), "a file that ends in .html", f"e.g. out={out / 'report.html'}")
     embed = whole_numbers("embed", given.get("embed", "64"))[0] << 20
-    return ReportConfig(runs, protocols, out, given.get("title", title), embed)
+    return ReportConfig(runs, protocols, out, given.get("title", title), embed, submitted)
 
 
 def _named(runs: tuple[Path, ...]) -> tuple[Path, str]:

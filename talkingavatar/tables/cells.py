@@ -10,7 +10,7 @@ from talkingavatar.tables.formats import STAND_IN, number
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.table import NO_RUN, TRUTH, Cell, Line, Table
 
-WORDS = ("running", "failed", "preempted", "not measured", NO_RUN)  # how a reason may begin
+WORDS = ("running", "waiting", "failed", "preempted", "not measured", NO_RUN)  # how a reason may begin
 CENTRED = 4  # columns up to which a reason stands in their middle
 NO_WORD = ("compares with the ground truth", "not reported")  # where a number would make no sense
 

@@ -13,7 +13,7 @@ import yaml
 
 from talkingavatar.errors import UserError
 
-STATES = ("finished", "running", "preempted", "failed", "unknown")
+STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
 MARKS = ("config.yaml", "status.json", "provenance.json")  # what makes a folder a run directory
 NOT_COMPARED = ("run.", "tracking.")  # keys that say where a run lies and who watches it
 QUIET = 3600.0  # seconds without a sign after which a running run is said to be silent
@@ -72,15 +72,13 @@ def find_runs(folder: Path) -> list[Path]:
     """The run directories in a folder, or one level below; sorted by name.
 
     Raises:
-        UserError: there is no such folder, or no run directory in it.
+        UserError: there is no such folder.
     """
     if not folder.is_dir():
         raise UserError("sweep", f"{folder}: no such folder", "a folder of run directories", "see --help")
     found = []
     for child in _folders(folder):
         found += [child] if is_run(child) else [inner for inner in _folders(child) if is_run(inner)]
-    if not found:
-        raise UserError("sweep", f"{folder}: no run directory in it", "a folder of run directories", "fit something")
     return found
 
 
@@ -104,6 +102,13 @@ def read_run(path: Path, now: float | None = None) -> Run:
     last = starts[-1] if starts else {}
     subject = _subject(config, last)
     return Run(path, state, detail, config, summary, last, len(starts), subject, tuple(problems))
+
+
+def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -> Run:
+    """A run that was submitted and has left nothing on disk yet: known by its overrides."""
+    pairs = (text.lstrip("+").partition("=") for text in overrides)
+    config = {"data.name": "speaker"} | {key: value for key, _, value in pairs}
+    return Run(path, state, detail, config, subject=_subject(config, {}))
 
 
 def _read(file: Path, problems: list[str], required: bool = False) -> Any:
