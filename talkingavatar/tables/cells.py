@@ -11,6 +11,7 @@ from talkingavatar.tables.headings import headings
 from talkingavatar.tables.table import NO_RUN, TRUTH, Cell, Line, Table
 
 WORDS = ("running", "waiting", "failed", "preempted", "not measured", NO_RUN)  # how a reason may begin
+MANY_SEEDS = 4  # beyond, they are counted
 CENTRED = 4  # columns up to which a reason stands in their middle
 NO_WORD = ("compares with the ground truth", "not reported")  # where a number would make no sense
 
@@ -76,11 +77,12 @@ def _seeds(line: Line | None) -> str:
     """Which are in the mean; those left out on hover."""
     if line is None or line.origin == "absent":
         return ""
-    text = ", ".join(map(str, line.seeds)) if len(line.seeds) <= 4 else f"{len(line.seeds)} runs"
+    many = len(line.seeds) > MANY_SEEDS
+    text = str(len(line.seeds)) if many else ", ".join(map(str, line.seeds))
     if not line.left_out:
-        return text
+        return f"{text} runs" if many else text
     left_out, runs = escape("; ".join(line.left_out)), len(line.seeds) + len(line.left_out)
-    return f'{text} <span class="none" title="{left_out}">of {runs} runs</span>'
+    return f'{text} <span class="none" title="{left_out}">{"of" if many else "· of"} {runs} runs</span>'
 
 
 def _gap(why: str, width: int, first: bool, reasons: list[str]) -> str:

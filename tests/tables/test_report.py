@@ -74,6 +74,13 @@ def test_a_cell_is_measured_or_stands_in_or_says_why(tmp_path):
     assert origins == {"full": "evaluate", "w/o SAAM": "summary", "w/o LEB": "absent"}
 
 
+def test_stand_ins_compete_where_nothing_was_measured(tmp_path):
+    write_run(tmp_path / "a", own=30.0)
+    write_run(tmp_path / "b", "thgs_wo_saam", own=31.0)
+    table = table_of(tmp_path)
+    assert [table.line(label, "speaker-0").cells[0].best for label in ("full", "w/o SAAM")] == [False, True]
+
+
 def test_the_command_for_what_is_missing_names_finished_runs_alone(tmp_path):
     write_run(tmp_path / "a", psnr=30.0)
     write_run(tmp_path / "b", "thgs_wo_saam")

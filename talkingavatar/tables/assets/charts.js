@@ -27,6 +27,7 @@ function decades(low, high) {
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++)
     for (const factor of [1, 2, 5]) all.push(factor * 10 ** power);
   const inside = all.filter(value => value >= low && value <= high);
+  if (inside.length < 3) return ticks(low, high, 4);
   return inside.length > 6 ? inside.filter(value => String(value).replace(/[^125]/g, "")[0] === "1") : inside;
 }
 

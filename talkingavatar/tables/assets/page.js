@@ -7,8 +7,8 @@ const filters = [...document.querySelectorAll("[data-filter]")];
 const ticked = rows.map(row => row.querySelector("input"));
 const CURVES = 6, TICKED = 6;
 const SYNC = {
-  sync: "SyncNet: mean distance (lower is closer)",
-  mouth_sync: "weight-free: correlation of mouth and sound (higher is closer)",
+  sync: "SyncNet, mean distance ↓",
+  mouth_sync: "mouth from sound, correlation ↑",
 };
 
 const unique = values => [...new Set(values)];
