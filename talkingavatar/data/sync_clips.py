@@ -17,12 +17,11 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from talkingavatar.data.capture import RATE, Capture
-from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, to_25fps
+from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, detector_boxes, to_25fps
 from talkingavatar.paths import cache_root
 
 CROPS_VERSION = 1  # raise when the same capture would give other crops
 SAMPLES = RATE // FPS  # of sound, a frame
-FOREHEAD = 0.25  # of brow to chin, by which a detector's box reaches above the brows
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,9 @@ def sync_clip(capture: Capture, progress: Callable[[int], Callable[[], None]]) -
 
 
 def face_boxes(capture: Capture) -> Float[ndarray, "T 4"]:
-    """What a face detector would find, pixels: the landmarks' box with some forehead, else the head's."""
+    """What a face detector would find, pixels; without landmarks the head's box."""
     points = capture.landmarks()
-    if points is None:
-        return capture.regions["head"]
-    low, high = points[..., :2].min(1), points[..., :2].max(1)
-    low[:, 1] -= FOREHEAD * (high - low)[:, 1]
-    return np.concatenate([low, high], -1)
+    return capture.regions["head"] if points is None else detector_boxes(points)
 
 
 def _mouth(capture: Capture) -> Float[ndarray, "T 4"]:

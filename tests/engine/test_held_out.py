@@ -5,7 +5,7 @@ import pytest
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.evaluation.held_out import detector_boxes, held_out, stretches
+from talkingavatar.engine.evaluation.held_out import held_out, stretches
 from talkingavatar.engine.experiment import build_data
 from talkingavatar.errors import UserError
 
@@ -64,11 +64,3 @@ def test_the_digest_knows_what_is_measured(data):
 def test_too_few_frames_are_refused(data):
     with pytest.raises(UserError, match="at least 25"):
         held_out(data, load_body("open"), 10)
-
-
-def test_a_face_box_goes_from_forehead_to_chin():
-    marks = np.zeros((1, 68, 3), np.float32)
-    marks[0, :17, 0], marks[0, :17, 1] = np.linspace(10, 90, 17), 120.0
-    marks[0, 17:27, :2] = 50, 40
-    marks[0, 27:, :2] = 50, 60
-    assert detector_boxes(marks)[0].tolist() == [10, 20, 90, 120]

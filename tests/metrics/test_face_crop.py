@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.lipsync.crop import GREY, CropTrack, crop_track, to_25fps
+from talkingavatar.metrics.lipsync.crop import GREY, CropTrack, crop_track, detector_boxes, to_25fps
 
 
 def boxes(count=30, side=100.0, x=160.0, y=120.0):
@@ -104,3 +104,11 @@ def through_ffmpeg(frames, fps):
             shown.append(int(graph.pull().to_ndarray()[0, 0]))
         except (av.BlockingIOError, av.EOFError):
             return shown
+
+
+def test_a_face_box_goes_from_forehead_to_chin():
+    marks = np.zeros((1, 68, 3), np.float32)
+    marks[0, :17, 0], marks[0, :17, 1] = np.linspace(10, 90, 17), 120.0
+    marks[0, 17:27, :2] = 50, 40
+    marks[0, 27:, :2] = 50, 60
+    assert detector_boxes(marks)[0].tolist() == [10, 20, 90, 120]

@@ -19,7 +19,7 @@ from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.keypoint_distance import project
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track
+from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track, detector_boxes
 from talkingavatar.metrics.mouth_sync import face_boxes
 from talkingavatar.types import BodyPose
 
@@ -112,13 +112,6 @@ def face_marks(capture: Capture, frames: list[int], body: Body, pose: BodyPose) 
     places = [project(body.landmarks(body(pose[[i]])[0]), capture.cameras([f]))[0] for i, f in enumerate(frames)]
     seen = torch.stack(places)
     return torch.cat([seen, torch.ones_like(seen[..., :1])], -1).numpy()
-
-
-def detector_boxes(marks: Float[ndarray, "T 68 3"]) -> Float[ndarray, "T 4"]:
-    """Where a face detector would draw its box: from the middle of the forehead to the chin, ear to ear."""
-    x, y = marks[..., 0], marks[..., 1]
-    brow, chin = y[:, 17:27].min(1), y[:, :17].max(1)
-    return np.stack([x.min(1), brow - 0.25 * (chin - brow), x.max(1), chin], -1)
 
 
 def region_boxes(

@@ -16,6 +16,7 @@ from talkingavatar.errors import UserError
 SIZE = 224  # pixels a side of a crop
 SCALE = 0.40  # by which the crop is larger than the face
 KERNEL = 13  # frames of the median
+FOREHEAD = 0.25  # of brow to chin, by which a detector's box reaches above the brows
 GREY = 110  # outside the picture
 FPS = 25
 
@@ -53,6 +54,13 @@ class CropTrack:
             size = f"{frame.shape[1]} x {frame.shape[0]}"
             raise UserError("faces", found, f"a face inside the picture of {size} pixels", "check the face boxes")
         return _resize(cut)
+
+
+def detector_boxes(marks: Float[ndarray, "T 68 3"]) -> Float[ndarray, "T 4"]:
+    """Where a face detector would draw its box: round the landmarks, with the lower part of the forehead."""
+    low, high = marks[..., :2].min(1), marks[..., :2].max(1)
+    low[:, 1] -= FOREHEAD * (high - low)[:, 1]
+    return np.concatenate([low, high], -1)
 
 
 def crop_track(boxes: Float[ndarray, "T 4"]) -> CropTrack:
