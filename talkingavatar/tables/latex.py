@@ -10,6 +10,7 @@ from talkingavatar.tables.headings import headings
 from talkingavatar.tables.table import NO_RUN, Cell, Table
 
 PREAMBLE = "% \\usepackage{booktabs,graphicx}\n"
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # no wider than the line
 ESCAPES = str.maketrans(
     {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}",
      "^": r"\textasciicircum{}", "\\": r"\textbackslash{}", "°": r"$^\circ$", "±": r"$\pm$", "†": r"\dag{}",
@@ -35,12 +36,12 @@ def _table(table: Table) -> str:
         rows.append(rf"\midrule \multicolumn{{{width}}}{{l}}{{\emph{{{escaped(subject)}}}}} \\")
         rows += [_row(table, label, subject, reasons) for label in table.labels]
     notes = [f"[{place}] {reason}" for place, reason in enumerate(reasons, start=1)] + list(table.notes)
-    text = "".join(f"\\par\\footnotesize {escaped(note)}\n" for note in notes)
+    text = "".join(f"\\par\\raggedright\\scriptsize {escaped(note)}\n" for note in notes)
     return "\n".join(
         [
             r"\begin{table}", r"\centering",
             rf"\caption{{{escaped(table.title)}}}", rf"\label{{tab:{_anchor(table.name)}}}",
-            r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
+            FIT, rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}", r"\toprule",
             *_heads(table.columns), *rows, r"\bottomrule", r"\end{tabular}}", f"{text}\\end{{table}}", "",
         ]
     )  # fmt: skip

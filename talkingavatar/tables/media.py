@@ -44,9 +44,10 @@ def collect(runs: Sequence[Run], page: Path, room: int, advance: Callable[[], No
             chunk = files[start : start + 4 * workers]
             contents = pool.map(_content, (file for _, file in chunk)) if room > 0 else [b""] * len(chunk)
             for (run, file), content in zip(chunk, contents, strict=True):
-                fits = 0 < len(content) <= room
-                room -= len(content) if fits else 0
-                text = base64.b64encode(content).decode() if fits else ""
+                text = base64.b64encode(content).decode()
+                fits = 0 < len(text) <= room
+                text = text if fits else ""
+                room -= len(text)
                 href = "" if fits else _link(file, page)
                 media.append(Medium(run, _title(file), file.suffix == ".mp4", text, href))
                 advance()
