@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 ACTIONS = ("submit", "list", "status", "retry", "cancel", "sync")
 KEYS = (
     "launcher", "jobs", "profile", "dry", "fresh", "force", "name", "runs", "draw_seed", "limit", "all", "progress",
+    "code",
 )  # fmt: skip
 HELP = """Run a sweep file in W&B's shape: every run in a folder of its own, stopped and continued at will.
 
@@ -36,6 +37,7 @@ HELP = """Run a sweep file in W&B's shape: every run in a folder of its own, sto
   dry       true: say what would be started
   force     true: accept a sweep file that was edited since it was submitted; runs of the same name are kept
   fresh     true: remove the sweep's runs and start anew
+  code      frozen: as first submitted, whatever was edited since; current: the checkout as it is now (frozen)
   name      of the sweep's folder (the file's name)
   runs, draw_seed   of `method: random`: how many (the file's run_cap), and what they are drawn from (0)
   limit     runs that a sweep may have ({limit})
@@ -147,7 +149,8 @@ def _folder(request: Request) -> "SweepFolder":
 
 
 def _submit(request: Request) -> int:
-    from talkingavatar.launch.submit import STARTED, current, facts, refuse_while_running
+    from talkingavatar.launch.code import facts
+    from talkingavatar.launch.submit import STARTED, current, refuse_while_running
 
     sweep, jobs = _expanded(request)
     folder = _folder(request)
@@ -198,6 +201,7 @@ def _launcher(request: Request, folder: "SweepFolder") -> "Launcher":
         profile=request.keys.get("profile", profile),
         profile_changes=request.profile,
         progress=request.true("progress", "true"),
+        code=choice("code", request.keys.get("code", "frozen"), ("frozen", "current")),
     )
 
 

@@ -43,7 +43,7 @@ def expand(sweep: Sweep, runs: int | None = None, draw_seed: int = 0, limit: int
             f"sweep fewer values, or ask for it with limit={count}",
         )  # fmt: skip
     rows = _grid(sweep, count) if sweep.method == "grid" else _draws(sweep, count, draw_seed)
-    shown = _varied(sweep)
+    shown = _named(sweep)
     names = [shortened("_".join(name_part(k, row[k]) for k in shown) or sweep.name, str(row)) for row in rows]
     twice = {name for name, times in Counter(names).items() if times > 1}
     return [
@@ -82,5 +82,6 @@ def _draws(sweep: Sweep, count: int, draw_seed: int) -> list[dict[str, str]]:
     return list(rows.values())
 
 
-def _varied(sweep: Sweep) -> list[str]:
-    return [k for k, p in sweep.parameters.items() if not isinstance(p, Choice) or len(p.values) > 1]
+def _named(sweep: Sweep) -> list[str]:
+    """What runs are named by: all but constants, so that a value more in the file renames no run that exists."""
+    return [key for key, p in sweep.parameters.items() if not (isinstance(p, Choice) and p.constant)]

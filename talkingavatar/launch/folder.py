@@ -9,6 +9,7 @@
     attempts/<run>    one line a start and an end: `start <time> <host> <pid>`, `exit <code> <time>`
     logs/<run>.log    what the run printed, all attempts
     launcher.json     launcher, profile, host and pid of the last submission
+    code/<n>/         the checkout as it was submitted, edits included; more than one after code=current
     submissions/<n>/  what went to SLURM: jobs.tsv, environment.sh, array.sh, job.json
     lock              held by the launcher of this machine and by the runs that it started
 ```
@@ -63,6 +64,11 @@ class SweepFolder:
 
     def log(self, job: Job) -> Path:
         return self.launch / "logs" / f"{job.name}.log"
+
+    def code(self) -> Path | None:
+        """The newest frozen copy of the code."""
+        copies = [path for path in (self.launch / "code").glob("*") if path.name.isdigit()]
+        return max(copies, key=lambda path: int(path.name), default=None)
 
     def arguments(self, job: Job) -> list[str]:
         """What `talkingavatar.fit` is started with."""

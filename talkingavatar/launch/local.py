@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from talkingavatar.engine.signals import StopFlag
 from talkingavatar.launch.expansion import Job
@@ -36,6 +37,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def python_path(code: Path | None) -> dict[str, str]:
+    """Environment in which `python -m talkingavatar.fit` finds the frozen package, in whatever folder it is started."""
+    if code is None:
+        return {}
+    given = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(code), *([given] if given else [])]), "PYTHONSAFEPATH": "1"}
+
+
 @dataclass
 class LocalRuns:
     """The queue of one launcher.
@@ -43,6 +52,7 @@ class LocalRuns:
     Args:
         lock: the sweep's lock, handed on to every run, so that it is held while any of them lives.
         at_once: runs at a time.
+        code: the frozen checkout that runs are started from; None: the installed package.
     """
 
     folder: SweepFolder
@@ -50,6 +60,7 @@ class LocalRuns:
     at_once: int
     flag: StopFlag
     show: SweepProgress
+    code: Path | None = None
     devices: list[str] = field(default_factory=gpus)
     running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = field(default_factory=dict)  # by slot
     failed: list[str] = field(default_factory=list)
@@ -84,7 +95,7 @@ class LocalRuns:
         arguments = self.folder.arguments(job)
         if not any(text.startswith("trainer.threads=") for text in arguments):
             arguments.append(f"trainer.threads={max(1, cores() // self.at_once)}")
-        environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {"PYTHONUNBUFFERED": "1"} | python_path(self.code)
         if self.devices:
             environment["CUDA_VISIBLE_DEVICES"] = self.devices[slot % len(self.devices)]
         with self.folder.log(job).open("ab") as log:

@@ -26,6 +26,7 @@ class Choice:
 
     values: tuple[str, ...]
     probabilities: tuple[float, ...] | None = None
+    constant: bool = False  # given as `value`: no part of a run's name
 
 
 @dataclass(frozen=True)

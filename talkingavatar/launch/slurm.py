@@ -26,6 +26,7 @@ from talkingavatar.config.listing import config_dir
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.local import python_path
 
 ARRAY = 1000  # tasks of one array: SLURM's MaxArraySize is 1001 unless a cluster raises it
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
@@ -121,17 +122,19 @@ def command(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, submissi
     ]  # fmt: skip
 
 
-def submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile) -> list[str]:
+def submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None) -> list[str]:
     """Submit runs; the numbers of the arrays.
+
+    Args:
+        code: the frozen checkout that runs are started from; None: the installed package.
 
     Raises:
         UserError: no sbatch here, or it refuses.
     """
-    require("sbatch")
     numbers = []
     for first in range(0, len(jobs), ARRAY):
         part = jobs[first : first + ARRAY]
-        submission = _prepare(folder, part, profile)
+        submission = _prepare(folder, part, environment(profile, code))
         number = call(*command(folder, part, profile, submission)).strip().split(";")[0]
         facts = {"id": number, "jobs": [job.name for job in part], "time": time.time()}
         (submission / "job.json").write_text(json.dumps(facts))
@@ -189,7 +192,7 @@ def cancel(folder: SweepFolder) -> int:
     return len(queued)
 
 
-def _prepare(folder: SweepFolder, jobs: Sequence[Job], profile: Profile) -> Path:
+def _prepare(folder: SweepFolder, jobs: Sequence[Job], lines_before: str) -> Path:
     """A new folder with all that the array reads."""
     root = folder.launch / "submissions"
     number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
@@ -197,14 +200,15 @@ def _prepare(folder: SweepFolder, jobs: Sequence[Job], profile: Profile) -> Path
     submission.mkdir()
     lines = (f"{job.name}\t{shlex.join(folder.arguments(job))}\n" for job in jobs)
     (submission / "jobs.tsv").write_text("".join(lines))
-    (submission / "environment.sh").write_text(environment(profile))
+    (submission / "environment.sh").write_text(lines_before)
     shutil.copy(template_folder() / "array.sh", submission / "array.sh")
     return submission
 
 
-def environment(profile: Profile) -> str:
+def environment(profile: Profile, code: Path | None) -> str:
     """The shell lines that a task reads before its run."""
     kept = {name: os.environ[name] for name in sorted(os.environ) if name.startswith("TALKINGAVATAR_")}
+    kept |= python_path(code)
     if profile.offline:
         kept["WANDB_MODE"] = "offline"
     python = profile.python or sys.executable

@@ -6,15 +6,12 @@ import json
 import os
 import shlex
 import socket
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from talkingavatar import __version__
 from talkingavatar.errors import UserError
-from talkingavatar.launch import slurm
+from talkingavatar.launch import code, slurm
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import JobState, states
@@ -32,21 +29,13 @@ class Launcher:
     profile: str = "default"
     profile_changes: tuple[str, ...] = ()
     progress: bool = True
+    code: str = "frozen"  # frozen: as first submitted | current: the checkout as it is now
 
     def slurm_profile(self) -> slurm.Profile:
         profile = slurm.read_profile(self.profile, self.profile_changes)
         if self.at_once is not None:
             profile.at_once = self.at_once
         return profile
-
-
-def facts() -> dict[str, Any]:
-    """What the code is that was submitted."""
-    return {
-        "version": __version__,
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain", "-uno")),
-    }
 
 
 def current(folder: SweepFolder, jobs: Sequence[Job] | None = None) -> list[JobState]:
@@ -79,10 +68,28 @@ def plan(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> str:
     return "\n".join([*lines, f"would start {len(jobs)} runs in {folder.path}"])
 
 
+def code_of(folder: SweepFolder, which: str) -> Path | None:
+    """The copy of the code that runs are started from, made where there is none; None: the installed package."""
+    kept = folder.code()
+    if kept is not None and which == "frozen":
+        if not code.same(kept):
+            print("code: as first submitted; the checkout has changed since (code=current takes it)")
+        return kept
+    if kept is not None and code.same(kept):
+        return kept
+    target = folder.launch / "code" / str(1 + int(kept.name) if kept else 1)
+    if code.snapshot(target):
+        return target
+    print("code: not a git checkout, the installed package is used as it is")
+    return None
+
+
 def start(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Start runs; the exit code of the command: 0, 1 where runs failed, 75 where a signal stopped the launcher."""
     if launcher.name == "slurm":
-        numbers = slurm.submit(folder, jobs, launcher.slurm_profile())
+        slurm.require("sbatch")
+        profile = launcher.slurm_profile()
+        numbers = slurm.submit(folder, jobs, profile, code_of(folder, launcher.code))
         _note_launcher(folder, launcher)
         print(f"submitted {len(jobs)} runs to SLURM as {', '.join(numbers)}")
         return 0
@@ -106,7 +113,8 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
     at_once = launcher.at_once or max(1, len(gpus()))
     try:
         with stop_flag() as flag, SweepProgress(total, done, launcher.progress) as show:
-            runs = LocalRuns(folder, lock, min(at_once, len(jobs)), flag, show)
+            source = code_of(folder, launcher.code)
+            runs = LocalRuns(folder, lock, min(at_once, len(jobs)), flag, show, source)
             runs.work(jobs)
     finally:
         os.close(lock)
@@ -143,15 +151,3 @@ def _note_launcher(folder: SweepFolder, launcher: Launcher) -> None:
         "launcher": launcher.name, "profile": launcher.profile, "host": socket.gethostname(), "pid": os.getpid(),
     }  # fmt: skip
     (folder.launch / "launcher.json").write_text(json.dumps(content))
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git in the package's checkout; None outside one or without git."""
-    checkout = Path(__file__).resolve().parent
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

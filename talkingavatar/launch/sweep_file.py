@@ -49,7 +49,8 @@ class Sweep:
             key = override.key_or_group
             values = tuple(override.sweep_string_iterator()) if override.is_sweep_override() else None
             if key in parameters:
-                parameters[key] = Choice(values or (text.partition("=")[2],))
+                constant = values is None and getattr(parameters[key], "constant", False)
+                parameters[key] = Choice(values or (text.partition("=")[2],), constant=constant)
             elif values is not None:
                 raise UserError(
                     key, f"{len(values)} values", "one value, or a parameter of the sweep file",
@@ -113,7 +114,7 @@ def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distrib
             expected = f"some of {', '.join(PARAMETER_KEYS)}"
             raise UserError(field, repr(name), expected, suggestion(str(name), PARAMETER_KEYS))
     if "value" in spec:
-        return Choice((hydra_text(spec["value"]),))
+        return Choice((hydra_text(spec["value"]),), constant=True)
     if "values" in spec:
         values = spec["values"]
         if not isinstance(values, list) or not values:

@@ -68,7 +68,9 @@ def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):
 def test_a_fixed_override_of_a_swept_key_replaces_its_values(sweep):
     tried = sweep({"experiment": {"value": "thgs_full"}, "seed": {"values": [0, 1]}})
     jobs = expand(tried.with_overrides(["seed=4,5,6", "budget=standard"]))
+    assert [job.name for job in jobs] == ["seed4", "seed5", "seed6"]
     assert [job.overrides for job in jobs][-1] == ("budget=standard", "experiment=thgs_full", "seed=6")
+    assert expand(tried)[1] == expand(tried.with_overrides(["seed=1"]))[0]
     with pytest.raises(UserError, match=r"data.fps: found 2 values"):
         tried.with_overrides(["data.fps=20,25"])
 

@@ -1,0 +1,209 @@
+"""How a run stands, from what lies on disk; a thousand of them, without torch."""
+
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import expand
+from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.state import KILLS, states
+from talkingavatar.launch.sweep_file import read_sweep
+from talkingavatar.launch.table import status_table
+
+FILE = """
+program: talkingavatar.fit
+method: grid
+parameters:
+  experiment: {values: [thgs_full, thgs_vanilla, thgs_wo_leb, thgs_wo_saam, thgs_wo_joint]}
+  seed: {values: [%s]}
+command: ["${env}", "${interpreter}", -m, "${program}", "${args_no_hyphens}"]
+"""
+
+
+SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+
+
+def write_file(folder, seeds):
+    (folder / "tried.yaml").write_text(FILE % ", ".join(map(str, range(seeds))))
+    return folder / "tried.yaml"
+
+
+@pytest.fixture
+def submitted(tmp_path):
+    """A sweep folder with five runs, frozen and not started."""
+    sweep = read_sweep(write_file(tmp_path, 1))
+    folder = SweepFolder(tmp_path / "runs" / "tried")
+    folder.freeze(sweep, expand(sweep), {}, force=False)
+    return folder
+
+
+def write_run(folder, job, state, step=0, steps=40, **facts):
+    run = folder.run(job)
+    run.mkdir()
+    (run / "status.json").write_text(json.dumps({"state": state, "step": step, "steps": steps, **facts}))
+    row = {"step": step, "loss/total": 0.1, "steps_per_s": 4.0}
+    (run / "metrics.jsonl").write_text(json.dumps(row) + '\n{"step": 3, "cut o')
+    return run
+
+
+def state_of(folder, job, queue=None):
+    return states(folder, [job], queue or {})[0]
+
+
+def test_never_started_is_waiting_and_queued_as_well(submitted):
+    job = submitted.jobs()[0]
+    assert state_of(submitted, job).state == "waiting"
+    assert state_of(submitted, job, {job.name: ("PENDING", "7_0")}).where == "queued 7_0"
+
+
+def test_finished_is_done_whatever_else_is_written(submitted):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "finished", 40)
+    submitted.note_start(job, 1)
+    submitted.note_exit(job, 137)
+    found = state_of(submitted, job)
+    assert (found.state, found.share) == ("done", 1.0)
+
+
+def test_a_live_process_is_running_until_it_ends(submitted):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "running", 10)
+    lock = submitted.lock()
+    process = subprocess.Popen([*SLEEP, str(submitted.run(job))], pass_fds=(lock,), stdout=subprocess.PIPE)
+    os.close(lock)
+    assert process.stdout is not None and process.stdout.readline() == b"\n"
+    submitted.note_start(job, process.pid)
+    found = state_of(submitted, job)
+    assert (found.state, found.step, found.steps, found.seconds_left) == ("running", 10, 40, 7.5)
+    assert submitted.lock() is None, "its run holds the lock though the launcher is gone"
+    process.kill()
+    process.wait(timeout=10)
+    assert state_of(submitted, job).state == "preempted"
+    assert not submitted.locked()
+
+
+def test_a_requeued_run_is_preempted_until_slurm_starts_it(submitted):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "preempted", 12)
+    submitted.note_start(job, 1)
+    submitted.note_exit(job, 75)
+    assert state_of(submitted, job, {job.name: ("PENDING", "7_0")}).state == "preempted"
+    assert state_of(submitted, job, {job.name: ("RUNNING", "7_0")}).state == "running"
+    assert state_of(submitted, job).state == "preempted"
+
+
+def test_a_failed_run_tells_its_last_error(submitted):
+    mistaken, crashed, killed, silent, _ = submitted.jobs()
+    for job, code in ((mistaken, 2), (crashed, 1), (silent, 3)):
+        submitted.note_start(job, 1)
+        submitted.note_exit(job, code)
+    submitted.log(mistaken).write_text("fit: 1/4\nerror: data.path: found nothing\nsrun: error: n1: exit code 2\n")
+    submitted.log(crashed).write_text("Traceback ...\n  deep\nValueError: from the log\n")
+    for attempt in range(KILLS):
+        assert state_of(submitted, killed).state == ("preempted" if attempt else "waiting")
+        submitted.note_start(killed, 1)
+        submitted.note_exit(killed, 137)
+    found = {state.job: (state.state, state.error) for state in states(submitted, submitted.jobs()[:4], {})}
+    assert found == {
+        mistaken: ("failed", "data.path: found nothing"),
+        crashed: ("failed", "ValueError: from the log"),
+        killed: ("failed", "killed 3 times (SIGKILL: out of memory?)"),
+        silent: ("failed", "exit code 3"),
+    }
+    submitted.forget_attempts(killed)
+    assert state_of(submitted, killed).state == "waiting"
+
+
+def test_a_host_that_is_gone_leaves_preempted_runs(submitted):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "running", 12)
+    line = f"start {time.time():.0f} not-{socket.gethostname()} 1\n"
+    (submitted.launch / "attempts" / job.name).write_text(line)
+    assert state_of(submitted, job).state == "preempted"
+
+
+def test_another_expansion_is_refused_unless_forced(submitted, tmp_path):
+    sweep = read_sweep(write_file(tmp_path, 2))
+    before = submitted.jobs()
+    with pytest.raises(UserError, match="found 5 runs added since"):
+        submitted.freeze(sweep, expand(sweep), {}, force=False)
+    assert submitted.jobs() == before
+    submitted.freeze(sweep, expand(sweep), {}, force=True)
+    assert len(submitted.jobs()) == 10 and set(before) < set(submitted.jobs())
+    other = sweep.with_overrides(["data.fps=20"])
+    with pytest.raises(UserError, match="found 10 runs changed since"):
+        submitted.freeze(other, expand(other), {}, force=False)
+
+
+def test_clearing_removes_runs_and_nothing_else(submitted):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "finished", 40)
+    (submitted.path / "notes.txt").write_text("mine")
+    submitted.clear()
+    assert [path.name for path in submitted.path.iterdir()] == ["notes.txt"]
+
+
+@pytest.fixture
+def thousand(tmp_path):
+    """A thousand runs: 500 done, 200 failed, 200 preempted, 100 waiting."""
+    sweep = read_sweep(write_file(tmp_path, 200))
+    folder = SweepFolder(tmp_path / "runs" / "tried")
+    folder.freeze(sweep, expand(sweep), {}, force=False)
+    for number, job in enumerate(folder.jobs()[:900]):
+        state, code = ("finished", 0) if number < 500 else ("failed", 1) if number < 700 else ("preempted", 75)
+        write_run(folder, job, state, 40 if code == 0 else 20, error="ValueError: no" if code == 1 else "")
+        folder.note_start(job, 1)
+        folder.note_exit(job, code)
+    return folder
+
+
+def cpu_seconds_without_torch(*arguments: str, runs) -> tuple[float, str]:
+    """Processor time of a sweep command in a process of its own, and what it printed; torch may not come in."""
+    program = (
+        "import sys; from talkingavatar.sweep import main; code = main(sys.argv[1:]);"
+        "assert not {'torch', 'lightning', 'wandb'} & sys.modules.keys(); sys.exit(code)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"TALKINGAVATAR_RUNS": str(runs)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+
+
+def test_a_thousand_runs_are_told_at_once(thousand, tmp_path):
+    seconds, told = cpu_seconds_without_torch("status", str(thousand.path), runs=tmp_path / "runs")
+    lines = told.splitlines()
+    assert lines[-1].startswith("500 done, 100 waiting, 200 preempted, 200 failed")
+    assert lines[0].endswith("failed     ValueError: no") and len(lines) < 50
+    assert seconds < 2.0
+
+
+def test_a_thousand_runs_are_planned_at_once(tmp_path):
+    file = write_file(tmp_path, 200)
+    seconds, told = cpu_seconds_without_torch(str(file), "dry=true", "launcher=slurm", runs=tmp_path / "runs")
+    assert "--array=0-999" in told and "would start 1000 runs" in told
+    assert seconds < 5.0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_only_what_is_neither_done_nor_failed_is_planned(thousand, tmp_path):
+    file = tmp_path / "tried.yaml"
+    _, told = cpu_seconds_without_torch(str(file), "dry=true", runs=tmp_path / "runs")
+    assert "would start 300 runs" in told and "200 failed before" in told
+    _, told = cpu_seconds_without_torch("retry", str(file), "dry=true", runs=tmp_path / "runs")
+    assert "would start 200 runs" in told
+
+
+def test_what_needs_a_look_is_printed_first(thousand):
+    table = status_table(states(thousand, thousand.jobs(), {}), shown=3)
+    assert table.count("failed     ValueError: no") == 3 and "and 997 more" in table
