@@ -154,34 +154,38 @@ def _submit(request: Request) -> int:
 
     sweep, jobs = _expanded(request)
     folder = _folder(request)
-    if request.true("fresh") and not request.true("dry"):
+    launcher = _launcher(request, folder)
+    fresh, dry = request.true("fresh"), request.true("dry")
+    if fresh and dry:
+        return _start(folder, jobs, launcher, dry)
+    if fresh:
         refuse_while_running(folder)
         folder.clear()
-    folder.freeze(sweep, jobs, facts(), request.true("force"), write=not request.true("dry"))
+    folder.freeze(sweep, jobs, facts(), request.true("force"), write=not dry)
     states = current(folder, jobs)
     failed = sum(state.state == "failed" for state in states)
     if failed:
         print(f"{failed} failed before: `retry` starts them once more")
-    return _start(request, folder, [state.job for state in states if state.state in STARTED])
+    return _start(folder, [state.job for state in states if state.state in STARTED], launcher, dry)
 
 
 def _retry(request: Request) -> int:
     from talkingavatar.launch.submit import current
 
     folder = _folder(request)
+    launcher = _launcher(request, folder)
     failed = [state.job for state in current(folder) if state.state == "failed"]
     if not request.true("dry"):
         for job in failed:
             folder.forget_attempts(job)
-    return _start(request, folder, failed)
+    return _start(folder, failed, launcher, request.true("dry"))
 
 
-def _start(request: Request, folder: "SweepFolder", jobs: "list[Job]") -> int:
+def _start(folder: "SweepFolder", jobs: "list[Job]", launcher: "Launcher", dry: bool) -> int:
     from talkingavatar.launch.submit import current, plan, start
     from talkingavatar.launch.table import counts
 
-    launcher = _launcher(request, folder)
-    if request.true("dry"):
+    if dry:
         print(plan(folder, jobs, launcher))
         return 0
     code = start(folder, jobs, launcher) if jobs else 0
@@ -195,7 +199,7 @@ def _launcher(request: Request, folder: "SweepFolder") -> "Launcher":
     from talkingavatar.launch.submit import Launcher, launched_with
 
     last, profile = launched_with(folder)
-    return Launcher(
+    launcher = Launcher(
         name=choice("launcher", request.keys.get("launcher", last), ("local", "slurm")),
         at_once=request.number("jobs"),
         profile=request.keys.get("profile", profile),
@@ -203,6 +207,8 @@ def _launcher(request: Request, folder: "SweepFolder") -> "Launcher":
         progress=request.true("progress", "true"),
         code=choice("code", request.keys.get("code", "frozen"), ("frozen", "current")),
     )
+    launcher.check(request.true("dry"))
+    return launcher
 
 
 def _status(request: Request) -> int:

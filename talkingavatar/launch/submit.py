@@ -31,6 +31,16 @@ class Launcher:
     progress: bool = True
     code: str = "frozen"  # frozen: as first submitted | current: the checkout as it is now
 
+    def check(self, dry: bool) -> None:
+        """
+        Raises:
+            UserError: SLURM is asked for, but the profile is wrong, or (unless `dry`) there is no sbatch here.
+        """
+        if self.name == "slurm":
+            self.slurm_profile()
+            if not dry:
+                slurm.require("sbatch")
+
     def slurm_profile(self) -> slurm.Profile:
         profile = slurm.read_profile(self.profile, self.profile_changes)
         if self.at_once is not None:
@@ -87,9 +97,8 @@ def code_of(folder: SweepFolder, which: str) -> Path | None:
 def start(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Start runs; the exit code of the command: 0, 1 where runs failed, 75 where a signal stopped the launcher."""
     if launcher.name == "slurm":
-        slurm.require("sbatch")
-        profile = launcher.slurm_profile()
-        numbers = slurm.submit(folder, jobs, profile, code_of(folder, launcher.code))
+        source = code_of(folder, launcher.code)
+        numbers = slurm.submit(folder, jobs, launcher.slurm_profile(), source)
         _note_launcher(folder, launcher)
         print(f"submitted {len(jobs)} runs to SLURM as {', '.join(numbers)}")
         return 0
