@@ -53,20 +53,25 @@ def sync_curves(results: list[dict[str, Any]], folder: Path) -> list[Path]:
 
 
 def _draw(subject: str, rows: list[dict[str, Any]], kinds: list[str], file: Path) -> None:
+    """The kinds side by side under one legend: a colour for each line, the ground truth black."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7 * len(kinds), 5), layout="constrained")
+    figure = Figure(figsize=(7 * len(kinds), 5.5), layout="constrained")
     for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
-        lines = {"ground truth": rows[0]["truth"]["curves"].get(kind)}
-        for row in rows:
-            lines[f"{row['experiment']}, {row['condition']}, seed {row['seed']}"] = row["curves"].get(kind)
-        for i, (name, curve) in enumerate((n, c) for n, c in lines.items() if c is not None):
-            style = (
-                {"color": "black", "linewidth": 2.5} if name == "ground truth" else {"linestyle": ("-", "--")[i % 2]}
-            )
-            axes.plot(*curve, label=name, **style)
+        curves = {"ground truth": rows[0]["truth"]["curves"].get(kind)}
+        curves |= {_name(row, rows): row["curves"].get(kind) for row in rows}
+        for i, (name, curve) in enumerate(curves.items()):
+            style = {"color": "black", "linewidth": 2.5} if i == 0 else {"color": f"C{i - 1}"}
+            axes.plot(*(curve or ([], [])), label=name, **style)
         axes.axvline(0, color="grey", linewidth=0.5)
         title, y = CURVES[kind]
         axes.set(title=f"{subject}: {title}", xlabel="frames by which the sound leads", ylabel=y)
-        axes.legend(fontsize=8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(rows) + 1))
     figure.savefig(file, dpi=110)
+
+
+def _name(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """As short as tells the lines apart."""
+    condition = "" if row["condition"] == "full" else f", {row['condition']}"
+    seed = f", seed {row['seed']}" if len({other["seed"] for other in rows}) > 1 else ""
+    return f"{row['experiment']}{condition}{seed}"
