@@ -15,19 +15,18 @@ STAND_IN = "†"  # behind a number that is not evaluate's
 
 
 def to_markdown(table: Table) -> str:
-    """A block of columns for each subject. Cells without a number refer to their reason beneath."""
+    """A block of rows for each subject. Cells without a number refer to their reason beneath."""
     reasons: list[str] = []
     many = len(table.subjects) > 1
-    heads = [f"{subject}: {c.title}" if many else c.title for subject in table.subjects for c in table.columns]
-    rows = [["", *heads], ["---", *("---:" for _ in heads)]]
-    for label in table.labels:
-        row = [label]
-        for subject in table.subjects:
+    rows = [[*["subject"] * many, "", *(column.title for column in table.columns)]]
+    rows.append([*["---"] * many, "---", *("---:" for _ in table.columns)])
+    for subject in table.subjects:
+        for label in table.labels:
             line = table.line(label, subject)
             cells = line.cells if line else (Cell(None, why=NO_RUN),) * len(table.columns)
             mark = STAND_IN * (line is not None and line.origin == "summary")
-            row += [_shown(cell, column, reasons, mark) for cell, column in zip(cells, table.columns, strict=True)]
-        rows.append(row)
+            shown = [_shown(cell, column, reasons, mark) for cell, column in zip(cells, table.columns, strict=True)]
+            rows.append([*[subject] * many, label, *shown])
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     notes = [f"[{number}] {reason}" for number, reason in enumerate(reasons, start=1)] + list(table.notes)
     who = "" if many or not table.subjects else f"{table.subjects[0]}\n\n"
