@@ -94,15 +94,18 @@ class SweepFolder:
         """Write the expansion down, or find it unchanged; with `write=False` only compare.
 
         Raises:
-            UserError: another expansion stands there and `force` does not replace it.
+            UserError: another expansion stands there and `force` does not replace it, or a run of other overrides
+                stands in the way.
         """
         if self.record.is_file():
-            if changed := _changes(self.jobs(), jobs):
+            old = self.jobs()
+            if changed := _changes(old, jobs):
                 if not force:
                     raise UserError(
                         str(sweep.file), f"{changed} since it was submitted to {self.path}", "the sweep as submitted",
                         "undo the edit, give name=<another>, or accept it with force=true (fresh=true starts anew)",
                     )  # fmt: skip
+                self._refuse_others(old, jobs)
             else:
                 return
         if not write:
@@ -123,6 +126,15 @@ class SweepFolder:
         temporary = self.record.with_suffix(".tmp")
         temporary.write_text(json.dumps(content, indent=1))
         temporary.replace(self.record)
+
+    def _refuse_others(self, old: Sequence[Job], new: Sequence[Job]) -> None:
+        before = {job.name: job.overrides for job in old}
+        others = [job for job in new if before.get(job.name, job.overrides) != job.overrides and self.run(job).exists()]
+        if others:
+            raise UserError(
+                "force", f"{len(others)} runs in {self.path} that other overrides made, the first {others[0].name}",
+                "runs of the sweep as it is now", "give name=<another>, or fresh=true to remove them",
+            )  # fmt: skip
 
     def clear(self) -> None:
         """Remove the submission and its runs; nothing else that lies in the folder."""

@@ -80,7 +80,8 @@ def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
             OmegaConf.update(config, key, value)
         profile = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
-        raise UserError(str(file), str(error).splitlines()[0], "the keys of a profile", "correct it") from error
+        field = f"{file}: {error.full_key}" if getattr(error, "full_key", None) else str(file)
+        raise UserError(field, str(error).splitlines()[0], "the keys of a profile", "correct it") from error
     assert isinstance(profile, Profile)
     if not TIME.fullmatch(profile.time):
         raise UserError(f"{file}: time", repr(profile.time), "'hours:minutes:seconds'", "write it in quotes")
@@ -100,7 +101,7 @@ def options(profile: Profile, name: str, count: int) -> list[str]:
         "qos": profile.qos,
         "constraint": profile.constraint,
         "time": profile.time,
-        "gpus-per-task": str(profile.gpus or ""),
+        "gres": f"gpu:{profile.gpus}" if profile.gpus else "",
         "cpus-per-task": str(profile.cpus or ""),
         "mem": profile.memory,
         "signal": f"USR1@{profile.warn_seconds}",
@@ -170,11 +171,16 @@ def call(*words: str) -> str:
     return done.stdout
 
 
-def queue(folder: SweepFolder) -> dict[str, tuple[str, str]]:
-    """What SLURM has of a sweep's runs: state and number by name. Empty where nothing went to SLURM."""
+def queue(folder: SweepFolder) -> dict[str, tuple[str, str]] | None:
+    """What SLURM has of a sweep's runs: state and number by name. Empty where nothing went to SLURM.
+
+    None: something did, and SLURM cannot be asked from this machine.
+    """
     arrays = [json.loads(file.read_text()) for file in folder.launch.glob("submissions/*/job.json")]
-    if not arrays or shutil.which("squeue") is None:
+    if not arrays:
         return {}
+    if shutil.which("squeue") is None:
+        return None
     names = {(array["id"], str(task)): name for array in arrays for task, name in enumerate(array["jobs"])}
     queued = {}
     for line in call("squeue", "-h", "-r", "--me", "-o", "%F %K %T").splitlines():
@@ -187,9 +193,11 @@ def queue(folder: SweepFolder) -> dict[str, tuple[str, str]]:
 def cancel(folder: SweepFolder) -> int:
     """Cancel what is queued or runs; how many runs that were."""
     queued = queue(folder)
+    if queued is None:
+        require("scancel")
     if queued:
         call("scancel", *sorted({number.split("_")[0] for _, number in queued.values()}))
-    return len(queued)
+    return len(queued or {})
 
 
 def _prepare(folder: SweepFolder, jobs: Sequence[Job], lines_before: str) -> Path:

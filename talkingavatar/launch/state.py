@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ AGAIN = (
 )
 KILLED = 128 + signal.SIGKILL
 KILLS = 3  # starts ended by SIGKILL (memory, a node) after which a run counts as failed
+LATELY = 1800.0  # seconds; a run writes its status with every checkpoint
 TAIL = 4096  # bytes read from the end of a log or journal
 
 
@@ -44,17 +47,19 @@ class JobState:
         return 1.0 if self.state == "done" else min(1.0, self.step / self.steps) if self.steps else 0.0
 
 
-def states(folder: SweepFolder, jobs: Sequence[Job], queue: Mapping[str, tuple[str, str]]) -> list[JobState]:
+def states(folder: SweepFolder, jobs: Sequence[Job], queue: Mapping[str, tuple[str, str]] | None) -> list[JobState]:
     """Every run's state.
 
     Args:
-        queue: by name of the run, what SLURM has of it: PENDING, RUNNING ..., and the job's id.
+        queue: by name of the run, what SLURM has of it: PENDING, RUNNING ..., and the job's id. None: it cannot be
+            asked here, and a run that wrote of itself lately is taken for running.
     """
     locked = folder.locked()
-    return [_state(folder, job, queue.get(job.name), locked) for job in jobs]
+    lately = time.time() - LATELY if queue is None else math.inf
+    return [_state(folder, job, (queue or {}).get(job.name), locked, lately) for job in jobs]
 
 
-def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked: bool) -> JobState:
+def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked: bool, lately: float) -> JobState:
     attempts = folder.attempts(job)
     run = folder.run(job)
     status = _json(run / "status.json")
@@ -71,7 +76,8 @@ def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked
     if attempts.started is None:
         return JobState(job, "waiting")
     step, steps, left = progress(run, step, steps)
-    if attempts.code is None and locked and alive(attempts, run):
+    writes = max(attempts.started, status.get("time", 0.0)) > lately
+    if attempts.code is None and (writes or (locked and alive(attempts, run))):
         return JobState(job, "running", step, steps, left, where=attempts.host)
     if has_failed(attempts):
         error = status.get("error", "") if status.get("state") == "failed" and attempts.code == 1 else ""

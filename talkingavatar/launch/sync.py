@@ -10,8 +10,6 @@ from pathlib import Path
 from talkingavatar.errors import UserError
 from talkingavatar.launch.folder import SweepFolder
 
-TIMEOUT = 3600  # seconds for one run's media and history
-
 
 def sync(folder: SweepFolder, dry: bool) -> str:
     """Send each run's offline folders, in the order they were written: they carry one id and make one run.
@@ -20,14 +18,14 @@ def sync(folder: SweepFolder, dry: bool) -> str:
         dry: say what would be called.
 
     Raises:
-        UserError: `wandb sync` fails; its last line is passed on. Runs sent before stay marked as sent.
+        UserError: `wandb sync` fails. Runs sent before stay marked as sent.
     """
     told = []
     for job in folder.jobs():
         parts = unsent(folder.run(job))
         if not parts:
             continue
-        words = [sys.executable, "-m", "wandb", "sync", "--append", *map(str, parts)]
+        words = [sys.executable, "-m", "wandb", "sync", *map(str, parts)]
         if not dry:
             _call(job.name, words)
         told.append(f"would run: {shlex.join(words)}" if dry else f"sent {job.name}")
@@ -41,7 +39,10 @@ def unsent(run: Path) -> list[Path]:
 
 
 def _call(name: str, words: list[str]) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False, stdin=subprocess.DEVNULL)
-    if done.returncode:
-        lines = (done.stdout + done.stderr).strip().splitlines()
-        raise UserError(f"sync: {name}", lines[-1] if lines else "no answer", "a server that takes it", "`wandb login`")
+    """What `wandb sync` prints is seen as it comes: a server that does not answer is waited for until Ctrl-C."""
+    try:
+        code = subprocess.run(words, check=False, stdin=subprocess.DEVNULL).returncode
+    except KeyboardInterrupt:
+        code = 130
+    if code:
+        raise UserError(f"sync: {name}", f"exit code {code} of wandb sync", "0", "see above; perhaps `wandb login`")

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -99,6 +100,16 @@ def test_a_requeued_run_is_preempted_until_slurm_starts_it(submitted):
     assert state_of(submitted, job).state == "preempted"
 
 
+def test_where_slurm_cannot_be_asked_what_wrote_lately_runs(submitted):
+    old, new, *_ = submitted.jobs()
+    for job, age in ((old, 7200.0), (new, 60.0)):
+        write_run(submitted, job, "running", 12, time=time.time() - age)
+        line = f"start {time.time() - 9000:.0f} some-node 1\n"
+        (submitted.launch / "attempts" / job.name).write_text(line)
+    assert [state.state for state in states(submitted, [old, new], None)] == ["preempted", "running"]
+    assert [state.state for state in states(submitted, [old, new], {})] == ["preempted", "preempted"]
+
+
 def test_a_failed_run_tells_its_last_error(submitted):
     mistaken, crashed, killed, silent, _ = submitted.jobs()
     for job, code in ((mistaken, 2), (crashed, 1), (silent, 3)):
@@ -140,6 +151,12 @@ def test_another_expansion_is_refused_unless_forced(submitted, tmp_path):
     other = sweep.with_overrides(["data.fps=20"])
     with pytest.raises(UserError, match="found 10 runs changed since"):
         submitted.freeze(other, expand(other), {}, force=False)
+    write_run(submitted, before[0], "finished", 40)
+    with pytest.raises(UserError, match=r"1 runs in .* that other overrides made, the first thgs_full_seed0"):
+        submitted.freeze(other, expand(other), {}, force=True)
+    shutil.rmtree(submitted.run(before[0]))
+    submitted.freeze(other, expand(other), {}, force=True)
+    assert submitted.jobs()[0].overrides[0] == "data.fps=20"
 
 
 def test_clearing_removes_runs_and_nothing_else(submitted):
