@@ -101,7 +101,7 @@ class Measurement:
         results = []
         for name, condition in conditions.items():
             file, key = self.folder / f"{name}.json", self._key(condition)
-            known = json.loads(file.read_text()) if file.is_file() and not self.config.fresh else {}
+            known = {} if self.config.fresh else _known(file)
             if known.get("key") != key:
                 known = self._measure(name, condition) | {"key": key}
                 write_atomically(file, json.dumps(known, indent=1))
@@ -188,6 +188,15 @@ class Measurement:
             "device": made["device"],
             "backbones": self.tools.used,
         }
+
+
+def _known(file: Path) -> dict[str, Any]:
+    """What was measured before; a file that is not there or not ours is measured again."""
+    try:
+        known = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _experiment(run: Path) -> str:
