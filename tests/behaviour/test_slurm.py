@@ -16,7 +16,7 @@ import torch
 import yaml
 
 CLUSTER = Path(__file__).parents[2] / "slurm" / "devcluster"
-WAIT = 200.0  # seconds for any one thing to happen
+WAIT = 300.0  # seconds for any one thing to happen
 
 
 def free_ports(count: int) -> int:
