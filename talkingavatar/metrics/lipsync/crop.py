@@ -100,6 +100,7 @@ def to_25fps(frames: int, fps: float) -> list[int]:
 
 
 def _resize(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "224 224 3"]:
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+    # In double precision: the last bit of a float depends on the number of threads, and with it how halves are rounded.
+    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].double()
     resized = interpolate(pixels, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
     return resized[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
