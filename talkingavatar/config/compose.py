@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
 # Keys that choose how a run is carried out, not what it computes: they leave its name alone.
@@ -141,6 +141,8 @@ def _check_values(config: FitConfig) -> None:
             raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
+    if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
+        raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

@@ -87,6 +87,18 @@ class MethodConfig:
 
 
 @dataclass
+class DriverConfig:
+    """The second stage of an experiment: what foretells a pose's parts from sound (`stages`)."""
+
+    name: str = "audio2param"  # audio2param
+    steps: int = 600  # optimisation steps
+    init: str | None = None  # run directory whose driver is the start: train on many speakers, adapt to one
+    options: dict[str, Any] = field(default_factory=dict)  # the driver's own, checked against its dataclass
+    schedule: dict[str, RateConfig] = field(default_factory=dict)  # starts are steps of `steps`
+    terms: dict[str, LossTermConfig] = field(default_factory=dict)  # starts are steps of `steps`
+
+
+@dataclass
 class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps
@@ -133,6 +145,7 @@ class RunConfig:
 @dataclass
 class FitConfig:
     experiment: str = "thgs_full"
+    stages: list[str] = field(default_factory=lambda: ["method"])  # method | driver, in order; each continues by itself
     seed: int = 0
     body: BodyConfig = field(default_factory=BodyConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -141,6 +154,7 @@ class FitConfig:
     density: DensityConfig = field(default_factory=DensityConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
+    driver: DriverConfig = field(default_factory=DriverConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -148,6 +162,7 @@ class FitConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
+STAGES = ("method", "driver")
 INPUTS = ("audio", "expression", "jaw")  # of a driving signal, that may be silenced
 
 CHOICES = {
@@ -159,6 +174,7 @@ CHOICES = {
     "renderer.mode": ("2dgs", "3dgs"),
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
     "density.name": ("none", "default"),
+    "driver.name": ("audio2param",),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "tracking.name": ("none", "wandb"),
 }
@@ -173,6 +189,7 @@ MINIMUM = {
     "data.pose_slack": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
+    "driver.steps": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,
     "trainer.checkpoint_every": 1,
