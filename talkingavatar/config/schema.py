@@ -20,6 +20,7 @@ class DataConfig:
     seconds: float = 24.0  # length of the embedded performance
     fps: int = 25  # frames per second of the embedded performance
     size: int = 512  # picture width and height, pixels
+    framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
@@ -168,6 +169,7 @@ INPUTS = ("audio", "expression", "jaw")  # of a driving signal, that may be sile
 CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),
     "body.gender": ("neutral", "male", "female"),
+    "data.framing": ("body", "head"),
     "data.name": ("speaker", "capture"),
     "audio.name": ("logmel", "wav2vec2", "deepspeech"),
     "audio.output": ("logits", "hidden"),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from gsplat.strategy import DefaultStrategy
-from gsplat.strategy.ops import reset_opa
+from gsplat.strategy.ops import remove, reset_opa
 from jaxtyping import Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -31,6 +31,7 @@ class DensityPolicy:
     scene_scale: float = 1.0  # metres
     max_gaussians: int = 1_000_000
     reset_opacity_every: int = 0  # steps between clamping opacities to twice prune_opacity; 0: never
+    keep: str | None = None  # carried integer of which no value may lose its last Gaussian (a triangle its only one)
 
 
 class DensityChange(NamedTuple):
@@ -82,7 +83,7 @@ class DensityControl:
             refine_every=policy.every,
             reset_every=policy.reset_opacity_every or sys.maxsize,
         )
-        self._strategy.max_gaussians = policy.max_gaussians
+        self._strategy.max_gaussians, self._strategy.keep = policy.max_gaussians, policy.keep
 
     @property
     def carried(self) -> dict[str, Tensor]:
@@ -131,6 +132,7 @@ class _CappedStrategy(DefaultStrategy):
     """Grows only the steepest Gaussians once all would exceed the cap, and tells how many it changed."""
 
     max_gaussians: int = sys.maxsize
+    keep: str | None = None
     change: DensityChange = field(default_factory=DensityChange)
 
     @torch.no_grad()
@@ -145,6 +147,23 @@ class _CappedStrategy(DefaultStrategy):
 
     @torch.no_grad()
     def _prune_gs(self, params: Any, optimizers: Any, state: dict[str, Any], step: int) -> int:
-        pruned = super()._prune_gs(params, optimizers, state, step)
+        doomed = params["opacities"].sigmoid() < self.prune_opa
+        if step > self.reset_every:
+            doomed |= params["scales"].exp().amax(-1) > self.prune_scale3d * state["scene_scale"]
+        if self.keep is not None:
+            doomed &= ~_last_ones(state[self.keep], params["opacities"], doomed)
+        pruned = int(doomed.sum())
+        if pruned:
+            remove(params=params, optimizers=optimizers, state=state, mask=doomed)
         self.change = self.change._replace(pruned=pruned)
         return pruned
+
+
+def _last_ones(group: Int[Tensor, " N"], opacities: Tensor, doomed: Tensor) -> Tensor:
+    """The most opaque of each group that would lose all of its members."""
+    rank = opacities.argsort(stable=True).argsort()
+    count = int(group.max()) + 1
+    best = rank.new_zeros(count).scatter_reduce(0, group, rank, "amax")
+    saved = torch.zeros(count, dtype=torch.bool, device=group.device)
+    saved[group[~doomed]] = True
+    return (rank == best[group]) & ~saved[group]

@@ -94,7 +94,7 @@ def rehearse(config: DataConfig) -> Recording:
     frames = round(config.seconds * config.fps)
     style = list(STYLES.values())[config.identity % len(STYLES)]
     performance = perform(speech, frames, config.fps, config.seed, style)
-    scene = SpeakerScene(config.identity, config.size, config.size)
+    scene = SpeakerScene(config.identity, config.size, config.size, config.framing)
     true = BodyParameters.true(performance, scene.betas, body.expression_names)
     tracked = track(**vars(true), names=body.expression_names, fps=config.fps, seed=config.seed,
                     quality=config.tracker_noise)  # fmt: skip

@@ -80,9 +80,11 @@ class SpeakerScene:
     Args:
         identity: index into `identity.IDENTITIES`, taken modulo their number.
         width, height: of the pictures, pixels; the framing is made for square ones.
+        framing: "body", head to hips with room for both hands, or "head", head and shoulders.
     """
 
-    def __init__(self, identity: int, width: int, height: int) -> None:
+    def __init__(self, identity: int, width: int, height: int, framing: str = "body") -> None:
+        self.tall = {"body": 1.10, "head": 0.50}[framing]  # metres of the person that a picture shows
         self.who: Identity = IDENTITIES[identity % len(IDENTITIES)]
         self.width, self.height = width, height
         self.full = load_full_mesh()
@@ -174,12 +176,12 @@ class SpeakerScene:
         return self.renderer.visible_faces(vertices, *camera, self.width, self.height)
 
     def camera(self) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]:
-        """K and viewmat of the static frontal view: head to hips, room for both hands."""
+        """K and viewmat of the static frontal view."""
         return self.side_camera(0.0)
 
     def side_camera(self, degrees: float) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "4 4"]]:
         """The frontal camera swung about the person, to their left for positive angles."""
-        distance, tall = 2.9, 1.10
+        distance, tall = 2.9, self.tall
         middle = np.array([0.0, self._top - 0.5 * tall + 0.035, 0.03])
         focal = distance / tall * self.height
         K = np.array([[focal, 0, 0.5 * self.width], [0, focal, 0.5 * self.height], [0, 0, 1]])

@@ -39,7 +39,7 @@ def side_views(
     for frame in frames:
         files = {kind: folder / f"{frame:06d}_{kind}.png" for kind in ("image", "matte")}
         if not all(file.is_file() for file in files.values()):
-            scene = scene or SpeakerScene(config.identity, config.size, config.size)
+            scene = scene or SpeakerScene(config.identity, config.size, config.size, config.framing)
             _draw(scene, capture, frame, degrees, files)
         image, matte = (np.array(Image.open(file)) for file in files.values())
         views.append(SideView(frame, _cameras(folder, scene, config, degrees), image, matte))
@@ -62,7 +62,7 @@ def _cameras(folder: Path, scene: SpeakerScene | None, config: DataConfig, degre
     """The camera, kept beside its pictures: making the scene anew takes seconds."""
     file = folder / "camera.npz"
     if not file.is_file():
-        scene = scene or SpeakerScene(config.identity, config.size, config.size)
+        scene = scene or SpeakerScene(config.identity, config.size, config.size, config.framing)
         K, viewmat = scene.side_camera(degrees)
         np.savez(file, K=K, viewmat=viewmat)
     with np.load(file) as kept:

@@ -1,0 +1,124 @@
+"""The mesh that carries Gaussians: a body's own and, under a body that is a head alone, a bust to stand on.
+
+A head model ends at the neck. What a picture shows below would float if it hung on nothing and tear if it hung on the
+head: here rows of triangles go from the neck's edge over the shoulders down the chest. The first row moves with the
+root joint, the last ones do not turn with it; in between they blend.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from talkingavatar.body.body import Body
+from talkingavatar.geometry.rotations import axis_angle_to_matrix, orthonormalise
+from talkingavatar.types import BodyPose
+
+ROWS = 14  # of the bust
+SHOULDERS = 0.6  # share of the rows that go over the shoulders; the others go down the chest
+HALF_WIDTH, HALF_DEPTH = 0.20, 0.11  # metres, at the shoulders
+SLOPE, CHEST = 0.07, 0.28  # metres from the neck's edge down to the shoulders, and from there to the last row
+STILL = 0.4  # share of the rows over which the turning of the root is lost
+
+
+class Figure(nn.Module):
+    """A body's triangles, and those of a bust where the body has no shoulders.
+
+    `follow` is learned: how much of the root joint's travel the shoulders take part in (1 all, 0 none).
+    """
+
+    faces: Int[Tensor, "F 3"]
+    bust: Float[Tensor, "W 3"]  # rest positions of its vertices; W = 0 without one
+    still: Float[Tensor, " W"]  # 0 moves with the root joint, 1 keeps the clip's mean orientation
+    root_at_rest: Float[Tensor, " 3"]
+    mean_root: Float[Tensor, " 3"]  # of the clip, metres
+    mean_turn: Float[Tensor, "3 3"]
+
+    def __init__(self, body: Body, clip: BodyPose) -> None:
+        """`clip`: the poses the figure is to be seen in; their shape, and the mean of their roots, place the bust."""
+        super().__init__()
+        self.body = body
+        self.follow = nn.Parameter(torch.ones(()))
+        shaped = body.v_template + body.shapedirs @ clip.betas[0]
+        rows, faces = torch.zeros(0, 3), body.faces
+        still = torch.zeros(0)
+        if "left_collar" not in body.joint_names:
+            ring = neck_edge(body)
+            rows, still = _rows(shaped[ring])
+            faces = torch.cat([faces, _row_faces(shaped, ring, rows)])
+        root = body.rest_joints(clip.betas[:1])[0, 0]
+        turns = axis_angle_to_matrix(clip.full_pose[:, 0])
+        for name, value in {
+            "faces": faces,
+            "bust": rows,
+            "still": still,
+            "root_at_rest": root,
+            "mean_root": root + clip.transl.mean(0),
+            "mean_turn": orthonormalise(turns.mean(0)),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def bust_faces(self) -> slice:
+        """Rows of `faces` that are the bust's."""
+        return slice(len(self.body.faces), len(self.faces))
+
+    def forward(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+        """Vertices of one frame's pose in world space, metres."""
+        vertices, joints = self.body(pose)
+        if not len(self.bust):
+            return vertices[0]
+        turn, root = axis_angle_to_matrix(pose.full_pose[0, 0]), joints[0, 0]
+        arm = self.bust - self.root_at_rest
+        standing = self.mean_root + self.follow * (root - self.mean_root)
+        carried = (1 - self.still)[:, None] * (arm @ turn.T + root)
+        return torch.cat([vertices[0], carried + self.still[:, None] * (arm @ self.mean_turn.T + standing)])
+
+
+def neck_edge(body: Body) -> Int[Tensor, " n"]:
+    """Vertices round the neck's open end, in order: the lowest of the mesh's boundaries."""
+    edges = torch.cat([body.faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))])
+    _, place, count = torch.unique(edges.sort(1).values, dim=0, return_inverse=True, return_counts=True)
+    following = dict(edges[count[place] == 1].tolist())
+    loops = []
+    while following:
+        first = next(iter(following))
+        loop = [first]
+        while (after := following.pop(loop[-1], None)) not in (None, first):
+            loop.append(after)
+        loops.append(torch.tensor(loop))
+    closed = [loop for loop in loops if len(loop) > 2]
+    return min(closed, key=lambda loop: float(body.v_template[loop, 1].mean()))
+
+
+def _rows(ring: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "W 3"], Float[Tensor, " W"]]:
+    """Rest positions of all rows below the ring, the ring's own first, and how still each vertex is."""
+    centre = (ring.amax(0) + ring.amin(0)) / 2
+    out = ring - centre
+    wide, deep = (float(target / out[:, axis].abs().max()) for target, axis in ((HALF_WIDTH, 0), (HALF_DEPTH, 2)))
+    rows, still = [], []
+    for share in torch.linspace(0, 1, ROWS + 1).tolist():
+        over, down = min(1.0, share / SHOULDERS), max(0.0, (share - SHOULDERS) / (1 - SHOULDERS))
+        grown = out * torch.tensor([1 + (wide - 1) * over, 1 - over, 1 + (deep - 1) * over])
+        rows.append(centre + grown - torch.tensor([0.0, SLOPE * over**1.5 + CHEST * down, 0.0]))
+        blend = min(1.0, share / STILL)
+        still.append(torch.full((len(ring),), blend * blend * (3 - 2 * blend)))
+    return torch.cat(rows), torch.cat(still)
+
+
+def _row_faces(
+    shaped: Float[Tensor, "V 3"], ring: Int[Tensor, " n"], rows: Float[Tensor, "W 3"]
+) -> Int[Tensor, "F 3"]:
+    """Two triangles between each pair of neighbours of two rows, normals outwards; vertices come after the body's."""
+    count = len(ring)
+    numbers = len(shaped) + torch.arange(len(rows)).unflatten(0, (-1, count))
+    quads = []
+    for upper, lower in pairwise(numbers):
+        quads.append(torch.stack([upper, lower, lower.roll(-1), upper.roll(-1)], 1))
+    triangles = torch.cat(quads)[:, [0, 1, 2, 0, 2, 3]].reshape(-1, 3)
+    a, b, c = rows[triangles - len(shaped)].unbind(1)
+    outwards = (torch.linalg.cross(b - a, c - a) * (a - rows.mean(0))).sum() > 0
+    return triangles if outwards else triangles.flip(1)
