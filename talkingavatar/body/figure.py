@@ -19,8 +19,8 @@ from talkingavatar.types import BodyPose
 
 ROWS = 14  # of the bust
 SHOULDERS = 0.6  # share of the rows that go over the shoulders; the others go down the chest
-HALF_WIDTH, HALF_DEPTH = 0.20, 0.11  # metres, at the shoulders
-SLOPE, CHEST = 0.07, 0.28  # metres from the neck's edge down to the shoulders, and from there to the last row
+HALF_WIDTH, HALF_DEPTH = 0.24, 0.12  # metres, at the shoulders
+SLOPE, CHEST = 0.08, 0.28  # metres from the neck's edge down to the shoulders, and from there to the last row
 STILL = 0.4  # share of the rows over which the turning of the root is lost
 
 
@@ -109,9 +109,7 @@ def _rows(ring: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "W 3"], Float[Tenso
     return torch.cat(rows), torch.cat(still)
 
 
-def _row_faces(
-    shaped: Float[Tensor, "V 3"], ring: Int[Tensor, " n"], rows: Float[Tensor, "W 3"]
-) -> Int[Tensor, "F 3"]:
+def _row_faces(shaped: Float[Tensor, "V 3"], ring: Int[Tensor, " n"], rows: Float[Tensor, "W 3"]) -> Int[Tensor, "F 3"]:
     """Two triangles between each pair of neighbours of two rows, normals outwards; vertices come after the body's."""
     count = len(ring)
     numbers = len(shaped) + torch.arange(len(rows)).unflatten(0, (-1, count))

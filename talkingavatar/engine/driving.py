@@ -87,7 +87,7 @@ def _render(
     method, device = trained.method, trained.method.device
     own = torch.tensor(trained.data.config.renderer.background, device=device)
     change, cameras = background.to(device) - own, performance.cameras.to(device)
-    ruler, parent = LipRuler(method.body), method.carried.get("parent")
+    ruler, parent = LipRuler(method.body), method.vertices_of()
     measured = ruler.known and parent is not None
     openings = []
     sound = performance.sound.astype(np.float32)

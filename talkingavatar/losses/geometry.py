@@ -16,3 +16,16 @@ def normal_consistency(
 ) -> Float[Tensor, "B H W"]:
     """1 - <rendered normal, normal of the depth map> per pixel (2DGS L_n)."""
     return 1 - (normals * depth_normals).sum(-1)
+
+
+def beyond_position(means: Float[Tensor, "N 3"], most: float) -> Float[Tensor, " N"]:
+    """How far local means lie beyond `most` triangles from their centroid (GaussianAvatars L_position).
+
+    The published code averages over the Gaussians in view; here all count, seen or not.
+    """
+    return (means.norm(dim=-1) - most).relu()
+
+
+def beyond_scale(scales: Float[Tensor, "N 3"], most: float) -> Float[Tensor, " N"]:
+    """By how much local scales exceed `most` triangles (GaussianAvatars L_scaling)."""
+    return (scales - most).relu().square().sum(-1).add(1e-12).sqrt()

@@ -9,7 +9,11 @@ from talkingavatar.errors import UserError
 if TYPE_CHECKING:
     from talkingavatar.methods.base import Method
 
-METHODS = {"thgs": "talkingavatar.methods.thgs:THGS"}
+METHODS = {
+    "thgs": "talkingavatar.methods.thgs:THGS",
+    "flame_rigged": "talkingavatar.methods.flame_rigged:FlameRigged",
+    "audio_deformed": "talkingavatar.methods.audio_deformed:AudioDeformed",
+}
 
 
 def method_class(name: str) -> "type[Method]":

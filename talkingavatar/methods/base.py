@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import lightning as L
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from talkingavatar.body.models import Body
-from talkingavatar.config.schema import DensityConfig, FitConfig
+from talkingavatar.config.compose import suggestion
+from talkingavatar.config.schema import DensityConfig, FitConfig, RateConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.optimisers import NamedOptimisers
@@ -26,6 +27,18 @@ from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussia
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
+
+
+def check_groups(schedule: dict[str, RateConfig], known: Iterable[str]) -> None:
+    """
+    Raises:
+        UserError: the schedule table has a row for a group that the method lacks.
+    """
+    known = sorted(known)
+    for name in schedule:
+        if name not in known:
+            expected = f"one of {', '.join(known)}"
+            raise UserError(f"method.schedule.{name}", "an unknown group", expected, suggestion(name, known))
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,14 @@ class Method(L.LightningModule, ABC):
     def density_policy(self) -> DensityConfig:
         """Whether and how the number of Gaussians changes."""
         return self.config.density
+
+    def density_details(self) -> dict[str, Any]:
+        """Fields of `splatting.density.DensityPolicy` that the family decides, not the configuration."""
+        return {}
+
+    def vertices_of(self) -> Int[Tensor, " N"] | None:
+        """The body's vertex nearest to each Gaussian, -1 for those of none; None where Gaussians know no vertices."""
+        return self.carried.get("parent")
 
     # -- rendering -----------------------------------------------------------------------------------------------------
 
@@ -196,6 +217,7 @@ class Method(L.LightningModule, ABC):
             prune_opacity=config.prune_opacity,
             max_gaussians=config.max_gaussians,
         )
+        policy = replace(policy, **self.density_details())
         optimisers = {name: inner[name] for name in ATTRIBUTES}
         control = DensityControl(policy, self.gaussians, optimisers, self.carried)
         if self._density_state is not None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Any, final
+from dataclasses import dataclass
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import embedding, grid_sample, normalize
+from torch.nn.functional import embedding, normalize
 
 from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import GROUPS, Method, MethodContext
+from talkingavatar.methods.base import GROUPS, Method, MethodContext, check_groups
+from talkingavatar.methods.colours import seen_colours
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
+from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skinning import SkinningField
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
@@ -40,28 +41,6 @@ class Options:
     mouth_margin: float = 0.02  # metres round the teeth within which SAAM acts
     detach_skinning: bool = True  # no gradient through the skinning grid's coordinates
     anchor_skinning: bool = True  # add what the grid misses of the parent vertex's own weights
-
-
-def read_options(given: dict[str, Any]) -> Options:
-    """Options from configuration.
-
-    Raises:
-        UserError: an unknown name or a value of the wrong type.
-    """
-    defaults = Options()
-    names = [f.name for f in fields(Options)]
-    for name, value in given.items():
-        if name not in names:
-            raise UserError(
-                f"method.options.{name}",
-                "an unknown key",
-                f"one of {', '.join(names)}",
-                suggestion(name, names),
-            )
-        wanted = type(getattr(defaults, name))
-        if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
-            raise UserError(f"method.options.{name}", repr(value), f"a {wanted.__name__}", "correct it")
-    return Options(**given)
 
 
 # The parameter groups behind each switch.
@@ -89,7 +68,7 @@ class THGS(Method):
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
-        self.options = read_options(self.config.method.options)
+        self.options = read_options(Options(), self.config.method.options)
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians()
@@ -111,17 +90,13 @@ class THGS(Method):
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
-        self._refinement_tables()
+        self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
 
     @staticmethod
     def check(config: FitConfig) -> None:
-        read_options(config.method.options)
-        known = {*GROUPS, *(group for groups in PARTS.values() for group in groups)}
-        for name in config.method.schedule:
-            if name not in known:
-                expected = f"one of {', '.join(sorted(known))}"
-                raise UserError(f"method.schedule.{name}", "an unknown group", expected, suggestion(name, known))
+        read_options(Options(), config.method.options)
+        check_groups(config.method.schedule, {*GROUPS, *(group for groups in PARTS.values() for group in groups)})
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -135,8 +110,8 @@ class THGS(Method):
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
             "skinning": [self.skinning.residual],
-            "pose": [self.pose_delta, self.transl_delta],
-            "expression": [self.expression_delta],
+            "pose": [self.refinement.full_pose, self.refinement.transl],
+            "expression": [self.refinement.expression],
             "leb": [self.leb.residual],
             "saam_planes": list(self.saam.planes.parameters()),
             "saam_attention": list(self.saam.attention.parameters()),
@@ -180,24 +155,9 @@ class THGS(Method):
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
-        """Tracked parameters with what has been learned about this frame; frames never trained on are left as tracked.
-
-        What is learned about all frames alike is taken off: it would trade against the canonical Gaussians, which
-        follow the trained frames away from where the tracker puts the others (held-out PSNR fell by 4 dB).
-        """
+        """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
         row = self.row(signal)
-        if row < 0 or not self.options.joint:
-            return signal.pose
-        pose = signal.pose
-        expression, full_pose, transl = (
-            table[row] - table.mean(0) for table in (self.expression_delta, self.pose_delta, self.transl_delta)
-        )
-        return BodyPose(
-            betas=pose.betas,
-            expression=pose.expression + expression,
-            full_pose=pose.full_pose + full_pose,
-            transl=pose.transl + transl,
-        )
+        return signal.pose if row < 0 or not self.options.joint else self.refinement(signal.pose, row)
 
     def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
@@ -243,7 +203,7 @@ class THGS(Method):
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        sh[:, 0] = rgb_to_sh(self._seen_colours())
+        sh[:, 0] = rgb_to_sh(seen_colours(self.context, lambda pose: (body(pose)[0][0], body.faces)))
         return nn.ParameterDict(
             {
                 "means": body.v_template.clone(),
@@ -253,35 +213,6 @@ class THGS(Method):
                 "sh": sh,
             }
         )
-
-    @torch.no_grad()
-    def _seen_colours(self, frames: int = 8) -> Float[Tensor, "V 3"]:
-        """Mean colour of each vertex in a few training frames, where it faces the camera; grey if it never does.
-
-        The paper does not say how colours start; grey costs a short budget its first hundreds of steps.
-        """
-        every = max(1, len(self.context.train_frames) // frames)
-        batch = self.context.look(self.context.train_frames[::every])
-        vertices, _ = self.body(batch.signal.pose)
-        view = batch.cameras.viewmats
-        seen = vertices @ view[:, :3, :3].mT + view[:, None, :3, 3]
-        pixels = seen @ batch.cameras.Ks.mT
-        normals = torch.stack([vertex_normals(v, self.body.faces) for v in seen])
-        size = torch.tensor([batch.cameras.width, batch.cameras.height])
-        grid = (pixels[..., :2] / pixels[..., 2:] / size * 2 - 1)[:, None]
-        picture = torch.cat([batch.image, batch.matte], -1).permute(0, 3, 1, 2)
-        sampled = grid_sample(picture, grid, align_corners=False)[:, :, 0].mT
-        weight = (-(normals * normalize(seen, dim=-1)).sum(-1)).clamp_min(0) * (sampled[..., 3] > 0.9)
-        total = weight.sum(0)[:, None]
-        mean = (sampled[..., :3] * weight[..., None]).sum(0) / total.clamp_min(1e-6)
-        return torch.where(total > 1e-3, mean, 0.5)
-
-    def _refinement_tables(self) -> None:
-        """What is learned about the pose of each training frame; zero is the tracker's word."""
-        frames, pose = self.context.train_frames, self.context.pose
-        self.pose_delta = nn.Parameter(torch.zeros(len(frames), *pose.full_pose.shape[1:]))
-        self.transl_delta = nn.Parameter(torch.zeros(len(frames), 3))
-        self.expression_delta = nn.Parameter(torch.zeros(len(frames), pose.expression.shape[1]))
 
     def _drop_switched_off(self) -> None:
         """A part that is off has no row in the schedule, so it never starts and is never optimised."""

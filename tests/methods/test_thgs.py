@@ -125,7 +125,7 @@ def test_silence_and_speech_differ_once_saam_has_started(thgs, poses):
 def test_refinement_has_no_common_part_and_spares_held_out_frames(thgs, poses):
     method = thgs()
     with torch.no_grad():
-        for table in (method.pose_delta, method.transl_delta, method.expression_delta):
+        for table in method.refinement.parameters():
             table.normal_()
     refined = [method.refined_pose(signal(poses, f)) for f in TRAIN]
     mean = torch.cat([r.full_pose for r in refined]).mean(0)

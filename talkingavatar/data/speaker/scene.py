@@ -84,7 +84,7 @@ class SpeakerScene:
     """
 
     def __init__(self, identity: int, width: int, height: int, framing: str = "body") -> None:
-        self.tall = {"body": 1.10, "head": 0.50}[framing]  # metres of the person that a picture shows
+        self.tall = {"body": 1.10, "head": 0.44}[framing]  # metres of the person that a picture shows
         self.who: Identity = IDENTITIES[identity % len(IDENTITIES)]
         self.width, self.height = width, height
         self.full = load_full_mesh()

@@ -1,0 +1,39 @@
+"""GaussianHeadTalk's avatar: Gaussians that ride on the triangles of a tracked head (WACV 2026, arXiv 2512.10939).
+
+What is public of the paper says that its head is an adaptation of GaussianAvatars; this is that rig. Sound does not
+come in here: a driver foretells the pose (`stages`), and the mesh carries the Gaussians, so that what the sound does
+not move stands still.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from talkingavatar.config.options import read_options
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
+from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
+from talkingavatar.types import DrivingSignal, Gaussians
+
+
+@dataclass(frozen=True)
+class Options(BoundOptions):
+    """`method.options` of the rigged head."""
+
+
+@final
+class FlameRigged(TriangleBound):
+    """Works with any body; with a head alone it stands on a bust (`body.figure`)."""
+
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context, read_options(Options(), context.config.method.options))
+
+    @staticmethod
+    def check(config: FitConfig) -> None:
+        read_options(Options(), config.method.options)
+        check_groups(config.method.schedule, {*GROUPS, "pose", "expression", "shoulders"})
+
+    def drive(self, signal: DrivingSignal) -> Gaussians:
+        raw = self.gaussians
+        return self.place(self.frames(self.refined_pose(signal)), raw["means"], raw["quats"], raw["scales"])

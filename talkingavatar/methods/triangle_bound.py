@@ -1,0 +1,134 @@
+"""Gaussians in the local frames of a mesh's triangles, as in GaussianAvatars (CVPR 2024); methods B.2."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from talkingavatar.body.figure import Figure
+from talkingavatar.geometry.rotations import matrix_to_quat, quat_multiply
+from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
+from talkingavatar.geometry.triangles import TriangleFrames, triangle_frames
+from talkingavatar.losses import beyond_position, beyond_scale
+from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.colours import seen_colours
+from talkingavatar.networks.pose_refinement import PoseRefinement
+from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
+
+# The local frame's second axis is the normal; a surfel's is its third.
+UPRIGHT = (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0)
+LOCAL_SCALE = 25.0  # gsplat's scene scale for local units: a Gaussian is split above, cloned below a quarter triangle
+
+
+@dataclass(frozen=True)
+class BoundOptions:
+    """What all such families can be told (`method.options`)."""
+
+    opacity: float = 0.5  # at the start; GaussianAvatars' 0.1 takes thousands of steps to become opaque
+    scale: float = 0.4  # of a Gaussian at the start, in triangles
+    sh_degree: int = 0
+    most_scale: float = 0.6  # triangles, above which the scale loss pulls (GaussianAvatars)
+    most_position: float = 1.0  # triangles from the centroid, beyond which the position loss pulls (GaussianAvatars)
+
+
+class TriangleBound(Method):
+    """One Gaussian a triangle at the start; clones and children of a split inherit the triangle.
+
+    Means, quaternions and scales are raw and local: world = k R mu + T, R q, k s (methods B.2.1). Because a split is
+    drawn in local units, children of a large triangle are not thrown far, as they are in the published code.
+    """
+
+    carried_binding: Tensor
+
+    def __init__(self, context: MethodContext, options: BoundOptions) -> None:
+        super().__init__(context)
+        self.bound_options = options
+        self.figure = Figure(self.body, context.pose[context.train_frames])
+        self.register_buffer("carried_binding", torch.arange(len(self.figure.faces)))
+        self.gaussians = self._initial_gaussians()
+        self.refinement = PoseRefinement(len(context.train_frames), context.pose)
+
+    # -- what the base asks for ----------------------------------------------------------------------------------------
+
+    @property
+    def carried(self) -> dict[str, Int[Tensor, " N"]]:
+        return {"binding": self.carried_binding}
+
+    def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
+        self.carried_binding = carried["binding"]
+
+    def density_details(self) -> dict[str, Any]:
+        """No triangle is left without a Gaussian: it could never get one back."""
+        return {"keep": "binding", "scene_scale": LOCAL_SCALE}
+
+    def vertices_of(self) -> Int[Tensor, " N"]:
+        vertex = self.figure.faces[self.carried_binding, 0]
+        return torch.where(vertex < len(self.body.v_template), vertex, -1)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {
+            "pose": [self.refinement.full_pose, self.refinement.transl],
+            "expression": [self.refinement.expression],
+            "shoulders": [self.figure.follow],
+        }
+
+    def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(rendering, batch)
+        raw, options = self.gaussians, self.bound_options
+        terms["position"] = beyond_position(raw["means"], options.most_position)
+        terms["scale"] = beyond_scale(raw["scales"].exp(), options.most_scale)
+        return terms
+
+    def refined_pose(self, signal: DrivingSignal) -> BodyPose:
+        """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
+        row = self.row(signal)
+        return signal.pose if row < 0 else self.refinement(signal.pose, row)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def frames(self, pose: BodyPose) -> TriangleFrames:
+        """Of the figure's triangles in one frame's pose."""
+        return triangle_frames(self.figure(pose)[self.figure.faces])
+
+    def place(
+        self,
+        frames: TriangleFrames,
+        means: Float[Tensor, "N 3"],
+        quats: Float[Tensor, "N 4"],
+        log_scales: Float[Tensor, "N 3"],
+    ) -> Gaussians:
+        """Local Gaussians in world space."""
+        binding = self.carried_binding
+        rotation, scale = frames.rotation[binding], frames.scale[binding, None]
+        turn = matrix_to_quat(frames.rotation)[binding]
+        return Gaussians(
+            means=scale * (rotation @ means[..., None])[..., 0] + frames.centre[binding],
+            quats=quat_multiply(turn, normalize(quats, dim=-1)),
+            scales=scale * log_scales.exp(),
+            opacities=self.gaussians["opacities"].sigmoid(),
+            sh=self.gaussians["sh"],
+        )
+
+    def _initial_gaussians(self) -> nn.ParameterDict:
+        options, count = self.bound_options, len(self.figure.faces)
+        scales = torch.full((count, 3), options.scale)
+        scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
+        faces = self.figure.faces
+        colours = seen_colours(self.context, lambda pose: (self.figure(pose), faces))
+        sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
+        sh[:, 0] = rgb_to_sh(colours[faces].mean(1))
+        return nn.ParameterDict(
+            {
+                "means": torch.zeros(count, 3),
+                "quats": torch.tensor(UPRIGHT).repeat(count, 1),
+                "scales": scales.log(),
+                "opacities": torch.full((count,), math.log(options.opacity / (1 - options.opacity))),
+                "sh": sh,
+            }
+        )
