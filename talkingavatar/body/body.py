@@ -161,21 +161,27 @@ class Body(nn.Module):
         upper = torch.cat([rotations, positions[..., None]], -1)
         return torch.cat([upper, self._last_row.expand(*upper.shape[:2], 1, 4)], -2)
 
-    def forward(self, pose: BodyPose) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
-        """Posed vertices and joints, metres; equal to smplx's own."""
-        batch = len(pose)
+    def forward(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"] | None = None
+    ) -> tuple[Float[Tensor, "B _ 3"], Float[Tensor, "B J 3"]]:
+        """Posed vertices and joints, metres; equal to smplx's own.
+
+        Args:
+            vertices: numbers of those wanted, at their cost alone; None for all.
+        """
+        part = slice(None) if vertices is None else vertices
         shaped = (
-            self.v_template
-            + torch.einsum("bs,vcs->bvc", pose.betas, self.shapedirs)
-            + torch.einsum("be,vce->bvc", pose.expression, self.expressiondirs)
+            self.v_template[part]
+            + torch.einsum("bs,vcs->bvc", pose.betas, self.shapedirs[part])
+            + torch.einsum("be,vce->bvc", pose.expression, self.expressiondirs[part])
         )
         joints = self.rest_joints(pose.betas, pose.expression)
         rotations = axis_angle_to_matrix(pose.full_pose)
         if self.posedirs is not None:
-            shaped = shaped + self._correct(rotations)
+            shaped = shaped + self._correct(rotations, part)
         world = self._chain(joints, rotations)
-        motion = self._relative(world, joints)[:, :, :3].reshape(batch, -1, 12)
-        blended = (self.weights @ motion).reshape(batch, -1, 3, 4)
+        motion = self._relative(world, joints)[:, :, :3].reshape(len(pose), -1, 12)
+        blended = (self.weights[part] @ motion).reshape(len(pose), -1, 3, 4)
         posed = (blended[..., :3] @ shaped[..., None])[..., 0] + blended[..., 3]
         transl = pose.transl[:, None]
         return posed + transl, world[..., :3, 3] + transl
@@ -184,10 +190,15 @@ class Body(nn.Module):
         """Pose-corrective offsets B_P(theta) in metres; a model without them (`posedirs` None) has none to give."""
         return self._correct(axis_angle_to_matrix(full_pose))
 
-    def _correct(self, rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
+    def _correct(
+        self, rotations: Float[Tensor, "B J 3 3"], part: slice | Int[Tensor, " n"] = slice(None)
+    ) -> Float[Tensor, "B _ 3"]:
         feature = (rotations[:, 1:] - torch.eye(3, device=self.device)).flatten(1)
         assert self.posedirs is not None
-        return (feature @ self.posedirs).unflatten(1, (-1, 3))
+        directions = self.posedirs
+        if not isinstance(part, slice):  # rows of `posedirs` hold all coordinates of all vertices
+            directions = directions.unflatten(1, (-1, 3))[:, part].flatten(1)
+        return (feature @ directions).unflatten(1, (-1, 3))
 
     def landmarks(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B 68 3"]:
         """The 68 face landmarks in iBUG order, on the surface of the given vertices.

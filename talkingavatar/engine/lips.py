@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,9 @@ from torch import Tensor
 
 from talkingavatar.audio.loudness import correlation_and_offset, envelope
 from talkingavatar.body.models import Body
+from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.data.capture import RATE
 from talkingavatar.types import BodyPose, Gaussians
-
-MOUTH = ("mouth", "jaw", "cheekPuff", "tongueOut")  # how ARKit's names of the mouth's shapes begin
 
 
 @dataclass(frozen=True)
@@ -37,29 +36,20 @@ class LipSync:
 
 
 class Mouth:
-    """Jaw and mouth coefficients of a body's pose as one table.
-
-    Expression columns without ARKit names (licensed models) all count as the mouth's: they cannot be told apart.
-    """
+    """Jaw and mouth coefficients of a body's pose as one table of numpy's (`body.pose_parts`)."""
 
     def __init__(self, body: Body) -> None:
-        self.body = body
+        self.parts = PoseParts(body, ("jaw", "mouth"))
         self.jaw = body.joint_names.index("jaw")
-        names = body.expression_names
-        named = [i for i, name in enumerate(names) if name.startswith(MOUTH)]
-        self.columns = named or list(range(len(names)))
-        self.names = ["jaw_x", "jaw_y", "jaw_z", *(names[i] for i in self.columns)]
+        self.names = self.parts.names
 
     def read(self, pose: BodyPose) -> Float[ndarray, "B P"]:
         """Jaw axis-angle, then the mouth's expression coefficients."""
-        return torch.cat([pose.full_pose[:, self.jaw], pose.expression[:, self.columns]], 1).numpy()
+        return self.parts.read(pose).numpy()
 
     def write(self, pose: BodyPose, values: Float[ndarray, "B P"]) -> BodyPose:
         """The pose with another mouth; brows, eyelids, gaze and body stay."""
-        given = torch.from_numpy(np.asarray(values, np.float32))
-        full_pose, expression = pose.full_pose.clone(), pose.expression.clone()
-        full_pose[:, self.jaw], expression[:, self.columns] = given[:, :3], given[:, 3:]
-        return replace(pose, full_pose=full_pose, expression=expression)
+        return self.parts.write(pose, torch.from_numpy(np.asarray(values, np.float32)))
 
 
 class LipRuler:
