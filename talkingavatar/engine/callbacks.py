@@ -1,6 +1,8 @@
 """What happens round the steps of a fit: saving, stopping, logging, progress."""
 
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -14,21 +16,34 @@ from talkingavatar.engine.tracking import Tracker
 from talkingavatar.engine.trainable import Trainable
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a stage stands in its run."""
+
+    stage: str
+    before: int  # steps of the stages before it
+    steps: int  # of the whole run
+
+
 class Checkpoints(L.Callback):
     """Saves every so many steps, at the end, and when a warning signal has come, always between two steps."""
 
-    def __init__(self, run: RunDirectory, flag: StopFlag, every: int, stop_after: int | None) -> None:
-        self.run, self.flag, self.every, self.stop_after = run, flag, every, stop_after
+    def __init__(
+        self, run: RunDirectory, file: Path, flag: StopFlag, every: int, stop_after: int | None, place: Place
+    ) -> None:
+        self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
+        self.place = place
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.flag.install()
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         step = trainer.global_step
-        stop = self.flag.signal is not None or (self.stop_after is not None and step >= self.stop_after)
+        whole = self.place.before + step
+        stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
         if stop or step % self.every == 0 or step >= trainer.max_steps:
-            checkpoint.save(trainer, self.run.checkpoint)
-            self.run.status("running", step=step, steps=trainer.max_steps)
+            checkpoint.save(trainer, self.file)
+            self.run.status("running", step=whole, steps=self.place.steps)
         if stop:
             trainer.should_stop = True
 
@@ -36,17 +51,20 @@ class Checkpoints(L.Callback):
 class Journal(L.Callback):
     """Scalars to metrics.jsonl and the tracker, a live held-out reading, and the progress bar."""
 
-    def __init__(self, run: RunDirectory, tracker: Tracker, fitted: Trainable, config: TrainerConfig) -> None:
-        self.run, self.tracker, self.fitted = run, tracker, fitted
+    def __init__(
+        self, run: RunDirectory, tracker: Tracker, fitted: Trainable, config: TrainerConfig, place: Place
+    ) -> None:
+        self.run, self.tracker, self.fitted, self.place = run, tracker, fitted, place
         self.trainer_config = config
         self.note = ""
         self.seconds = 0.0
         self.steps = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.run.truncate_metrics(trainer.global_step)
+        self.run.truncate_metrics(self.place.before + trainer.global_step)
         steps = trainer.max_steps
-        self.bar = ProgressBar("fit", steps, self.trainer_config.progress, done=trainer.global_step).__enter__()
+        title = "fit" if steps == self.place.steps else f"fit {self.place.stage}"
+        self.bar = ProgressBar(title, steps, self.trainer_config.progress, done=trainer.global_step).__enter__()
         self.began = self.last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
@@ -60,8 +78,8 @@ class Journal(L.Callback):
         if previewed or step % self.trainer_config.log_every == 0:
             rates = {f"lr/{name}": rate for name, rate in self.fitted.rates(step - 1).items()}
             scalars = scalars | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
-            self.run.log(step, scalars)
-            self.tracker.log(step, scalars)
+            self.run.log(self.place.before + step, scalars)
+            self.tracker.log(self.place.before + step, scalars)
         self.bar.advance(self.note)
         self.last = time.perf_counter()
 

@@ -19,12 +19,12 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
-from talkingavatar.engine.callbacks import Checkpoints, Journal
+from talkingavatar.engine.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.signals import Preempted, StopFlag
 from talkingavatar.engine.tracking import Tracker
-from talkingavatar.engine.trainable import Conclusion, Trainable, trainable_class
+from talkingavatar.engine.trainable import Conclusion, Trainable, conclude, trainable_class
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
@@ -65,25 +65,50 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome:
 
 def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
     prepare_torch(config)
-    fitted = trainable_class(config.method.name)(config)
     tracker = Tracker(config, run)
-    saver = Checkpoints(run, flag, config.trainer.checkpoint_every, config.run.stop_after)
-    journal = Journal(run, tracker, fitted, config.trainer)
+    fitted: list[Trainable] = []
+    journals: list[Journal] = []
+    for stage in config.stages:
+        fitted.append(build_stage(stage, config, fitted))
+        place = Place(stage, sum(other.steps for other in fitted[:-1]), _steps(config, fitted))
+        journals.append(Journal(run, tracker, fitted[-1], config.trainer, place))
+        if not _train(config, run, flag, fitted[-1], journals[-1]):
+            _note_time(run, began, before, journals)
+            tracker.close()
+            raise Preempted
+    conclusion = conclude(fitted, run, flag.check)
+    steps = sum(stage.steps for stage in fitted)
+    summary = _summary(config, steps, conclusion, journals) | {"wall_s": before + time.monotonic() - began}
+    tracker.finish(steps, conclusion.media, conclusion.table, conclusion.results.metrics)
+    run.write_summary(summary)
+    run.status("finished", step=steps, steps=steps)
+    return Outcome(run.path, conclusion.table, summary)
+
+
+def _train(config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Trainable, journal: Journal) -> bool:
+    """Train one stage from its checkpoint on; whether it came to its end."""
+    file = run.path / fitted.file
+    saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, journal.place)
     trainer = _trainer(config, run, fitted.steps, [saver, journal])
-    resume = run.checkpoint if run.checkpoint.is_file() else None
+    resume = file if file.is_file() else None
     if resume is not None:
         checkpoint.read(resume)
     trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
-    if trainer.global_step < fitted.steps:
-        _note_time(run, began, before, journal)
-        tracker.close()
-        raise Preempted
-    conclusion = fitted.conclude(run, flag.check)
-    summary = _summary(config, fitted, conclusion, journal) | {"wall_s": before + time.monotonic() - began}
-    tracker.finish(fitted.steps, conclusion.media, conclusion.table, conclusion.results.metrics)
-    run.write_summary(summary)
-    run.status("finished", step=fitted.steps, steps=fitted.steps)
-    return Outcome(run.path, conclusion.table, summary)
+    return trainer.global_step >= fitted.steps
+
+
+def build_stage(stage: str, config: FitConfig, before: list[Trainable]) -> Trainable:
+    """A stage of the experiment; a driver is shown the avatar fitted before it."""
+    if stage == "method":
+        return trainable_class(config.method.name)(config)
+    from talkingavatar.engine.driver_fit import DriverFit
+
+    return DriverFit(config, *before)
+
+
+def _steps(config: FitConfig, fitted: list[Trainable]) -> int:
+    """Of the whole run, those of stages not built yet included."""
+    return sum(stage.steps for stage in fitted) + config.driver.steps * (len(config.stages) - len(fitted))
 
 
 def prepare_torch(config: FitConfig) -> None:
@@ -192,20 +217,21 @@ def _environment() -> list[Any]:
     return [LightningEnvironment()]
 
 
-def _note_time(run: RunDirectory, began: float, before: float, journal: Journal) -> None:
+def _note_time(run: RunDirectory, began: float, before: float, journals: list[Journal]) -> None:
     """The time spent so far, for the run that continues this one."""
-    run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": journal.steps})
+    steps = sum(journal.steps for journal in journals)
+    run.write_summary({"status": "preempted", "wall_s": before + time.monotonic() - began, "steps": steps})
 
 
-def _summary(config: FitConfig, fitted: Trainable, conclusion: Conclusion, journal: Journal) -> dict[str, Any]:
-    rate = journal.steps / journal.seconds if journal.seconds else None
+def _summary(config: FitConfig, steps: int, conclusion: Conclusion, journals: list[Journal]) -> dict[str, Any]:
+    seconds = sum(journal.seconds for journal in journals)
     return {
         "status": "finished",
         "experiment": config.experiment,
         "seed": config.seed,
         "data": asdict(config.data),
-        "steps": fitted.steps,
-        "steps_per_s": rate,
+        "steps": steps,
+        "steps_per_s": sum(journal.steps for journal in journals) / seconds if seconds else None,
         "metrics": conclusion.results.metrics,
         "skipped": conclusion.results.skipped,
         "definitions": conclusion.results.definitions,

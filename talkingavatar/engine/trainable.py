@@ -38,6 +38,7 @@ class Trainable(ABC):
     `UserError` for what it cannot use.
     """
 
+    file: str = "last.ckpt"  # its checkpoint in the run directory
     module: L.LightningModule
     data: L.LightningDataModule  # its training loader is keyed by seed and step (`data.sampler.StepLoader`)
     steps: int  # optimisation steps of the whole run
@@ -70,3 +71,14 @@ def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
         raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
     module, attribute = OTHERS.get(name, "talkingavatar.engine.avatar_fit:AvatarFit").split(":")
     return getattr(import_module(module), attribute)
+
+
+def conclude(stages: list[Trainable], run: RunDirectory, check: Callable[[], None]) -> Conclusion:
+    """All stages' conclusions in one; the table is the first stage's."""
+    parts = [stage.conclude(run, check) for stage in stages]
+    results = Results()
+    for part in parts:
+        results.metrics |= part.results.metrics
+        results.skipped |= part.results.skipped
+        results.definitions |= part.results.definitions
+    return Conclusion(results, parts[0].table, [file for part in parts for file in part.media])

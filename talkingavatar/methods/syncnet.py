@@ -15,7 +15,7 @@ Its other cells start at zero, and the last steps train the whole on whole crops
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import lightning as L
@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn.functional import conv3d
 from torch.optim import AdamW
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import BudgetConfig, FitConfig
 from talkingavatar.data.sync_batches import SyncBatch
 from talkingavatar.errors import UserError
@@ -55,24 +55,16 @@ class Options:
     weight_decay: float = 0.01
 
 
-def read_options(given: dict[str, Any]) -> Options:
+def checked_options(given: dict[str, Any]) -> Options:
     """Options from configuration.
 
     Raises:
         UserError: an unknown name or a value of the wrong type or size.
     """
-    defaults = Options()
-    names = [f.name for f in fields(Options)]
-    for name, value in given.items():
-        key = f"method.options.{name}"
-        if name not in names:
-            raise UserError(key, "an unknown key", f"one of {', '.join(names)}", suggestion(name, names))
-        wanted = type(getattr(defaults, name))
-        if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
-            raise UserError(key, repr(value), f"a {wanted.__name__}", "correct it")
-        if wanted is int and value < 1:
-            raise UserError(key, str(value), "at least 1", "raise it")
-    options = Options(**given)
+    options = read_options(Options(), given)
+    for name in ("step_cost", "places", "windows", "reach"):
+        if getattr(options, name) < 1:
+            raise UserError(f"method.options.{name}", str(getattr(options, name)), "at least 1", "raise it")
     if not 0 <= options.middle_share <= 1:
         raise UserError("method.options.middle_share", str(options.middle_share), "between 0 and 1", "correct it")
     if options.reach < options.windows:
@@ -101,7 +93,7 @@ class SyncNetTraining(L.LightningModule):
         """
         super().__init__()
         self.config = config
-        self.options = read_options(config.method.options)
+        self.options = checked_options(config.method.options)
         self.steps = training_steps(config.budget, self.options)
         self.middle_steps = int(self.steps * self.options.middle_share)
         self.schedule = self._schedule()

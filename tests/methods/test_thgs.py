@@ -5,10 +5,11 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.thgs import THGS, read_options
+from talkingavatar.methods.thgs import THGS, Options
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]
@@ -193,7 +194,7 @@ def test_a_checkpoint_of_another_body_is_refused(thgs):
 )
 def test_options_are_checked(given, expected):
     with pytest.raises(UserError, match=expected):
-        read_options(given)
+        read_options(Options(), given)
 
 
 def test_unknown_method_is_refused():

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32
 from numpy import ndarray
 from PIL import Image
 
@@ -25,16 +26,17 @@ from talkingavatar import __version__
 from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import DataConfig
-from talkingavatar.data.capture import RATE, Manifest, paper_split
+from talkingavatar.data.capture import RATE, Manifest, Model, paper_split
+from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.data.speaker.performance import STYLES, Performance, perform
-from talkingavatar.data.speaker.scene import SpeakerScene
+from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
 from talkingavatar.types import BodyPose
 
 SPEAKER_VERSION = 6  # raise when the same configuration would give other pictures or parameters
-IDENTITIES = 3
+MODELS: tuple[Model, ...] = ("smplx", "flame")
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,32 @@ class Recording:
 
     config: DataConfig
     body: Body
-    scene: SpeakerScene
+    betas: Float[ndarray, " S"]
     speech: Speech
     performance: Performance
     tracked: Tracked
     frames: int
+    fps: float
+
+    @cached_property
+    def scene(self) -> SpeakerScene:
+        """The person to be drawn; seconds of work that motion and sound do not need."""
+        return SpeakerScene(self.config.identity, self.config.size, self.config.size, self.config.framing)
+
+    def parameters(self, model: Model, truth: bool = False) -> BodyParameters:
+        """The table of the whole body or, for the open rig's FLAME file, of its head; as tracked or as it is."""
+        if truth:
+            parameters = BodyParameters.true(self.performance, self.betas, self.body.expression_names)
+        else:
+            tracked = self.tracked
+            parameters = BodyParameters(tracked.betas, tracked.expression, tracked.full_pose, tracked.transl)
+        return parameters if model == "smplx" else head_parameters(parameters, self.body)
+
+    def sound(self) -> Float32[ndarray, " N"]:
+        """16 kHz mono, as long as the frames."""
+        samples = np.zeros(round(self.frames / self.fps * RATE), np.float32)
+        samples[: len(self.speech.samples)] = self.speech.samples[: len(samples)]
+        return samples
 
 
 def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
@@ -76,10 +99,17 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     return folder
 
 
-def rehearse(config: DataConfig) -> Recording:
-    """Speech, motion and the tracker's view of it, without pictures."""
-    if config.identity >= IDENTITIES:
-        raise UserError("data.identity", str(config.identity), f"0 to {IDENTITIES - 1}", "choose one of them")
+def rehearse(config: DataConfig, fps: float | None = None) -> Recording:
+    """Speech, motion and the tracker's view of it, without pictures.
+
+    Args:
+        fps: frames per second, where they are not the configuration's whole number.
+
+    Raises:
+        UserError: there is no such identity, or the speech is shorter than the clip.
+    """
+    if config.identity >= len(IDENTITIES):
+        raise UserError("data.identity", str(config.identity), f"0 to {len(IDENTITIES) - 1}", "choose one of them")
     body = load_body("open")
     voice = voices()[config.identity % len(voices())]
     speech = load_speech(voice)
@@ -91,14 +121,15 @@ def rehearse(config: DataConfig) -> Recording:
             "shorten it",
         )
     speech = speech.excerpt(0.0, config.seconds)
-    frames = round(config.seconds * config.fps)
+    fps = fps or config.fps
+    frames = round(config.seconds * fps)
     style = list(STYLES.values())[config.identity % len(STYLES)]
-    performance = perform(speech, frames, config.fps, config.seed, style)
-    scene = SpeakerScene(config.identity, config.size, config.size, config.framing)
-    true = BodyParameters.true(performance, scene.betas, body.expression_names)
-    tracked = track(**vars(true), names=body.expression_names, fps=config.fps, seed=config.seed,
-                    quality=config.tracker_noise)  # fmt: skip
-    return Recording(config, body, scene, speech, performance, tracked, frames)
+    performance = perform(speech, frames, fps, config.seed, style)
+    betas = np.array(IDENTITIES[config.identity].betas, np.float64)
+    true = BodyParameters.true(performance, betas, body.expression_names)
+    tracked = track(**vars(true), names=body.expression_names, fps=fps, seed=config.seed,
+                    quality=config.tracker_noise, framing=FRAMINGS[config.framing] / FRAMINGS["body"])  # fmt: skip
+    return Recording(config, body, betas, speech, performance, tracked, frames, fps)
 
 
 @dataclass(frozen=True)
@@ -118,35 +149,33 @@ class BodyParameters:
     def save(self, file: Path, names: Sequence[str]) -> None:
         np.savez(file, **{k: v.astype(np.float32) for k, v in vars(self).items()}, expression_names=names)
 
+    def pose(self) -> BodyPose:
+        """The table as a pose of all frames."""
+        tensors = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in vars(self).items()}
+        tensors["betas"] = tensors["betas"].expand(len(self.transl), -1)
+        return BodyPose(**tensors)
+
     def posed(self, body: Body) -> tuple[Float[ndarray, "T V 3"], Float[ndarray, "T 55 3"]]:
         """Vertices and joints of every frame, metres."""
-        count = len(self.transl)
-        tensors = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in vars(self).items()}
-        tensors["betas"] = tensors["betas"].expand(count, -1)
-        pose = BodyPose(**tensors)
-        chunks = [body(pose[start : start + 32]) for start in range(0, count, 32)]
+        pose = self.pose()
+        chunks = [body(pose[start : start + 32]) for start in range(0, len(pose), 32)]
         return tuple(torch.cat(parts).numpy() for parts in zip(*chunks, strict=True))  # type: ignore[return-value]
 
 
 def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Callable[[], None]]) -> None:
     """All files of the capture; the manifest last."""
-    config, body, frames = recording.config, recording.body, recording.frames
-    names = body.expression_names
-    true = BodyParameters.true(recording.performance, recording.scene.betas, names)
-    tracked = BodyParameters(*(getattr(recording.tracked, n) for n in ("betas", "expression", "full_pose", "transl")))
+    config, frames, names = recording.config, recording.frames, recording.body.expression_names
+    tracked, true = (recording.parameters("smplx", truth) for truth in (False, True))
     (folder / "truth").mkdir()
-    tracked.save(folder / "smplx.npz", names)
-    true.save(folder / "truth" / "smplx.npz", names)
-    _write_flame(folder / "flame.npz", tracked, body)
-    _write_flame(folder / "truth" / "flame.npz", true, body)
+    for truth, place in ((False, folder), (True, folder / "truth")):
+        for model in MODELS:
+            recording.parameters(model, truth).save(place / f"{model}.npz", names)
     np.savez(folder / "aus.npz", names=names, values=tracked.expression)
     np.savez(folder / "truth" / "aus.npz", names=names, values=true.expression)
     K, viewmat = recording.scene.camera()
     np.savez(folder / "cameras.npz", viewmats=viewmat[None], Ks=K[None])
     _write_seen(folder, recording, true, Pinhole(K, viewmat))
-    samples = np.zeros(round(frames / config.fps * RATE), np.float32)
-    samples[: len(recording.speech.samples)] = recording.speech.samples[: len(samples)]
-    soundfile.write(folder / "audio.flac", samples, RATE)
+    soundfile.write(folder / "audio.flac", recording.sound(), RATE)
     _draw(recording, folder, progress("making the speaker", frames))
     train, test = paper_split(frames, config.heldout, config.stride)
     Manifest(
@@ -157,7 +186,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
         frames=frames,
         train=train,
         test=test,
-        body={"smplx": body.checksum, "flame": load_body("open_flame").checksum},
+        body={"smplx": recording.body.checksum, "flame": load_body("open_flame").checksum},
         provenance={
             "kind": "synthetic",
             "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
@@ -206,7 +235,7 @@ def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
     return box
 
 
-def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
+def head_parameters(parameters: BodyParameters, body: Body) -> BodyParameters:
     """The head's part of the parameters, for the open rig's FLAME file.
 
     Joints: neck, head, jaw, left eye, right eye, where the two files agree at rest; the neck turns in world space.
@@ -223,8 +252,7 @@ def _write_flame(file: Path, parameters: BodyParameters, body: Body) -> None:
     local[:, 0] = neck[:, :3, :3]
     rest = body.rest_joints(betas)[:, joints[0], :, None]
     moved = (neck[:, :3, :3] @ rest + neck[:, :3, 3:] - rest)[..., 0].numpy() + parameters.transl
-    head = BodyParameters(parameters.betas, parameters.expression, _rotation_vectors(local.numpy()), moved)
-    head.save(file, body.expression_names)
+    return BodyParameters(parameters.betas, parameters.expression, _rotation_vectors(local.numpy()), moved)
 
 
 def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T J 3"]:

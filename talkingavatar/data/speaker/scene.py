@@ -20,6 +20,7 @@ from talkingavatar.data.speaker.light import ambient
 from talkingavatar.data.speaker.renderer import Renderer
 
 Expression = Mapping[str, float] | Float[np.ndarray, " E"]
+FRAMINGS = {"body": 1.10, "head": 0.44}  # metres of the person that a picture shows
 _INFLUENCES = 8  # joints per vertex at most
 
 
@@ -80,11 +81,11 @@ class SpeakerScene:
     Args:
         identity: index into `identity.IDENTITIES`, taken modulo their number.
         width, height: of the pictures, pixels; the framing is made for square ones.
-        framing: "body", head to hips with room for both hands, or "head", head and shoulders.
+        framing: one of `FRAMINGS`: "body", head to hips with room for both hands; "head", head and shoulders.
     """
 
     def __init__(self, identity: int, width: int, height: int, framing: str = "body") -> None:
-        self.tall = {"body": 1.10, "head": 0.44}[framing]  # metres of the person that a picture shows
+        self.tall = FRAMINGS[framing]
         self.who: Identity = IDENTITIES[identity % len(IDENTITIES)]
         self.width, self.height = width, height
         self.full = load_full_mesh()

@@ -66,12 +66,15 @@ def track(
     fps: float | int,
     seed: int,
     quality: float | int = 1.0,
+    framing: float = 1.0,
 ) -> Tracked:
     """The faults above laid on true parameters; the same arguments give the same bytes.
 
     Args:
         names: of the expression's columns; ARKit's names are known, others get noise only.
         quality: scale of all faults.
+        framing: metres that the picture shows, by those of head to hips: a body is found to a pixel, so a portrait's
+            shoulders to fewer millimetres.
     """
     rngs = np.random.default_rng([seed, 7]).spawn(4)  # not the generator of the performance with the same seed
     pose = full_pose.astype(np.float64)
@@ -85,9 +88,9 @@ def track(
         elif name.startswith("mouth"):
             face[:, column] = _dull(face[:, column], MOUTH_KEPT, fps, quality)
     face = _miss_blinks(face, names, rngs[0], quality)
-    pose = _lag(pose, quality) + quality * _noise(rngs[1], pose.shape, fps) * np.deg2rad(_joint_noise())
+    pose = _lag(pose, quality) + quality * _noise(rngs[1], pose.shape, fps) * np.deg2rad(_joint_noise(framing))
     face = _lag(face, quality) + quality * _noise(rngs[2], face.shape, fps) * EXPRESSION
-    moved = _lag(transl.astype(np.float64), quality) + quality * _noise(rngs[3], transl.shape, fps) * TRANSL
+    moved = _lag(transl.astype(np.float64), quality) + quality * framing * _noise(rngs[3], transl.shape, fps) * TRANSL
     shape = betas + quality * BETAS * rngs[0].standard_normal(betas.shape)
     return Tracked(*(a.astype(np.float32) for a in (shape, pose, moved, face)))
 
@@ -111,9 +114,9 @@ def noisy_landmarks(
     return np.concatenate([points + quality * error, confidence[..., None]], -1).astype(np.float32)
 
 
-def _joint_noise() -> Float[ndarray, "55 3"]:
+def _joint_noise(framing: float) -> Float[ndarray, "55 3"]:
     """Standard deviation per joint and axis, degrees."""
-    noise = np.full((55, 3), BODY)
+    noise = np.full((55, 3), BODY * framing)
     noise[[12, 15]], noise[22], noise[[23, 24]], noise[[20, 21]] = NECK_HEAD, JAW, EYES, WRISTS
     noise[25:] = FINGERS
     return noise

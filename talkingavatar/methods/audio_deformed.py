@@ -1,0 +1,115 @@
+"""A baseline in the style of GaussianTalker (Cho et al. 2024): sound deforms the Gaussians, no rig moves the face.
+
+The same Gaussians and the same bust as the rigged head's. Head and neck carry them rigidly; jaw, eyes and expression
+of the tracked body are not used, but for the actions of the eyes, which the published method is given too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.config.options import read_options
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
+from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
+from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
+from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
+
+DEFORMATION = ("deformation", "planes")  # groups of the schedule
+EYES = "eye"  # how names of the eyes' actions begin
+
+
+@dataclass(frozen=True)
+class Options(BoundOptions):
+    """`method.options` of the baseline."""
+
+    margin: float = 0.05  # metres round the figure's head, whose Gaussians the sound deforms
+
+
+@final
+class AudioDeformed(TriangleBound):
+    """What sound does to a Gaussian depends on where it lies; nothing ties neighbours together."""
+
+    canonical_rotation: Tensor
+    canonical_scale: Tensor
+    canonical_centre: Tensor
+
+    def __init__(self, context: MethodContext) -> None:
+        options = read_options(Options(), context.config.method.options)
+        super().__init__(context, options)
+        body = self.body
+        rigid = [name not in ("jaw",) and EYES not in name for name in body.joint_names]
+        self.register_buffer("rigid", torch.tensor(rigid)[:, None], persistent=False)
+        eyes = [i for i, name in enumerate(body.expression_names) if name.startswith(EYES)]
+        self.eyes = eyes or list(range(len(body.expression_names)))
+        canonical = self.frames(_at_rest(context.pose[context.train_frames[:1]]))
+        for part in ("rotation", "scale", "centre"):
+            self.register_buffer(f"canonical_{part}", getattr(canonical, part).detach(), persistent=False)
+        head = self.canonical_centre[: len(body.faces)]
+        low, high = head.amin(0) - options.margin, head.amax(0) + options.margin
+        self.register_buffer("on_head", torch.arange(len(self.figure.faces)) < len(body.faces), persistent=False)
+        self.deformation = SpatialAudioDeformation(context.audio_channels, len(self.eyes), low, high)
+
+    rigid: Tensor
+    on_head: Tensor
+
+    @staticmethod
+    def check(config: FitConfig) -> None:
+        read_options(Options(), config.method.options)
+        check_groups(config.method.schedule, {*GROUPS, *DEFORMATION, "pose", "shoulders"})
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        planes = list(self.deformation.planes.parameters())
+        others = [p for name, p in self.deformation.named_parameters() if not name.startswith("planes.")]
+        groups = super().parameter_groups()
+        groups.pop("expression")
+        return groups | {"deformation": others, "planes": planes}
+
+    def drive(self, signal: DrivingSignal) -> Gaussians:
+        pose = self.refined_pose(signal)
+        frames = self.frames(self._without_face(pose))
+        raw = self.gaussians
+        if signal.audio is None or not self.started("deformation"):
+            return self.place(frames, raw["means"], raw["quats"], raw["scales"])
+        binding = self.carried_binding
+        chosen = self.on_head[binding].nonzero()[:, 0]
+        offsets = self.deformation(self._canonical(chosen), signal.audio[0], pose.expression[0, self.eyes])
+        # Offsets are made where the head is at rest, and turned with it.
+        at = binding[chosen]
+        local = (self.canonical_rotation[at].mT @ offsets["means"][..., None])[..., 0]
+        moved = local / self.canonical_scale[at, None]
+        placed = self.place(
+            frames,
+            raw["means"].index_add(0, chosen, moved),
+            raw["quats"].index_add(0, chosen, offsets["quats"]),
+            raw["scales"].index_add(0, chosen, offsets["scales"]),
+        )
+        opacities = raw["opacities"].index_add(0, chosen, offsets["opacities"][:, 0]).sigmoid()
+        colours = torch.zeros_like(raw["sh"][:, 0]).index_add(0, chosen, offsets["sh"])
+        sh = torch.cat([raw["sh"][:, :1] + colours[:, None], raw["sh"][:, 1:]], 1)
+        return replace(placed, opacities=opacities, sh=sh)
+
+    def _canonical(self, chosen: Tensor) -> Float[Tensor, "n 3"]:
+        """Where Gaussians lie on the figure at rest; no gradient goes back through the planes to them."""
+        at, local = self.carried_binding[chosen], self.gaussians["means"].detach()[chosen]
+        turned = (self.canonical_rotation[at] @ local[..., None])[..., 0]
+        return self.canonical_scale[at, None] * turned + self.canonical_centre[at]
+
+    def _without_face(self, pose: BodyPose) -> BodyPose:
+        """The pose without expression, jaw and eyes."""
+        return replace(pose, expression=torch.zeros_like(pose.expression), full_pose=pose.full_pose * self.rigid)
+
+
+def _at_rest(pose: BodyPose) -> BodyPose:
+    """The shape of a pose, at rest."""
+    return replace(
+        pose,
+        expression=torch.zeros_like(pose.expression),
+        full_pose=torch.zeros_like(pose.full_pose),
+        transl=torch.zeros_like(pose.transl),
+    )

@@ -1,0 +1,67 @@
+"""Deformation of all Gaussians by sound (GaussianTalker, Cho et al., ACM MM 2024; methods G.4)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.networks.audio import AudioAttention, AudioNet
+from talkingavatar.networks.triplane import TriplaneHash
+
+OFFSETS = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "sh": 3}
+POSITION_SCALE = 1e-2  # metres a unit of the decoder's output
+
+
+class SpatialAudioDeformation(nn.Module):
+    """Each Gaussian asks, from where it lies, the tokens {sound, eyes, nothing} what to do.
+
+    As published: tri-plane features as queries, cross-attention (width 64, 2 heads, feed-forward 128), offsets of all
+    attributes. Not as published: hash planes instead of dense ones, no dropout (a resumed run must equal one never
+    stopped), no token of the camera, because the head's pose carries the Gaussians here. Starts as the identity.
+    """
+
+    def __init__(
+        self,
+        audio_channels: int,
+        eye_channels: int,
+        low: Float[Tensor, " 3"],
+        high: Float[Tensor, " 3"],
+        width: int = 64,
+        heads: int = 2,
+    ) -> None:
+        """`low`, `high`: corners of the canonical box, in metres, that fills the planes."""
+        super().__init__()
+        self.register_buffer("centre", (low + high) / 2, persistent=False)
+        self.register_buffer("half_extent", (high - low) / 2, persistent=False)
+        self.planes = TriplaneHash()
+        self.query = nn.Linear(self.planes.features, width)
+        self.encoder, self.smoother = AudioNet(audio_channels, width), AudioAttention(width)
+        self.eyes = nn.Linear(eye_channels, width)
+        self.nothing = nn.Parameter(torch.zeros(1, width))
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.decoder = nn.Sequential(
+            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, sum(OFFSETS.values()), bias=False)
+        )
+        nn.init.zeros_(self.decoder[-1].weight)  # type: ignore[arg-type]
+
+    centre: Tensor
+    half_extent: Tensor
+
+    def forward(
+        self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "8 16 C"], eyes: Float[Tensor, " E"]
+    ) -> dict[str, Float[Tensor, "N _"]]:
+        """Offsets by attribute: metres for means, raw units for the others; `sh` is the constant colour's."""
+        codes = self.query(self.planes((means - self.centre) / self.half_extent))
+        sound = self.smoother(self.encoder(windows))[None]
+        tokens = torch.cat([sound, self.eyes(eyes)[None], self.nothing])
+        # All Gaussians ask the same three tokens: a batch of one with N queries.
+        heard, _ = self.attention(codes[None], tokens[None], tokens[None], need_weights=False)
+        codes = self.norms[0](codes + heard[0])
+        codes = self.norms[1](codes + self.feed_forward(codes))
+        parts = self.decoder(codes).split(list(OFFSETS.values()), -1)
+        offsets = dict(zip(OFFSETS, parts, strict=True))
+        offsets["means"] = POSITION_SCALE * offsets["means"]
+        return offsets
