@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int
 from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import pad
@@ -99,14 +99,30 @@ def resample(samples: Float[ndarray, " N"], rate: int, to: int = RATE) -> Float[
     return resample_poly(samples, to // common, rate // common)
 
 
-def step_times(fps: float | int, frames: int) -> Float[ndarray, "T 16"]:
-    """Seconds of each step of each frame's window."""
-    return np.arange(frames)[:, None] / fps + (np.arange(STEPS) - (STEPS - 1) / 2) / STEPS_PER_SECOND
+def step_times(fps: float | int, frames: int, first_frame: int = 0) -> Float[ndarray, "T 16"]:
+    """Seconds of each step of the windows of `frames` frames from `first_frame` on."""
+    centre = np.arange(first_frame, first_frame + frames)[:, None] / fps
+    return centre + (np.arange(STEPS) - (STEPS - 1) / 2) / STEPS_PER_SECOND
 
 
-def log_mel(samples: Float[ndarray, " N"], fps: float | int, frames: int) -> Float32[ndarray, "T 16 44"]:
-    """Log power in 44 mel bands over 25 ms around each step, on a fixed scale; samples at 16 kHz."""
-    first = np.round(step_times(fps, frames) * RATE).astype(np.int64) - WINDOW // 2
+def step_samples(fps: float | int, frames: int, first_frame: int = 0) -> Int[ndarray, "T 16"]:
+    """The first of the `WINDOW` samples that each step hears; negative before the sound's start."""
+    return np.round(step_times(fps, frames, first_frame) * RATE).astype(np.int64) - WINDOW // 2
+
+
+def log_mel(
+    samples: Float[ndarray, " N"], fps: float | int, frames: int, first_frame: int = 0, first_sample: int = 0
+) -> Float32[ndarray, "T 16 44"]:
+    """Log power in 44 mel bands over 25 ms around each step, on a fixed scale.
+
+    Args:
+        samples: at 16 kHz; silence is around them.
+        frames: how many, from `first_frame` on.
+        first_sample: place of the first of the samples in the whole sound, of which they may be a part.
+    """
+    if frames < 1:
+        return np.empty((0, STEPS, BANDS), np.float32)
+    first = step_samples(fps, frames, first_frame) - first_sample
     before = max(0, -int(first.min()))
     after = max(0, int(first.max()) + WINDOW - len(samples))
     padded = np.pad(samples.astype(np.float64), (before, after))
