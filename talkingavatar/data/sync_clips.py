@@ -20,7 +20,7 @@ from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, detector_boxes, to_25fps
 from talkingavatar.paths import cache_root
 
-CROPS_VERSION = 2  # raise when the same capture would give other crops
+CROPS_VERSION = 3  # raise when the same capture would give other crops
 SAMPLES = RATE // FPS  # of sound, a frame
 
 

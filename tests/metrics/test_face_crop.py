@@ -4,9 +4,10 @@ import av
 import av.filter
 import numpy as np
 import pytest
+import torch
 
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.lipsync.crop import GREY, CropTrack, crop_track, detector_boxes, to_25fps
+from talkingavatar.metrics.lipsync.crop import GREY, CropTrack, _resize, crop_track, detector_boxes, to_25fps
 
 
 def boxes(count=30, side=100.0, x=160.0, y=120.0):
@@ -112,3 +113,18 @@ def test_a_face_box_goes_from_forehead_to_chin():
     marks[0, 17:27, :2] = 50, 40
     marks[0, 27:, :2] = 50, 60
     assert detector_boxes(marks)[0].tolist() == [10, 20, 90, 120]
+
+
+def test_a_crop_is_the_same_with_any_number_of_threads():
+    before, draw = torch.get_num_threads(), np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (*draw.integers(40, 300, 2), 3)).astype(np.uint8) for _ in range(20)]
+    made = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            made.append([_resize(picture) for picture in pictures])
+    finally:
+        torch.set_num_threads(before)
+    for crops in zip(*made, strict=True):
+        np.testing.assert_array_equal(crops[0], crops[1])
+        np.testing.assert_array_equal(crops[0], crops[2])

@@ -100,7 +100,7 @@ def to_25fps(frames: int, fps: float) -> list[int]:
 
 
 def _resize(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "224 224 3"]:
-    # In double precision: the last bit of a float depends on the number of threads, and with it how halves are rounded.
     pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].double()
     resized = interpolate(pixels, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
-    return resized[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    # Many values are halves but for their last bit, which depends on the number of threads: all of them go up.
+    return (resized[0] + 0.5 + 1e-6).floor().clamp(0, 255).byte().permute(1, 2, 0).numpy()
