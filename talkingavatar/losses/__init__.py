@@ -3,15 +3,20 @@
 from talkingavatar.losses.contrast import anchored, sync_contrast
 from talkingavatar.losses.geometry import beyond_position, beyond_scale, normal_consistency, vertex_binding
 from talkingavatar.losses.image import dssim, l1, ssim_map
+from talkingavatar.losses.motion import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 
 __all__ = [
+    "acceleration_difference",
     "anchored",
     "beyond_position",
     "beyond_scale",
     "dssim",
     "l1",
+    "lip_distance",
     "normal_consistency",
+    "parameter_difference",
     "ssim_map",
     "sync_contrast",
+    "velocity_difference",
     "vertex_binding",
 ]
