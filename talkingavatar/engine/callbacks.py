@@ -79,7 +79,7 @@ class Journal(L.Callback):
             rates = {f"lr/{name}": rate for name, rate in self.fitted.rates(step - 1).items()}
             scalars = scalars | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
             self.run.log(self.place.before + step, scalars)
-            self.tracker.log(self.place.before + step, scalars)
+            self.tracker.follow()
         self.bar.advance(self.note)
         self.last = time.perf_counter()
 

@@ -107,6 +107,16 @@ class RunDirectory:
             rows = [line for line in file.read_text().splitlines() if _step_of(line) <= step]
             write_atomically(file, "".join(row + "\n" for row in rows))
 
+    def rows(self, start: int = 0) -> tuple[list[dict[str, Any]], int]:
+        """The logged rows from a byte on, and the byte after them; a line cut off by a kill is none."""
+        file = self.path / "metrics.jsonl"
+        if not file.is_file():
+            return [], start
+        with file.open("rb") as stream:
+            stream.seek(start)
+            lines = [line for line in stream if line.endswith(b"\n")]
+        return [json.loads(line) for line in lines], start + sum(map(len, lines))
+
     def log(self, step: int, scalars: dict[str, float]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:
             file.write(json.dumps({"step": step, **scalars}) + "\n")

@@ -4,11 +4,9 @@ import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
@@ -17,6 +15,8 @@ import torch
 from PIL import Image
 
 from talkingavatar.config.listing import group_options
+from talkingavatar.engine.offline import files, tracked_rows
+from tests.wandb_server import services, until_ended
 
 EXPERIMENTS = group_options()["experiment"]
 
@@ -68,38 +68,25 @@ def test_every_preset_runs_one_step(command, experiment):
     assert done.returncode == 0, done.stderr
 
 
-def test_offline_tracking_holds_what_the_journal_holds(command, tiny):
-    done = command("fit", *[t for t in tiny if t != "tracking=none"], "budget.steps=20")
+def test_offline_tracking_holds_what_the_journal_holds(command, tiny, tmp_path):
+    run = tmp_path / "tracked"
+    overrides = [o for o in tiny if o != "tracking=none"]
+    overrides += ["budget.steps=20", f"run.path={run}", "trainer.log_every=2", "trainer.preview_every=10"]
+    process = start(overrides, tmp_path)
+    wait_for_step(run / "metrics.jsonl", 8)
+    os.kill(services(process.pid)[0], signal.SIGTERM)  # SLURM sends it to all processes
+    process.kill()
+    process.wait()
+    until_ended(process.pid)
+    done = command("fit", *overrides)
     assert done.returncode == 0, done.stderr
     assert "tracking stopped" not in done.stdout + done.stderr
-    run = run_of(done.stdout)
-    files = list(run.glob("wandb/offline-run-*/*.wandb"))
-    assert len(files) == 1 and (run / "wandb_id").read_text() in files[0].name
-    tracked = {int(row["step"]): row for row in tracked_rows(files[0]) if "loss/total" in row}
+    assert {file.stem for file in files(run)} == {f"run-{(run / 'wandb_id').read_text()}"} and len(files(run)) == 2
     journal = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert journal
-    for row in journal:
-        assert tracked[row["step"]]["loss/total"] == pytest.approx(row["loss/total"])
+    tracked = [{k: row[k] for k in row.keys() & journal[-1].keys()} for row in tracked_rows(run) if "loss/total" in row]
+    assert [row["step"] for row in journal] == list(range(2, 21, 2))
+    assert tracked == [{k: row[k] for k in row.keys() & journal[-1].keys()} for row in journal]
     assert list(run.glob("wandb/offline-run-*/files/media/videos/**/*.mp4"))
-
-
-def tracked_rows(file: Path) -> Iterator[dict]:
-    """History of an offline W&B file: a log of checksummed chunks in blocks of 32 KiB."""
-    from wandb.proto import wandb_internal_pb2
-
-    data, at, parts = file.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        if (left := 32768 - at % 32768) < 7:
-            at += left
-            continue
-        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
-        parts = data[at + 7 : at + 7 + length] if kind in (1, 2) else parts + data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            if record.HasField("history"):
-                yield {i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in record.history.item}
 
 
 def test_a_warning_signal_saves_and_asks_to_be_started_again(command, tiny, tmp_path):
