@@ -228,9 +228,11 @@ def _cancel(request: Request) -> int:
 
 
 def _sync(request: Request) -> int:
+    from talkingavatar.launch.submit import current
     from talkingavatar.launch.sync import sync
 
-    print(sync(_folder(request), request.true("dry")))
+    folder = _folder(request)
+    print(sync(folder, current(folder), request.true("dry")))
     return 0
 
 

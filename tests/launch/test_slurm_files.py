@@ -1,7 +1,9 @@
 """What goes to SLURM, without one: profiles, options, the lines a task reads, W&B's offline folders."""
 
 import shlex
+import struct
 import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.launch import slurm
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.state import JobState
 from talkingavatar.launch.sync import sync, unsent
 
 PROFILES = sorted((slurm.template_folder() / "profiles").glob("*.yaml"))
@@ -59,13 +62,13 @@ def test_a_task_reads_back_the_words_of_its_run(tmp_path):
 
 def test_offline_folders_are_sent_in_order_and_once(tmp_path):
     folder = SweepFolder(tmp_path / "sweep")
-    folder.record.parent.mkdir()
-    folder.record.write_text('{"jobs": [{"name": "one", "overrides": []}, {"name": "two", "overrides": []}]}')
-    for part in ("offline-run-2-id", "offline-run-1-id", "offline-run-0-id", "offline-run-3-empty"):
+    job = Job("one", ())
+    for part in ("offline-run-2-id", "offline-run-1-id", "offline-run-0-id", "offline-run-3-empty", "run-4-online"):
         (tmp_path / "sweep/one/wandb" / part).mkdir(parents=True)
-        if "empty" not in part:
-            (tmp_path / "sweep/one/wandb" / part / "run-id.wandb").touch()
+        record = struct.pack("<IHB", zlib.crc32(b"content", zlib.crc32(b"\1")), 7, 1) + b"content"
+        content = b"header." + (record if "empty" not in part else b"")
+        (tmp_path / "sweep/one/wandb" / part / "run-id.wandb").write_bytes(content)
     (tmp_path / "sweep/one/wandb/offline-run-0-id/run-id.wandb.synced").touch()
     assert [part.name for part in unsent(tmp_path / "sweep/one")] == ["offline-run-1-id", "offline-run-2-id"]
-    told = sync(folder, dry=True)
+    told = sync(folder, [JobState(job, "done")], dry=True)
     assert told.count("would run") == 1 and told.index("run-1-id") < told.index("run-2-id")
