@@ -1,4 +1,4 @@
-"""Where runs, caches and weights live."""
+"""Where runs, caches and weights live, and the files that come with the package."""
 
 import os
 from pathlib import Path
@@ -10,6 +10,13 @@ def cache_root() -> Path:
         return Path(given).expanduser()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "talkingavatar"
+
+
+def shipped(name: str) -> Path:
+    """`conf`, `sweeps`, `slurm` or `experiments`: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / name
+    return inside if inside.is_dir() else package.parent / name
 
 
 def runs_root() -> Path:

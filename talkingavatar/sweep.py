@@ -44,9 +44,11 @@ HELP = """Run a sweep file in W&B's shape: every run in a folder of its own, sto
   all       true: list and status print every run
   progress  false: no progress bar
 
-Every other key=value goes to every fit; of a swept parameter it replaces the values. Instead of a file, `status` and
-the actions after it take a folder. Runs go to ./runs/<sweep>/<run> or $TALKINGAVATAR_RUNS. `wandb sweep` takes the same
-file. Exit codes: 0, 1 runs failed, 2 a mistake in what was given, 75 stopped by a signal."""
+Every other key=value goes to every fit; of a swept parameter it replaces the values. Sweeps that come with the package
+are found by name: {sweeps}.
+Instead of a file, `status` and the actions after it take a folder. Runs go to ./runs/<sweep>/<run> or
+$TALKINGAVATAR_RUNS. `wandb sweep` takes the same file.
+Exit codes: 0, 1 runs failed, 2 a mistake in what was given, 75 stopped by a signal."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,11 @@ def main(arguments: list[str]) -> int:
 
 def _help() -> str:
     from talkingavatar.launch.expansion import LIMIT
-    from talkingavatar.launch.slurm import template_folder
+    from talkingavatar.paths import shipped
 
-    profiles = sorted(file.stem for file in (template_folder() / "profiles").glob("*.yaml"))
-    return HELP.format(profiles=", ".join(profiles), limit=LIMIT)
+    profiles = sorted(file.stem for file in (shipped("slurm") / "profiles").glob("*.yaml"))
+    sweeps = sorted(file.stem for file in shipped("sweeps").glob("*.yaml"))
+    return HELP.format(profiles=", ".join(profiles), sweeps=", ".join(sweeps), limit=LIMIT)
 
 
 def parse(arguments: Sequence[str]) -> Request:
@@ -131,9 +134,9 @@ def _list(request: Request) -> int:
 def _expanded(request: Request) -> "tuple[Sweep, list[Job]]":
     from talkingavatar.launch.check import check
     from talkingavatar.launch.expansion import LIMIT, expand
-    from talkingavatar.launch.sweep_file import read_sweep
+    from talkingavatar.launch.sweep_file import find_sweep, read_sweep
 
-    sweep = read_sweep(request.target).with_overrides(request.overrides)
+    sweep = read_sweep(find_sweep(request.target)).with_overrides(request.overrides)
     jobs = expand(sweep, request.number("runs"), request.number("draw_seed") or 0, request.number("limit") or LIMIT)
     check(sweep, jobs[0].overrides)
     return sweep, jobs

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from talkingavatar.paths import shipped
+
 
 def config_dir() -> Path:
-    """`conf/` inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+    """Of the presets."""
+    return shipped("conf")
 
 
 def group_options() -> dict[str, list[str]]:

@@ -22,11 +22,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.compose import suggestion
-from talkingavatar.config.listing import config_dir
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.local import python_path
+from talkingavatar.paths import shipped
 
 ARRAY = 1000  # tasks of one array: SLURM's MaxArraySize is 1001 unless a cluster raises it
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
@@ -89,8 +89,8 @@ def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
 
 
 def template_folder() -> Path:
-    """`slurm/` of the checkout."""
-    return config_dir().parent / "slurm"
+    """Of the job template and the profiles."""
+    return shipped("slurm")
 
 
 def options(profile: Profile, name: str, count: int) -> list[str]:

@@ -17,6 +17,7 @@ from talkingavatar.config.compose import suggestion
 from talkingavatar.errors import UserError
 from talkingavatar.launch.parameters import Choice, Distribution, distribution
 from talkingavatar.launch.values import hydra_text
+from talkingavatar.paths import shipped
 
 PROGRAM = "talkingavatar.fit"
 KEYS = ("program", "name", "description", "project", "entity", "method", "metric", "run_cap", "parameters", "command")
@@ -92,11 +93,19 @@ def read_sweep(file: Path) -> Sweep:
     )
 
 
+def find_sweep(given: Path) -> Path:
+    """The file that is meant: as given, or by its bare name, `.yaml` or not, one that comes with the package."""
+    known = shipped("sweeps") / f"{given.name.removesuffix('.yaml')}.yaml"
+    return known if given.name == str(given) and not given.exists() and known.is_file() else given
+
+
 def _load(file: Path) -> dict[str, Any]:
     try:
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     except OSError as error:
-        raise UserError("sweep", f"{file}: {error.strerror}", "a sweep file", "see sweeps/ for some") from error
+        known = sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))
+        expected = f"a sweep file, or one of {', '.join(known)}"
+        raise UserError("sweep", f"{file}: {error.strerror}", expected, suggestion(file.stem, known)) from error
     except Exception as error:  # PyYAML's errors have no common base that OmegaConf passes on
         line = " ".join(str(error).split())
         raise UserError(str(file), line, "YAML in the shape of a W&B sweep", "correct it") from error

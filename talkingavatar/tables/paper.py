@@ -7,18 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from talkingavatar.config.listing import config_dir
 from talkingavatar.config.protocol import Column, Protocol
 from talkingavatar.errors import UserError
+from talkingavatar.paths import shipped
 from talkingavatar.tables.table import Cell, Line, Table, mark_best, with_mean
 
 NOT_ROWS = ("source", "subjects", "columns")
 
 
 def paper_file(name: str) -> Path | None:
-    """The figures of a protocol's table, in the working directory or in the checkout; None where there are none."""
-    roots = (Path.cwd(), config_dir().parent)
-    files = (root / "experiments" / name / "paper.json" for root in roots)
+    """The figures of a protocol's table, in the working directory or of the package; None where there are none."""
+    files = (root / name / "paper.json" for root in (Path.cwd() / "experiments", shipped("experiments")))
     return next((file for file in files if file.is_file()), None)
 
 
