@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,28 @@ def files(run: Path) -> list[Path]:
 
 def tracked_rows(run: Path) -> Iterator[dict[str, Any]]:
     """What was logged to W&B in a run directory: a dict a row, in the order of logging."""
+    for record in _parsed(run):
+        if record.HasField("history"):
+            yield _values(record.history.item)
+
+
+def tracked_summary(run: Path) -> dict[str, Any]:
+    """W&B's summary of a run as it stands after all that was logged in its directory."""
+    found: dict[str, Any] = {}
+    for record in _parsed(run):
+        found |= _values(record.history.item) | _values(record.summary.update)
+    return found
+
+
+def _parsed(run: Path) -> Iterator[Any]:
     from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
     for file in files(run):
         for content, _ in records(file):
             record = Record()
             record.ParseFromString(content)
-            if record.HasField("history"):
-                yield {
-                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
-                }
+            yield record
+
+
+def _values(items: Iterable[Any]) -> dict[str, Any]:
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}

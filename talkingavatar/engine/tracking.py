@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.login import TABLE, logged_in, media_key, result_key
 from talkingavatar.engine.offline import tracked_rows
 from talkingavatar.engine.run import RunDirectory, write_atomically
 
@@ -47,6 +49,11 @@ class Tracker:
         if self.wandb_run is not None:
             self._guard(lambda: self._finish(step, media, table, metrics))
 
+    def summarise(self, metrics: Mapping[str, float]) -> None:
+        """Add to the run's summary, and close."""
+        if self.wandb_run is not None:
+            self._guard(lambda: self._summarise(metrics))
+
     def close(self) -> None:
         """Close without results: the run goes on later."""
         if self.wandb_run is not None:
@@ -58,7 +65,7 @@ class Tracker:
         file = self.run.path / "wandb_id"
         if not file.is_file():
             write_atomically(file, secrets.token_hex(4))
-        tracking, online = self.config.tracking, _logged_in()
+        tracking, online = self.config.tracking, logged_in()
         self.held = set() if online else {int(row["_step"]) for row in tracked_rows(self.run.path)}
         self.wandb_run = wandb.init(
             project=tracking.project,
@@ -97,11 +104,16 @@ class Tracker:
         try:
             self._follow()
             self.wandb_run.summary.update(metrics)
-            pictures = {f"media/{file.stem}": wrap(file) for file in media}
+            pictures = {media_key(file): wrap(file) for file in media}
             rows = wandb.Table(columns=[*(table[0] if table else [])], data=[list(row.values()) for row in table])
-            self.wandb_run.log({**pictures, "table": rows, "step": step}, step=step)
+            self.wandb_run.log({**pictures, TABLE: rows, "step": step}, step=step)
         finally:
             self.wandb_run.finish()
+
+    def _summarise(self, metrics: Mapping[str, float]) -> None:
+        self._follow()
+        self.wandb_run.summary.update(dict(metrics))
+        self.wandb_run.finish()
 
     def _guard(self, action: Any) -> None:
         try:
@@ -111,17 +123,10 @@ class Tracker:
             self.wandb_run = None
 
 
-def _logged_in() -> bool:
-    """A key in the environment or in netrc; asks no server."""
-    import netrc
-    import os
+def track_results(config: FitConfig, run: RunDirectory, condition: str, metrics: Mapping[str, float]) -> None:
+    """Add what was measured of a run after its fit to its summary in W&B, and what else W&B lacks of it.
 
-    if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    try:
-        host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").split("//")[-1].split("/")[0]
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
+    Nothing for a run that was never tracked.
+    """
+    if (run.path / "wandb_id").is_file():
+        Tracker(config, run).summarise({result_key(condition, key): value for key, value in metrics.items()})

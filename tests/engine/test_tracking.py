@@ -11,9 +11,9 @@ import pytest
 import wandb
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.offline import files, mend, records, tracked_rows
+from talkingavatar.engine.offline import files, mend, records, tracked_rows, tracked_summary
 from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.tracking import Tracker
+from talkingavatar.engine.tracking import Tracker, track_results
 from tests.wandb_server import services, until_ended
 
 WORKER = """
@@ -66,6 +66,7 @@ def journal(run: RunDirectory) -> list[dict]:
 
 def tracked(run: RunDirectory) -> list[dict]:
     """Rows of the journal as W&B has them: without what it adds itself, and without the table at the end."""
+    end_service()  # it may still write
     rows = [{k: v for k, v in row.items() if not k.startswith(("_", "table/"))} for row in tracked_rows(run.path)]
     return [row for row in rows if "loss/total" in row]
 
@@ -78,7 +79,7 @@ def resume(config, run: RunDirectory, first: int, last: int) -> None:
         run.log(step, {"loss/total": 1 / step, "preview/psnr": 20.0 + step})
         tracker.follow()
     tracker.finish(last, [], [{"held-out": "full", "PSNR": 30.0}], {"heldout/full/psnr": 30.0})
-    end_service()
+    end_service()  # the end of a fit
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -135,6 +136,19 @@ def test_a_run_that_was_never_tracked_is_logged_whole_when_it_is(opened):
         file.write('{"step": 40, "lo')  # cut off by a kill
     Tracker(config, run).finish(30, [], [], {})
     assert [(row["step"], row["loss/total"]) for row in tracked(run)] == [(10, 0.1), (20, 0.05), (30, 1 / 30)]
+
+
+def test_what_is_measured_after_the_fit_joins_the_summary(opened):
+    config, run = opened
+    track_results(config, run, "full", {"sync/md": 7.0})
+    assert not (run.path / "wandb_id").exists(), "a run that was not tracked stays so"
+    resume(config, run, 1, 5)
+    run.log(6, {"loss/total": 0.5})
+    track_results(config, run, "full", {"sync/md": 7.5})
+    end_service()
+    summary = tracked_summary(run.path)
+    assert summary["evaluate/full/sync/md"] == 7.5 and summary["heldout/full/psnr"] == 30.0
+    assert [row["step"] for row in tracked(run)] == [1, 2, 3, 4, 5, 6], "what W&B lacked"
 
 
 def test_a_folder_that_cannot_be_written_ends_nothing(opened, tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from talkingavatar.engine.experiment import cores
 from talkingavatar.engine.provenance import provenance
 from talkingavatar.engine.run import write_atomically
 from talkingavatar.engine.speed import measure_speed
+from talkingavatar.engine.tracking import track_results
 from talkingavatar.engine.trained import TrainedRun, load_run
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.suite import SUITE_VERSION, definitions
@@ -105,6 +106,7 @@ class Measurement:
             if known.get("key") != key:
                 known = self._measure(name, condition) | {"key": key}
                 write_atomically(file, json.dumps(known, indent=1))
+                track_results(self.trained.data.config, self.trained.run, name, known["metrics"])
             results.append(known)
         return results
 
