@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = (
-    "torch", "lightning", "gsplat", "smplx", "anny", "numba", "hydra-core", "wandb", "transformers", "torchmetrics",
-    "lpips", "av", "soundfile",
+    "torch", "lightning", "gsplat", "smplx", "anny", "numba", "hydra-core", "wandb", "wandb-workspaces", "transformers",
+    "torchmetrics", "lpips", "av", "soundfile",
 )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from talkingavatar.tables.runs import Run
     from talkingavatar.tables.table import Table
 
-KEYS = ("run", "sweep", "protocol", "out", "title", "embed")
+KEYS = ("run", "sweep", "protocol", "out", "title", "embed", "dashboard", "publish")
 SUFFIXES = (".md", ".tex", ".csv")  # beside the page
 HELP = """One page to review runs by: tables beside the papers' own figures, curves, videos side by side, pictures.
 
@@ -26,6 +26,8 @@ HELP = """One page to review runs by: tables beside the papers' own figures, cur
   out        the page (report.html in the sweep's folder, in the one run's, or a new one beside several runs)
   title      of the page
   embed      megabytes of pictures and videos inside the page (64); more are linked
+  dashboard  true: write a W&B workspace and report of these runs down as well (<page>.wandb.json)
+  publish    entity/project: and save them on W&B's server (needs `wandb login`); again: over what was published there
 
 Runs may be under way, broken or not yet evaluated: cells without a number say why. Beside the page lie the same tables
 as Markdown, LaTeX (booktabs) and CSV. Exit codes: 0, 2 a mistake in what was given. The last line names the page."""
@@ -41,6 +43,8 @@ class ReportConfig:
     title: str
     embed: int  # bytes
     submitted: "dict[Path, JobState]" = field(default_factory=dict)  # what a sweep's launcher knows of its runs
+    dashboard: bool = False
+    publish: str | None = None  # entity/project
 
 
 def main(arguments: list[str]) -> int:
@@ -80,17 +84,43 @@ def report(config: ReportConfig) -> Path:
     found = [read_results(_run(path, config.submitted.get(path))) for path in config.runs]
     pairs = tables(config.protocols, found)
     flat = [table for pair in pairs for table in pair if table is not None]
+    content = _content(config, found, pairs)
     try:
         config.out.parent.mkdir(parents=True, exist_ok=True)
         config.out.with_suffix(".md").write_text("\n".join(map(to_markdown, flat)))
         config.out.with_suffix(".tex").write_text(to_latex(flat))
         config.out.with_suffix(".csv").write_text(to_csv(flat))
-        config.out.write_text(to_html(_content(config, found, pairs), datetime.now()))
+        config.out.write_text(to_html(content, datetime.now()))
     except OSError as error:
         raise UserError(
             "out", f"{config.out}: {error.strerror}", "a file that can be written", "choose another"
         ) from error
+    if config.dashboard:
+        _dashboard(config, found, content)
     return config.out
+
+
+def _dashboard(config: ReportConfig, found: "Sequence[tuple[Run, Measured]]", content: "Content") -> None:
+    """Write W&B's workspace and report down, and publish them where it is asked for."""
+    from talkingavatar.launch.sync import unsent
+    from talkingavatar.tables.dashboard import dashboard
+    from talkingavatar.tables.formats import to_markdown
+    from talkingavatar.tables.publish import publish, write
+    from talkingavatar.tables.runs import counts
+
+    runs = [run for run, _ in found]
+    curves = {key for shown in content.shown for key in shown.training}
+    tables = [(table, to_markdown(table)) for pair in content.tables for table in pair if table is not None]
+    facts = [f"{len(runs)} runs: {counts(runs)}", f"commits: {', '.join(dict.fromkeys(run.commit for run in runs))}"]
+    board, file = dashboard(config.title, found, curves, tables, facts), config.out.with_suffix(".wandb.json")
+    write(board, file)
+    print(f"dashboard: {file}")
+    if config.publish is not None:
+        for address in publish(board, file, config.publish):
+            print(f"published: {address}")
+        if waiting := sum(bool(unsent(run.path)) for run in runs):
+            where = runs[0].path.parent
+            print(f"{waiting} runs hold what the server was not sent: python -m talkingavatar.sweep sync {where}")
 
 
 def _run(path: Path, job: "JobState | None") -> "Run":
@@ -175,9 +205,10 @@ def parse(arguments: list[str]) -> ReportConfig:
     Raises:
         UserError: an unknown key or value, or no run.
     """
-    from talkingavatar.config.arguments import choice, key_values, whole_numbers
+    from talkingavatar.config.arguments import boolean, choice, key_values, whole_numbers
     from talkingavatar.config.protocol import names
     from talkingavatar.errors import UserError
+    from talkingavatar.tables.publish import require_login
     from talkingavatar.tables.runs import find_runs
 
     given = key_values(arguments, KEYS)
@@ -201,7 +232,11 @@ def parse(arguments: list[str]) -> ReportConfig:
     if out.suffix not in (".html", ".htm"):
         raise UserError("out", str(out), "a file that ends in .html", f"e.g. out={out / 'report.html'}")
     embed = whole_numbers("embed", given.get("embed", "64"))[0] << 20
-    return ReportConfig(runs, protocols, out, given.get("title", title), embed, submitted)
+    publish = given.get("publish")
+    if publish is not None:
+        require_login(publish)
+    board = boolean("dashboard", given.get("dashboard", "false")) or publish is not None
+    return ReportConfig(runs, protocols, out, given.get("title", title), embed, submitted, board, publish)
 
 
 def _named(runs: tuple[Path, ...]) -> tuple[Path, str]:

@@ -20,7 +20,13 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = len(LAYERS)
-ONLY = {"gsplat": {"splatting"}, "smplx": {"body"}, "anny": {"body"}, "wandb": {"engine", "tables"}}
+ONLY = {
+    "gsplat": {"splatting"},
+    "smplx": {"body"},
+    "anny": {"body"},
+    "wandb": {"engine", "tables"},
+    "wandb_workspaces": {"tables"},
+}
 NO_TORCH = {"config", "launch", "tables", "errors", "paths"}
 
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 ENTITY = {"id": "e", "name": "us"}
+PROJECT = "avatars"  # that there is, for dashboards
 
 
 def services(parent: int) -> list[int]:
@@ -30,7 +31,7 @@ class Server:
 
     def __init__(self) -> None:
         self.history: dict[str, list[str]] = {}
-        self.queries: list[dict[str, Any]] = []
+        self.views: dict[str, dict[str, Any]] = {}  # workspaces and reports as they were saved, by id
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -85,9 +86,32 @@ class Server:
         if part := files.get("wandb-history.jsonl"):
             self.history.setdefault(run, [])[part["offset"] :] = part["content"]
 
+    def save(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A view, anew or over an older one."""
+        number = given.get("id") or f"view{len(self.views)}"
+        self.views[number] = given
+        view = {key: given.get(key) for key in ("type", "name", "displayName", "description", "spec")}
+        view |= {"id": number, "project": {"id": "p", "name": PROJECT, "entityName": "us"}}
+        return {"view": view | {"updatedAt": "2026-01-01T00:00:00"}, "inserted": number not in self.views}
+
     def answer(self, query: str, given: dict[str, Any]) -> dict[str, Any]:
         """To a question in GraphQL."""
-        self.queries.append({"query": query, "variables": given})
+        if "upsertView(" in query:
+            return {"upsertView": self.save(given)}
+        if "ProjectInternalId" in query:
+            known = given["projectName"] == PROJECT
+            return {"project": {"id": "p", "internalId": "UHJvamVjdDox"} if known else None}
+        if "projects:" in query or "GetProjects" in query:
+            page = {"endCursor": None, "hasNextPage": False}
+            node = {
+                "id": "p",
+                "name": PROJECT,
+                "entityName": "us",
+                "createdAt": "2026-01-01",
+                "isBenchmark": False,
+                "user": None,
+            }
+            return {"models": {"edges": [{"node": node, "cursor": "c"}], "pageInfo": page}}
         project = {"id": "p", "name": given.get("project") or "project", "entity": ENTITY}
         name = given.get("name", "")
         lines = self.history.get(name, [])

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from talkingavatar.config.listing import group_options
-from talkingavatar.engine.offline import files, tracked_rows
+from talkingavatar.engine.offline import files, tracked_rows, tracked_summary
+from tests.tables.test_dashboard import metric_names
 from tests.wandb_server import services, until_ended
 
 EXPERIMENTS = group_options()["experiment"]
@@ -87,6 +88,12 @@ def test_offline_tracking_holds_what_the_journal_holds(command, tiny, tmp_path):
     assert [row["step"] for row in journal] == list(range(2, 21, 2))
     assert tracked == [{k: row[k] for k in row.keys() & journal[-1].keys()} for row in journal]
     assert list(run.glob("wandb/offline-run-*/files/media/videos/**/*.mp4"))
+    done = command("report", f"run={run}", "dashboard=true")
+    assert done.returncode == 0, done.stderr
+    shown = metric_names(json.loads((run / "report.wandb.json").read_text()))
+    assert {"loss/total", "preview/psnr", "heldout/full/psnr", "heldout/mouth/ssim", "media/side_by_side"} <= shown
+    logged = {key.removesuffix("/path") for row in tracked_rows(run) for key in row} | tracked_summary(run).keys()
+    assert shown <= logged
 
 
 def test_a_warning_signal_saves_and_asks_to_be_started_again(command, tiny, tmp_path):
