@@ -39,16 +39,18 @@ def collect(runs: Sequence[Run], page: Path, room: int, advance: Callable[[], No
     files = sorted(_files(runs), key=lambda found: (_rank(found[1]), found[0], found[1].name))
     media: list[Medium] = []
     workers = min(8, os.cpu_count() or 1)
+    full = room <= 0  # a picture did not fit: no other is made smaller, they are much alike
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(files), 4 * workers):
             chunk = files[start : start + 4 * workers]
-            contents = pool.map(_content, (file for _, file in chunk)) if room > 0 else [b""] * len(chunk)
+            wanted = [_fits(file, room) if file.suffix == ".mp4" else not full for _, file in chunk]
+            contents = pool.map(lambda file, wanted: _content(file) if wanted else b"", (f for _, f in chunk), wanted)
             for (run, file), content in zip(chunk, contents, strict=True):
                 text = base64.b64encode(content).decode()
-                fits = 0 < len(text) <= room
-                text = text if fits else ""
+                full |= file.suffix != ".mp4" and len(text) > room
+                text = text if len(text) <= room else ""
                 room -= len(text)
-                href = "" if fits else _link(file, page)
+                href = "" if text else _link(file, page)
                 media.append(Medium(run, _title(file), file.suffix == ".mp4", text, href))
                 advance()
     return media
@@ -86,11 +88,20 @@ def _link(file: Path, page: Path) -> str:
     return Path(os.path.relpath(file.absolute(), page.absolute().parent)).as_posix()
 
 
+def _fits(video: Path, room: int) -> bool:
+    """Whether it is small enough, in base64 too."""
+    try:
+        size = video.stat().st_size
+    except OSError:
+        return False
+    return size <= LARGEST_VIDEO and size * 4 / 3 <= room
+
+
 def _content(file: Path) -> bytes:
-    """The bytes to embed; none where the file is too large or not whole yet."""
+    """The bytes to embed; none where the file is not whole yet."""
     try:
         if file.suffix == ".mp4":
-            return file.read_bytes() if file.stat().st_size <= LARGEST_VIDEO else b""
+            return file.read_bytes()
         return _thumbnail(file)
     except (OSError, SyntaxError, ValueError):  # Pillow's errors of a broken picture
         return b""
