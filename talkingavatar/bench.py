@@ -1,10 +1,11 @@
-"""`python -m talkingavatar.bench raster`: how fast this machine does what a fit spends its time on."""
+"""`python -m talkingavatar.bench raster | sweep`: how fast this machine draws, and how fast many runs are overseen."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,16 +32,29 @@ def main(arguments: list[str] | None = None) -> None:
         action="store_true",
         help="leave out the plain version, which takes seconds to minutes a case",
     )
-    raster.add_argument("--out", type=Path, help="also write the figures as JSON")
+    sweep = benches.add_parser("sweep", help="seconds of report, status and submission of many (synthetic) runs")
+    sweep.add_argument("--runs", type=_positive, default=1000, metavar="N")
+    sweep.add_argument("--pictures", type=int, default=0, metavar="N", help="of each run")
+    for bench in (raster, sweep):
+        bench.add_argument("--out", type=Path, help="also write the figures as JSON")
     given = parser.parse_args(arguments)
-
-    from talkingavatar.splatting.bench import bench_raster
-
-    rows = bench_raster(given.counts, given.sizes, given.mode, given.device, given.repeats, not given.no_plain)
+    rows = _raster(given) if given.bench == "raster" else _sweep(given)
     if given.out is not None:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(json.dumps(rows, indent=1) + "\n")
         print(f"figures: {given.out}")
+
+
+def _raster(given: argparse.Namespace) -> list[dict[str, Any]]:
+    from talkingavatar.splatting.bench import bench_raster
+
+    return bench_raster(given.counts, given.sizes, given.mode, given.device, given.repeats, not given.no_plain)
+
+
+def _sweep(given: argparse.Namespace) -> list[dict[str, Any]]:
+    from talkingavatar.launch.bench import bench_sweep
+
+    return bench_sweep(given.runs, given.pictures)
 
 
 def _positive(text: str) -> int:
