@@ -148,6 +148,21 @@ def test_sync_curves_are_drawn(browser):
     assert browser.run("document.querySelectorAll('#sync .chart path').length") == 6
 
 
+def test_numbers_of_an_axis_differ(browser):
+    for values in ([0.1121, 0.1122, 0.1123], [12001, 12002], [1, 2, 3], [0.5, 1e-7]):
+        shown = browser.run(f"labels({values})")
+        assert len(set(shown)) == len(values) and all(len(text) <= 7 for text in shown)
+
+
+def test_a_curve_of_one_point_is_a_dot(browser):
+    one = "{label: 'a', colour: '#000', dash: '', curve: [[2], [0.5]]}"
+    shapes = (
+        f"(() => {{ const host = document.createElement('div'); draw(host, 'step', [{one}], false, false);"
+        " return [host.querySelectorAll('path').length, host.querySelectorAll('circle[fill=\"#000\"]').length]; })()"
+    )
+    assert browser.run(shapes) == [0, 1]
+
+
 def test_videos_play_and_seek_on_one_clock(browser):
     ready = "wall.videos.length && wall.videos.every(video => video.readyState >= 2)"
     wait = f"new Promise(done => {{ const look = () => {ready} ? done() : setTimeout(look, 50); look(); }})"

@@ -31,10 +31,18 @@ function decades(low, high) {
   return inside.length > 6 ? inside.filter(value => String(value).replace(/[^125]/g, "")[0] === "1") : inside;
 }
 
-function readable(value) {
+function readable(value, digits = 3) {
   const size = Math.abs(value);
-  if (size >= 10000) return `${+(value / 1000).toPrecision(3)}k`;
-  return String(+value.toPrecision(size >= 1000 ? 4 : 3));
+  if (size >= 10000) return `${+(value / 1000).toPrecision(digits)}k`;
+  return String(+value.toPrecision(size >= 1000 ? Math.max(4, digits) : digits));
+}
+
+// The numbers of an axis, in as many digits as tell them apart.
+function labels(values) {
+  for (let digits = 3; ; digits++) {
+    const texts = values.map(value => readable(value, digits));
+    if (digits === 6 || new Set(texts).size === texts.length) return texts;
+  }
 }
 
 // series: [{label, colour, dash, strong, curve: [xs, ys]}]
@@ -66,20 +74,23 @@ function draw(host, xTitle, series, log, zero) {
   const svg = element("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": host.textContent});
   const rule = (x1, y1, x2, y2, colour) => element("line", {x1, y1, x2, y2, stroke: colour, "stroke-width": .8});
   const marks = positive ? decades(10 ** ys[0], 10 ** ys[1]) : ticks(ys[0], ys[1], 5);
-  for (const at of marks)
-    svg.append(rule(left, y(at), width - right, y(at), "#ecece8"),
-               element("text", {x: left - 6, y: y(at) + 4, "text-anchor": "end"}, readable(at)));
-  for (const at of ticks(xs[0], xs[1], 5))
-    svg.append(rule(x(at), height - bottom, x(at), height - bottom + 4, "#9a9a9a"),
-               element("text", {x: x(at), y: height - bottom + 16, "text-anchor": "middle"}, readable(at)));
+  labels(marks).forEach((text, i) =>
+    svg.append(rule(left, y(marks[i]), width - right, y(marks[i]), "#ecece8"),
+               element("text", {x: left - 6, y: y(marks[i]) + 4, "text-anchor": "end"}, text)));
+  const places = ticks(xs[0], xs[1], 5);
+  labels(places).forEach((text, i) =>
+    svg.append(rule(x(places[i]), height - bottom, x(places[i]), height - bottom + 4, "#9a9a9a"),
+               element("text", {x: x(places[i]), y: height - bottom + 16, "text-anchor": "middle"}, text)));
   svg.append(rule(left, height - bottom, width - right, height - bottom, "#9a9a9a"),
              element("text", {x: (left + width - right) / 2, y: height - 3, "text-anchor": "middle"}, xTitle));
   if (zero) svg.append(rule(x(0), top, x(0), height - bottom, "#9a9a9a"));
   const many = series.length > 16;
   for (const one of series) {
     const points = one.curve[0].map((value, i) => `${x(value).toFixed(1)},${y(one.curve[1][i]).toFixed(1)}`);
-    const path = {d: points.length > 1 ? `M${points.join("L")}` : `M${points[0]}h3`, stroke: one.colour, "stroke-dasharray": one.dash};
-    svg.append(element("path", {...path, opacity: many && !one.strong ? .45 : 1, "stroke-width": one.strong ? 2 : 1.4}));
+    const [cx, cy] = points[0].split(","), opacity = many && !one.strong ? .45 : 1;
+    const path = {d: `M${points.join("L")}`, stroke: one.colour, "stroke-dasharray": one.dash};
+    svg.append(points.length > 1 ? element("path", {...path, opacity, "stroke-width": one.strong ? 2 : 1.4})
+                                 : element("circle", {cx, cy, r: 3, fill: one.colour, opacity}));
   }
   host.append(svg);
   hover(host, svg, series, x, y, width);
