@@ -25,6 +25,7 @@ class Condition:
 
     about: str = ""
     silence: list[str] = field(default_factory=list)  # inputs withheld at test time (config.schema.INPUTS)
+    spoken: bool = False  # what the run's driver foretells from sound takes the place of what was tracked
     align: bool = False  # align the body's pose to each picture first
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.driver import driver_beside
 from talkingavatar.engine.experiment import build_data, build_method, cores
 from talkingavatar.engine.media import write_media
 from talkingavatar.engine.results import measure, table
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import Conclusion, Trainable
+from talkingavatar.losses import l1
 from talkingavatar.methods import method_class
-from talkingavatar.metrics.image import psnr
+from talkingavatar.metrics.image import crop_slices, psnr
+from talkingavatar.types import BodyPose
 
 
 class AvatarFit(Trainable):
@@ -47,9 +54,30 @@ class AvatarFit(Trainable):
         count = int(method.scalars["gaussians"])
         return {"preview/psnr": value}, f"held-out PSNR {value:.2f} dB, {count} Gaussians"
 
+    def mouth_loss(self, pose: BodyPose, frame: int) -> Float[Tensor, "h w 3"]:
+        """Difference of a training frame's mouth and what the avatar, as it is, draws of it in another pose.
+
+        The whole picture counts where the mouth is out of sight.
+        """
+        method = self.method.requires_grad_(False)
+        batch = self.capture_data.batch([frame]).to(method.device)
+        signal = replace(batch.signal, pose=pose.to(method.device))
+        rendering = method.render(method.drive(signal), batch.cameras)
+        box, manifest = self.capture_data.capture.regions["mouth"][frame], self.capture_data.capture.manifest
+        rows, columns = slice(None), slice(None)
+        if np.isfinite(box).all():
+            rows, columns = crop_slices(box, manifest.height, manifest.width)
+        return l1(rendering.rgb[0, rows, columns], batch.image[0, rows, columns])
+
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         method = self.method.eval().requires_grad_(False)
         torch.set_num_threads(cores(self.config))  # the metrics' networks are large enough
-        results = measure(method, self.capture_data, check)
+        driver = driver_beside(run, self.config, method.body)
+        results = measure(method, self.capture_data, check, driver)
         media = write_media(method, self.capture_data, run.media, check)
+        if driver is not None:
+            from talkingavatar.engine.driving import speak
+            from talkingavatar.engine.trained import TrainedRun
+
+            media.append(speak(TrainedRun(run, self.capture_data, method, driver)))
         return Conclusion(results, table(results), media)

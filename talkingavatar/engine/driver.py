@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import suggestion
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
+from talkingavatar.engine.run import RunDirectory
 from talkingavatar.errors import UserError
 from talkingavatar.methods.audio2param import check_description
 from talkingavatar.networks.audio2param import Audio2Param, Shape
@@ -120,6 +123,33 @@ class DriverStream:
 
     def _parameters(self, standard: Float[Tensor, "1 n P"]) -> Float[Tensor, "n P"]:
         return self.driver.mean + self.driver.std * standard[0]
+
+
+def driver_beside(run: RunDirectory, config: FitConfig, body: Body) -> Driver | None:
+    """The driver that was trained in a run, if one was."""
+    if "driver" not in config.stages or not run.driver.is_file():
+        return None
+    return load_driver(run.driver, deepcopy(body).to("cpu"), config)
+
+
+@torch.no_grad()
+def spoken(
+    data: CaptureData, driver: Driver | None, pose: BodyPose, frames: list[int], silence: Sequence[str] = ()
+) -> BodyPose:
+    """
+    Raises:
+        UserError: there is no driver.
+    """
+    if driver is None:
+        expected = "a run with a driver"
+        raise UserError(
+            "run", f"{data.config.experiment}, without a driver", expected, "fit with stages=[method,driver]"
+        )
+    features = data.features
+    if "audio" in silence:
+        features = data.quiet.expand_as(features)
+    foretold = driver.parameters(features, shots=data.capture.manifest.shots)[frames]
+    return driver.parts.write(pose, foretold.to(pose.expression))
 
 
 def load_driver(file: Path, body: Body, config: FitConfig) -> Driver:

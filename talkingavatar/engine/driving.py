@@ -15,9 +15,11 @@ from numpy import ndarray
 from PIL import ImageColor
 from torch import Tensor
 
+from talkingavatar.audio.features import RATE, resample
+from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
 from talkingavatar.engine.media import to_picture
-from talkingavatar.engine.performance import SOUND_RATE, Order, Performance, read_score, rehearse
+from talkingavatar.engine.performance import SOUND_RATE, Order, Performance, Score, read_score, rehearse
 from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import write_atomically
 from talkingavatar.engine.trained import TrainedRun, load_run
@@ -73,6 +75,25 @@ def drive(config: DriveConfig) -> Driven:
     }
     write_atomically(video.with_suffix(".json"), json.dumps(report, indent=1))
     return Driven(video, report)
+
+
+def speak(trained: TrainedRun, seconds: float = 8.0) -> Path:
+    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew."""
+    data = trained.data
+    capture, config = data.capture, data.config
+    if config.data.name == "speaker":
+        voice = voices()[config.data.identity % len(voices())]
+        speech = load_speech(voice)
+        start = min(config.data.seconds, speech.duration - seconds)
+        sound = speech.excerpt(start, start + seconds).samples
+    else:
+        start, stop, _ = capture.manifest.test
+        fps = capture.manifest.fps
+        sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
+    performance = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
+    file = trained.run.media / "speech.mp4"
+    _render(trained, performance, _background(None, trained), file, config.trainer.progress)
+    return file
 
 
 @torch.no_grad()

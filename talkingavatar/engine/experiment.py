@@ -101,9 +101,16 @@ def build_stage(stage: str, config: FitConfig, before: list[Trainable]) -> Train
     """A stage of the experiment; a driver is shown the avatar fitted before it."""
     if stage == "method":
         return trainable_class(config.method.name)(config)
+    from talkingavatar.engine.avatar_fit import AvatarFit
     from talkingavatar.engine.driver_fit import DriverFit
 
-    return DriverFit(config, *before)
+    if not before:
+        return DriverFit(config)
+    avatar = before[0]
+    if not isinstance(avatar, AvatarFit):
+        expected = "an avatar before the driver"
+        raise UserError("stages", f"a driver after {config.method.name}", expected, "give stages=[driver] alone")
+    return DriverFit(config, avatar, avatar.mouth_loss)
 
 
 def _steps(config: FitConfig, fitted: list[Trainable]) -> int:

@@ -38,7 +38,7 @@ class Performance:
     windows: Float[Tensor, "L 8 16 C"]  # what the method hears
     sound: Float[ndarray, " N"]  # 48 kHz mono
     cameras: Cameras  # one
-    mouth: MouthModel | None  # None where the mouth is another clip's own
+    mouth: MouthModel | None  # None where the mouth is another clip's own, or a driver's
 
     def __len__(self) -> int:
         return len(self.pose)
@@ -100,9 +100,13 @@ def rehearse(trained: TrainedRun, score: Score) -> Performance:
         pose, camera = borrowed_motion(other, data, body, frames, first)
     mouth = None
     if other is None or order.audio is not None:
-        mouth = mouth_of(trained)
-        pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
-    return Performance(fps, pose, _windows(data, speech, frames), score.sound, capture.cameras([camera]), mouth)
+        if trained.driver is None:
+            mouth = mouth_of(trained)
+            pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
+        else:
+            pose = trained.driver.pose(features_of(data, speech, frames), pose)
+    windows = attention_windows(features_of(data, speech, frames))
+    return Performance(fps, pose, windows, score.sound, capture.cameras([camera]), mouth)
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
@@ -175,7 +179,7 @@ def _sound(order: Order, other: Capture | None) -> Float[ndarray, " N"]:
     return sound[round(order.start * SOUND_RATE) : round(stop * SOUND_RATE)]
 
 
-def _windows(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 8 16 C"]:
+def features_of(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 16 C"]:
     """The features the method was trained on, of new sound."""
     audio = data.config.audio
     if audio.name == "deepspeech":
@@ -185,4 +189,4 @@ def _windows(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Fl
         )  # fmt: skip
     fps = data.capture.manifest.fps
     features = audio_features(speech, RATE, fps, frames, audio.name, audio.path, audio.output)
-    return attention_windows(torch.from_numpy(np.ascontiguousarray(features, np.float32)))
+    return torch.from_numpy(np.ascontiguousarray(features, np.float32))

@@ -1,7 +1,7 @@
 """The numbers of a finished fit: held-out image metrics, pose error of trained frames, speed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.driver import Driver, spoken
 from talkingavatar.engine.keypoint_distance import fitted_pose, keypoint_distance, project
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
@@ -22,6 +23,7 @@ from talkingavatar.metrics.lpips import Lpips, find_backbone
 from talkingavatar.metrics.suite import SUITE_VERSION
 from talkingavatar.types import BodyPose, Cameras
 
+PROTOCOLS = {"heldout": "", "aligned": ", aligned", "spoken": ", from sound"}  # with what the table says of them
 ROWS = {
     "full": "full frame",
     "matte": "inside the matte",
@@ -49,10 +51,11 @@ def evenly(frames: list[int], count: int) -> list[int]:
 
 
 @torch.no_grad()
-def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Results:
+def measure(method: Method, data: CaptureData, check: Callable[[], None], driver: Driver | None = None) -> Results:
     """Image metrics on held-out frames, pose error on trained frames, speed. `check` may raise to stop.
 
-    `heldout/` is driven as tracked, `aligned/` with the pose aligned to the picture first (see `pose_alignment`).
+    `heldout/` is driven as tracked, `aligned/` with the pose aligned to the picture first (see `pose_alignment`),
+    `spoken/` with those parts of the pose that a driver foretells from the sound.
     """
     config = data.config
     results = Results()
@@ -66,7 +69,8 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
             results.definitions[f"lpips_{name}"] = {"file": backbone.path.name, "sha256": backbone.checksum()}
     frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
     aligned = evenly(frames, config.budget.aligned_frames) if config.budget.aligned_frames else []
-    protocols = {"heldout": ImageMetrics(networks), "aligned": ImageMetrics(networks)}
+    protocols = {name: ImageMetrics(networks) for name in PROTOCOLS}
+    said = None if driver is None else spoken(data, driver, data.capture.pose(frames, data.model), frames)
     for frame in track(frames, "held-out frames", len(frames), config.trainer.progress):
         check()
         batch = data.batch([frame]).to(method.device)
@@ -74,6 +78,9 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None]) -> Res
         signals = {"heldout": batch.signal}
         if frame in aligned:
             signals["aligned"] = aligned_signal(method, batch)
+        if said is not None:
+            i = frames.index(frame)
+            signals["spoken"] = replace(batch.signal, pose=said[[i]].to(method.device))
         for protocol, signal in signals.items():
             rendering = method.render(method.drive(signal), batch.cameras)
             protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes, batch.matte[0])
@@ -126,16 +133,16 @@ def _joints2d(method: Method, pose: BodyPose, cameras: Cameras) -> Float[Tensor,
 
 
 def table(results: Results) -> list[dict[str, Any]]:
-    """The final table, a dict a row; a cell without a number says why. Rows named "aligned" had their pose aligned."""
+    """The final table, a dict a row; a cell without a number says why."""
     columns = {"PSNR": "psnr", "SSIM": "ssim"}
     names = [k.split("/")[-1] for k in results.metrics if k.startswith("heldout/full/lpips")]
     names += [k for k in results.skipped if k.startswith("lpips")]
     columns |= {f"LPIPS {n.removeprefix('lpips_')}": n for n in names}
     rows = []
-    for protocol, region in [(p, r) for p in ("heldout", "aligned") for r in ROWS]:
+    for protocol, region in [(p, r) for p in PROTOCOLS for r in ROWS]:
         if f"{protocol}/{region}/psnr" not in results.metrics:
             continue
-        row: dict[str, Any] = {"held-out": ROWS[region] + ", aligned" * (protocol == "aligned")}
+        row: dict[str, Any] = {"held-out": ROWS[region] + PROTOCOLS[protocol]}
         for column, key in columns.items():
             value = results.metrics.get(f"{protocol}/{region}/{key}")
             digits = 2 if key == "psnr" else 4

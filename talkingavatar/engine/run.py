@@ -11,6 +11,7 @@
   summary.json       status, wall_s, steps_per_s, metrics, skipped; at the end
   wandb_id           id of the tracked run, kept over requeues
   last.ckpt          the newest checkpoint
+  driver.ckpt        the driver's, where the experiment has that stage
   media/             pictures and videos
 ```
 """
@@ -38,7 +39,8 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.media = self.path / "media"
-        self.checkpoint = self.path / "last.ckpt"
+        self.checkpoint = self.path / "last.ckpt"  # the avatar's
+        self.driver = self.path / "driver.ckpt"  # of the stage that foretells the pose from sound
 
     @staticmethod
     def open(config: FitConfig) -> RunDirectory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import torch
 from talkingavatar.config.compose import from_yaml
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
+from talkingavatar.engine.driver import Driver, driver_beside, spoken
 from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import OTHERS
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
+from talkingavatar.types import BodyPose
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class TrainedRun:
     run: RunDirectory
     data: CaptureData
     method: Method
+    driver: Driver | None = None  # what foretells the pose from sound, where the experiment has that stage
+
+    def spoken(self, pose: BodyPose, frames: list[int], silence: Sequence[str] = ()) -> BodyPose:
+        """The pose of these frames of the capture with the parts that the driver foretells from the capture's sound."""
+        return spoken(self.data, self.driver, pose, frames, silence)
 
 
 def load_run(folder: Path) -> TrainedRun:
@@ -49,4 +57,5 @@ def load_run(folder: Path) -> TrainedRun:
     method.on_load_checkpoint(content)
     method.load_state_dict(content["state_dict"])
     on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    return TrainedRun(run, data, method.eval().requires_grad_(False).to("cpu" if on_cpu else "cuda"))
+    method = method.eval().requires_grad_(False).to("cpu" if on_cpu else "cuda")
+    return TrainedRun(run, data, method, driver_beside(run, config, method.body))

@@ -142,3 +142,27 @@ def test_the_state_is_safe_to_load(tmp_path):
 def test_an_unknown_policy_is_refused():
     with pytest.raises(UserError):
         Fit(name="mcmcc")
+
+
+def test_no_value_of_a_kept_integer_loses_its_last_gaussian():
+    fit = Fit(prune_opacity=0.9, keep="parent", grow_gradient=1.0)
+    with torch.no_grad():
+        fit.parameters["opacities"].fill_(-3.0)
+        fit.parameters["opacities"][::3] = 5.0
+    changes = fit.run(12)
+    assert sorted(fit.control.carried["parent"].tolist()) == list(range(120))
+    assert sum(change.pruned for change in changes) == 0
+    free = Fit(prune_opacity=0.9, grow_gradient=1.0)
+    with torch.no_grad():
+        free.parameters["opacities"].fill_(-3.0)
+    assert sum(change.pruned for change in free.run(12)) == 120
+
+
+def test_of_a_group_that_would_vanish_the_most_opaque_stays():
+    fit = Fit(prune_opacity=0.9, keep="region", grow_gradient=1.0)
+    fit.control._state["region"] = torch.arange(120) % 3
+    with torch.no_grad():
+        fit.parameters["opacities"].copy_(torch.linspace(-4, -3, 120))
+    fit.run(12)
+    assert len(fit.parameters["means"]) == 3
+    assert fit.control.carried["region"].tolist() == [0, 1, 2]

@@ -68,11 +68,15 @@ def score(
     images, motion = ImageMetrics(tools.lpips), MotionMeter(held)
     shown = set(np.linspace(0, len(held.frames) - 1, SHOWN).round().astype(int).tolist())
     pairs = []
+    said = _spoken(trained, held, condition)
     with VideoMeasure(held, tools) as video:
         for i, frame in track(list(enumerate(held.frames)), title, len(held.frames), data.config.trainer.progress):
             check()
             batch = data.batch([frame])
-            batch = replace(batch, signal=data.signal([frame], condition.silence)).to(method.device)
+            signal = data.signal([frame], condition.silence)
+            if said is not None:
+                signal = replace(signal, pose=said[[i]])
+            batch = replace(batch, signal=signal).to(method.device)
             signal = aligned_signal(method, batch) if condition.align else batch.signal
             rendering = method.render(method.drive(signal), batch.cameras)
             images.add(rendering.rgb[0], batch.image[0], held.boxes[i], batch.matte[0])
@@ -86,6 +90,14 @@ def score(
     scores.skipped |= {f"{region}/psnr": "out of sight in all held-out frames"
                        for region in ("hands", "mouth", "head") if f"{region}/psnr" not in scores.metrics}  # fmt: skip
     return Scored(scores, pairs)
+
+
+def _spoken(trained: TrainedRun, held: HeldOut, condition: Condition) -> BodyPose | None:
+    """The poses that the driver foretells; None where the condition does not ask for them."""
+    if not condition.spoken:
+        return None
+    tracked = held.data.signal(held.frames, condition.silence).pose
+    return trained.spoken(tracked, held.frames, condition.silence)
 
 
 class MotionMeter:

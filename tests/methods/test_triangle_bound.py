@@ -1,0 +1,163 @@
+"""The rigged head and the free deformation it is compared with."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.compose import compose
+from talkingavatar.errors import UserError
+from talkingavatar.methods import method_class
+from talkingavatar.methods.base import MethodContext
+from talkingavatar.types import Batch, Cameras, DrivingSignal
+
+FRAMES, TRAIN = 6, [0, 2, 4]
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body("open_flame")
+
+
+@pytest.fixture(scope="module")
+def poses(body):
+    generator = torch.Generator().manual_seed(0)
+    rest = body.zero_pose(FRAMES)
+    return replace(
+        rest,
+        expression=0.2 * torch.randn(rest.expression.shape, generator=generator),
+        full_pose=0.1 * torch.randn(rest.full_pose.shape, generator=generator),
+        transl=0.02 * torch.randn(rest.transl.shape, generator=generator),
+    )
+
+
+def batch_of(poses, frames):
+    view = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    view[1, 3], view[2, 3] = 0.85, 0.6
+    K = torch.tensor([[60.0, 0, 32], [0, 60, 32], [0, 0, 1]])
+    count = len(frames)
+    cameras = Cameras(view.expand(count, 4, 4), K.expand(count, 3, 3), 64, 64)
+    image = torch.linspace(0, 1, 64).view(1, 1, 64, 1).expand(count, 64, 64, 3)
+    signal = DrivingSignal(torch.tensor(frames), poses[frames], torch.zeros(count, 8, 16, 44))
+    return Batch(signal, cameras, image, torch.ones(count, 64, 64, 1), torch.ones(3))
+
+
+@pytest.fixture
+def make(body, poses):
+    def build(experiment, *overrides):
+        config = compose([f"experiment={experiment}", "budget.steps=1000", "data.size=64", *overrides])
+        context = MethodContext(config, body, poses, TRAIN, 44, lambda frames: batch_of(poses, frames))
+        return method_class(config.method.name)(context)
+
+    return build
+
+
+def signal(poses, frame, audio=0.0):
+    return DrivingSignal(torch.tensor([-1]), poses[[frame]], torch.full((1, 8, 16, 44), audio))
+
+
+def test_gaussians_start_at_the_centroids_flat_on_their_triangles(make, poses):
+    from talkingavatar.geometry.rotations import quat_to_matrix
+
+    method = make("gaussianheadtalk_full")
+    gaussians = method.drive(signal(poses, 1))
+    corners = method.figure(poses[[1]])[method.figure.faces]
+    torch.testing.assert_close(gaussians.means, corners.mean(1))
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    large = normal.norm(dim=-1) > 1e-9
+    normal = torch.nn.functional.normalize(normal, dim=-1)
+    third = quat_to_matrix(gaussians.quats)[..., 2]
+    assert (third * normal).sum(-1)[large].min() > 0.999
+
+
+def test_they_ride_on_the_head_as_if_glued(make, poses, body):
+    """Turning the root turns every Gaussian of the skull about it; size and colour stay."""
+    method = make("gaussianheadtalk_full")
+    with torch.no_grad():
+        method.gaussians["means"].normal_(std=0.5)
+    turn = torch.zeros_like(poses.full_pose[:1])
+    turn[0, 0, 1] = 0.5
+    rest = body.zero_pose()
+    calm, bent = (
+        method.drive(DrivingSignal(torch.tensor([-1]), pose)) for pose in (rest, replace(rest, full_pose=turn))
+    )
+    from talkingavatar.geometry.rotations import axis_angle_to_matrix
+
+    rigid = body.weights[body.faces].amin(1)[:, :2].sum(-1) > 0.999  # on neck and head alone, which turn together here
+    on_skull = torch.cat([rigid, torch.zeros(len(method.figure.faces) - len(rigid), dtype=torch.bool)])
+    root = body.rest_joints(rest.betas)[0, 0]
+    expected = (calm.means - root) @ axis_angle_to_matrix(turn[0, 0]).T + root
+    torch.testing.assert_close(bent.means[on_skull], expected[on_skull], atol=1e-5, rtol=0)
+    torch.testing.assert_close(bent.scales[on_skull], calm.scales[on_skull], atol=1e-6, rtol=1e-4)
+
+
+def test_sound_does_not_move_the_rigged_head(make, poses):
+    method = make("gaussianheadtalk_full")
+    method.step = 1000
+    assert torch.equal(method.drive(signal(poses, 1)).means, method.drive(signal(poses, 1, 1.0)).means)
+
+
+def test_sound_moves_the_free_head_but_not_its_shoulders(make, poses):
+    method = make("gaussiantalker_style")
+    method.step = 1000
+    quiet = method.drive(signal(poses, 1))
+    assert torch.equal(quiet.means, method.drive(signal(poses, 1, 1.0)).means)  # it starts as the identity
+    torch.manual_seed(0)
+    torch.nn.init.normal_(method.deformation.decoder[-1].weight, std=0.1)
+    torch.nn.init.normal_(method.deformation.planes.table)
+    quiet, loud = method.drive(signal(poses, 1)), method.drive(signal(poses, 1, 1.0))
+    moved = (quiet.means - loud.means).norm(dim=-1)
+    assert moved[method.on_head].mean() > 1e-6 and moved[~method.on_head].max() == 0
+    assert not torch.equal(quiet.sh, loud.sh) and not torch.equal(quiet.opacities, loud.opacities)
+
+
+def test_jaw_and_lips_as_tracked_do_not_move_the_free_head(make, poses, body):
+    method = make("gaussiantalker_style")
+    other = replace(poses[[1]], full_pose=poses[[1]].full_pose.clone())
+    other.full_pose[0, body.joint_names.index("jaw"), 0] += 0.3
+    means = [method.drive(DrivingSignal(torch.tensor([-1]), pose)).means for pose in (poses[[1]], other)]
+    assert torch.equal(*means)
+
+
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussiantalker_style"])
+def test_every_group_learns_and_no_triangle_loses_its_last_gaussian(make, poses, experiment):
+    method = make(
+        experiment, "density.start=0", "density.min_every=5", "density.every=1", "density.grow_gradient=1e-7",
+        "density.prune_opacity=0.6", "density.max_gaussians=14000", "budget.warmup=1", "budget.paper_steps=1000",
+        *(f"method.schedule.{n}.start=0" for n in ("pose", "shoulders")),
+    )  # fmt: skip
+    optimiser = method.configure_optimizers()
+    method.optimizers = lambda use_pl_optimizer=True: optimiser
+    triangles = len(method.figure.faces)
+    before = {name: [p.detach().clone() for p in group] for name, group in method.parameter_groups().items()}
+    trainer = type("Trainer", (), {"global_step": 0})()
+    for step in range(12):
+        trainer.global_step = step
+        method._trainer = trainer
+        type(method).global_step = property(lambda self: self._trainer.global_step)
+        batch = batch_of(poses, [TRAIN[step % 3]])
+        method.on_train_batch_start(batch, step)
+
+        def closure(batch=batch, step=step):
+            loss = method.training_step(batch, step)
+            optimiser.zero_grad()
+            loss.backward()
+            return loss
+
+        method.optimizer_step(0, step, optimiser, closure)
+    assert len(method.carried_binding) == len(method.gaussians["means"]) != triangles
+    assert set(method.carried_binding.tolist()) == set(range(triangles))
+    for name in ("pose", "shoulders"):
+        after = method.parameter_groups()[name]
+        assert any(not torch.equal(a, b) for a, b in zip(before[name], after, strict=True)), name
+
+
+def test_options_and_groups_are_checked():
+    config = compose(["experiment=gaussianheadtalk_full", "+method.options.skale=1"])
+    with pytest.raises(UserError, match="did you mean scale"):
+        method_class(config.method.name).check(config)
+    config = compose(["experiment=gaussianheadtalk_full"])
+    config.method.schedule["leb"] = config.method.schedule["means"]
+    with pytest.raises(UserError, match="an unknown group"):
+        method_class(config.method.name).check(config)
