@@ -31,7 +31,7 @@ class MotionBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Variation:
-    """How another microphone, room and distance would have changed log-mel features; all at most, to both sides."""
+    """How other microphones, rooms and distances would have changed log-mel features; all at most, to both sides."""
 
     gain: float = 10.0  # decibel
     tilt: float = 6.0  # decibel between the middle band and the outermost
@@ -50,6 +50,7 @@ class Sequences:
     length: int = 75
     shares: tuple[float, ...] = ()  # of the sequences, a clip each; none given: by the frames they have
     variation: Variation | None = None  # for log-mel features only
+    grain: float = 0.0  # noise on every feature, in the features' standard deviations: so little is learned by heart
 
 
 class MotionData(L.LightningDataModule):
@@ -75,6 +76,8 @@ class MotionData(L.LightningDataModule):
         self.places = [[s for s in clip.train if s[1] - s[0] >= self.length] for clip in self.clips]
         shares = sequences.shares or [sum(b - a for a, b in clip.train) for clip in self.clips]
         self.shares = np.asarray(shares, np.float64) / np.sum(shares)
+        heard = [clip.features[start:stop] for clip in self.clips for start, stop in clip.train]
+        self.grain = sequences.grain * float(torch.cat(heard).std()) if sequences.grain > 0 else 0.0
 
     def train_dataloader(self) -> StepLoader[MotionBatch]:
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -94,6 +97,8 @@ class MotionData(L.LightningDataModule):
         features = self.clips[which].features[part]
         if self.sequences.variation is not None:
             features = varied(features, self.sequences.variation, draw)
+        if self.grain > 0:
+            features = features + self.grain * torch.from_numpy(draw.standard_normal(features.shape, np.float32))
         return features, self.clips[which].pose[part], which
 
 
@@ -114,13 +119,20 @@ def varied(
     features: Float[Tensor, "L 16 44"], variation: Variation, draw: np.random.Generator
 ) -> Float[Tensor, "L 16 44"]:
     """Log-mel features as other equipment would have given them: louder, duller, over noise."""
-    power = ((features * LOG_STD + LOG_MEAN).exp() - FLOOR).clamp_min(0)
     bands = torch.linspace(-1, 1, features.shape[-1])
-    change = 0.1 * (variation.gain * draw.uniform(-1, 1) + variation.tilt * draw.uniform(-1, 1) * bands)
-    power = power * 10**change
+    decibels = variation.gain * draw.uniform(-1, 1) + variation.tilt * draw.uniform(-1, 1) * bands
+    floor = torch.zeros(())
     if variation.noise > 0 and draw.random() < 0.5:  # half of the sound stays as clean as it was recorded
         level = variation.noise * 10 ** draw.uniform(-3, 0)
         colour = 10 ** (0.1 * variation.tilt * draw.uniform(-1, 1) * bands)
         hiss = draw.gamma(3.0, 1 / 3, features.shape)  # a band's power over 25 ms, which is no steady number
-        power = power + level * colour * torch.from_numpy(hiss).float()
-    return ((power + FLOOR).log() - LOG_MEAN) / LOG_STD
+        floor = level * colour * torch.from_numpy(hiss).float()
+    return reheard(features, decibels, floor)
+
+
+def reheard(
+    features: Float[Tensor, "L 16 44"], decibels: Float[Tensor, " 44"], floor: Float[Tensor, "..."]
+) -> Float[Tensor, "L 16 44"]:
+    """Log-mel features of a sound whose bands are louder, over a noise of this power."""
+    power = ((features * LOG_STD + LOG_MEAN).exp() - FLOOR).clamp_min(0)
+    return ((power * 10 ** (0.1 * decibels) + floor + FLOOR).log() - LOG_MEAN) / LOG_STD
