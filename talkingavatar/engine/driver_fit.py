@@ -139,7 +139,7 @@ class DriverFit(Trainable):
         options = self.options
         heard = self.config.audio.name == "logmel" and options.variation > 0
         variation = Variation().scaled(options.variation) if heard else None
-        return Sequences(options.windows, options.length, tuple(shares), variation)
+        return Sequences(options.windows, options.length, tuple(shares), variation, options.grain)
 
     def _note_terms(self) -> None:
         rows = self.config.driver.terms

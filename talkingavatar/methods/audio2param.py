@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import AdamW
 
+from talkingavatar.audio.told import told_by_sound
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.options import read_options
@@ -30,7 +31,8 @@ from talkingavatar.methods.schedule import Schedule
 from talkingavatar.networks.audio2param import FEEDBACK, Audio2Param, Shape
 from talkingavatar.types import BodyPose
 
-TERMS = ("params", "lips", "velocity", "acceleration", "render")
+DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
+TERMS = (*DIFFERENCES, "lips", "render")
 GROUP = "network"  # the one row of the schedule table
 LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
 FIELD = "driver.options"
@@ -57,8 +59,10 @@ class Options:
     windows: int = 8
     length: int = 75
     variation: float = 1.0
+    grain: float = 1.0
     squared: bool = True
     least_std: float = 0.2
+    least_r: float = 0.1
     weight_decay: float = 0.01
 
 
@@ -82,11 +86,20 @@ def driver_options(given: dict[str, Any]) -> Options:
     """
     options = read_options(Options(), given, FIELD)
     least = {"width": 8, "heads": 1, "encoder_layers": 1, "decoder_layers": 1, "past": 1, "look": 0, "align": 0}
-    least |= {"windows": 1, "length": 8, "smooth": 0, "dropout": 0, "variation": 0, "least_std": 0, "weight_decay": 0}
+    least |= {
+        "windows": 1,
+        "length": 8,
+        "smooth": 0,
+        "dropout": 0,
+        "variation": 0,
+        "grain": 0,
+        "least_std": 0,
+        "weight_decay": 0,
+    }
     for name, value in least.items():
         if getattr(options, name) < value:
             raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"at least {value}", "raise it")
-    for name, most in {"dropout": 0.9, "own_share": 1.0, "least_std": 1.0}.items():
+    for name, most in {"dropout": 0.9, "own_share": 1.0, "least_std": 1.0, "least_r": 1.0}.items():
         if not 0 <= getattr(options, name) <= most:
             raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"between 0 and {most:g}", "correct it")
     if options.feedback not in FEEDBACK:
@@ -103,6 +116,7 @@ class Audio2ParamTraining(L.LightningModule):
 
     mean: Float[Tensor, " P"]
     std: Float[Tensor, " P"]
+    told: Float[Tensor, " P"]  # weight of each parameter; 0 for those that sound says nothing about
     lips: Int[Tensor, " V"] | None
 
     def __init__(
@@ -125,17 +139,16 @@ class Audio2ParamTraining(L.LightningModule):
         self.options = driver_options(config.driver.options)
         self.parts = PoseParts(body, self.options.targets)
         self.schedule = _schedule(config)
-        for name in config.driver.terms:
-            if name not in TERMS:
-                raise UserError(f"driver.terms.{name}", "an unknown term", f"one of {', '.join(TERMS)}", "correct it")
         lips = lips_of(body)
         # A body that does not know its lips is trained without their term.
         self.register_buffer("lips", lips if len(lips) else None, persistent=False)
         self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
         self.step = 0
+        self._check_terms()
         mean, std = _statistics(self.parts, self.clips, shares, self.options.least_std)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
+        self.register_buffer("told", self._told())
         torch.manual_seed(config.seed)
         self.network = Audio2Param(self._shape())
 
@@ -144,6 +157,30 @@ class Audio2ParamTraining(L.LightningModule):
         given = {name: getattr(options, name) for name in Shape.__dataclass_fields__ if hasattr(options, name)}
         channels = self.clips[0].features.shape[-1]
         return Shape(channels=channels, outputs=len(self.parts), speakers=len(self.clips), **given)
+
+    def _check_terms(self) -> None:
+        for name in self.config.driver.terms:
+            if name not in TERMS:
+                raise UserError(f"driver.terms.{name}", "an unknown term", f"one of {', '.join(TERMS)}", "correct it")
+        able = {*DIFFERENCES} | ({"lips"} if self.lips is not None else set())
+        if not any(self.counts(name) for name in able):
+            expected = f"one of {', '.join(sorted(able))}"
+            raise UserError("driver.terms", "none that counts from the first step", expected, "give one start 0")
+
+    @torch.no_grad()
+    def _told(self) -> Float[Tensor, " P"]:
+        """Weights of mean 1, in proportion to how well a linear guess follows each parameter.
+
+        A parameter that sound says nothing about can only be learned by heart. It stays at its mean.
+        """
+        stretches = [
+            (clip.features[a:b], self.parts.read(clip.pose[a:b])) for clip in self.clips for a, b in clip.train
+        ]
+        r = told_by_sound(stretches)
+        told = torch.where(r >= self.options.least_r, r, 0.0)
+        if self.options.least_r == 0 or not told.any():
+            return torch.ones_like(r)
+        return told / told.mean()
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -156,23 +193,21 @@ class Audio2ParamTraining(L.LightningModule):
             self.scalars[f"driver/loss/{name}"] = float(value.detach())
         self.scalars["driver/loss/total"] = float(total.detach())
         if not total.isfinite():
-            raise RuntimeError(f"the driver's loss is {float(total)} at step {self.step}: {self.scalars}")
+            raise RuntimeError(f"the driver's loss is {total.item()} at step {self.step}: {self.scalars}")
         return total
 
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
         """Unreduced losses by the names of the terms' table, of those that count at this step."""
         count, squared = len(batch.speaker), self.options.squared
         truth = self.standard(self.parts.read(batch.pose)).unflatten(0, (count, -1))
-        predicted = self.network(batch.features, batch.speaker, truth)
+        predicted = self.network(batch.features, batch.speaker, truth * (self.told > 0))
         losses: dict[str, Float[Tensor, "..."]] = {}
-        if self.counts("params"):
-            losses["params"] = parameter_difference(predicted, truth, squared)
-        if self.counts("velocity"):
-            losses["velocity"] = velocity_difference(predicted, truth, squared)
-        if self.counts("acceleration"):
-            losses["acceleration"] = acceleration_difference(predicted, truth, squared)
+        for name, difference in DIFFERENCES.items():
+            if self.counts(name):
+                losses[name] = difference(predicted, truth, squared) * self.told
         if self.counts("lips") and self.lips is not None:
-            values = self.parameters_of(predicted.flatten(0, 1))
+            # What is not foretold is lent by the truth: the jaw is not to make up for a smile.
+            values = self.parameters_of(torch.where(self.told > 0, predicted, truth).flatten(0, 1))
             losses["lips"] = lip_distances(self.body, self.parts, self.lips, values, batch.pose)
         if self.counts("render") and self.render is not None:
             losses["render"] = self._drawn(self.render)
@@ -198,7 +233,7 @@ class Audio2ParamTraining(L.LightningModule):
         first, last = next(shot for shot in own.shots if shot[0] <= frame < shot[1])
         first, last = max(first, frame - self.network.past), min(last, frame + self.network.ahead + 1)
         features = own.features[None, first:last].to(self.device)
-        truth = self.standard(self.parts.read(own.pose[first:last].to(self.device)))[None]
+        truth = self.standard(self.parts.read(own.pose[first:last].to(self.device)))[None] * (self.told > 0)
         foretold = self.network(features, torch.zeros(1, dtype=torch.long, device=self.device), truth)
         values = self.parameters_of(foretold[0, frame - first : frame - first + 1])
         return render.loss(self.parts.write(own.pose[frame : frame + 1].to(self.device), values), frame)

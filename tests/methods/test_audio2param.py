@@ -1,0 +1,286 @@
+"""Audio2Param's training: statistics, terms, the step, checkpoints, and a planted map learned to the end."""
+
+from dataclasses import replace
+
+import lightning as L
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.config.compose import compose
+from talkingavatar.config.schema import LossTermConfig
+from talkingavatar.data.motion_batches import MotionData, Sequences, joined
+from talkingavatar.errors import UserError
+from talkingavatar.methods.audio2param import (
+    FIELD,
+    Audio2ParamTraining,
+    RenderTerm,
+    driver_options,
+    lip_distances,
+    lips_of,
+)
+from tests.planted_motion import planted_clip
+
+SMALL = {
+    "width": 16, "heads": 2, "encoder_layers": 1, "past": 3, "windows": 3, "length": 24, "dropout": 0.0, "grain": 0.0,
+    "variation": 0.0, "identities": [], "smooth": 0.5,
+    "least_r": 0.3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def head(cache):
+    return load_body("open_flame")
+
+
+@pytest.fixture(scope="module")
+def clips(head):
+    return [planted_clip(head, "first", 200, 0), planted_clip(head, "second", 150, 1)]
+
+
+def configured(steps=6, terms=None, lr=3e-3, **options):
+    config = compose(["experiment=audio2param", "tracking=none", f"driver.steps={steps}"])
+    driver = replace(config.driver, options=config.driver.options | SMALL | options)
+    driver.schedule["network"].lr, driver.schedule["network"].lr_end = lr, lr / 10
+    if terms is not None:
+        driver = replace(driver, terms={name: LossTermConfig(*row) for name, row in terms.items()})
+    return replace(config, driver=driver)
+
+
+def training(head, clips, render=None, **changes):
+    shares = [1 / len(clips)] * len(clips)
+    return Audio2ParamTraining(configured(**changes), head, clips, shares, render)
+
+
+def batches(made, clips, seed=0):
+    options = made.options
+    sequences = Sequences(options.windows, options.length, (), None, options.grain)
+    return MotionData(clips, sequences, seed, made.config.driver.steps)
+
+
+def fit(made, data, file=None, stop=None):
+    """Steps as the run's trainer makes them; weights after the last one."""
+    trainer = L.Trainer(
+        accelerator="cpu", max_steps=stop or made.config.driver.steps, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(made, datamodule=data, ckpt_path=file, weights_only=file is not None)
+    return trainer
+
+
+def test_parameters_are_told_in_deviations_of_what_is_trained_on(head, clips):
+    made = training(head, clips)
+    rows = [made.parts.read(clip.pose)[: clip.train[0][1]] for clip in clips]
+    mean = torch.stack([row.mean(0) for row in rows]).mean(0)
+    torch.testing.assert_close(made.mean, mean)
+    pooled = torch.stack([(row - mean).square().mean(0) for row in rows]).mean(0).sqrt()
+    floors = torch.cat([pooled[:3].max().expand(3), pooled[3:].max().expand(len(mean) - 3)]) * made.options.least_std
+    torch.testing.assert_close(made.std, torch.maximum(pooled, floors))
+    values = made.parts.read(clips[0].pose)
+    torch.testing.assert_close(made.parameters_of(made.standard(values)), values)
+
+
+def test_what_sound_does_not_tell_is_not_trained(head, clips):
+    made = training(head, clips)
+    half = len(made.parts) // 2
+    assert (made.told[:half] > 0).all() and not made.told[half:].any()
+    assert float(made.told.mean()) == pytest.approx(1)
+    assert torch.equal(training(head, clips, least_r=0.0).told, torch.ones(len(made.parts)))
+    fit(made, batches(made, clips))
+    assert made.network.out.weight[:half].abs().min(1).values.max() > 0 and not made.network.out.weight[half:].any()
+
+
+def test_every_term_is_unreduced_and_nothing_at_the_truth(head, clips):
+    terms = dict.fromkeys(("params", "velocity", "acceleration", "lips"), (1.0,))
+    made = training(head, clips, terms=terms, smooth=0.0, least_r=0.0)
+    batch = batches(made, clips).batch(0)
+    losses = made.terms(batch)
+    count = len(made.parts)
+    shapes = {"params": (3, 24, count), "velocity": (3, 23, count), "acceleration": (3, 22, count)}
+    assert {name: tuple(loss.shape) for name, loss in losses.items()} == shapes | {"lips": (72, len(lips_of(head)))}
+    truth = made.standard(made.parts.read(batch.pose)).unflatten(0, (3, -1))
+    made.network.forward = lambda features, speaker, truth: truth
+    assert {name: float(loss.detach().max()) for name, loss in made.terms(batch).items()} == pytest.approx(
+        dict.fromkeys(losses, 0.0), abs=1e-3
+    )
+    torch.testing.assert_close(losses["params"], truth.square())  # it starts at the mean
+
+
+def test_terms_without_weight_and_before_their_start_are_not_made(head, clips):
+    made = training(head, clips, terms={"params": (1.0,), "lips": (0.0,), "velocity": (1.0, 5)})
+    batch = batches(made, clips).batch(0)
+    assert set(made.terms(batch)) == {"params"}
+    made.step = 5
+    assert set(made.terms(batch)) == {"params", "velocity"}
+
+
+def test_lips_are_compared_with_the_head_held_still(head, clips):
+    parts, lips, pose = PoseParts(head, ("jaw",)), lips_of(head), clips[0].pose[:5]
+    values = parts.read(pose)
+    assert lip_distances(head, parts, lips, values, pose).max() < 1e-3
+    opened = values + torch.tensor([0.05, 0.0, 0.0])
+    apart = lip_distances(head, parts, lips, opened, pose)
+    root = pose.full_pose.clone()
+    root[:, 0] = torch.tensor([0.3, 1.0, -0.2])
+    turned = replace(pose, full_pose=root, transl=torch.ones(5, 3))
+    assert 2 < float(apart.max()) < 8
+    torch.testing.assert_close(lip_distances(head, parts, lips, opened, turned), apart, atol=1e-3, rtol=1e-3)
+
+
+def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
+    seen = []
+
+    def loss(pose, frame):
+        seen.append((pose, frame))
+        return pose.full_pose[:, head.joint_names.index("jaw")].abs()
+
+    made = training(head, clips, RenderTerm(loss, [10, 50, 90]), terms={"params": (1.0,), "render": (1.0, 2)}, steps=8)
+    fit(made, batches(made, clips))
+    assert len(seen) == 6 and {frame for _, frame in seen} == {10, 50, 90}
+    pose, frame = seen[-1]
+    own = clips[0].pose[frame : frame + 1]
+    assert len(pose) == 1 and torch.equal(pose.full_pose[:, 0], own.full_pose[:, 0])
+    assert made.network.out.weight.detach().abs().max() > 0
+    made.eval()
+    with torch.no_grad():
+        whole = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
+        made.terms(batches(made, clips).batch(0))
+    pose, frame = seen[-1]
+    foretold = made.parameters_of(whole[frame : frame + 1])
+    torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
+
+
+def test_two_processes_train_as_one_with_twice_the_windows(head, clips):
+    """The mean of their gradients, which data-parallel training makes, is that of the whole."""
+    made = training(head, clips)
+    torch.nn.init.normal_(made.network.out.weight, std=0.1)
+    data, whole = (MotionData(clips, Sequences(windows, 24, (), None, 0.1), 0, 9) for windows in (2, 4))
+    gradients = []
+    for batch in (whole.batch(3), data.batch(3, 0, 2), data.batch(3, 1, 2)):
+        made.network.zero_grad()
+        made.training_step(batch, 0).backward()
+        gradients.append([parameter.grad.clone() for parameter in made.network.parameters()])
+    for one, first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close((first + second) / 2, one, atol=1e-6, rtol=1e-4)
+
+
+def test_a_run_that_was_stopped_equals_one_that_was_not(head, clips, tmp_path):
+    through = training(head, clips, dropout=0.3, grain=0.5)
+    fit(through, batches(through, clips))
+    stopped = training(head, clips, dropout=0.3, grain=0.5)
+    fit(stopped, batches(stopped, clips), stop=3).save_checkpoint(tmp_path / "driver.ckpt")
+    content = torch.load(tmp_path / "driver.ckpt", weights_only=True)
+    assert content["driver"]["speakers"] == ["first", "second"] and content["driver"]["names"] == through.parts.names
+    again = training(head, clips, dropout=0.3, grain=0.5)
+    data = batches(again, clips)
+    fit(again, data, tmp_path / "driver.ckpt")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), through.parameters(), strict=True))
+    assert not torch.equal(stopped.network.out.weight, through.network.out.weight)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(head, clips):
+    made = training(head, clips)
+    content = {"state_dict": made.state_dict()}
+    made.on_save_checkpoint(content)
+    torch.nn.init.normal_(content["state_dict"]["network.style.weight"])
+    return content
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"body": {"name": "flame", "checksum": "f" * 64}}, "flame .ffffffffffff., which the driver"),
+        ({"targets": ["jaw"]}, "driver: targets"),
+        ({"speakers": ["other"]}, "driver: speakers"),
+        ({"features": {"name": "wav2vec2", "output": "logits"}}, "driver: features"),
+        ({"fps": 30.0}, "driver: fps"),
+    ],
+)
+def test_a_checkpoint_for_something_else_is_refused(head, clips, checkpoint, change, message):
+    made = training(head, clips)
+    made.on_load_checkpoint(checkpoint)
+    with pytest.raises(UserError, match=message):
+        made.on_load_checkpoint(checkpoint | {"driver": checkpoint["driver"] | change})
+    with pytest.raises(UserError, match="a checkpoint of something else"):
+        made.on_load_checkpoint({"state_dict": {}})
+
+
+def test_another_shape_is_named(head, clips, checkpoint):
+    with pytest.raises(UserError, match=r"driver.options.past: found 5; expected 3"):
+        training(head, clips, past=5).on_load_checkpoint(checkpoint)
+
+
+def test_a_new_speaker_begins_with_the_mean_of_the_known_styles(head, clips, checkpoint):
+    new = planted_clip(head, "new", 100, 5)
+    made = training(head, [new, clips[1]])
+    made.adopt(checkpoint)
+    styles = checkpoint["state_dict"]["network.style.weight"]
+    torch.testing.assert_close(made.network.style.weight, torch.stack([styles.mean(0), styles[1]]))
+    assert torch.equal(made.mean, checkpoint["state_dict"]["mean"])
+    assert torch.equal(made.told, checkpoint["state_dict"]["told"])
+    with pytest.raises(UserError, match="targets"):
+        training(head, [new], targets=["jaw"]).adopt(checkpoint)
+
+
+@pytest.mark.parametrize("feedback", ["none", "teacher"])
+def test_a_small_driver_learns_a_planted_map(head, feedback):
+    clips = [planted_clip(head, "first", 300, 0), planted_clip(head, "second", 300, 1)]
+    made = training(head, clips, steps=160, lr=1e-2, width=32, windows=6, smooth=0.0, feedback=feedback)
+    fit(made, batches(made, clips))
+    made.eval()
+    with torch.no_grad():
+        foretold = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
+    truth, told = made.standard(made.parts.read(clips[0].pose)), made.told > 0
+    held = slice(*clips[0].test[0])
+    error = (foretold - truth)[held][:, told].square().mean() / truth[held][:, told].var(0).mean()
+    assert float(error) < 0.25 and not foretold[:, ~told].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"targts": ["jaw"]}, "did you mean targets"),
+        ({"width": "wide"}, "a int"),
+        ({"width": 100, "heads": 8}, "100 for 8 heads"),
+        ({"windows": 0}, "at least 1"),
+        ({"dropout": 1.0}, "between 0 and 0.9"),
+        ({"own_share": 2.0}, "between 0 and 1"),
+        ({"feedback": "always"}, "none, teacher, free"),
+        ({"smooth": -1.0}, "at least 0"),
+    ],
+)
+def test_a_mistake_in_the_options_is_named(options, message):
+    with pytest.raises(UserError, match=message) as error:
+        driver_options(options)
+    assert FIELD in str(error.value)
+
+
+def test_a_mistake_in_targets_terms_and_schedule_is_named(head, clips):
+    with pytest.raises(UserError, match="did you mean jaw"):
+        training(head, clips, targets=["jwa"])
+    with pytest.raises(UserError, match=r"driver\.terms\.lip.*velocity"):
+        training(head, clips, terms={"lip": (1.0,)})
+    with pytest.raises(UserError, match="none that counts from the first step"):
+        training(head, clips, terms={"params": (1.0, 3), "lips": (0.0,), "render": (1.0,)})
+    config = configured()
+    for schedule, message in (({}, "one row, network"), ({"network": {"lr": -1.0}}, "positive")):
+        rows = {name: replace(config.driver.schedule["network"], **row) for name, row in schedule.items()}
+        with pytest.raises(UserError, match=message):
+            Audio2ParamTraining(replace(config, driver=replace(config.driver, schedule=rows)), head, clips, [0.5, 0.5])
+
+
+def test_a_loss_that_is_no_number_stops(head, clips):
+    made = training(head, clips)
+    batch = batches(made, clips).batch(0)
+    with pytest.raises(RuntimeError, match="loss"):
+        made.training_step(batch._replace(pose=joined([batch.pose]), features=batch.features * torch.nan), 0)
