@@ -30,7 +30,10 @@ CHUNK = 500  # frames that are worked on at once, however long the sound
 
 
 class Driver:
-    """A network with what its numbers mean. `parts` says which P parameters, `fps` on which clock."""
+    """A network with what its numbers mean. `parts` says which P parameters, `fps` on which clock.
+
+    A parameter is `mean + std * gain * output`.
+    """
 
     def __init__(
         self,
@@ -38,10 +41,12 @@ class Driver:
         parts: PoseParts,
         mean: Float[Tensor, " P"],
         std: Float[Tensor, " P"],
+        gain: Float[Tensor, " P"],
         description: dict[str, Any],
     ) -> None:
         """`description` as `methods.audio2param.Audio2ParamTraining` gives it."""
-        self.network, self.parts, self.mean, self.std = network.eval(), parts, mean, std
+        self.network, self.parts = network.eval(), parts
+        self.mean, self.std, self.gain = mean, std, gain
         self.description = description
         self.fps: float = description["fps"]
         self.speakers: list[str] = description["speakers"]
@@ -81,7 +86,11 @@ class Driver:
             for first in range(start, stop, CHUNK):
                 rows.append(stream.push(features[None, first : min(stop, first + CHUNK)].to(self.mean)))
             rows.append(stream.finish())
-        return self.mean + self.std * torch.cat(rows, 1)[0]
+        return self.values(torch.cat(rows, 1)[0])
+
+    def values(self, output: Float[Tensor, "n P"]) -> Float[Tensor, "n P"]:
+        """Radians and coefficients of the network's output."""
+        return self.mean + self.std * self.gain * output
 
     def stream(self, speaker: str | None = None) -> DriverStream:
         """For sound that comes in chunks.
@@ -111,18 +120,15 @@ class DriverStream:
 
     def push(self, samples: Float[ndarray, " N"]) -> Float[Tensor, "n P"]:
         """The next samples (16 kHz mono); the frames that they make certain."""
-        return self._parameters(self.frames.push(self._features(self.sound.push(samples))))
+        return self.driver.values(self.frames.push(self._features(self.sound.push(samples)))[0])
 
     def finish(self, frames: int | None = None) -> Float[Tensor, "n P"]:
         """The rest of the frames, of `frames` in all or as many as the sound is long."""
         rest = [self.frames.push(self._features(self.sound.finish(frames))), self.frames.finish()]
-        return self._parameters(torch.cat(rest, 1))
+        return self.driver.values(torch.cat(rest, 1)[0])
 
     def _features(self, windows: Float[ndarray, "n 16 C"]) -> Float[Tensor, "1 n 16 C"]:
         return torch.from_numpy(windows)[None].to(self.driver.mean)
-
-    def _parameters(self, standard: Float[Tensor, "1 n P"]) -> Float[Tensor, "n P"]:
-        return self.driver.mean + self.driver.std * standard[0]
 
 
 def driver_beside(run: RunDirectory, config: FitConfig, body: Body) -> Driver | None:
@@ -176,4 +182,4 @@ def driver_of(content: dict[str, Any], body: Body, config: FitConfig) -> Driver:
     prefix = "network."
     network.load_state_dict({key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)})
     parts = PoseParts(body, here["targets"])
-    return Driver(network.requires_grad_(False), parts, state["mean"], state["std"], here)
+    return Driver(network.requires_grad_(False), parts, state["mean"], state["std"], state["gain"], here)

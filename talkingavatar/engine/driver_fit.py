@@ -155,8 +155,8 @@ class DriverFit(Trainable):
         training = self.training
         network = type(training.network)(training.network.shape)
         network.load_state_dict(training.network.state_dict())
-        mean, std = (values.detach().cpu() for values in (training.mean, training.std))
-        return Driver(network.requires_grad_(False), training.parts, mean, std, training.description())
+        mean, std, gain = (values.detach().cpu() for values in (training.mean, training.std, training.gain))
+        return Driver(network.requires_grad_(False), training.parts, mean, std, gain, training.description())
 
     def scalars(self) -> dict[str, float]:
         return self.training.scalars

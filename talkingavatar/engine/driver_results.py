@@ -22,6 +22,7 @@ from talkingavatar.methods.audio2param import lip_distances, lips_of
 from talkingavatar.metrics.motion import jitter
 from talkingavatar.types import BodyPose
 
+STILL = 1e-6  # radians or coefficients: a standard deviation below which a parameter does not move
 REACH = 0.4  # seconds by which an offset is looked for, to both sides
 
 
@@ -51,11 +52,12 @@ def measure_clip(clip: MotionClip, driver: Driver, body: Body, baseline: bool = 
         measured.skipped["true"] = f"the true motion of {clip.name} is not known"
     held = clip.test_frames
     measured.openings = {name: opening_of(body, pose[held]) for name, pose in motions.items()}
+    moving = driver.parts.read(foretold[held]).std(0) > STILL  # what stays at its mean would look steady
     for name, pose in motions.items():
         prefix = {"predicted": "", "ridge": "ridge/"}.get(name)
         if prefix is not None:
             _compare(prefix, name, motions, measured, clip, driver, body)
-        values = (driver.parts.read(pose) / driver.std).numpy()[:, :, None]
+        values = (driver.parts.read(pose) / driver.std)[:, moving].numpy()[:, :, None]
         measured.metrics[f"jitter/{name}"] = jitter(values, clip.test)
     measured.rows = [_row(name, clip, measured) for name in motions]
     measured.metrics = {key: value for key, value in measured.metrics.items() if np.isfinite(value)}
@@ -79,11 +81,13 @@ def _compare(
             continue
         r, _, offset = correlation_and_offset(measured.openings[name], measured.openings[other], reach)
         apart = np.abs(measured.openings[name] - measured.openings[other]).mean()
+        extent = measured.openings[name].std() / max(STILL, measured.openings[other].std())
         parameters = _correlations(foretold.numpy(), driver.parts.read(motions[other][held]).numpy())
         measured.metrics |= {
             f"{prefix}opening_r/{other}": r,
             f"{prefix}opening_offset/{other}": float(offset),
             f"{prefix}opening_mm/{other}": 1e3 * float(apart),
+            f"{prefix}opening_extent/{other}": float(extent),
             f"{prefix}params_r/{other}": parameters,
         }
         if len(lips):
@@ -93,7 +97,7 @@ def _compare(
 
 def _correlations(a: Float[ndarray, "T P"], b: Float[ndarray, "T P"]) -> float:
     """Mean of the parameters' correlations; those that do not move in one of both are left out."""
-    moving = (a.std(0) > 1e-6) & (b.std(0) > 1e-6)
+    moving = (a.std(0) > STILL) & (b.std(0) > STILL)
     if not moving.any() or len(a) < 3:
         return float("nan")
     return float(np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(a.T[moving], b.T[moving], strict=True)]))
@@ -121,6 +125,7 @@ def _row(name: str, clip: MotionClip, measured: Measured) -> dict[str, Any]:
         ("opening r, tracked", "opening_r/tracked", ".3f"),
         ("true", "opening_r/true", ".3f"),
         ("offset, frames", "opening_offset/tracked", ".0f"),
+        ("extent", "opening_extent/tracked", ".2f"),
         ("parameters r", "params_r/tracked", ".3f"),
         ("lips, mm", "lips_mm/tracked", ".2f"),
     ):

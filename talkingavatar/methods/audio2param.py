@@ -63,6 +63,7 @@ class Options:
     squared: bool = True
     least_std: float = 0.2
     least_r: float = 0.1
+    most_gain: float = 2.0
     weight_decay: float = 0.01
 
 
@@ -94,6 +95,7 @@ def driver_options(given: dict[str, Any]) -> Options:
         "variation": 0,
         "grain": 0,
         "least_std": 0,
+        "most_gain": 1,
         "weight_decay": 0,
     }
     for name, value in least.items():
@@ -117,6 +119,7 @@ class Audio2ParamTraining(L.LightningModule):
     mean: Float[Tensor, " P"]
     std: Float[Tensor, " P"]
     told: Float[Tensor, " P"]  # weight of each parameter; 0 for those that sound says nothing about
+    gain: Float[Tensor, " P"]  # what a trained driver's motion is raised by
     lips: Int[Tensor, " V"] | None
 
     def __init__(
@@ -148,7 +151,9 @@ class Audio2ParamTraining(L.LightningModule):
         mean, std = _statistics(self.parts, self.clips, shares, self.options.least_std)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        self.register_buffer("told", self._told())
+        told, gain = self._told()
+        self.register_buffer("told", told)
+        self.register_buffer("gain", gain)
         torch.manual_seed(config.seed)
         self.network = Audio2Param(self._shape())
 
@@ -168,19 +173,22 @@ class Audio2ParamTraining(L.LightningModule):
             raise UserError("driver.terms", "none that counts from the first step", expected, "give one start 0")
 
     @torch.no_grad()
-    def _told(self) -> Float[Tensor, " P"]:
-        """Weights of mean 1, in proportion to how well a linear guess follows each parameter.
+    def _told(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+        """Weights of mean 1, in proportion to how well a linear guess follows each parameter, and gains.
 
-        A parameter that sound says nothing about can only be learned by heart. It stays at its mean.
+        A parameter that sound says nothing about can only be learned by heart. It stays at its mean. Of one that sound
+        tells with correlation r, the best guess moves r times as far: all of speech would look mumbled. The gain gives
+        the motion its extent back, where that does not raise the errors beyond `most_gain`.
         """
         stretches = [
             (clip.features[a:b], self.parts.read(clip.pose[a:b])) for clip in self.clips for a, b in clip.train
         ]
         r = told_by_sound(stretches)
+        gain = (1 / r.clamp_min(1e-3)).clamp(1.0, self.options.most_gain)
         told = torch.where(r >= self.options.least_r, r, 0.0)
         if self.options.least_r == 0 or not told.any():
-            return torch.ones_like(r)
-        return told / told.mean()
+            return torch.ones_like(r), gain
+        return told / told.mean(), gain
 
     # -- the step ------------------------------------------------------------------------------------------------------
 

@@ -95,6 +95,9 @@ def test_what_sound_does_not_tell_is_not_trained(head, clips):
     assert (made.told[:half] > 0).all() and not made.told[half:].any()
     assert float(made.told.mean()) == pytest.approx(1)
     assert torch.equal(training(head, clips, least_r=0.0).told, torch.ones(len(made.parts)))
+    assert torch.equal(made.gain[half:], torch.full_like(made.gain[half:], 2.0))
+    assert (made.gain[:half] >= 1).all() and (made.gain[:half] < 1.5).all()
+    assert torch.equal(training(head, clips, most_gain=1.0).gain, torch.ones(len(made.parts)))
     fit(made, batches(made, clips))
     assert made.network.out.weight[:half].abs().min(1).values.max() > 0 and not made.network.out.weight[half:].any()
 
@@ -257,6 +260,7 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
         ({"own_share": 2.0}, "between 0 and 1"),
         ({"feedback": "always"}, "none, teacher, free"),
         ({"smooth": -1.0}, "at least 0"),
+        ({"most_gain": 0.5}, "at least 1"),
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):
