@@ -56,6 +56,9 @@ for argument in "${arguments[@]}"; do
     data.path=[!/~\']*) [ -z "$scratch" ] || stage "${argument#data.path=}" || end 1 ;;
   esac
 done
+tasks=$((${SLURM_JOB_NUM_NODES:-1} * ${SLURM_NTASKS_PER_NODE:-1}))
+# One fit of several tasks: they share a driver's steps.
+[ "$tasks" = 1 ] || arguments+=("trainer.nodes=$SLURM_JOB_NUM_NODES" "trainer.devices=$SLURM_NTASKS_PER_NODE")
 [ -n "${threads:-}" ] || [ -z "${SLURM_CPUS_PER_TASK:-}" ] || arguments+=("trainer.threads=$SLURM_CPUS_PER_TASK")
 
 # Signals go to the fit by SLURM's own hand: USR1 when the time is nearly up, TERM when the task is cancelled, preempted or
@@ -67,7 +70,7 @@ export PYTHONUNBUFFERED=1
 
 for start in 1 2 3; do
   [ "$start" = 1 ] || note "start $(date +%s) $(hostname) $$"
-  srun --ntasks=1 --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${fit[@]}" "${arguments[@]}" &
+  srun --ntasks="$tasks" --cpus-per-task="${SLURM_CPUS_PER_TASK:-1}" "${fit[@]}" "${arguments[@]}" &
   child=$!
   while :; do # a signal ends the waiting, not the fit
     wait "$child"

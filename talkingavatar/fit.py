@@ -63,6 +63,8 @@ def _fit(arguments: list[str]) -> int:
             print("saved; start the same command again to continue")
             print(f"run: {RunDirectory.path_of(config)}")
             return 75
+    if outcome is None:
+        return 0  # another process leads the run
     show(outcome)
     print(f"run: {outcome.run}")
     return 0

@@ -121,7 +121,9 @@ class MetricsConfig:
 @dataclass
 class TrainerConfig:
     accelerator: str = "auto"  # auto | cpu | gpu
-    threads: int = 0  # CPU threads; 0 takes all cores
+    devices: int = 1  # processes on each machine that share a driver's steps, each on a GPU of its own where there are
+    nodes: int = 1  # machines
+    threads: int = 0  # CPU threads of each process; 0 takes all cores
     checkpoint_every: int = 200  # steps
     preview_every: int = 100  # steps between live PSNR readings
     log_every: int = 20  # steps between logged scalars
@@ -198,4 +200,6 @@ MINIMUM = {
     "trainer.preview_every": 1,
     "trainer.log_every": 1,
     "trainer.threads": 0,
+    "trainer.devices": 1,
+    "trainer.nodes": 1,
 }

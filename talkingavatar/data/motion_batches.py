@@ -44,7 +44,7 @@ class Variation:
 
 @dataclass(frozen=True)
 class Sequences:
-    """What a process sees of a step: `windows` sequences of at most `length` frames."""
+    """What a step sees: `windows` sequences of at most `length` frames."""
 
     windows: int = 8
     length: int = 75
@@ -56,7 +56,7 @@ class Sequences:
 class MotionData(L.LightningDataModule):
     """Serves clips to a driver's training: the batch of a step depends on the seed and the step alone.
 
-    Several processes share a step's sequences, so that W of them train as one with W times the windows.
+    Several processes share a step's sequences, so that all together train as one would.
     """
 
     def __init__(self, clips: Sequence[MotionClip], sequences: Sequences, seed: int, steps: int) -> None:
@@ -85,7 +85,7 @@ class MotionData(L.LightningDataModule):
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> MotionBatch:
         """The share of process `rank` of `world` in the sequences of a step."""
-        numbers = range(rank, self.sequences.windows * world, world)
+        numbers = range(rank, self.sequences.windows, world)
         parts = [self._sequence(np.random.default_rng([self.seed, step, number])) for number in numbers]
         features, poses, speakers = zip(*parts, strict=True)
         return MotionBatch(torch.stack(features), joined(poses), torch.tensor(speakers))

@@ -36,14 +36,19 @@ class Checkpoints(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.flag.install()
+        first = trainer.strategy.broadcast(trainer.global_step)
+        if first != trainer.global_step:
+            raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         step = trainer.global_step
         whole = self.place.before + step
         stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
+        stop = trainer.strategy.reduce_boolean_decision(stop, all=False)  # a signal to one process is one to all
         if stop or step % self.every == 0 or step >= trainer.max_steps:
             checkpoint.save(trainer, self.file)
-            self.run.status("running", step=whole, steps=self.place.steps)
+            if trainer.is_global_zero:
+                self.run.status("running", step=whole, steps=self.place.steps)
         if stop:
             trainer.should_stop = True
 

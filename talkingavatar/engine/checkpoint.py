@@ -11,9 +11,14 @@ from talkingavatar.errors import UserError
 
 
 def save(trainer: L.Trainer, file: Path) -> None:
-    """Replace `file` by the trainer's state; killed anywhere, the old or the new one stands."""
+    """Replace `file` by the trainer's state; killed anywhere, the old or the new one stands.
+
+    All processes of a run call it; the leading one writes.
+    """
     temporary = file.with_suffix(".tmp")
     trainer.save_checkpoint(temporary)
+    if not trainer.is_global_zero:
+        return
     with temporary.open("rb+") as handle:
         os.fsync(handle.fileno())
     temporary.replace(file)

@@ -21,7 +21,7 @@ from talkingavatar.data.motion_clips import (
     speaker_clip,
     whole_speech,
 )
-from talkingavatar.engine import checkpoint
+from talkingavatar.engine import checkpoint, processes
 from talkingavatar.engine.avatar_fit import AvatarFit
 from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.driver_results import measure_clip, plot_opening
@@ -31,7 +31,7 @@ from talkingavatar.engine.results import Results
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import Conclusion, Trainable
 from talkingavatar.errors import UserError
-from talkingavatar.methods.audio2param import GROUP, Audio2ParamTraining, RenderTerm, driver_options
+from talkingavatar.methods.audio2param import FIELD, GROUP, Audio2ParamTraining, RenderTerm, driver_options
 from talkingavatar.types import BodyPose
 
 
@@ -56,6 +56,9 @@ class DriverFit(Trainable):
         """
         self.config, self.steps = config, config.driver.steps
         self.options = driver_options(config.driver.options)
+        if self.options.windows % processes.count(config):
+            expected = f"a multiple of {processes.count(config)}, the number of processes"
+            raise UserError(f"{FIELD}.windows", str(self.options.windows), expected, "correct it")
         self.skipped: dict[str, str] = {}
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         body = config.body

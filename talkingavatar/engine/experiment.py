@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine import checkpoint
+from talkingavatar.engine import checkpoint, processes
 from talkingavatar.engine.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import RunDirectory
@@ -40,14 +40,20 @@ class Outcome:
     summary: dict[str, Any]
 
 
-def run_fit(config: FitConfig, flag: StopFlag) -> Outcome:
+def run_fit(config: FitConfig, flag: StopFlag) -> Outcome | None:
     """Fit from wherever the run directory stands to the end.
+
+    Returns:
+        None in a process that shares the steps of a run which another one leads.
 
     Raises:
         UserError: a mistake in what was given.
         Preempted: a warning signal came; everything is saved.
     """
     began = time.monotonic()
+    if processes.rank(config) > 0:
+        _follow(config, flag)
+        return None
     run = RunDirectory.open(config)
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
@@ -72,7 +78,7 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
         fitted.append(build_stage(stage, config, fitted))
         place = Place(stage, sum(other.steps for other in fitted[:-1]), _steps(config, fitted))
         journals.append(Journal(run, tracker, fitted[-1], config.trainer, place))
-        if not _train(config, run, flag, fitted[-1], journals[-1]):
+        if not _train(config, run, flag, fitted[-1], place, journals[-1]):
             _note_time(run, began, before, journals)
             tracker.close()
             raise Preempted
@@ -85,12 +91,29 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
     return Outcome(run.path, conclusion.table, summary)
 
 
-def _train(config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Trainable, journal: Journal) -> bool:
+def _follow(config: FitConfig, flag: StopFlag) -> None:
+    """Share the steps of a run that another process leads; write and tell nothing."""
+    config = replace(config, trainer=replace(config.trainer, progress=False))
+    run = RunDirectory(RunDirectory.path_of(config))
+    done = None if config.run.fresh else run.read_summary()
+    if done is not None and done["status"] == "finished":
+        return
+    prepare_torch(config)
+    (stage,) = config.stages
+    fitted = build_stage(stage, config, [])
+    _train(config, run, flag, fitted, Place(stage, 0, fitted.steps))
+
+
+def _train(
+    config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Trainable, place: Place, *callbacks: L.Callback
+) -> bool:
     """Train one stage from its checkpoint on; whether it came to its end."""
     file = run.path / fitted.file
-    saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, journal.place)
-    trainer = _trainer(config, run, fitted.steps, [saver, journal])
-    resume = file if file.is_file() else None
+    saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, place)
+    trainer = _trainer(config, run, fitted.steps, [saver, *callbacks])
+    # What lies there when a run starts anew, the leading process may not have removed yet.
+    anew = config.run.fresh and processes.rank(config) > 0
+    resume = file if file.is_file() and not anew else None
     if resume is not None:
         checkpoint.read(resume)
     trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
@@ -200,9 +223,12 @@ def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator", "gpu, but no CUDA device", "a CUDA device", "use trainer=cpu")
     on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
+    processes.check_devices(config, on_cpu)
     return L.Trainer(
         accelerator="cpu" if on_cpu else "gpu",
-        devices=1,
+        devices=config.trainer.devices,
+        num_nodes=config.trainer.nodes,
+        strategy="ddp" if processes.count(config) > 1 else "auto",
         deterministic=on_cpu,
         max_steps=steps,
         callbacks=callbacks,
@@ -213,15 +239,8 @@ def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         default_root_dir=run.path,
-        plugins=_environment(),
+        plugins=[processes.environment(config)],
     )
-
-
-def _environment() -> list[Any]:
-    """Lightning's own requeue is off: it saves inside the signal handler, anywhere in a step."""
-    from lightning.pytorch.plugins.environments import LightningEnvironment
-
-    return [LightningEnvironment()]
 
 
 def _note_time(run: RunDirectory, began: float, before: float, journals: list[Journal]) -> None:

@@ -42,8 +42,10 @@ class Profile:
     qos: str = ""
     constraint: str = ""
     time: str = "24:00:00"  # hours:minutes:seconds of one start; a longer fit saves, is requeued and goes on
-    gpus: int = 0  # of one run
-    cpus: int = 4
+    nodes: int = 1  # of one run; more than one, or more tasks, share a driver's steps (`trainer=ddp`)
+    tasks: int = 1  # of one run on each node
+    gpus: int = 0  # of one run on each node
+    cpus: int = 4  # of each task
     memory: str = "16G"
     warn_seconds: int = 120  # before the time limit: when the fit is told to save
     at_once: int = 0  # runs at a time
@@ -102,6 +104,8 @@ def options(profile: Profile, name: str, count: int) -> list[str]:
         "constraint": profile.constraint,
         "time": profile.time,
         "gres": f"gpu:{profile.gpus}" if profile.gpus else "",
+        "nodes": str(profile.nodes),
+        "ntasks-per-node": str(profile.tasks),
         "cpus-per-task": str(profile.cpus or ""),
         "mem": profile.memory,
         "signal": f"USR1@{profile.warn_seconds}",
@@ -118,7 +122,7 @@ def options(profile: Profile, name: str, count: int) -> list[str]:
 def command(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, submission: Path) -> list[str]:
     """The call of sbatch that submits runs as one array."""
     return [
-        "sbatch", "--parsable", *options(profile, folder.name, len(jobs)), "--ntasks=1",
+        "sbatch", "--parsable", *options(profile, folder.name, len(jobs)),
         f"--output={submission / 'slurm-%a.log'}", str(submission / "array.sh"), str(submission),
     ]  # fmt: skip
 

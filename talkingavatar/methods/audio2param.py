@@ -112,6 +112,12 @@ def driver_options(given: dict[str, Any]) -> Options:
     return options
 
 
+def shape_of(options: Options, channels: int, outputs: int, speakers: int) -> Shape:
+    """The network's sizes: those of the options, and of what it is for."""
+    given = {name: getattr(options, name) for name in Shape.__dataclass_fields__ if hasattr(options, name)}
+    return Shape(channels=channels, outputs=outputs, speakers=speakers, **given)
+
+
 @final
 class Audio2ParamTraining(L.LightningModule):
     """One step trains the sequences of one batch; clip number n is the speaker of style n, the run's own first."""
@@ -155,13 +161,8 @@ class Audio2ParamTraining(L.LightningModule):
         self.register_buffer("told", told)
         self.register_buffer("gain", gain)
         torch.manual_seed(config.seed)
-        self.network = Audio2Param(self._shape())
-
-    def _shape(self) -> Shape:
-        options = self.options
-        given = {name: getattr(options, name) for name in Shape.__dataclass_fields__ if hasattr(options, name)}
         channels = self.clips[0].features.shape[-1]
-        return Shape(channels=channels, outputs=len(self.parts), speakers=len(self.clips), **given)
+        self.network = Audio2Param(shape_of(self.options, channels, len(self.parts), len(self.clips)))
 
     def _check_terms(self) -> None:
         for name in self.config.driver.terms:
@@ -193,15 +194,12 @@ class Audio2ParamTraining(L.LightningModule):
     # -- the step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Float[Tensor, ""]:
-        total = torch.zeros((), device=self.device)
-        self.scalars = {}
-        for name, values in self.terms(batch).items():
-            value = values.mean()
-            total = total + self.config.driver.terms[name].weight * value
-            self.scalars[f"driver/loss/{name}"] = float(value.detach())
-        self.scalars["driver/loss/total"] = float(total.detach())
-        if not total.isfinite():
-            raise RuntimeError(f"the driver's loss is {total.item()} at step {self.step}: {self.scalars}")
+        values = {name: losses.mean() for name, losses in self.terms(batch).items()}
+        total = torch.stack([self.config.driver.terms[name].weight * value for name, value in values.items()]).sum()
+        told = _over_processes(torch.stack([*values.values(), total]).detach())
+        self.scalars = {f"driver/loss/{name}": float(v) for name, v in zip((*values, "total"), told, strict=True)}
+        if not told.isfinite().all():
+            raise RuntimeError(f"the driver's loss at step {self.step} is {self.scalars}")
         return total
 
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
@@ -249,7 +247,8 @@ class Audio2ParamTraining(L.LightningModule):
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
         # The step alone decides every random number in it, so that resuming needs no generator's state.
         self.step = self.global_step
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        numbers = (self.config.seed * 1_000_003 + self.step) * self.trainer.world_size + self.global_rank
+        torch.manual_seed(numbers)
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, AdamW)
         for group in optimiser.param_groups:
@@ -300,6 +299,14 @@ class Audio2ParamTraining(L.LightningModule):
         rows = [styles[known.index(name)] if name in known else styles.mean(0) for name in mine["speakers"]]
         state["network.style.weight"] = torch.stack(rows)
         self.load_state_dict(state)
+
+
+def _over_processes(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Mean over the processes that share a step."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+        values /= torch.distributed.get_world_size()
+    return values
 
 
 def check_description(checkpoint: dict[str, Any], here: dict[str, Any], without: tuple[str, ...] = ()) -> None:

@@ -98,10 +98,10 @@ def test_sequences_are_neighbouring_frames_of_training_parts(clips):
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_share_a_step_as_one_with_more_windows(clips, world):
-    sequences = Sequences(6 // world, 20, (0.5, 0.25, 0.25), Variation(), 0.3)
-    whole = MotionData(clips, replace(sequences, windows=6), 5, 9).batch(2)
-    parts = [MotionData(clips, sequences, 5, 9).batch(2, rank, world) for rank in range(world)]
+def test_processes_share_the_sequences_of_a_step(clips, world):
+    data = MotionData(clips, Sequences(6, 20, (0.5, 0.25, 0.25), Variation(), 0.3), 5, 9)
+    whole = data.batch(2)
+    parts = [data.batch(2, rank, world) for rank in range(world)]
     order = [number for rank in range(world) for number in range(rank, 6, world)]
     assert torch.equal(torch.cat([part.features for part in parts]), whole.features[order])
     assert torch.equal(torch.cat([part.speaker for part in parts]), whole.speaker[order])

@@ -1,0 +1,113 @@
+"""A driver trained by several processes: the same losses and weights as by one, stopped and killed as one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from talkingavatar.engine.run import RunDirectory
+
+SMALL = [
+    "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.steps=24", "driver.options.identities=[]",
+    "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16", "driver.options.dropout=0",
+    "tracking=none", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
+]  # fmt: skip
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1"]
+
+
+def losses(run):
+    rows, _ = RunDirectory(run).rows()
+    return {row["step"]: row["driver/loss/total"] for row in rows}
+
+
+def weights(run):
+    return torch.load(run / "driver.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The run of one process."""
+    run = tmp_path_factory.mktemp("alone")
+    done = subprocess.run(
+        [sys.executable, "-m", "talkingavatar.fit", *SMALL, f"run.path={run}"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_two_processes_train_as_one_with_the_doubled_batch(command, alone, tmp_path):
+    """Stopped in between by a signal to one of both, and continued."""
+    done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
+    assert done.returncode == 75, done.stderr
+    done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("run: ") == 1
+    one, two = losses(alone), losses(tmp_path)
+    assert list(two) == list(range(1, 25))
+    assert two == pytest.approx(one, rel=1e-4)
+    torch.testing.assert_close(weights(tmp_path), weights(alone), atol=1e-4, rtol=1e-3)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "driver/opening_r/tracked" in summary["metrics"]
+
+
+def started(run, *more):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "driver.steps=4000", f"run.path={run}", *more],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run / "driver.ckpt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (follower,) = [int(c) for c in children if "talkingavatar.fit" in Path(f"/proc/{c}/cmdline").read_text()]
+    return process, follower
+
+
+def gone(process):
+    """Waits until a process is no more."""
+    deadline = time.monotonic() + 30
+    while (status := Path(f"/proc/{process}/status")).is_file() and "zombie" not in status.read_text():
+        assert time.monotonic() < deadline, f"{process} runs on"
+        time.sleep(0.1)
+
+
+def test_a_signal_to_one_process_saves_and_ends_all(tmp_path):
+    process, follower = started(tmp_path)
+    os.kill(follower, signal.SIGUSR1)
+    output, error = process.communicate(timeout=60)
+    assert process.returncode == 75, error
+    assert "saved; start the same command again" in output
+    gone(follower)
+    step = torch.load(tmp_path / "driver.ckpt", weights_only=True)["global_step"]
+    assert json.loads((tmp_path / "status.json").read_text())["state"] == "preempted"
+    assert max(losses(tmp_path)) == step
+
+
+def test_none_is_left_when_one_is_killed(tmp_path):
+    process, follower = started(tmp_path)
+    os.kill(follower, signal.SIGKILL)
+    process.communicate(timeout=90)
+    assert process.returncode not in (0, 75)
+    torch.load(tmp_path / "driver.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "message"),
+    [
+        (["experiment=thgs_full", "trainer=ddp"], {}, "an avatar sees one frame a step"),
+        (["trainer=ddp", "driver.options.windows=3"], {}, "driver.options.windows: found 3; expected a multiple of 2"),
+        (["trainer=ddp", "trainer.nodes=2"], {}, "trainer.nodes: found 2 machines"),
+        (["trainer=ddp"], {"SLURM_STEP_NUM_TASKS": "3"}, "3 processes in all"),
+        (["trainer.devices=0"], {}, "trainer.devices: found 0; expected at least 1"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(command, overrides, environment, message):
+    done = command("fit", *SMALL, "trainer.accelerator=cpu", *overrides, **environment)
+    assert done.returncode == 2 and message in done.stderr and len(done.stderr.splitlines()) == 1
