@@ -206,14 +206,13 @@ class Audio2ParamTraining(L.LightningModule):
         """Unreduced losses by the names of the terms' table, of those that count at this step."""
         count, squared = len(batch.speaker), self.options.squared
         truth = self.standard(self.parts.read(batch.pose)).unflatten(0, (count, -1))
-        predicted = self.network(batch.features, batch.speaker, truth * (self.told > 0))
+        predicted = self._foretold(batch.features, batch.speaker, truth)
         losses: dict[str, Float[Tensor, "..."]] = {}
         for name, difference in DIFFERENCES.items():
             if self.counts(name):
                 losses[name] = difference(predicted, truth, squared) * self.told
         if self.counts("lips") and self.lips is not None:
-            # What is not foretold is lent by the truth: the jaw is not to make up for a smile.
-            values = self.parameters_of(torch.where(self.told > 0, predicted, truth).flatten(0, 1))
+            values = self.parameters_of(self._completed(predicted, truth).flatten(0, 1))
             losses["lips"] = lip_distances(self.body, self.parts, self.lips, values, batch.pose)
         if self.counts("render") and self.render is not None:
             losses["render"] = self._drawn(self.render)
@@ -232,6 +231,16 @@ class Audio2ParamTraining(L.LightningModule):
         """Back to radians and coefficients."""
         return self.mean + self.std * standard
 
+    def _foretold(
+        self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
+    ) -> Float[Tensor, "N L P"]:
+        """The network's output, which may be fed back the truth, but of what sound tells only."""
+        return self.network(features, speaker, truth * (self.told > 0))
+
+    def _completed(self, predicted: Float[Tensor, "N L P"], truth: Float[Tensor, "N L P"]) -> Float[Tensor, "N L P"]:
+        """What is not foretold is lent by the truth: the jaw is not to make up for a smile."""
+        return torch.where(self.told > 0, predicted, truth)
+
     def _drawn(self, render: RenderTerm) -> Float[Tensor, "..."]:
         """What the avatar draws of one training frame, foretold from the sound round it."""
         (frame,) = frames_of_step(render.frames, self.config.seed, self.step)
@@ -239,9 +248,9 @@ class Audio2ParamTraining(L.LightningModule):
         first, last = next(shot for shot in own.shots if shot[0] <= frame < shot[1])
         first, last = max(first, frame - self.network.past), min(last, frame + self.network.ahead + 1)
         features = own.features[None, first:last].to(self.device)
-        truth = self.standard(self.parts.read(own.pose[first:last].to(self.device)))[None] * (self.told > 0)
-        foretold = self.network(features, torch.zeros(1, dtype=torch.long, device=self.device), truth)
-        values = self.parameters_of(foretold[0, frame - first : frame - first + 1])
+        truth = self.standard(self.parts.read(own.pose[first:last].to(self.device)))[None]
+        foretold = self._foretold(features, torch.zeros(1, dtype=torch.long, device=self.device), truth)
+        values = self.parameters_of(self._completed(foretold, truth)[0, frame - first : frame - first + 1])
         return render.loss(self.parts.write(own.pose[frame : frame + 1].to(self.device), values), frame)
 
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
