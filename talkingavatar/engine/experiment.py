@@ -218,7 +218,8 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
 def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L.Callback]) -> L.Trainer:
     import logging
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     accelerator = config.trainer.accelerator
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("trainer.accelerator", "gpu, but no CUDA device", "a CUDA device", "use trainer=cpu")

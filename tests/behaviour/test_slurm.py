@@ -15,6 +15,8 @@ import pytest
 import torch
 import yaml
 
+from talkingavatar.engine.run import RunDirectory
+
 CLUSTER = Path(__file__).parents[2] / "slurm" / "devcluster"
 WAIT = 300.0  # seconds for any one thing to happen
 
@@ -64,21 +66,24 @@ def captures(tmp_path_factory, cache) -> Path:
     return folder
 
 
+def write_sweep(file: Path, values: dict[str, list[object]]) -> None:
+    content = {
+        "program": "talkingavatar.fit",
+        "method": "grid",
+        "parameters": {key: {"values": each} for key, each in values.items()},
+        "command": ["${env}", "${interpreter}", "-m", "${program}", "${args_no_hyphens}"],
+    }
+    file.write_text(yaml.safe_dump(content))
+
+
 @pytest.fixture
 def sweep(cluster, captures, tmp_path, tiny):
     """Runs `python -m talkingavatar.sweep` beside a sweep file over six people, the last of whom is missing."""
     (tmp_path / "captures").mkdir()
     for name, person in (("a1", "ada"), ("b1", "ben"), ("a2", "ada"), ("b2", "ben"), ("a3", "ada")):
         (tmp_path / "captures" / name).symlink_to(captures / person)
-    content = {
-        "program": "talkingavatar.fit",
-        "method": "grid",
-        "parameters": {
-            "data.path": {"values": [f"captures/{name}" for name in ("a1", "b1", "a2", "b2", "a3", "lost")]}
-        },
-        "command": ["${env}", "${interpreter}", "-m", "${program}", "${args_no_hyphens}"],
-    }
-    (tmp_path / "people.yaml").write_text(yaml.safe_dump(content))
+    paths = [f"captures/{name}" for name in ("a1", "b1", "a2", "b2", "a3", "lost")]
+    write_sweep(tmp_path / "people.yaml", {"data.path": paths})
     environment = cluster | {"TALKINGAVATAR_RUNS": str(tmp_path / "runs")}
     fixed = [*tiny, "data=capture", "trainer.log_every=1", "trainer.checkpoint_every=7"]
 
@@ -205,3 +210,31 @@ def test_a_cancelled_sweep_saves_and_stays_cancelled(cluster, sweep, tmp_path):
     assert attempts(tmp_path / "runs/people", "path-a1") == ["start", "exit 75"]
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] >= 2
     assert "1 preempted" in sweep("status")
+
+
+def test_a_driver_trains_on_two_nodes(cluster, tmp_path):
+    """As one process would, warned in between: both nodes save, and both go on."""
+    small = [
+        "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.steps=300", "driver.options.width=16",
+        "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "tracking=none",
+        "driver.options.dropout=0", "trainer.log_every=1", "trainer.progress=false", "trainer.accelerator=cpu",
+    ]  # fmt: skip
+    write_sweep(tmp_path / "driver.yaml", {"seed": [0]})
+    environment = cluster | {"TALKINGAVATAR_RUNS": str(tmp_path / "runs")}
+    # The nodes' names stand for one machine, and no address.
+    profile = ["profile=devcluster", "profile.nodes=2", "profile.setup=[export MASTER_ADDR=127.0.0.1]"]
+    words = [sys.executable, "-m", "talkingavatar.sweep", "driver.yaml", "launcher=slurm", *profile, *small]
+    subprocess.run(words, cwd=tmp_path, env=environment, check=True, timeout=120)
+    run = tmp_path / "runs/driver/seed0"
+    until(lambda: step(run) >= 3)
+    number, nodes = task(cluster, tmp_path / "runs/driver", "seed0")
+    assert nodes == "n[1-2]"
+    subprocess.run(["timeout", "2", "scancel", "--signal=USR1", number], env=cluster, check=False, timeout=30)
+    until(lambda: not slurm(cluster, "squeue", "-h"))
+    assert attempts(tmp_path / "runs/driver", "seed0") == ["start", "exit 75", "start", "exit 0"]
+    alone = [sys.executable, "-m", "talkingavatar.fit", *small, f"run.path={tmp_path / 'alone'}"]
+    subprocess.run(alone, check=True, timeout=300, capture_output=True)
+    shared, one = ({row["step"]: row for row in RunDirectory(p).rows()[0]} for p in (run, tmp_path / "alone"))
+    assert list(shared) == list(one) == list(range(1, 301))
+    for number, row in one.items():
+        assert shared[number]["driver/loss/total"] == pytest.approx(row["driver/loss/total"], rel=1e-3)

@@ -31,6 +31,9 @@ def test_changes_on_the_command_line_keep_their_types():
     profile = slurm.read_profile("gpu", ["time=2-00:00:00", "gpus=2", "at_once=0", "constraint=a100"])
     assert (profile.time, profile.gpus, profile.at_once, profile.constraint) == ("2-00:00:00", 2, 0, "a100")
     assert {"--time=2-00:00:00", "--gres=gpu:2", "--constraint=a100"} <= set(slurm.options(profile, "x", 1))
+    assert slurm.read_profile("gpu", ["setup=[export A=b, module load x]"]).setup == ["export A=b", "module load x"]
+    nodes = slurm.options(slurm.read_profile("gpu", ["nodes=2", "tasks=4"]), "x", 1)
+    assert {"--nodes=2", "--ntasks-per-node=4"} <= set(nodes)
     with pytest.raises(UserError, match="gpus"):
         slurm.read_profile("gpu", ["gpus=many"])
 
