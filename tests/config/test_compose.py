@@ -16,7 +16,7 @@ def test_every_preset_composes(experiment):
 @pytest.mark.parametrize("group", group_options())
 def test_every_option_of_every_group_composes(group):
     for option in group_options()[group]:
-        extra = ["data.path=somewhere"] if option == "capture" else []
+        extra = {"capture": ["data.path=somewhere"], "ddp": ["experiment=audio2param"]}.get(option, [])
         compose([f"{group}={option}", *extra])
 
 
