@@ -45,7 +45,7 @@ class Options:
     targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])
     identities: list[int] = field(default_factory=lambda: [0, 1, 2])
     captures: list[str] = field(default_factory=list)
-    own_share: float = 0.5
+    own_share: float = 0.2
     width: int = 128
     heads: int = 4
     encoder_layers: int = 2
@@ -55,11 +55,11 @@ class Options:
     align: int = 1
     feedback: str = "none"
     smooth: float = 1.0
-    dropout: float = 0.1
+    dropout: float = 0.3
     windows: int = 8
     length: int = 75
     variation: float = 1.0
-    grain: float = 1.0
+    grain: float = 2.0
     squared: bool = True
     least_std: float = 0.2
     least_r: float = 0.1
