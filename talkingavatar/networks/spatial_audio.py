@@ -10,6 +10,7 @@ from talkingavatar.networks.audio import AudioAttention, AudioNet
 from talkingavatar.networks.triplane import TriplaneHash
 
 OFFSETS = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "sh": 3}
+LEAK = 0.1  # slope of the rectifiers below zero
 POSITION_SCALE = 1e-2  # metres a unit of the decoder's output
 
 
@@ -18,7 +19,9 @@ class SpatialAudioDeformation(nn.Module):
 
     As published: tri-plane features as queries, cross-attention (width 64, 2 heads, feed-forward 128), offsets of all
     attributes. Not as published: hash planes instead of dense ones, no dropout (a resumed run must equal one never
-    stopped), no token of the camera, because the head's pose carries the Gaussians here. Starts as the identity.
+    stopped), no token of the camera, because the head's pose carries the Gaussians here, and leaks in the rectifiers:
+    in a short fit a shift common to all Gaussians pushed every unit of the decoder below zero, and the head was deaf
+    from then on. Starts as the identity.
     """
 
     def __init__(
@@ -41,9 +44,9 @@ class SpatialAudioDeformation(nn.Module):
         self.nothing = nn.Parameter(torch.zeros(1, width))
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
-        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.LeakyReLU(LEAK), nn.Linear(2 * width, width))
         self.decoder = nn.Sequential(
-            nn.Linear(width, width), nn.ReLU(), nn.Linear(width, sum(OFFSETS.values()), bias=False)
+            nn.Linear(width, width), nn.LeakyReLU(LEAK), nn.Linear(width, sum(OFFSETS.values()), bias=False)
         )
         nn.init.zeros_(self.decoder[-1].weight)  # type: ignore[arg-type]
 
