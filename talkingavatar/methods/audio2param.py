@@ -189,7 +189,8 @@ class Audio2ParamTraining(L.LightningModule):
         told = torch.where(r >= self.options.least_r, r, 0.0)
         if self.options.least_r == 0 or not told.any():
             return torch.ones_like(r), gain
-        return told / told.mean(), gain
+        # Fed back to itself, the network may keep what it likes in the outputs that count for nothing.
+        return told / told.mean(), torch.where(told > 0, gain, 0.0)
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
