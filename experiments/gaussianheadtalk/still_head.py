@@ -1,0 +1,39 @@
+"""What the sound moves of a head held still: python experiments/gaussianheadtalk/still_head.py runs/rigged runs/free
+
+Prints the standard deviation of colours (0-255) over held-out frames in the upper part of the picture, far from the
+mouth. All but the sound, and what a run's driver makes of it, stays as in the first of these frames.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from talkingavatar.engine.trained import TrainedRun, load_run
+from talkingavatar.types import DrivingSignal
+
+FRAMES, UPPER = 50, 0.42  # of the clip's held-out part; share of the picture's height
+
+
+@torch.no_grad()
+def unsteadiness(trained: TrainedRun) -> float:
+    """Mean over the upper part's pixels and channels."""
+    data, method, driver = trained.data, trained.method, trained.driver
+    frames = data.capture.test_frames[:FRAMES]
+    still, camera = data.signal(frames[:1]).pose, data.capture.cameras(frames[:1])
+    foretold = None if driver is None else driver.parameters(data.features, shots=data.capture.manifest.shots)
+    pictures = []
+    for frame in frames:
+        pose = still
+        if driver is not None and foretold is not None:
+            pose = driver.parts.write(still, foretold[frame : frame + 1])
+        signal = DrivingSignal(torch.tensor([-1]), pose, data.windows[[frame]]).to(method.device)
+        rgb = method.render(method.drive(signal), camera.to(method.device)).rgb[0]
+        pictures.append(rgb[: int(UPPER * len(rgb))].cpu())
+    return float(255 * torch.stack(pictures).std(0).mean())
+
+
+for folder in sys.argv[1:]:
+    print(f"{folder}: {unsteadiness(load_run(Path(folder))):.4f}")
