@@ -23,17 +23,18 @@ def unsteadiness(trained: TrainedRun) -> float:
     data, method, driver = trained.data, trained.method, trained.driver
     frames = data.capture.test_frames[:FRAMES]
     still, camera = data.signal(frames[:1]).pose, data.capture.cameras(frames[:1])
-    foretold = None if driver is None else driver.parameters(data.features, shots=data.capture.manifest.shots)
+    # The same pose in every frame, with what is foretold of each from its sound.
+    shots, every = data.capture.manifest.shots, still[torch.zeros(len(data.features), dtype=torch.long)]
+    foretold = None if driver is None else driver.pose(data.features, every, shots=shots)
     pictures = []
     for frame in frames:
-        pose = still
-        if driver is not None and foretold is not None:
-            pose = driver.parts.write(still, foretold[frame : frame + 1])
+        pose = still if foretold is None else foretold[frame : frame + 1]
         signal = DrivingSignal(torch.tensor([-1]), pose, data.windows[[frame]]).to(method.device)
         rgb = method.render(method.drive(signal), camera.to(method.device)).rgb[0]
         pictures.append(rgb[: int(UPPER * len(rgb))].cpu())
     return float(255 * torch.stack(pictures).std(0).mean())
 
 
-for folder in sys.argv[1:]:
-    print(f"{folder}: {unsteadiness(load_run(Path(folder))):.4f}")
+if __name__ == "__main__":
+    for folder in sys.argv[1:]:
+        print(f"{folder}: {unsteadiness(load_run(Path(folder))):.4f}")

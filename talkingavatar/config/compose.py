@@ -143,10 +143,9 @@ def _check_values(config: FitConfig) -> None:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
     if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
         raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
-    processes = config.trainer.devices * config.trainer.nodes
-    if processes > 1 and config.stages != ["driver"]:
-        expected = "1: an avatar sees one frame a step"
-        raise UserError("trainer.devices", f"{processes} processes", expected, "use it with experiment=audio2param")
+    if config.trainer.processes > 1 and config.stages != ["driver"]:
+        found, expected = f"{config.trainer.processes} processes", "1: an avatar sees one frame a step"
+        raise UserError("trainer.devices", found, expected, "use it with experiment=audio2param")
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

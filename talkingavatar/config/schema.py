@@ -129,6 +129,11 @@ class TrainerConfig:
     log_every: int = 20  # steps between logged scalars
     progress: bool = True  # show the progress bar
 
+    @property
+    def processes(self) -> int:
+        """Of the whole run."""
+        return self.devices * self.nodes
+
 
 @dataclass
 class TrackingConfig:

@@ -138,6 +138,17 @@ def driver_beside(run: RunDirectory, config: FitConfig, body: Body) -> Driver | 
     return load_driver(run.driver, deepcopy(body).to("cpu"), config)
 
 
+def required(driver: Driver | None, experiment: str) -> Driver:
+    """
+    Raises:
+        UserError: there is no driver.
+    """
+    if driver is None:
+        found, expected = f"{experiment}, without a driver", "a run with a driver"
+        raise UserError("run", found, expected, "fit with stages=[method,driver]")
+    return driver
+
+
 @torch.no_grad()
 def spoken(
     data: CaptureData, driver: Driver | None, pose: BodyPose, frames: list[int], silence: Sequence[str] = ()
@@ -146,12 +157,7 @@ def spoken(
     Raises:
         UserError: there is no driver.
     """
-    if driver is None:
-        expected = "a run with a driver"
-        raise UserError(
-            "run", f"{data.config.experiment}, without a driver", expected, "fit with stages=[method,driver]"
-        )
-    features = data.features
+    driver, features = required(driver, data.config.experiment), data.features
     if "audio" in silence:
         features = data.quiet.expand_as(features)
     foretold = driver.parameters(features, shots=data.capture.manifest.shots)[frames]

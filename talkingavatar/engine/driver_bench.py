@@ -13,14 +13,13 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.audio.features import RATE, audio_features
+from talkingavatar.audio.features import BANDS, RATE
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.driver import Driver
+from talkingavatar.engine.driver import Driver, required
 from talkingavatar.engine.trained import TrainedRun, load_run
-from talkingavatar.errors import UserError
 from talkingavatar.methods.audio2param import driver_options, shape_of
 from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.types import DrivingSignal
@@ -44,11 +43,9 @@ def bench_stream(run: Path | None, chunks: list[float], seconds: float) -> list[
     """
     trained = load_run(run) if run is not None else None
     torch.set_num_threads(1)
-    if trained is not None and trained.driver is None:
-        raise UserError("run", f"{run}: no driver.ckpt", "a run with a driver", "fit with stages=[method,driver]")
-    driver = _untrained() if trained is None or trained.driver is None else trained.driver
+    driver = _untrained() if trained is None else required(trained.driver, trained.data.config.experiment)
     sound = load_speech(voices()[0]).excerpt(0.0, seconds).samples
-    draw = None if trained is None else _drawing(trained, len(sound))
+    draw = None if trained is None else _drawing(trained, driver)
     drawn = ", and the drawing" if draw else ""
     print(f"{len(sound) / RATE:g} s of speech, {driver.fps:g} frames a second, one thread{drawn}")
     print("".join(f"{name:>16}" for name in HEADER), flush=True)
@@ -65,20 +62,20 @@ def bench_stream(run: Path | None, chunks: list[float], seconds: float) -> list[
 def _case(
     driver: Driver, sound: Float[ndarray, " N"], chunk: float, draw: Callable[[Tensor, int], None] | None
 ) -> tuple[dict[str, Any], Float[Tensor, "T P"]]:
-    stream, parts, spent = driver.stream(), [], []
+    stream, spent = driver.stream(), []
+    frames: list[Float[Tensor, " P"]] = []
     step = round(chunk / 1e3 * RATE) or len(sound)
-    done = 0
     for first in range(0, len(sound), step):
-        last = first + step >= len(sound)
         began = time.perf_counter()
-        parts.append(stream.push(sound[first : first + step]))
-        if last:
-            parts.append(stream.finish())
-        for row in torch.cat(parts[-2:] if last else parts[-1:]) if draw else ():
-            draw(row[None], done)  # type: ignore[misc]
-            done += 1
+        come = stream.push(sound[first : first + step])
+        if first + step >= len(sound):
+            come = torch.cat([come, stream.finish()])
+        for frame in come:
+            if draw is not None:
+                draw(frame[None], len(frames))
+            frames.append(frame)
         spent.append(1e3 * (time.perf_counter() - began))
-    parameters = torch.cat(parts)
+    parameters = torch.stack(frames)
     steady = spent[len(spent) // 10 :]  # the first chunks warm up
     row = {
         "chunk, ms": 1e3 * step / RATE,
@@ -92,10 +89,9 @@ def _case(
     return row, parameters
 
 
-def _drawing(trained: TrainedRun, samples: int) -> Callable[[Tensor, int], None]:
+def _drawing(trained: TrainedRun, driver: Driver) -> Callable[[Tensor, int], None]:
     """Draws the avatar with foretold parts, the rest of it as in one held-out frame."""
-    data, method, driver = trained.data, trained.method, trained.driver
-    assert driver is not None
+    data, method = trained.data, trained.method
     frame = data.capture.test_frames[0]
     still, cameras = data.signal([frame]).pose, data.capture.cameras([frame]).to(method.device)
 
@@ -114,9 +110,8 @@ def _untrained() -> Driver:
     options = driver_options(config.driver.options)
     parts = PoseParts(load_body("open_flame"), options.targets)
     fps = float(config.data.fps)
-    channels = audio_features(np.zeros(RATE, np.float32), RATE, fps, 1, "logmel").shape[-1]
     torch.manual_seed(0)
-    network = Audio2Param(shape_of(options, channels, len(parts), 1))
+    network = Audio2Param(shape_of(options, BANDS, len(parts), 1))
     torch.nn.init.normal_(network.out.weight, std=0.1)
     ones = torch.ones(len(parts))
     description = {"features": {"name": "logmel", "output": "logits"}, "fps": fps, "speakers": ["nobody"]}

@@ -21,7 +21,7 @@ from talkingavatar.data.motion_clips import (
     speaker_clip,
     whole_speech,
 )
-from talkingavatar.engine import checkpoint, processes
+from talkingavatar.engine import checkpoint
 from talkingavatar.engine.avatar_fit import AvatarFit
 from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.driver_results import measure_clip, plot_opening
@@ -56,8 +56,8 @@ class DriverFit(Trainable):
         """
         self.config, self.steps = config, config.driver.steps
         self.options = driver_options(config.driver.options)
-        if self.options.windows % processes.count(config):
-            expected = f"a multiple of {processes.count(config)}, the number of processes"
+        if self.options.windows % config.trainer.processes:
+            expected = f"a multiple of {config.trainer.processes}, the number of processes"
             raise UserError(f"{FIELD}.windows", str(self.options.windows), expected, "correct it")
         self.skipped: dict[str, str] = {}
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"

@@ -229,7 +229,7 @@ def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L
         accelerator="cpu" if on_cpu else "gpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
-        strategy="ddp" if processes.count(config) > 1 else "auto",
+        strategy="ddp" if config.trainer.processes > 1 else "auto",
         deterministic=on_cpu,
         max_steps=steps,
         callbacks=callbacks,

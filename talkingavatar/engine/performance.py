@@ -17,8 +17,9 @@ from talkingavatar.audio.features import attention_windows, audio_features, resa
 from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import Body
-from talkingavatar.data.capture import RATE, Capture, Manifest
+from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import spans
 from talkingavatar.engine.idle import idle_path
 from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.motion import borrowed_motion
@@ -112,25 +113,12 @@ def rehearse(trained: TrainedRun, score: Score) -> Performance:
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
     """Motion of the longest stretch among the trained frames, played on without end, and its first frame."""
     capture = data.capture
-    stretch = max(stretches(capture.manifest), key=lambda ends: ends[1] - ends[0])
+    stretch = max(spans(capture.manifest, capture.manifest.train), key=lambda ends: ends[1] - ends[0])
     pose = capture.pose(list(range(capture.manifest.frames)), data.model)
     with torch.no_grad():
         joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
     path = idle_path(joints.numpy(), stretch, frames, capture.manifest.fps, seed)
     return path.apply(pose), int(path.first[0])
-
-
-def stretches(manifest: Manifest) -> list[tuple[int, int]]:
-    """Start and stop of what lies before the held-out frames, without a cut or an unusable frame inside."""
-    start, stop, _ = manifest.train
-    usable = np.zeros(manifest.frames, dtype=bool)
-    usable[start:stop] = True
-    usable[manifest.unusable] = False
-    found = []
-    for first, last in manifest.shots:
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], usable[first:last], [False]]).astype(int)))
-        found += [(first + int(a), first + int(b)) for a, b in edges.reshape(-1, 2)]
-    return found
 
 
 def mouth_of(trained: TrainedRun) -> MouthModel:
@@ -141,7 +129,7 @@ def mouth_of(trained: TrainedRun) -> MouthModel:
     mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
     parameters, opening = mouth.read(pose), opening_of(body, pose)
     trained_on = np.zeros(frames, dtype=bool)
-    for start, stop in stretches(capture.manifest):
+    for start, stop in spans(capture.manifest, capture.manifest.train):
         trained_on[start:stop] = True
     used = trained_on & away_from_cuts(capture.manifest.shots, frames, fps)
     used = used if used.sum() > fps else trained_on  # a clip of nothing but cuts

@@ -20,11 +20,6 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.errors import UserError
 
 
-def count(config: FitConfig) -> int:
-    """Processes of the run."""
-    return config.trainer.devices * config.trainer.nodes
-
-
 def environment(config: FitConfig) -> ClusterEnvironment:
     """How the processes find each other.
 
@@ -32,13 +27,13 @@ def environment(config: FitConfig) -> ClusterEnvironment:
         UserError: they were started in another number than configured, or several machines with nobody to start them.
     """
     started = _started_outside()
-    if count(config) == 1 or started is None:
+    if config.trainer.processes == 1 or started is None:
         if config.trainer.nodes > 1:
             expected = "processes started by srun or torchrun on each"
             raise UserError("trainer.nodes", f"{config.trainer.nodes} machines", expected, "start it with srun")
         # Never by chance SLURM's: Lightning's own requeue saves inside the signal handler, anywhere in a step.
         return LightningEnvironment()
-    if started != count(config):
+    if started != config.trainer.processes:
         found = f"{config.trainer.nodes} x {config.trainer.devices}"
         expected = f"{started} processes in all, as srun or torchrun started"
         raise UserError("trainer.nodes x trainer.devices", found, expected, "let both agree")
@@ -52,7 +47,7 @@ def rank(config: FitConfig) -> int:
         UserError: as `environment`.
     """
     found = environment(config)
-    return found.node_rank() * config.trainer.devices + found.local_rank() if count(config) > 1 else 0
+    return found.node_rank() * config.trainer.devices + found.local_rank() if config.trainer.processes > 1 else 0
 
 
 def check_devices(config: FitConfig, on_cpu: bool) -> None:

@@ -30,7 +30,6 @@ from talkingavatar.paths import shipped
 
 ARRAY = 1000  # tasks of one array: SLURM's MaxArraySize is 1001 unless a cluster raises it
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
-LISTS = ("container", "setup", "options")  # keys of a profile
 TIME = re.compile(r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
 
@@ -80,7 +79,8 @@ def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
             if key not in Profile.__dataclass_fields__:
                 keys = list(Profile.__dataclass_fields__)
                 raise UserError(f"profile.{key}", "an unknown key", f"one of {', '.join(keys)}", suggestion(key, keys))
-            OmegaConf.update(config, key, OmegaConf.create(value) if key in LISTS else value)
+            listed = isinstance(getattr(Profile(), key), list)
+            OmegaConf.update(config, key, OmegaConf.create(value) if listed else value)
         profile = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         field = f"{file}: {error.full_key}" if getattr(error, "full_key", None) else str(file)

@@ -86,18 +86,11 @@ def driver_options(given: dict[str, Any]) -> Options:
         UserError: an unknown name, or a value of the wrong type or size.
     """
     options = read_options(Options(), given, FIELD)
-    least = {"width": 8, "heads": 1, "encoder_layers": 1, "decoder_layers": 1, "past": 1, "look": 0, "align": 0}
-    least |= {
-        "windows": 1,
-        "length": 8,
-        "smooth": 0,
-        "dropout": 0,
-        "variation": 0,
-        "grain": 0,
-        "least_std": 0,
-        "most_gain": 1,
-        "weight_decay": 0,
-    }
+    least = {
+        "width": 8, "heads": 1, "encoder_layers": 1, "decoder_layers": 1, "past": 1, "look": 0, "align": 0,
+        "windows": 1, "length": 8, "smooth": 0, "dropout": 0, "variation": 0, "grain": 0, "least_std": 0,
+        "most_gain": 1, "weight_decay": 0,
+    }  # fmt: skip
     for name, value in least.items():
         if getattr(options, name) < value:
             raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"at least {value}", "raise it")
@@ -197,9 +190,9 @@ class Audio2ParamTraining(L.LightningModule):
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Float[Tensor, ""]:
         values = {name: losses.mean() for name, losses in self.terms(batch).items()}
         total = torch.stack([self.config.driver.terms[name].weight * value for name, value in values.items()]).sum()
-        told = _over_processes(torch.stack([*values.values(), total]).detach())
-        self.scalars = {f"driver/loss/{name}": float(v) for name, v in zip((*values, "total"), told, strict=True)}
-        if not told.isfinite().all():
+        shared = _over_processes(torch.stack([*values.values(), total]).detach())
+        self.scalars = {f"driver/loss/{name}": float(v) for name, v in zip((*values, "total"), shared, strict=True)}
+        if not shared.isfinite().all():
             raise RuntimeError(f"the driver's loss at step {self.step} is {self.scalars}")
         return total
 

@@ -38,7 +38,7 @@ def alone(tmp_path_factory):
 
 
 def test_two_processes_train_as_one_with_the_doubled_batch(command, alone, tmp_path):
-    """Stopped in between by a signal to one of both, and continued."""
+    """Stopped in between, and continued."""
     done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
     assert done.returncode == 75, done.stderr
     done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}")

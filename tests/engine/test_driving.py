@@ -10,10 +10,10 @@ import torch
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import load_body
 from talkingavatar.data.capture import Manifest
+from talkingavatar.data.motion_clips import spans
 from talkingavatar.engine.idle import idle_path
 from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.motion import carried_over, resampled
-from talkingavatar.engine.performance import stretches
 from talkingavatar.engine.video import VideoWriter
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.types import BodyPose, Gaussians
@@ -147,4 +147,4 @@ def test_stretches_avoid_cuts_held_out_and_unusable_frames():
     manifest = Manifest(
         "m", 25.0, 8, 8, 100, (5, 80, 2), (80, 100, 1), shots=[(0, 40), (40, 100)], unusable=[20, 21, 40]
     )
-    assert stretches(manifest) == [(5, 20), (22, 40), (41, 80)]
+    assert spans(manifest, manifest.train) == [(5, 20), (22, 40), (41, 80)]

@@ -1,0 +1,245 @@
+"""Published layouts of heads, written small by the tests, read as captures."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from talkingavatar.audio.features import RATE
+from talkingavatar.data.importers import FORMATS, Options
+from talkingavatar.data.importers.cameras import pinhole
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import axis_angle_to_matrix
+from tests.data.published import SIZE, half_mask, imported, picture
+
+# -- GaussianAvatars, VHAP ---------------------------------------------------------------------------------------------
+
+
+def flame_parameters(t: int) -> dict:
+    one = np.ones((1, 3))
+    return {
+        "translation": np.array([[0.0, 0.1, 0.01 * t]]), "rotation": 0.1 * one, "neck_pose": 0.2 * one,
+        "jaw_pose": 0.01 * t * one, "eyes_pose": np.arange(6.0)[None], "shape": np.full(300, 0.5),
+        "expr": np.full((1, 100), float(t)), "static_offset": np.zeros((1, 5143, 3)),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def export(tmp_path):
+    """Ten moments, two cameras a metre in front of the head, in the parts of GaussianAvatars."""
+    root, parts = tmp_path / "export", {"train": [], "val": [], "test": []}
+    c2w = np.eye(4)
+    c2w[:3, 3] = [0.2, 0.1, 1.0]  # OpenGL: looks along -z
+    (root / "flame_param").mkdir(parents=True)
+    for t in range(10):
+        np.savez(root / "flame_param" / f"{t:05d}.npz", **flame_parameters(t))
+        for camera in (3, 8):
+            name = f"{t:05d}_{camera:02d}.png"
+            picture(root / "images" / name, (200, 30, t))
+            half_mask(root / "fg_masks" / name, high=128 if t == 0 else 255)
+            row = {
+                "timestep_index": t, "camera_index": camera, "file_path": f"images/{name}", "w": SIZE, "h": SIZE,
+                "fl_x": 20.0, "fl_y": 21.0, "cx": 8.0, "cy": 7.5, "transform_matrix": c2w.tolist(),
+                "flame_param_path": f"flame_param/{t:05d}.npz", "fg_mask_path": f"fg_masks/{name}",
+            }  # fmt: skip
+            parts["test" if t >= 7 else "val" if camera == 8 else "train"].append(row)
+    for part, frames in parts.items():
+        (root / f"transforms_{part}.json").write_text(json.dumps({"frames": frames}))
+    np.savez(root / "canonical_flame_param.npz", **(flame_parameters(0) | {"shape": np.full(300, 0.25)}))
+    return root
+
+
+def test_vhap_export(export, tmp_path):
+    rate = 8000
+    soundfile.write(tmp_path / "talk.wav", np.sin(np.arange(rate) / 5), rate)
+    capture = imported("vhap", tmp_path, path=export, camera="3", fps=20.0, audio=tmp_path / "talk.wav", width=8)
+    manifest = capture.manifest
+    assert (manifest.frames, manifest.fps, manifest.width, manifest.height) == (10, 20.0, 8, 8)
+    assert (manifest.train, manifest.test) == ((0, 7, 1), (7, 10, 1))
+    camera = capture.cameras([0])
+    head = np.array([0.2, 0.1, 0.5, 1.0])  # half a metre before the camera
+    seen = camera.viewmats[0].numpy() @ head
+    assert seen[:3] == pytest.approx([0, 0, 0.5], abs=1e-6)
+    assert (camera.viewmats[0].numpy() @ (head + np.array([0, 0.1, 0, 0])))[
+        1
+    ] < 0  # up in the world is up in the picture
+    assert camera.Ks[0].numpy() == pytest.approx(pinhole(10, 10.5, 4, 3.75))
+    pose = capture.pose([4], "flame")
+    assert pose.full_pose.shape == (1, 5, 3) and pose.expression[0, 0] == 4
+    assert pose.full_pose[0, :, 0].numpy() == pytest.approx([0.1, 0.2, 0.04, 0.0, 3.0])
+    assert pose.full_pose[0, 4].numpy() == pytest.approx([3, 4, 5])
+    assert pose.betas[0, 0] == 0.25 and pose.betas.shape == (1, 300)
+    assert pose.transl[0].numpy() == pytest.approx([0, 0.1, 0.04])
+    assert capture.matte(0)[0, 0] == 128  # VHAP's masks are soft
+    assert capture.frame(5)[0, 0].tolist() == pytest.approx((200, 30, 5), abs=1)
+    assert len(capture.audio) == RATE // 2 and np.abs(capture.audio).max() > 0.9
+    assert "flame" not in manifest.body and manifest.body["smplx"].startswith("none")
+
+
+def test_vhap_as_one_file_without_sound_or_masks(export, tmp_path):
+    rows = [
+        row
+        for part in ("train", "test")
+        for row in json.loads((export / f"transforms_{part}.json").read_text())["frames"]
+    ]
+    for part in ("train", "val", "test"):
+        (export / f"transforms_{part}.json").unlink()
+    for row in rows:
+        row.pop("fg_mask_path")
+        row["transform_matrix"] = (np.array(row["transform_matrix"]) @ np.diag([1, -1, -1, 1])).tolist()
+    for mask in (export / "fg_masks").iterdir():
+        mask.unlink()
+    (export / "transforms.json").write_text(json.dumps({"frames": rows}))
+    capture = imported("vhap", tmp_path, path=export)
+    assert capture.manifest.provenance["axes"] == "OpenCV axes"  # turned round: the head stays in front
+    assert capture.cameras([0]).viewmats[0, :3, 3].numpy() == pytest.approx([-0.2, 0.1, 1.0])
+    assert (capture.matte(3) == 255).all() and not capture.audio.any()
+    assert capture.manifest.provenance["sound"] == "none given: silence"
+    with pytest.raises(UserError, match="one of 3, 8"):
+        FORMATS["vhap"](Options(path=export, camera="5"))
+
+
+# -- EmoTalk3D ---------------------------------------------------------------------------------------------------------
+
+LAYOUT = """
+subject: "0048"
+sequence: "2-00-01"
+camera: "cam_05"
+fps: 25
+first: 1
+images: "{subject}/{sequence}/{camera}/{frame:06d}.png"
+masks: "{subject}/{sequence}/masks/{camera}/{frame:06d}.png"
+cameras: "{subject}/cameras.json"
+axes: opengl
+audio: "{subject}/audio/{sequence}.wav"
+meshes: "{subject}/{sequence}/{frame:06d}.obj"
+flame: "{subject}/{sequence}/flame/{frame:06d}.npz"
+"""
+
+
+def test_emotalk3d_by_templates(tmp_path):
+    root = tmp_path / "EmoTalk3D"
+    clip = root / "0048" / "2-00-01"
+    (clip / "flame").mkdir(parents=True)
+    for t in range(1, 6):
+        picture(clip / "cam_05" / f"{t:06d}.png", (200, 30, t))
+        half_mask(clip / "masks" / "cam_05" / f"{t:06d}.png")
+        np.savez(clip / "flame" / f"{t:06d}.npz", **flame_parameters(t))
+    c2w = np.eye(4)
+    c2w[2, 3] = 1.5
+    K = pinhole(20, 20, 8, 8)
+    (root / "0048" / "cameras.json").write_text(json.dumps({"cam_05": {"K": K.tolist(), "c2w": c2w.tolist()}}))
+    (root / "0048" / "audio").mkdir()
+    soundfile.write(root / "0048" / "audio" / "2-00-01.wav", np.full(3200, 0.25), RATE)
+    (tmp_path / "layout.yaml").write_text(LAYOUT)
+    capture = imported("emotalk3d", tmp_path, path=root, layout=tmp_path / "layout.yaml")
+    manifest = capture.manifest
+    assert (manifest.name, manifest.frames, manifest.fps) == ("0048-2-00-01", 5, 25.0)
+    assert (manifest.provenance["emotion"], manifest.provenance["intensity"]) == ("2", "00")
+    assert capture.frame(0)[0, 0].tolist() == pytest.approx((200, 30, 1)) and not capture.matte(0)[0, 12]
+    assert (capture.viewmats[0] @ [0, 0, 0, 1])[:3] == pytest.approx([0, 0, 1.5])
+    assert capture.pose([2], "flame").expression[0, 0] == 3
+    assert capture.audio[100] == pytest.approx(0.25, abs=1e-3)
+    for change, expected in {
+        "images: '{wrong}.png'": "layout", "imges: a": "layout", "camera: cam_09": "cam_09", "first: 5": "1 pictures",
+    }.items():  # fmt: skip
+        key = change.split(":")[0]
+        kept = "\n".join(line for line in LAYOUT.splitlines() if not line.startswith(key + ":"))
+        (tmp_path / "bad.yaml").write_text(f"{kept}\n{change}\n")
+        with pytest.raises(UserError, match=expected):
+            FORMATS["emotalk3d"](Options(path=root, layout=tmp_path / "bad.yaml"))
+
+
+# -- RenderMe-360 ------------------------------------------------------------------------------------------------------
+
+
+def landmarks(w2c: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points before a camera, and where it sees them."""
+    local = np.random.default_rng(0).uniform(-0.1, 0.1, (106, 3)) + np.array([0, 0, 2])
+    world = (local - w2c[:3, 3]) @ w2c[:3, :3]
+    pixels = local @ K.T
+    return world, pixels[:, :2] / pixels[:, 2:]
+
+
+def w2c_of_a_side_camera() -> np.ndarray:
+    import torch
+
+    matrix = np.eye(4)
+    matrix[:3, :3] = axis_angle_to_matrix(torch.tensor([0.1, 0.6, 0.0])).numpy()
+    matrix[:3, 3] = [0.3, 0.1, 1.8]
+    return matrix
+
+
+def encoded(colour, size=(SIZE, SIZE)) -> np.ndarray:
+    import io
+
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+@pytest.mark.parametrize("meaning", ["camera to world", "world to camera"])
+def test_renderme360_containers(tmp_path, meaning):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    K, w2c = pinhole(20, 20, 8, 8), w2c_of_a_side_camera()
+    world, pixels = landmarks(w2c, K)
+    (tmp_path / "raw" / "0026").mkdir(parents=True)
+    (tmp_path / "anno" / "0026").mkdir(parents=True)
+    with h5py.File(tmp_path / "raw" / "0026" / "0026_e1_raw.smc", "w") as raw:
+        raw.attrs.update({"actor_id": "0026", "performance_part": "e1", "age": np.int64(30)})
+        for t in range(5):
+            raw[f"Camera/25/color/{t}"] = encoded((200, 30, t))
+        raw["Camera/00/audio/audio"] = np.full(48000, 8192, np.int16)
+        raw["Camera/00/audio/sample_rate"] = np.int64(48000)
+    with h5py.File(tmp_path / "anno" / "0026" / "0026_e1_anno.smc", "w") as anno:
+        entries = {"K": K, "D": np.zeros(5), "RT": w2c if meaning.startswith("world") else np.linalg.inv(w2c)}
+        for key, value in entries.items():
+            anno[f"Calibration/25/{key}"] = value
+        for t in range(5):
+            anno[f"Camera/25/mask/{t}"] = encoded((255, 255, 255) if t else (0, 0, 0))
+            anno[f"Keypoints3d/{t}"] = world
+            anno[f"Keypoints2d/25/{t}"] = pixels
+            flame = {"shape": np.ones(100), "exp": np.full(50, float(t)), "verts": np.zeros((5023, 3))}
+            joints = ("global_pose", "neck_pose", "jaw_pose", "left_eye_pose", "right_eye_pose", "trans")
+            flame |= {key: np.full(3, float(i)) for i, key in enumerate(joints)}
+            for key, value in flame.items():
+                anno[f"FLAME/{t}/{key}"] = value
+    capture = imported("renderme360", tmp_path, path=tmp_path / "raw" / "0026" / "0026_e1_raw.smc")
+    manifest = capture.manifest
+    assert (manifest.name, manifest.frames, manifest.fps) == ("0026_e1", 5, 30.0)
+    assert manifest.provenance["RT"] == meaning and manifest.provenance["reprojection_px"] < 1e-3
+    assert capture.viewmats[0] == pytest.approx(w2c, abs=1e-6)
+    assert capture.frame(3)[0, 0].tolist() == pytest.approx((200, 30, 3)) and (capture.frame(0) == 255).all()
+    assert capture.audio[2000] == pytest.approx(0.25, abs=0.01)
+    pose = capture.pose([4], "flame")
+    assert pose.full_pose[0, :, 0].tolist() == [0, 1, 2, 3, 4] and pose.transl[0, 0] == 5
+    assert pose.betas.shape == (1, 100) and pose.expression.shape == (1, 50) and pose.expression[0, 0] == 4
+    assert manifest.provenance["facts"]["age"] == 30
+    with pytest.raises(UserError, match="one of 25"):
+        FORMATS["renderme360"](Options(path=tmp_path / "raw" / "0026", camera="7"))
+
+
+def test_renderme360_unfolded(tmp_path):
+    root, K, w2c = tmp_path / "s1_all", pinhole(20, 20, 8, 8), w2c_of_a_side_camera()
+    rows = []
+    world, pixels = landmarks(w2c, K)
+    for t in range(4):
+        picture(root / "images" / f"{t:05d}_25.png", (200, 30, t))
+        half_mask(root / "masks" / f"{t:05d}_25.png")
+        rows += [
+            {"timestep_index": t, "camera_index": c, "fx": 20.0, "fy": 20.0, "cx": 8.0, "cy": 8.0,
+             "transform_matrix": np.linalg.inv(w2c).tolist()} for c in (0, 25)
+        ]  # fmt: skip
+    for folder, values in (("lmks_3d", world), ("lmks_2d", pixels)):
+        (root / folder).mkdir()
+        np.save(root / folder / "00000_25.npy", values)
+    (root / "calib.json").write_text(json.dumps({"actor_id": "0026", "n_frames": 4, "frames": rows}))
+    (root / "audios").mkdir()
+    soundfile.write(root / "audios" / "s1.wav", np.full(4000, 0.5), 8000)
+    capture = imported("renderme360", tmp_path, path=root)
+    assert capture.manifest.frames == 4 and capture.viewmats[0] == pytest.approx(w2c, abs=1e-6)
+    assert capture.frame(2)[0, 0].tolist() == pytest.approx((200, 30, 2)) and not capture.matte(2)[0, 12]
+    assert capture.audio[500] == pytest.approx(0.5, abs=0.01)
+    assert capture.manifest.body["smplx"].startswith("none")
