@@ -162,12 +162,16 @@ class Body(nn.Module):
         return torch.cat([upper, self._last_row.expand(*upper.shape[:2], 1, 4)], -2)
 
     def forward(
-        self, pose: BodyPose, vertices: Int[Tensor, " n"] | None = None
+        self,
+        pose: BodyPose,
+        vertices: Int[Tensor, " n"] | None = None,
+        offsets: Float[Tensor, "_ 3"] | None = None,
     ) -> tuple[Float[Tensor, "B _ 3"], Float[Tensor, "B J 3"]]:
         """Posed vertices and joints, metres; equal to smplx's own.
 
         Args:
             vertices: numbers of those wanted, at their cost alone; None for all.
+            offsets: to points beside these vertices, metres in the rest pose; each turns with its vertex.
         """
         part = slice(None) if vertices is None else vertices
         shaped = (
@@ -175,6 +179,8 @@ class Body(nn.Module):
             + torch.einsum("bs,vcs->bvc", pose.betas, self.shapedirs[part])
             + torch.einsum("be,vce->bvc", pose.expression, self.expressiondirs[part])
         )
+        if offsets is not None:
+            shaped = shaped + offsets
         joints = self.rest_joints(pose.betas, pose.expression)
         rotations = axis_angle_to_matrix(pose.full_pose)
         if self.posedirs is not None:

@@ -33,6 +33,10 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.points)
 
+    def frames(self, rows: list[int]) -> Keypoints:
+        """Those of these frames alone."""
+        return Keypoints(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
     def face68(self) -> Float[ndarray, "T 68 3"]:
         """The face in the usual order, contour first."""
         return np.concatenate([self.points[:, CONTOUR], self.points[:, INNER_FACE]], axis=1)

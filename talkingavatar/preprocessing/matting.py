@@ -71,6 +71,12 @@ def composite(
     return (person + 255 * (1 - share)).round().astype(np.uint8)
 
 
+def on_white(folder: Path, index: int) -> UInt8[ndarray, "H W 3"]:
+    """A frame as the stage left it: the person on white."""
+    with Image.open(_file(folder / "frames", index)) as image:
+        return np.array(image.convert("RGB"))
+
+
 def _on_white(
     clip: Clip, matte: Callable[[int], Matte], plate: UInt8[ndarray, "H W 3"] | None, first: int
 ) -> Iterator[tuple[Matte, UInt8[ndarray, "H W 3"]]]:

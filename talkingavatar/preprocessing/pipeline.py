@@ -116,7 +116,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
         keys["matte"] = _matte(job, footage, seen, keys["landmarks"])
-        keys["align"] = _align(job, footage, seen, body, keys["landmarks"])
+        keys["align"] = _align(job, footage, seen, body, keys)
         found = load_alignment(job.work / "align" / "alignment.pt")
         steadied = Keypoints.load(job.work / "align" / STEADIED)
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
@@ -198,9 +198,14 @@ def _matte(job: Job, footage: Clip, seen: Observed, observed: str) -> str:
     return stage.key
 
 
-def _align(job: Job, footage: Clip, seen: Observed, body: Body, observed: str) -> str:
+def _align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str]) -> str:
     options = AlignmentOptions(smooth=job.config.smooth)
-    stage = Stage("align", ALIGN_VERSION, asdict(options), {"landmarks": observed, "body": body.checksum})
+    stage = Stage(
+        "align",
+        ALIGN_VERSION,
+        asdict(options),
+        {"landmarks": keys["landmarks"], "matte": keys["matte"], "body": body.checksum},
+    )
 
     def make(folder: Path) -> None:
         steadied = _steadied(job, footage, seen)
@@ -216,6 +221,7 @@ def _align(job: Job, footage: Clip, seen: Observed, body: Body, observed: str) -
             job.progress,
             folder,
             steadied.followed,
+            lambda index: matting.on_white(job.work / "matte", index),
         )
         save_alignment(found, folder / "alignment.pt")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from talkingavatar.data.capture import Capture
 from talkingavatar.preprocessing.assemble import Parts
-from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
+from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND
 from talkingavatar.preprocessing.stages import seconds_of, write_json
 from talkingavatar.preprocessing.sync import Offset
 
@@ -79,5 +79,4 @@ def overlays(parts: Parts, frames: list[int]) -> Iterator[UInt8[ndarray, "H W 3"
 
     found, seen = parts.alignment, parts.keypoints
     few = replace(found, pose=found.pose[frames], keypoints=found.keypoints[frames])
-    rows = Keypoints(**{f.name: getattr(seen, f.name)[frames] for f in fields(Keypoints)})
-    return overlay_frames((parts.clip.frame(i) for i in frames), few, rows, parts.body)
+    return overlay_frames((parts.clip.frame(i) for i in frames), few, seen.frames(frames), parts.body)

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
-from scipy.ndimage import binary_erosion, gaussian_filter, maximum_filter
+from scipy.ndimage import binary_erosion
 
 from talkingavatar.preprocessing.keypoints import HIPS, SHOULDERS, TRUNK, Keypoints
+from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, structure
 
-TRUNK_VERSION = 1
-HALF = 8  # pixels: half of a patch's side
+TRUNK_VERSION = 2
 NEAR, ANYWHERE = 6, 40  # pixels a patch is looked for from where it was: in the next frame, in another shot
 PATCHES, APART = 40, 11  # at most, and pixels between them
 SAME = 0.75  # correlation above which a patch is found again
@@ -74,9 +72,9 @@ def steady_trunk(
     groups: list[tuple[Reference, list[tuple[int, int]]]] = []
     for start, stop in sorted(shots, key=lambda shot: shot[0] - shot[1]):  # the longest first
         middle = (start + stop) // 2
-        picture = _grey(frame(middle))
+        picture = grey(frame(middle))
         for reference, members in groups:
-            first = _similarity(reference.corners, *_search(picture, reference.patches, reference.corners, ANYWHERE))
+            first = _similarity(reference.corners, *search(picture, reference.patches, reference.corners, ANYWHERE))
             if first is not None:
                 members.append((start, stop))
                 break
@@ -127,16 +125,12 @@ def _follow(
         for number in numbers:
             if last is not None:
                 guess = reference.corners @ last[:, :2].T + last[:, 2]
-                found = _search(_grey(frame(number)), reference.patches, guess, NEAR)
+                found = search(grey(frame(number)), reference.patches, guess, NEAR)
                 motion = _similarity(reference.corners, *found)
                 if motion is not None:
                     last = motions[number - start] = motion
             advance()
     return motions
-
-
-def _grey(picture: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "H W"]:
-    return gaussian_filter(picture.mean(-1), 0.7).astype(np.float32)
 
 
 def _trunk(points: Float[ndarray, "135 3"], mask: Float[ndarray, "H W"]) -> Bool[ndarray, "H W"]:
@@ -156,29 +150,10 @@ def _trunk(points: Float[ndarray, "135 3"], mask: Float[ndarray, "H W"]) -> Bool
 
 
 def _reference(number: int, picture: Float[ndarray, "H W"], where: Bool[ndarray, "H W"]) -> Reference:
-    corners = _corners(picture, where)
-    patches = [_cut(picture, corner) for corner in corners]
-    return Reference(number, corners, np.array(patches, np.float32).reshape(-1, 2 * HALF + 1, 2 * HALF + 1))
-
-
-def _corners(picture: Float[ndarray, "H W"], where: Bool[ndarray, "H W"]) -> Float[ndarray, "N 2"]:
-    """Places (x, y) whose patch can be told from its neighbours (Shi and Tomasi 1994), the best first."""
-    dy, dx = np.gradient(picture)
-    xx, yy, xy = (gaussian_filter(a, HALF / 2) for a in (dx * dx, dy * dy, dx * dy))
-    weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
-    edge = HALF + 2
-    allowed = where.copy()
-    allowed[:edge], allowed[-edge:], allowed[:, :edge], allowed[:, -edge:] = False, False, False, False
-    peak = allowed & (weaker == maximum_filter(weaker, APART)) & (weaker > TEXTURE)
-    rows, columns = np.nonzero(peak)
-    order = np.argsort(-weaker[rows, columns])[:PATCHES]
-    return np.stack([columns[order], rows[order]], 1).astype(np.float64)
-
-
-def _cut(picture: Float[ndarray, "H W"], corner: Float[ndarray, " 2"]) -> Float[ndarray, "P P"]:
-    x, y = corner.astype(int)
-    patch = picture[y - HALF : y + HALF + 1, x - HALF : x + HALF + 1]
-    return ((patch - patch.mean()) / max(float(np.linalg.norm(patch - patch.mean())), 1e-6)).astype(np.float32)
+    xx, yy, xy = structure(picture)
+    weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)  # Shi and Tomasi 1994
+    corners = peaks(weaker, where, TEXTURE, APART, PATCHES)
+    return Reference(number, corners, cut(picture, corners))
 
 
 def _similarity(
@@ -199,44 +174,3 @@ def _similarity(
         off = np.linalg.norm(design @ np.array([a, b, right, down]) - after, axis=1)
         keep = good & (off < reach)
     return np.array([[a, -b, right], [b, a, down]])
-
-
-@no_type_check
-@numba.njit(cache=True, fastmath=True)
-def _search(picture, patches, guess, search):  # noqa: ANN001, ANN202
-    """Where each patch is found again near its guess, to a fraction of a pixel, and its correlation there."""
-    count, side, _ = patches.shape
-    half = side // 2
-    height, width = picture.shape
-    reach = 2 * search + 1
-    found, best = guess.copy(), np.full(count, -1.0)
-    score = np.empty((reach, reach))
-    for n in range(count):
-        x0, y0 = round(guess[n, 0]) - search, round(guess[n, 1]) - search
-        top, column, row = -1.0, 0, 0
-        for v in range(reach):
-            for u in range(reach):
-                x, y = x0 + u, y0 + v
-                score[v, u] = -1.0
-                if x < half or y < half or x + half >= width or y + half >= height:
-                    continue
-                total, square, product = 0.0, 0.0, 0.0
-                for j in range(side):
-                    for i in range(side):
-                        value = picture[y + j - half, x + i - half]
-                        total += value
-                        square += value * value
-                        product += value * patches[n, j, i]
-                variance = square - total * total / (side * side)
-                if variance > 1e-3:
-                    score[v, u] = product / np.sqrt(variance)
-                if score[v, u] > top:
-                    top, column, row = score[v, u], u, v
-        if 0 < column < reach - 1 and 0 < row < reach - 1:
-            left, right = score[row, column - 1], score[row, column + 1]
-            above, below = score[row - 1, column], score[row + 1, column]
-            if min(left, right, above, below) > -1.0:
-                best[n] = top
-                found[n, 0] = x0 + column + 0.5 * (left - right) / (left + right - 2 * top - 1e-9)
-                found[n, 1] = y0 + row + 0.5 * (above - below) / (above + below - 2 * top - 1e-9)
-    return found, best

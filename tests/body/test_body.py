@@ -1,5 +1,7 @@
 """Body against smplx's own forward, and against anatomy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -77,6 +79,19 @@ def test_transforms_skin_the_shaped_body_to_the_same_place(body):
     blended = torch.einsum("vj,bjrc->bvrc", body.weights, transforms)
     vertices = torch.einsum("bvrc,bvc->bvr", blended[..., :3, :3], shaped) + blended[..., :3, 3]
     assert torch.allclose(vertices + pose.transl[:, None], body(pose)[0], atol=1e-5)
+
+
+def test_points_beside_vertices_turn_with_them(body):
+    """An offset is linear and turns as its vertex does: at rest it stays, under a turn of the whole body it turns."""
+    vertices = torch.tensor([5, 900, 7000])
+    offsets = torch.tensor([[0.1, 0.0, 0.0], [0.0, 0.2, 0.0], [0.0, 0.0, 0.3]])
+    rest = body.zero_pose()
+    assert torch.allclose(body(rest, vertices, offsets)[0], body.v_template[vertices] + offsets, atol=1e-6)
+    turned = replace(rest, full_pose=torch.zeros_like(rest.full_pose))
+    turned.full_pose[:, 0, 1] = torch.pi / 2  # about y: x goes to -z, z to x
+    moved = body(turned, vertices, offsets)[0] - body(turned, vertices)[0]
+    expected = torch.tensor([[0.0, 0.0, -0.1], [0.0, 0.2, 0.0], [0.3, 0.0, 0.0]])
+    assert torch.allclose(moved[0], expected, atol=1e-6)
 
 
 def test_transforms_are_rigid_and_identity_at_rest(body):

@@ -19,13 +19,16 @@ from talkingavatar.preprocessing.alignment.distances import Distances, distances
 from talkingavatar.preprocessing.alignment.objective import Objective, Terms
 from talkingavatar.preprocessing.alignment.observations import observe
 from talkingavatar.preprocessing.alignment.priors import expression_prior
-from talkingavatar.preprocessing.alignment.solver import TRUNK, Phase, Progress, solve
+from talkingavatar.preprocessing.alignment.solver import TRUNK, Phase, Progress, finished, solve
 from talkingavatar.preprocessing.alignment.start import STIFF, choose_prior, start, triples
+from talkingavatar.preprocessing.alignment.tracks import Picture, follow
 from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose
 
-VERSION = 2  # raise when the same keypoints would give another alignment
+# What reports call the phases.
+TITLES = {"vanilla": "vanilla", "motion": "+FMA", "surface": "+surface"}
+VERSION = 3  # raise when the same keypoints would give another alignment
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class AlignmentOptions:
     place_steps: int = 120
     vanilla_steps: int = 250
     motion_steps: int = 700
+    surface_steps: int = 250
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Alignment:
     viewmat: Float[Tensor, "4 4"]  # world to camera, OpenCV axes
     keypoints: Float[Tensor, "T 137 2"]  # of the fitted body under the calibration, pixels
     offsets: Float[Tensor, "137 3"]  # from the body's points to the detector's, metres at rest
-    distances: dict[str, Distances]  # to the detector's points after each stage: "vanilla", "+FMA"
+    distances: dict[str, Distances]  # to the detector's points after each stage: "vanilla", "+FMA", "+surface"
 
 
 def align(
@@ -62,6 +66,7 @@ def align(
     progress: Progress,
     folder: Path | None = None,
     steady: Bool[ndarray, " T"] | None = None,
+    picture: Picture | None = None,
 ) -> Alignment:
     """Fit body, camera and motion to a clip.
 
@@ -75,6 +80,8 @@ def align(
         progress: `progress(title, total)` returns what is called after each step.
         folder: where finished phases are kept, so that an interrupted fit goes on after the last one.
         steady: frames in which the trunk's points move as the clothes do (`trunk.steady_trunk`), which counts for more.
+        picture: the person on a plain background, of a frame by its number; what moves with the body in it is followed
+            (`tracks.follow`). None: landmarks alone.
 
     Raises:
         UserError: no frame shows enough of a person.
@@ -90,16 +97,20 @@ def align(
     objective = Objective(model, observations, priors, triples(takes), fps, first)
     digest = _digest(keypoints, steady, takes, fps, width, height, body, options)
     stages = solve(first, objective, _phases(options), folder, digest, progress)
-    fitted = stages["motion"]
+    if picture is not None:
+        phase = _surface_phase(options)
+        if finished(phase, folder, digest) is None:
+            tick = progress("align: following the surface", len(keypoints))
+            objective.tracks = follow(stages["motion"], body, keypoints, picture, width, height, tick)
+        stages |= solve(stages["motion"], objective, [phase], folder, digest, progress)
+    fitted = list(stages.values())[-1]
     long_side = observations.long_side
     with torch.no_grad():
         seen = {name: variables.project(variables.seen(model)[0]) for name, variables in stages.items()}
         centre = torch.tensor([width, height]) / 2
         pose, K, viewmat = _in_world(fitted, model, width, height)
-    report = {
-        title: distances(seen[name], observations) for title, name in (("vanilla", "vanilla"), ("+FMA", "motion"))
-    }
-    return Alignment(pose, K, viewmat, seen["motion"] * long_side + centre, fitted.offsets, report)
+    report = {TITLES[name]: distances(points, observations) for name, points in seen.items() if name in TITLES}
+    return Alignment(pose, K, viewmat, list(seen.values())[-1] * long_side + centre, fitted.offsets, report)
 
 
 def _phases(options: AlignmentOptions) -> list[Phase]:
@@ -115,6 +126,12 @@ def _phases(options: AlignmentOptions) -> list[Phase]:
             (*everything, "offsets"),
         ),
     ]
+
+
+def _surface_phase(options: AlignmentOptions) -> Phase:
+    """The clip as a whole once more, with what was followed; shape and camera stay."""
+    terms = Terms(outlier=0.08, smooth=options.smooth, calibrated=True)
+    return Phase("surface", options.surface_steps, terms, ("place", "pose", "expression", "offsets"), pace=0.3)
 
 
 def _in_world(

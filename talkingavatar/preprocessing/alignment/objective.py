@@ -16,6 +16,7 @@ from talkingavatar.body.keypoints import COUNT, KeypointBody
 from talkingavatar.body.tpose import FINGERS
 from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
 from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePrior
+from talkingavatar.preprocessing.alignment.tracks import Tracks
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import BODY, CONTOUR, INNER_FACE, LEFT_HAND, RIGHT_HAND
 
@@ -54,6 +55,9 @@ ACCELERATION = _per_point(
 _FACING = ((61, 67), (62, 66), (63, 65), (37, 41), (38, 40), (43, 47), (44, 46), (48, 54))
 FACING = torch.tensor(_FACING).T + 50
 PARTING_NOISE = 0.0005  # metres
+# Usual error of a place found again, pixels, and beyond which it pulls no harder; neighbouring ones err alike, so each
+# counts for less than one.
+TRACK_NOISE, TRACK_OUTLIER, TRACK_WORTH = 0.5, 4.0, 0.25
 
 
 def _joint_acceleration(name: str) -> float:
@@ -95,6 +99,7 @@ class Objective:
         usual = torch.cat([ACCELERATION, torch.tensor([_joint_acceleration(name) for name in names])])
         self.heaviness = torch.cat([model.known, torch.ones(len(names), dtype=torch.bool)]) / usual.square()
         self.per_metre = start.place[:, 2].exp()[:, None]  # long sides per metre, as first seen
+        self.tracks: Tracks | None = None  # counted once they are known
 
     def __call__(self, variables: Variables, terms: Terms, counted: list[int] | None = None) -> Float[Tensor, ""]:
         """The cost; `counted` names the points whose distances count, None all of them."""
@@ -106,6 +111,8 @@ class Objective:
         cost = cost + variables.betas.square().sum()
         if terms.calibrated:
             cost = cost + (variables.offsets / OFFSETS[:, None]).square().sum()
+        if self.tracks is not None:
+            cost = cost + self._tracked(variables, self.tracks)
         if terms.smooth:
             cost = cost + terms.smooth * self._roughness(torch.cat([points, joints], 1))
         return cost
@@ -119,6 +126,14 @@ class Objective:
         parted = (metres[:, first] - metres[:, second]).square().sum(-1)
         seen = self.observations.weight[:, first] * self.observations.weight[:, second]
         return cost.index_add(1, first, seen * _robust(parted, outlier) / PARTING_NOISE**2)
+
+    def _tracked(self, variables: Variables, tracks: Tracks) -> Float[Tensor, ""]:
+        """Robust squared distances to where places on the person were found, across the edges they show."""
+        placed = variables.project(variables.surface(self.model.body, tracks.vertices, tracks.offsets))
+        off = placed * self.observations.long_side - tracks.target
+        squared = torch.einsum("tmi,mij,tmj->tm", off, tracks.precision, off)
+        cost = (tracks.seen * _robust(squared, TRACK_OUTLIER)).sum(1).mean()
+        return TRACK_WORTH * cost / TRACK_NOISE**2
 
     def _roughness(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, ""]:
         """Squared accelerations of all keypoints and joints, seen or not, inside shots."""

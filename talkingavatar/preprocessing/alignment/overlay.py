@@ -13,6 +13,7 @@ from talkingavatar.body.body import Body
 from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.renderer import incidence
 from talkingavatar.preprocessing.alignment.align import Alignment
+from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.observations import CONFIDENT
 from talkingavatar.preprocessing.keypoints import Keypoints
 
@@ -42,13 +43,8 @@ class _Painter:
     """Draws one mesh in grey, lit from the camera."""
 
     def __init__(self, body: Body) -> None:
-        faces = body.faces.numpy().astype(np.int32)
-        one = np.zeros(1, np.bool_)
-        uvs, material = np.zeros((len(faces), 3, 2), np.float32), np.zeros(len(faces), np.int32)
-        self.surface = raster.Surface(faces, uvs, material, one, one)
-        levels = np.tile(np.array([0, 1, 1], np.int64), (1, raster.LEVELS, 1))
-        self.atlas = raster.Atlas(np.full((1, 4), 255, np.uint8), levels)
-        self.first, self.incident = incidence(faces, len(body.v_template))
+        self.mesh = Mesh(body)
+        self.first, self.incident = incidence(self.mesh.faces, len(body.v_template))
 
     def paint(
         self,
@@ -58,10 +54,9 @@ class _Painter:
         viewmat: Float[ndarray, "4 4"],
     ) -> UInt8[ndarray, "H W 3"]:
         height, width = frame.shape[:2]
-        screen = raster.project(vertices, K, viewmat, 1.0)
-        ids, _ = raster.visible(screen, self.surface, self.atlas, width, height)
-        normals = raster.vertex_normals(vertices, self.surface.faces, self.first, self.incident)
-        facing = np.abs(normals[self.surface.faces[ids]].mean(2) @ viewmat[2, :3])
+        ids, _ = self.mesh.seen(vertices, K, viewmat, width, height)
+        normals = raster.vertex_normals(vertices, self.mesh.faces, self.first, self.incident)
+        facing = np.abs(normals[self.mesh.faces[ids]].mean(2) @ viewmat[2, :3])
         shade = (60 + 180 * facing)[..., None] * np.array([1.0, 0.85, 0.75])
         mixed = np.where((ids >= 0)[..., None], (1 - OPAQUE) * frame + OPAQUE * shade, frame)
         return mixed.clip(0, 255).astype(np.uint8)

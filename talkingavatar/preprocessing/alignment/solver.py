@@ -33,6 +33,7 @@ class Phase:
     free: tuple[str, ...]
     joints: tuple[str, ...] | None = None  # that move; None: all
     points: list[int] | None = None  # that count; None: all
+    pace: float = 1.0  # of `RATES`
 
 
 def solve(
@@ -48,16 +49,20 @@ def solve(
     done: dict[str, Variables] = {}
     variables = start
     for phase in phases:
-        file = None if folder is None else folder / f"{phase.name}.npz"
-        kept = None if file is None else _read(file, digest)
+        kept = finished(phase, folder, digest)
         if kept is None:
             variables = _run(variables, objective, phase, progress(f"align: {phase.name}", phase.steps))
-            if file is not None:
-                _write(file, variables, digest)
+            if folder is not None:
+                _write(folder / f"{phase.name}.npz", variables, digest)
         else:
             variables = kept
         done[phase.name] = variables
     return done
+
+
+def finished(phase: Phase, folder: Path | None, digest: str) -> Variables | None:
+    """What a phase came to, where an earlier start has kept it."""
+    return None if folder is None else _read(folder / f"{phase.name}.npz", digest)
 
 
 def _run(start: Variables, objective: Objective, phase: Phase, tick: Callable[[], None]) -> Variables:
@@ -66,7 +71,7 @@ def _run(start: Variables, objective: Objective, phase: Phase, tick: Callable[[]
     groups = []
     for name in phase.free:
         leaf: Tensor = getattr(variables, name).requires_grad_()
-        groups.append({"params": [leaf], "rate": RATES[name]})
+        groups.append({"params": [leaf], "rate": phase.pace * RATES[name]})
     optimiser = torch.optim.Adam(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-12)
     still = _still(variables.pose, objective, phase)
     expressions = objective.expression_prior

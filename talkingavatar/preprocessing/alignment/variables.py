@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import COUNT, KeypointBody
 from talkingavatar.preprocessing.keypoints import INNER_LIPS
 from talkingavatar.types import BodyPose
@@ -33,6 +34,10 @@ class Variables:
     def detached(self) -> Variables:
         return Variables(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
 
+    def frames(self, rows: list[int]) -> Variables:
+        """Of these frames alone."""
+        return replace(self, place=self.place[rows], pose=self.pose[rows], expression=self.expression[rows])
+
     def body_pose(self, transl: Float[Tensor, "T 3"]) -> BodyPose:
         betas = self.betas.expand(len(self.place), -1)
         return BodyPose(betas, self.expression, self.pose, transl)
@@ -45,9 +50,19 @@ class Variables:
     def seen(self, model: KeypointBody) -> tuple[Float[Tensor, "T 137 3"], Float[Tensor, "T J 3"]]:
         """Keypoints and joints in the camera's axes, metres."""
         points, joints = model(self.body_pose(torch.zeros_like(self.place)), share_opening(self.offsets))
-        both = torch.cat([points, joints], 1) - joints[:, [model.body.joint_names.index("neck")]]
-        both = both * points.new_tensor(FLIP) + self.neck()[:, None]
+        both = self._before_camera(torch.cat([points, joints], 1), model.body, joints)
         return both[:, :COUNT], both[:, COUNT:]
+
+    def surface(self, body: Body, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]) -> Float[Tensor, "T n 3"]:
+        """Points beside these vertices in the camera's axes, metres; offsets as in `Body.forward`."""
+        points, joints = body(self.body_pose(torch.zeros_like(self.place)), vertices, offsets)
+        return self._before_camera(points, body, joints)
+
+    def _before_camera(
+        self, points: Float[Tensor, "T n 3"], body: Body, joints: Float[Tensor, "T J 3"]
+    ) -> Float[Tensor, "T n 3"]:
+        at_neck = points - joints[:, [body.joint_names.index("neck")]]
+        return at_neck * points.new_tensor(FLIP) + self.neck()[:, None]
 
     def project(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, "T K 2"]:
         """From the picture's centre, in units of its long side."""

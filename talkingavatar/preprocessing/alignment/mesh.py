@@ -1,0 +1,35 @@
+"""Which faces of a body a camera sees."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from talkingavatar.body.body import Body
+from talkingavatar.data.speaker import raster
+
+
+class Mesh:
+    """The faces of a body before a camera; a plain surface to the renderer of the synthetic speaker."""
+
+    def __init__(self, body: Body) -> None:
+        self.faces = body.faces.numpy().astype(np.int32)
+        one = np.zeros(1, np.bool_)
+        uvs, material = np.zeros((len(self.faces), 3, 2), np.float32), np.zeros(len(self.faces), np.int32)
+        self._surface = raster.Surface(self.faces, uvs, material, one, one)
+        levels = np.tile(np.array([0, 1, 1], np.int64), (1, raster.LEVELS, 1))
+        self._atlas = raster.Atlas(np.full((1, 4), 255, np.uint8), levels)
+
+    def seen(
+        self,
+        vertices: Float[ndarray, "V 3"],
+        K: Float[ndarray, "3 3"],
+        viewmat: Float[ndarray, "4 4"],
+        width: int,
+        height: int,
+    ) -> tuple[Int[ndarray, "H W"], Float[ndarray, "V 2"]]:
+        """The face at each pixel (-1: none), and where each vertex lies, pixels."""
+        screen = raster.project(vertices, K, viewmat, 1.0)
+        ids, _ = raster.visible(screen, self._surface, self._atlas, width, height)
+        return ids, screen[:, :2]

@@ -1,0 +1,116 @@
+"""Small patches of a picture that can be told from their neighbours, and where they are found again in another one."""
+
+from __future__ import annotations
+
+from typing import no_type_check
+
+import numba
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+HALF = 8  # pixels: half of a patch's side
+BLUR = 0.7  # pixels, of every picture before it is looked at
+FLAT = 0.02  # of a patch's sharpest curvature: below it a direction says nothing of where the patch lies
+
+
+def grey(picture: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "H W"]:
+    """Brightness, slightly blurred."""
+    return gaussian_filter(picture.mean(-1), BLUR).astype(np.float32)
+
+
+def structure(picture: Float[ndarray, "H W"]) -> tuple[Float[ndarray, "H W"], ...]:
+    """Products of the slopes in x and y (xx, yy, xy), as a patch sees them."""
+    dy, dx = np.gradient(picture)
+    xx, yy, xy = (gaussian_filter(a, HALF / 2) for a in (dx * dx, dy * dy, dx * dy))
+    return xx, yy, xy
+
+
+def peaks(
+    strength: Float[ndarray, "H W"], where: Bool[ndarray, "H W"], least: float, apart: int, most: int
+) -> Float[ndarray, "N 2"]:
+    """Places (x, y) of the greatest strength, `apart` from each other and from the picture's ends, the best first."""
+    edge = HALF + 2
+    allowed = where.copy()
+    allowed[:edge], allowed[-edge:], allowed[:, :edge], allowed[:, -edge:] = False, False, False, False
+    rows, columns = np.nonzero(allowed & (strength == maximum_filter(strength, apart)) & (strength > least))
+    order = np.argsort(-strength[rows, columns])[:most]
+    return np.stack([columns[order], rows[order]], 1).astype(np.float64)
+
+
+def cut(picture: Float[ndarray, "H W"], centres: Float[ndarray, "N 2"]) -> Float[ndarray, "N P P"]:
+    """The patches round these pixels, each of zero mean and unit norm."""
+    side = 2 * HALF + 1
+    patches = np.empty((len(centres), side, side), np.float32)
+    for patch, (x, y) in zip(patches, centres.astype(int), strict=True):
+        patch[:] = picture[y - HALF : y + HALF + 1, x - HALF : x + HALF + 1]
+        patch -= patch.mean()
+        patch /= max(float(np.linalg.norm(patch)), 1e-6)
+    return patches
+
+
+@no_type_check
+@numba.njit(cache=True, fastmath=True, nogil=True)
+def search(picture, patches, guess, reach, pull=0.0):  # noqa: ANN001, ANN201
+    """Where each patch is found again, and its correlation there; -1 where it is nowhere within reach.
+
+    Args:
+        picture: H W, as `grey` makes them.
+        patches: N P P, as `cut` makes them.
+        guess: N 2, pixels x, y.
+        reach: pixels from the guess that are looked at.
+        pull: correlation that a squared pixel of distance costs: an edge, which looks alike all along, stays near.
+
+    Returns:
+        found (N 2), to a fraction of a pixel by a quadric through the nine best correlations; correlation (N).
+    """
+    count, side, _ = patches.shape
+    half = side // 2
+    height, width = picture.shape
+    span = 2 * reach + 1
+    found, best = guess.copy(), np.full(count, -1.0)
+    score, cost = np.empty((span, span)), np.empty((span, span))
+    for n in range(count):
+        x0, y0 = round(guess[n, 0]) - reach, round(guess[n, 1]) - reach
+        top, column, row = -2.0, 0, 0
+        for v in range(span):
+            for u in range(span):
+                x, y = x0 + u, y0 + v
+                score[v, u] = -1.0
+                cost[v, u] = -2.0
+                if x < half or y < half or x + half >= width or y + half >= height:
+                    continue
+                total, square, product = 0.0, 0.0, 0.0
+                for j in range(side):
+                    for i in range(side):
+                        value = picture[y + j - half, x + i - half]
+                        total += value
+                        square += value * value
+                        product += value * patches[n, j, i]
+                variance = square - total * total / (side * side)
+                if variance > 1e-3:
+                    score[v, u] = product / np.sqrt(variance)
+                cost[v, u] = score[v, u] - pull * ((x - guess[n, 0]) ** 2 + (y - guess[n, 1]) ** 2)
+                if cost[v, u] > top:
+                    top, column, row = cost[v, u], u, v
+        if not (0 < column < span - 1 and 0 < row < span - 1):
+            continue
+        around = cost[row - 1 : row + 2, column - 1 : column + 2]
+        if around.min() <= -1.5:
+            continue
+        gx, gy = 0.5 * (around[1, 2] - around[1, 0]), 0.5 * (around[2, 1] - around[0, 1])
+        a = 2 * around[1, 1] - around[1, 2] - around[1, 0]
+        c = 2 * around[1, 1] - around[2, 1] - around[0, 1]
+        b = -0.25 * (around[2, 2] - around[2, 0] - around[0, 2] + around[0, 0])
+        damp = FLAT * (a + c) + 1e-9
+        a, c = a + damp, c + damp
+        det = a * c - b * b
+        dx, dy = 0.0, 0.0
+        if det > 0:
+            dx, dy = (c * gx - b * gy) / det, (a * gy - b * gx) / det
+        if abs(dx) > 1 or abs(dy) > 1:
+            dx, dy = 0.0, 0.0
+        best[n] = score[row, column]
+        found[n, 0], found[n, 1] = x0 + column + dx, y0 + row + dy
+    return found, best
