@@ -98,6 +98,7 @@ class Batch:
     image: Float[Tensor, "B H W 3"]  # composited on `background`
     matte: Float[Tensor, "B H W 1"]
     background: Float[Tensor, " 3"]
+    motion: BodyPose | None = None  # by which the pose changes from frame to frame there; betas are 0
 
     def to(self, device: torch.device | str) -> Batch:
         return Batch(
@@ -106,4 +107,5 @@ class Batch:
             self.image.to(device),
             self.matte.to(device),
             self.background.to(device),
+            None if self.motion is None else self.motion.to(device),
         )

@@ -26,6 +26,7 @@ class DataConfig:
     stride: int = 4  # every n-th frame of the first part is trained on
     pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
+    shutter: float = 0.0  # share of a frame's time that the camera's is open; above 0, quick motion is fitted blurred
     random_background: bool = False  # train before another colour each step: no Gaussian paints the background
     cache_mb: int = 1024  # decoded frames kept in memory
 
@@ -196,6 +197,7 @@ MINIMUM = {
     "data.identity": 0,
     "data.tracker_noise": 0.0,
     "data.pose_slack": 0.0,
+    "data.shutter": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
     "driver.steps": 1,

@@ -1,6 +1,7 @@
 """From a capture to batches."""
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from functools import cached_property
 
 import lightning as L
@@ -13,7 +14,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.data.silence import silenced
-from talkingavatar.types import Batch, DrivingSignal
+from talkingavatar.types import Batch, BodyPose, DrivingSignal
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
@@ -64,11 +65,20 @@ class CaptureData(L.LightningDataModule):
             image = image + (1 - matte) * (background - stored)
         return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, background)
 
+    def motion(self, frame: int) -> BodyPose:
+        """Change of the tracked pose per frame (B = 1), between its neighbours of the same shot."""
+        start, stop = next(shot for shot in self.capture.manifest.shots if shot[0] <= frame < shot[1])
+        before, after = max(frame - 1, start), min(frame + 1, stop - 1)
+        first, last = (self.capture.pose([f], self.model) for f in (before, after))
+        frames = max(after - before, 1)
+        return BodyPose(*((getattr(last, f.name) - getattr(first, f.name)) / frames for f in fields(BodyPose)))
+
     def train_dataloader(self) -> StepLoader[Batch]:
         frames, seed = self.train_frames, self.config.seed
 
         def load(step: int) -> Batch:
             background = background_of_step(seed, step) if self.config.data.random_background else None
-            return self.batch(frames_of_step(frames, seed, step), background)
+            batch = self.batch(frames_of_step(frames, seed, step), background)
+            return replace(batch, motion=self.motion(int(batch.signal.frame[0]))) if self.config.data.shutter else batch
 
         return StepLoader(load, self.config.budget.steps)

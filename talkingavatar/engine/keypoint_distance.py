@@ -3,15 +3,14 @@
 from dataclasses import fields
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.geometry.cameras import project
 from talkingavatar.methods.base import Method
 from talkingavatar.preprocessing.alignment.observations import CONFIDENT, GROUPS, LIPS
 from talkingavatar.preprocessing.keypoints import Keypoints
-from talkingavatar.types import BodyPose, Cameras
+from talkingavatar.types import BodyPose
 
 
 def keypoint_distance(method: Method, data: CaptureData, frames: list[int]) -> dict[str, float]:
@@ -49,10 +48,3 @@ def fitted_pose(method: Method, data: CaptureData, frames: list[int]) -> BodyPos
     """The poses these frames are drawn in: as tracked, with what the method has learned about them."""
     learned = [method.refined_pose(data.signal([f]).to(method.device)) for f in frames]
     return BodyPose(**{f.name: torch.cat([getattr(p, f.name) for p in learned]) for f in fields(BodyPose)})
-
-
-def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "B N 2"]:
-    """World points to pixels."""
-    seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
-    pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
-    return pixels[..., :2] / pixels[..., 2:]

@@ -13,10 +13,11 @@ from talkingavatar.body.models import Body
 from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.driver import Driver, spoken
-from talkingavatar.engine.keypoint_distance import fitted_pose, keypoint_distance, project
+from talkingavatar.engine.keypoint_distance import fitted_pose, keypoint_distance
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
 from talkingavatar.engine.speed import measure_speed
+from talkingavatar.geometry.cameras import project
 from talkingavatar.methods.base import Method
 from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.lpips import Lpips, find_backbone

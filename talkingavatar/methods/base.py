@@ -20,6 +20,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.optimisers import NamedOptimisers
 from talkingavatar.methods.schedule import Schedule, scale_step, scaled
+from talkingavatar.methods.shutter import moments
 from talkingavatar.networks.exposure import Exposure
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
@@ -147,10 +148,10 @@ class Method(L.LightningModule, ABC):
     # -- the step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        gaussians = self.drive(batch.signal)
-        if self.exposure is not None and self.started("exposure"):
-            gaussians = self.exposure(gaussians, self.row(batch.signal))
-        rendering = self.render(gaussians, batch.cameras, batch.background)
+        drawings = [self._drawn(s, batch) for s in moments(batch, self.config.data.shutter, self.body)]
+        rendering = drawings[0]
+        if len(drawings) > 1:
+            rendering = replace(rendering, rgb=torch.stack([drawn.rgb for drawn in drawings]).mean(0))
         if self.density is not None:
             self.density.before_backward(self.step, rendering.info)
             self._info = rendering.info
@@ -165,6 +166,13 @@ class Method(L.LightningModule, ABC):
         if not total.isfinite():
             raise RuntimeError(f"the loss is {float(total)} at step {self.step}: {self.scalars}")
         return total
+
+    def _drawn(self, signal: DrivingSignal, batch: Batch) -> Rendering:
+        """What the camera of this batch sees of the signal, under the exposure learned for its frame."""
+        gaussians = self.drive(signal)
+        if self.exposure is not None and self.started("exposure"):
+            gaussians = self.exposure(gaussians, self.row(signal))
+        return self.render(gaussians, batch.cameras, batch.background)
 
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight and has started."""

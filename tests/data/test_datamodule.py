@@ -1,5 +1,7 @@
 """Short fits are given fewer frames, so that each is visited."""
 
+from dataclasses import replace
+
 import torch
 
 from talkingavatar.config.compose import compose
@@ -24,3 +26,17 @@ def test_a_step_may_have_a_background_of_its_own():
     outside, inside = plain.matte[..., 0] == 0, plain.matte[..., 0] == 1
     torch.testing.assert_close(batch.image[outside], batch.background.expand(int(outside.sum()), 3))
     torch.testing.assert_close(batch.image[inside], plain.image[inside])
+
+
+def test_motion_is_told_by_neighbours_of_the_same_shot():
+    config = compose(["debug=one_step", "tracking=none", "trainer.progress=false", "data.shutter=0.5"])
+    data = build_data(config)
+    shots = [(0, 10), (10, data.capture.manifest.frames)]
+    data.capture.manifest = replace(data.capture.manifest, shots=shots)
+    tracked = data.capture.pose(list(range(12)), data.model).full_pose
+    torch.testing.assert_close(data.motion(5).full_pose[0], (tracked[6] - tracked[4]) / 2)
+    torch.testing.assert_close(data.motion(9).full_pose[0], tracked[9] - tracked[8])
+    torch.testing.assert_close(data.motion(10).full_pose[0], tracked[11] - tracked[10])
+    (batch,) = data.train_dataloader()
+    assert batch.motion is not None and not batch.motion.betas.any()
+    torch.testing.assert_close(batch.motion.transl, data.motion(int(batch.signal.frame[0])).transl)

@@ -10,7 +10,8 @@ import torch
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.config.compose import compose
 from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
-from talkingavatar.engine.keypoint_distance import keypoint_distance, project
+from talkingavatar.engine.keypoint_distance import keypoint_distance
+from talkingavatar.geometry.cameras import project
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 
 QUIET = ["debug=one_step", "tracking=none", "trainer.progress=false"]

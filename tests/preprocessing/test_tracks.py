@@ -122,6 +122,13 @@ def test_places_are_found_where_the_body_really_is(seen, body, truth, pictures):
     assert led.norm(dim=-1).median() > 1.5
 
 
+def test_a_body_outside_the_picture_has_no_places(seen, body, truth, pictures):
+    away = truth.detached()
+    away.place[:, 0] += 9.0
+    tracks = follow(away, body, seen.keypoints, pictures.__getitem__, SIZE, SIZE, lambda: None)
+    assert not len(tracks.vertices) and not tracks.seen.any()
+
+
 def test_eyes_mouth_and_hands_are_left_to_the_landmarks(seen, body, truth, pictures):
     tracks = follow(truth, body, seen.keypoints, pictures.__getitem__, SIZE, SIZE, lambda: None)
     with torch.no_grad():

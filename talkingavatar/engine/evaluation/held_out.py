@@ -17,8 +17,8 @@ from talkingavatar.body.body import Body
 from talkingavatar.body.surface import vertex_normals
 from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.keypoint_distance import project
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track, detector_boxes
 from talkingavatar.metrics.mouth_sync import face_boxes
 from talkingavatar.types import BodyPose

@@ -14,11 +14,11 @@ from talkingavatar.config.protocol import Condition
 from talkingavatar.engine.evaluation.held_out import HeldOut
 from talkingavatar.engine.evaluation.tools import Tools
 from talkingavatar.engine.evaluation.video import VideoMeasure, VideoScores, finite, seen_points, to_bytes
-from talkingavatar.engine.keypoint_distance import project
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.engine.progress import track
 from talkingavatar.engine.trained import TrainedRun
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.action_units import AuEstimator, au_error
 from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.landmarks import PARTS, landmark_distances, lmd

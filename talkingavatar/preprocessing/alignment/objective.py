@@ -41,14 +41,12 @@ _GROUPS: dict[str, slice | list[int]] = {
     "iris": IRIS,
 }
 # Usual error of a detected point, metres at the body's depth.
-NOISE = _per_point(
-    body=0.010, head=0.012, left=0.0035, right=0.0035, face=0.0012, contour=0.005, chin=0.003, iris=0.0008
-)
+NOISE = _per_point(body=0.010, head=0.012, left=0.003, right=0.003, face=0.0012, contour=0.005, chin=0.003, iris=0.0008)
 # Usual distance between the detector's point and the body's, the same in all frames, metres.
 OFFSETS = _per_point(body=0.030, head=0.010, left=0.005, right=0.005, face=0.004, contour=0.008, iris=0.001)
 # Usual accelerations in m/s^2: hands are quick, trunk and head are heavy, lips are small but sudden.
 ACCELERATION = _per_point(
-    body=1.5, arms=7.0, left=10.0, right=10.0, face=2.0, lips=12.0, contour=3.0, chin=6.0, iris=4.0
+    body=1.5, arms=14.0, left=20.0, right=20.0, face=2.0, lips=12.0, contour=3.0, chin=6.0, iris=4.0
 )
 # Facing points of lips and lids and the corners of the mouth, of the 68: how far they part is seen better than where
 # they are, and speech and blinks live in it.
@@ -63,8 +61,8 @@ TRACK_NOISE, TRACK_OUTLIER, TRACK_WORTH = 0.5, 4.0, 0.25
 def _joint_acceleration(name: str) -> float:
     _, _, part = name.rpartition("_")
     if part.rstrip("123") in FINGERS:
-        return 10.0
-    return 7.0 if part in ("elbow", "wrist") else 1.5
+        return 20.0
+    return 14.0 if part in ("elbow", "wrist") else 1.5
 
 
 @dataclass(frozen=True)

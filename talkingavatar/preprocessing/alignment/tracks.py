@@ -32,10 +32,8 @@ REACH = 8  # pixels that a patch is looked for from where the fitted body has it
 PULL = 0.001  # correlation that a squared pixel costs
 SAME = 0.75  # correlation above which a patch is found again
 OFTEN = 0.2  # share of the frames in which it must be
-BESIDE, BESIDE_HEAD = (
-    0.06,
-    0.02,
-)  # metres from the body's surface: hair and clothes; a head alone does not carry clothes
+BESIDE = 0.06  # metres from the body's surface: hair and clothes
+BESIDE_HEAD = 0.02  # the same for a head alone, which does not carry clothes
 MARGIN = 0.05  # of the face's width, round eyes and mouth, which move by themselves
 # Landmarks of the 68 that are left to the face's own points, and the picture's hands to the fingers'.
 _EYES_MOUTH = (slice(36, 42), slice(42, 48), slice(48, 68))
@@ -85,12 +83,13 @@ def follow(
     guess = placed.double().numpy() + centre
 
     def look(frame: int) -> tuple[Float[ndarray, "M 2"], Float[ndarray, " M"]]:
-        found = search(grey(picture(frame)), patches, guess[frame], REACH, PULL)
-        tick()
-        return found
+        return search(grey(picture(frame)), patches, guess[frame], REACH, PULL)
 
+    found, scores = np.empty_like(guess), np.empty(guess.shape[:2])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found, scores = (np.stack(part) for part in zip(*pool.map(look, range(count)), strict=True))
+        for frame, result in enumerate(pool.map(look, range(count))):
+            found[frame], scores[frame] = result
+            tick()
     seen = scores > SAME
     seen &= seen.mean(0) > OFTEN
     off = np.ma.masked_array(found - guess, np.broadcast_to(~seen[..., None], found.shape))
@@ -152,7 +151,7 @@ def _tied(
     faces, screen = mesh.seen(placed.numpy(), K, np.eye(4), width, height)
     visible = np.unique(mesh.faces[np.unique(faces[faces >= 0])])
     if not len(visible):
-        return every[:0], torch.zeros(0, 3), torch.zeros(0)
+        return every[:1].expand(len(centres)), torch.zeros(len(centres), 3), torch.full((len(centres),), torch.inf)
     nearest = np.linalg.norm(centres[:, None] - screen[visible], axis=-1).argmin(1)
     vertices = torch.from_numpy(visible[nearest]).long()
     at = placed[vertices]

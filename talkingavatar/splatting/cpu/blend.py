@@ -67,14 +67,22 @@ def alpha_2dgs(dx, dy, ex, ey, j11, j12, j21, j22, z0, zx, zy, opacity):
 
 @kernel
 @no_type_check
-def pass_through(s, i, raw, place):
+def pass_through(s, i, raw):
     """Move the transmittance of pixel i on past alpha `raw`; returns the splat's weight there."""
     alpha = raw if raw < ALPHA_MAX else ALPHA_MAX
-    t, median = s[T + i], s[MEDIAN + i]
+    t = s[T + i]
     after = t - t * alpha
     open_ = after > T_MIN
-    weight = alpha * t if open_ else ZERO
     s[T + i] = after if open_ else -abs(t)
+    return alpha * t if open_ else ZERO
+
+
+@kernel
+@no_type_check
+def pass_surface(s, i, raw, place):
+    """The same, with the place in the tile's order of the splat that holds the median depth."""
+    t, median = s[T + i], s[MEDIAN + i]
+    weight = pass_through(s, i, raw)
     s[MEDIAN + i] = place if t > HALF and weight > ZERO else median
     return weight
 
@@ -111,13 +119,13 @@ def finished(s):
 
 @kernel
 @no_type_check
-def blend_3dgs(shape, features, g, place, i0, i1, left, top, s):
+def blend_3dgs(shape, features, g, i0, i1, left, top, s):
     """Add ellipsoid g to the pixels [i0, i1) of the tile at (left, top)."""
     mx, my, opacity = shape[g, at.X] - left, shape[g, at.Y] - top, shape[g, at.OPACITY]
     a, b, c = shape[g, at.QXX], shape[g, at.QXY], shape[g, at.QYY]
     f0, f1, f2, f3 = features[g, 0], features[g, 1], features[g, 2], features[g, 3]
     for i in range(i0, i1):
-        weight = pass_through(s, i, alpha_3dgs(s[X + i] - mx, s[Y + i] - my, a, b, c, opacity), place)
+        weight = pass_through(s, i, alpha_3dgs(s[X + i] - mx, s[Y + i] - my, a, b, c, opacity))
         s[C0 + i] += weight * f0
         s[C1 + i] += weight * f1
         s[C2 + i] += weight * f2
@@ -137,7 +145,7 @@ def blend_2dgs(shape, features, g, place, i0, i1, left, top, s):
     for i in range(i0, i1):
         x, y = s[X + i], s[Y + i]
         alpha = alpha_2dgs(x - mx, y - my, x - lx, y - ly, j11, j12, j21, j22, z0, zx, zy, opacity)
-        weight = pass_through(s, i, alpha, place)
+        weight = pass_surface(s, i, alpha, place)
         s[C0 + i] += weight * f0
         s[C1 + i] += weight * f1
         s[C2 + i] += weight * f2

@@ -63,7 +63,7 @@ def raster_forward(part, parts, starts, ids, shape, features, rows, background, 
             if shape.shape[1] == at.SHAPE_2DGS:
                 blend.blend_2dgs(shape, features, g, f32(place), i0, i1, x, y, s)
             else:
-                blend.blend_3dgs(shape, features, g, f32(place), i0, i1, x, y, s)
+                blend.blend_3dgs(shape, features, g, i0, i1, x, y, s)
             if place % CHECK_EVERY == CHECK_EVERY - 1 and blend.finished(s):
                 break
         write_pixels(s, left, top, ids[starts[tile] : starts[tile + 1]], features, background, images)
@@ -72,7 +72,7 @@ def raster_forward(part, parts, starts, ids, shape, features, rows, background, 
 @kernel
 @no_type_check
 def write_pixels(s, left, top, ids, features, background, images):
-    """From a tile's planes to images: rgb, alpha, depth, normals (empty for 3dgs), median depth and whose.
+    """From a tile's planes to images: rgb, alpha, depth, normals (empty for 3dgs), median depth and whose (2dgs).
 
     ids: the splats of the tile. The last image gets -1 where there is none.
     """

@@ -1,0 +1,59 @@
+"""Motion blur: what moved while the shutter was open is drawn at two moments of that time and averaged.
+
+Fitted to one moment, Gaussians learn the smear of a quick hand and keep it when the hand rests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from talkingavatar.body.models import Body
+from talkingavatar.geometry.cameras import project
+from talkingavatar.types import Batch, BodyPose, DrivingSignal
+
+BLURRED = (
+    1.5  # pixels that a joint in the picture must move while the shutter is open, for a second drawing to be worth it
+)
+QUARTER = 0.25  # of the time before and after its middle: where two samples stand for the whole
+
+
+def moments(batch: Batch, shutter: float, body: Body) -> list[DrivingSignal]:
+    """What drives the drawings whose mean is the frame: the signal itself, or the pose at two moments of the exposure.
+
+    Args:
+        batch: of one frame.
+        shutter: share of the time between two frames that the shutter is open.
+        body: whose joints tell how far the picture moved.
+    """
+    if batch.motion is None or shutter == 0:
+        return [batch.signal]
+    early, late = (moved(batch.signal, batch.motion, share * shutter) for share in (-QUARTER, QUARTER))
+    if blur(early.pose, late.pose, batch, body) < BLURRED:
+        return [batch.signal]
+    return [early, late]
+
+
+def moved(signal: DrivingSignal, motion: BodyPose, time: float) -> DrivingSignal:
+    """The signal with its pose `time` frames later."""
+    pose = replace(
+        signal.pose,
+        full_pose=signal.pose.full_pose + time * motion.full_pose,
+        transl=signal.pose.transl + time * motion.transl,
+        expression=signal.pose.expression + time * motion.expression,
+    )
+    return replace(signal, pose=pose)
+
+
+@torch.no_grad()
+def blur(early: BodyPose, late: BodyPose, batch: Batch, body: Body) -> Float[Tensor, ""]:
+    """Pixels that the quickest joint in the picture moves during the whole exposure."""
+    none = torch.zeros(0, dtype=torch.long, device=early.transl.device)
+    before, after = (project(body(pose, none)[1], batch.cameras)[0] for pose in (early, late))
+    size = before.new_tensor([batch.cameras.width, batch.cameras.height])
+    inside = ((before > 0) & (before < size)).all(-1)
+    way = (after - before).norm(dim=-1) / (2 * QUARTER)
+    return torch.where(inside, way, 0.0).max()

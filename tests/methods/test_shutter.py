@@ -1,0 +1,79 @@
+"""A frame is drawn at two moments where something moved while the shutter was open, else at one."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.compose import compose
+from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.shutter import blur, moments, moved
+from talkingavatar.methods.thgs import THGS
+from talkingavatar.types import Batch, Cameras, DrivingSignal
+
+SIZE, FOCAL, DISTANCE = 64, 60.0, 3.0
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body("open")
+
+
+@pytest.fixture(scope="module")
+def batch(body):
+    """The T-pose in the middle of the picture, moving to its left by half a metre per frame."""
+    pose = body.zero_pose()
+    view = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    view[2, 3] = DISTANCE
+    K = torch.tensor([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]])
+    signal = DrivingSignal(torch.tensor([0]), pose, torch.zeros(1, 8, 16, 44))
+    plain = torch.ones(1, SIZE, SIZE, 3)
+    motion = replace(pose, transl=torch.tensor([[0.5, 0.0, 0.0]]))
+    return Batch(signal, Cameras(view[None], K[None], SIZE, SIZE), plain, plain[..., :1], torch.ones(3), motion)
+
+
+def test_two_moments_lie_evenly_about_the_signal(batch, body):
+    early, late = moments(batch, 0.8, body)
+    assert torch.equal((early.pose.transl + late.pose.transl) / 2, batch.signal.pose.transl)
+    torch.testing.assert_close(late.pose.transl - early.pose.transl, 0.4 * batch.motion.transl)
+    assert early.frame is batch.signal.frame and early.audio is batch.signal.audio
+
+
+def test_what_hardly_moves_is_drawn_once(batch, body):
+    still = replace(batch, motion=replace(batch.motion, transl=torch.tensor([[0.01, 0.0, 0.0]])))
+    for one in (moments(still, 0.5, body), moments(batch, 0.0, body), moments(replace(batch, motion=None), 0.5, body)):
+        assert len(one) == 1 and one[0] is batch.signal
+
+
+def test_blur_is_the_way_of_the_whole_exposure(batch, body):
+    """Sideways motion of v metres a frame is shutter x v x focal / depth pixels, most at the nearest joint."""
+    shutter = 0.6
+    early, late = (moved(batch.signal, batch.motion, share * shutter) for share in (-0.25, 0.25))
+    nearest = DISTANCE - float(body.rest_joints(torch.zeros(1, 10))[0, :, 2].max())
+    way = float(blur(early.pose, late.pose, batch, body))
+    assert way == pytest.approx(shutter * 0.5 * FOCAL / nearest, rel=1e-3)
+
+
+def test_joints_outside_the_picture_do_not_count(batch, body):
+    aside = replace(batch.signal, pose=replace(batch.signal.pose, transl=torch.tensor([[9.0, 0.0, 0.0]])))
+    assert len(moments(replace(batch, signal=aside), 0.5, body)) == 1
+
+
+def test_a_smeared_picture_is_explained_by_motion(batch, body):
+    """The step's loss is that of the mean of both drawings: none at all where the picture is that mean."""
+
+    def loss(shutter: float, picture: torch.Tensor) -> float:
+        method = THGS(MethodContext(config(shutter), body, batch.signal.pose, [0], 44, lambda _: batch))
+        method.training_step(replace(batch, image=picture), 0)
+        return method.scalars["loss/l1"]
+
+    def config(shutter: float):
+        return compose(["budget.steps=1000", f"data.size={SIZE}", f"data.shutter={shutter}"])
+
+    with torch.no_grad():
+        method = THGS(MethodContext(config(0.8), body, batch.signal.pose, [0], 44, lambda _: batch))
+        drawn = [method.render(method.drive(s), batch.cameras).rgb for s in moments(batch, 0.8, body)]
+    smeared = torch.stack(drawn).mean(0)
+    assert loss(0.8, smeared) < 1e-6
+    assert loss(0.0, smeared) > 1e-3
