@@ -16,7 +16,7 @@ from talkingavatar.preprocessing.landmarks.source import Observed
 from talkingavatar.preprocessing.matte import Footage, background, plates, refine
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
 
-MATTING_VERSION = 1
+MATTING_VERSION = 2
 Matte = UInt8[ndarray, "H W"]
 
 
@@ -33,7 +33,7 @@ def make_mattes(clip: Clip, seen: Observed, ready: Path | None, folder: Path, pr
         _copy_ready(clip, ready, folder)
         coarse = _reader(folder / "mattes")
     elif seen.masks is not None:
-        coarse = _coarse(seen, clip)
+        coarse = seen.coarse(clip.width, clip.height)
     else:
         raise UserError("mattes", "nothing, and this landmark source gives no masks", "mattes", "give mattes=<folder>")
     footage = Footage(clip.frame, coarse, seen.keypoints, clip.shots, clip.width, clip.height)
@@ -89,10 +89,6 @@ def _copy_ready(clip: Clip, ready: Path, folder: Path) -> None:
     for index, matte in enumerate(ReadyMattes(ready, clip.frames, (clip.width, clip.height), source_size)):
         if not _file(folder / "mattes", index).is_file():
             save_png(matte, _file(folder / "mattes", index))
-
-
-def _coarse(seen: Observed, clip: Clip) -> Callable[[int], Matte]:
-    return lambda index: seen.coarse(index, clip.width, clip.height)
 
 
 def _reader(folder: Path) -> Callable[[int], Matte]:

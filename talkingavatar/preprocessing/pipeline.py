@@ -111,7 +111,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         footage = Clip(job.work / "ingest", job.video)
         check_shots(footage)
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
-        seen = Observed(job.work / "landmarks")
+        seen = Observed(job.work / "landmarks", footage.shots)
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
@@ -234,8 +234,10 @@ def _steadied(job: Job, footage: Clip, seen: Observed) -> Steadied:
     if seen.masks is None:
         return Steadied(seen.keypoints, np.zeros(len(seen.keypoints), bool))
 
+    coarse = seen.coarse(footage.width, footage.height)
+
     def mask(index: int) -> Float[ndarray, "H W"]:
-        return seen.coarse(index, footage.width, footage.height) / 255.0
+        return coarse(index) / 255.0
 
     return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, job.progress)
 

@@ -79,7 +79,7 @@ def pictures(speaker):
 def seen(mediapipe, pictures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("seen")
     observe(MediaPipe(), Stills(pictures, [(0, 4), (4, len(pictures))], scale=0.5), folder, quietly)
-    return Observed(folder)
+    return Observed(folder, [(0, 4), (4, len(pictures))])
 
 
 def test_face_landmarks_lie_near_the_true_ones_in_capture_pixels(speaker, pictures, seen):
@@ -103,13 +103,13 @@ def test_sides_are_the_persons_own(seen):
 
 def test_the_mask_is_the_person(speaker, pictures, seen):
     for index in range(len(pictures)):
-        coarse, true = seen.coarse(index, 320, 320) > 127, speaker.matte(4 * index) > 127
+        coarse, true = seen.coarse(320, 320)(index) > 127, speaker.matte(4 * index) > 127
         assert (coarse & true).sum() / (coarse | true).sum() > 0.9
 
 
 def test_nobody_is_gaps(mediapipe, tmp_path):
     observe(MediaPipe(), blank(3, 128, 96), tmp_path, quietly)
-    found = Observed(tmp_path).keypoints
+    found = Observed(tmp_path, [(0, 3)]).keypoints
     assert np.isnan(found.points[..., :2]).all() and (found.points[..., 2] == 0).all()
     assert (found.faces == 0).all() and np.isnan(found.mesh[..., :2]).all()
 
@@ -130,7 +130,7 @@ def test_an_interrupted_run_continues(mediapipe, pictures, tmp_path, monkeypatch
     observe(MediaPipe(), again, tmp_path / "a", quietly)
     observe(MediaPipe(), whole, tmp_path / "b", quietly)
     assert whole.reads == [0, 2] and again.reads == [2]
-    one, other = Observed(tmp_path / "a"), Observed(tmp_path / "b")
+    one, other = (Observed(tmp_path / name, [(0, 4)]) for name in ("a", "b"))
     np.testing.assert_array_equal(one.keypoints.points, other.keypoints.points)
     np.testing.assert_array_equal(one.masks, other.masks)
 

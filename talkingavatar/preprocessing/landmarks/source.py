@@ -18,6 +18,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.preprocessing.keypoints import Keypoints
+from talkingavatar.preprocessing.landmarks.steady_masks import SteadyMasks
 
 ProgressFunction = Callable[[str, int], Callable[[], None]]
 
@@ -95,9 +96,10 @@ def placed(keypoints: Keypoints, to_capture: tuple[float, float, float, float]) 
 
 
 class Observed:
-    """What `observe` left in a folder."""
+    """What `observe` left in a folder, of a clip with these shots."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shots: list[tuple[int, int]]) -> None:
+        self.shots = shots
         self.keypoints = Keypoints.load(folder / "keypoints.npz")
         masks, actions = folder / "masks.npy", folder / "actions.npz"
         self.masks: UInt8[ndarray, "T h w"] | None = np.load(masks, mmap_mode="r") if masks.is_file() else None
@@ -106,7 +108,13 @@ class Observed:
             with np.load(actions) as table:
                 self.actions = Actions(table["names"].tolist(), table["values"])
 
-    def coarse(self, index: int, width: int, height: int) -> UInt8[ndarray, "H W"]:
-        """The coarse person mask of a frame at the capture's size. Only for sources that give one."""
+    def coarse(self, width: int, height: int) -> Callable[[int], UInt8[ndarray, "H W"]]:
+        """Frame by frame the coarse person mask at the capture's size. Only for sources that give one."""
         assert self.masks is not None, "this source gives no masks"
-        return np.array(Image.fromarray(self.masks[index]).resize((width, height), Image.Resampling.BICUBIC))
+        scale = (self.masks.shape[2] / width, self.masks.shape[1] / height)
+        steady = SteadyMasks(self.masks, self.keypoints.points, scale, self.shots)
+
+        def mask(index: int) -> UInt8[ndarray, "H W"]:
+            return np.array(Image.fromarray(steady[index]).resize((width, height), Image.Resampling.BICUBIC))
+
+        return mask
