@@ -15,9 +15,7 @@ from talkingavatar.body.models import Body
 from talkingavatar.geometry.cameras import project
 from talkingavatar.types import Batch, BodyPose, DrivingSignal
 
-BLURRED = (
-    1.5  # pixels that a joint in the picture must move while the shutter is open, for a second drawing to be worth it
-)
+BLURRED = 1.5  # pixels that a joint in the picture moves meanwhile, from which a second drawing is worth it
 QUARTER = 0.25  # of the time before and after its middle: where two samples stand for the whole
 
 
