@@ -27,7 +27,7 @@ def moments(batch: Batch, shutter: float, body: Body) -> list[DrivingSignal]:
         shutter: share of the time between two frames that the shutter is open.
         body: whose joints tell how far the picture moved.
     """
-    if batch.motion is None or shutter == 0:
+    if batch.motion is None:
         return [batch.signal]
     early, late = (moved(batch.signal, batch.motion, share * shutter) for share in (-QUARTER, QUARTER))
     if blur(early.pose, late.pose, batch, body) < BLURRED:

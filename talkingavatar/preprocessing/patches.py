@@ -27,6 +27,17 @@ def structure(picture: Float[ndarray, "H W"]) -> tuple[Float[ndarray, "H W"], ..
     return xx, yy, xy
 
 
+def strengths(
+    xx: Float[ndarray, "H W"], yy: Float[ndarray, "H W"], xy: Float[ndarray, "H W"]
+) -> tuple[Float[ndarray, "H W"], Float[ndarray, "H W"]]:
+    """Squared grey levels a pixel by which a patch differs from its neighbours: least and most of all directions.
+
+    Eigenvalues of `structure`; the first is great at corners (Shi and Tomasi 1994), the second at edges as well.
+    """
+    middle, half = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    return middle - half, middle + half
+
+
 def peaks(
     strength: Float[ndarray, "H W"], where: Bool[ndarray, "H W"], least: float, apart: int, most: int
 ) -> Float[ndarray, "N 2"]:

@@ -40,7 +40,7 @@ def clean_plate(
     """
     chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
     stack = np.stack([frame(index) for index in chosen])
-    clear = np.stack([~_grown(coarse(index) > 0.05, margin) for index in chosen])
+    clear = np.stack([~grown(coarse(index) > 0.05, margin) for index in chosen])
     median, spread, seen = masked_median(stack, clear, min(LEAST, len(chosen)))
     if seen.mean() < 0.05 or np.median(spread[seen]) > STILL:
         return None
@@ -85,5 +85,6 @@ def _halved(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
     return padded[0::2, 0::2] + padded[1::2, 0::2] + padded[0::2, 1::2] + padded[1::2, 1::2]
 
 
-def _grown(mask: Bool[ndarray, "H W"], pixels: int) -> Bool[ndarray, "H W"]:
+def grown(mask: Bool[ndarray, "H W"], pixels: float) -> Bool[ndarray, "H W"]:
+    """The mask with all that lies within this distance of it."""
     return ndimage.distance_transform_edt(~mask) <= pixels if mask.any() else mask

@@ -17,7 +17,7 @@ from numpy import ndarray
 from scipy.ndimage import binary_erosion
 
 from talkingavatar.preprocessing.keypoints import HIPS, SHOULDERS, TRUNK, Keypoints
-from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, structure
+from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, strengths, structure
 
 TRUNK_VERSION = 2
 NEAR, ANYWHERE = 6, 40  # pixels a patch is looked for from where it was: in the next frame, in another shot
@@ -150,8 +150,7 @@ def _trunk(points: Float[ndarray, "135 3"], mask: Float[ndarray, "H W"]) -> Bool
 
 
 def _reference(number: int, picture: Float[ndarray, "H W"], where: Bool[ndarray, "H W"]) -> Reference:
-    xx, yy, xy = structure(picture)
-    weaker = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)  # Shi and Tomasi 1994
+    weaker, _ = strengths(*structure(picture))
     corners = peaks(weaker, where, TEXTURE, APART, PATCHES)
     return Reference(number, corners, cut(picture, corners))
 

@@ -43,14 +43,23 @@ def seen_performance(body: Body, frames: int, shift=(0.0, -0.45, 0.0), noise: fl
     )
     with torch.no_grad():
         points, joints = KeypointBody(body)(true)
-    camera = (points * RIGHT_WAY_UP + torch.tensor([0.0, 0.0, DISTANCE])).numpy()
-    pixels = FOCAL * SIZE * camera[..., :2] / camera[..., 2:] + SIZE / 2
+    pixels = in_picture(before_camera(points)).numpy()
     random = np.random.default_rng(0)
     scale = np.full(137, 0.3)
     scale[:25], scale[25:67] = 2.0, 1.0
     slow = 2 * gaussian_filter1d(random.standard_normal(pixels.shape), 2, axis=0)
     pixels = pixels + noise * scale[:, None] * (0.6 * random.standard_normal(pixels.shape) + slow)
     return Seen(true, points, joints, as_keypoints(pixels))
+
+
+def before_camera(points: torch.Tensor) -> torch.Tensor:
+    """World to the camera's axes, metres."""
+    return points * RIGHT_WAY_UP + torch.tensor([0.0, 0.0, DISTANCE])
+
+
+def in_picture(camera: torch.Tensor) -> torch.Tensor:
+    """Points before the camera to pixels."""
+    return FOCAL * SIZE * camera[..., :2] / camera[..., 2:] + SIZE / 2
 
 
 def as_keypoints(pixels: np.ndarray, confidence: float = 0.9) -> Keypoints:

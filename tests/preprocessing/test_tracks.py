@@ -15,7 +15,7 @@ from talkingavatar.preprocessing.alignment.priors import expression_prior
 from talkingavatar.preprocessing.alignment.start import choose_prior, triples
 from talkingavatar.preprocessing.alignment.tracks import follow
 from talkingavatar.preprocessing.alignment.variables import Variables
-from tests.preprocessing.performances import DISTANCE, FOCAL, FPS, RIGHT_WAY_UP, SIZE, seen_performance
+from tests.preprocessing.performances import FOCAL, FPS, SIZE, before_camera, in_picture, seen_performance
 from tests.preprocessing.stills import quietly
 
 FRAMES = 20
@@ -37,9 +37,8 @@ def seen(body):
 def true_places(seen, body):
     """Pixels of all vertices, and the vertices before the camera."""
     with torch.no_grad():
-        camera = body(seen.true)[0] * RIGHT_WAY_UP + torch.tensor([0.0, 0.0, DISTANCE])
-    camera = camera.numpy()
-    return FOCAL * SIZE * camera[..., :2] / camera[..., 2:] + SIZE / 2, camera
+        camera = before_camera(body(seen.true)[0])
+    return in_picture(camera).numpy(), camera.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +59,17 @@ def fit(seen, body, picture=None, progress=quietly, folder=None, options=QUICK):
     return align(seen.keypoints, shots, FPS, SIZE, SIZE, body, options, progress, folder, None, picture)
 
 
-def motion_error(found, body, true):
-    """By how many pixels vertices of trunk and head stray from their true motion."""
+def fitted_places(found, body):
+    """Pixels of all vertices, as fitted."""
     with torch.no_grad():
         camera = body(found.pose)[0] @ found.viewmat[:3, :3].T + found.viewmat[:3, 3]
     pixels = (camera @ found.K.T).numpy()
-    off = pixels[..., :2] / pixels[..., 2:] - true
+    return pixels[..., :2] / pixels[..., 2:]
+
+
+def motion_error(found, body, true):
+    """By how many pixels vertices of trunk and head stray from their true motion."""
+    off = fitted_places(found, body) - true
     inside = ((true > 0) & (true < SIZE)).all((0, 2)).nonzero()[0][::50]
     hands = set(torch.cat([body.regions["left_hand"], body.regions["right_hand"]]).tolist())
     rows = [v for v in inside if v not in hands]
@@ -87,26 +91,15 @@ def test_the_picture_tells_the_motion(seen, body, true_places, pictures, by_land
     assert last.face < 0.8 and last.hand < 2.5  # the landmarks still count
 
 
-def test_a_head_alone_is_followed_too(seen, pictures):
+def test_a_head_alone_is_followed_too(seen, body, true_places, pictures):
     """By what lies on it: clothes beside a neck that ends in the air are not its own."""
     head = load_body("open_flame")
     found = fit(seen, head, pictures.__getitem__)
     assert found.distances["+surface"].face < 0.8
-    with torch.no_grad():
-        camera = head(found.pose)[0] @ found.viewmat[:3, :3].T + found.viewmat[:3, 3]
-    crown = (camera @ found.K.T)[:, head.v_template[:, 1].argmax()]
-    moved = (crown[:, :2] / crown[:, 2:]).numpy()
-    true = seen_crown(seen, load_body("open"))
+    moved = fitted_places(found, head)[:, head.v_template[:, 1].argmax()]
+    true = true_places[0][:, body.v_template[:, 1].argmax()]
     stray = (moved - moved.mean(0)) - (true - true.mean(0))
     assert np.sqrt(np.square(stray).sum(-1).mean()) < 0.2  # pixels; by landmarks alone, of which none is near, 0.29
-
-
-def seen_crown(seen, body):
-    """Where the top of the true head is seen, pixels."""
-    with torch.no_grad():
-        vertices, _ = body(seen.true)
-    camera = vertices[:, body.v_template[:, 1].argmax()] * RIGHT_WAY_UP + torch.tensor([0.0, 0.0, DISTANCE])
-    return (FOCAL * SIZE * camera[:, :2] / camera[:, 2:]).numpy()
 
 
 def test_a_plain_picture_changes_nothing(seen, body, by_landmarks):
@@ -119,7 +112,7 @@ def test_a_plain_picture_changes_nothing(seen, body, by_landmarks):
 @pytest.fixture(scope="module")
 def truth(seen, body):
     """The performance as the fit's variables."""
-    neck = seen.joints[:, body.joint_names.index("neck")] * RIGHT_WAY_UP + torch.tensor([0.0, 0.0, DISTANCE])
+    neck = before_camera(seen.joints[:, body.joint_names.index("neck")])
     size = neck[:, 2:] / FOCAL
     place = torch.cat([neck[:, :2] / size, -size.log()], 1)
     focal, offsets = torch.tensor(FOCAL).log(), torch.zeros(137, 3)

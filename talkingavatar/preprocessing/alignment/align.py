@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,21 +96,22 @@ def align(
     priors = (pose_prior, expression_prior(body.expression_names))
     objective = Objective(model, observations, priors, triples(takes), fps, first)
     digest = _digest(keypoints, steady, takes, fps, width, height, body, options)
-    stages = solve(first, objective, _phases(options), folder, digest, progress)
+    phases = _phases(options)
+    stages = solve(first, objective, phases, folder, digest, progress)
     if picture is not None:
-        phase = _surface_phase(options)
+        phase = _once_more(phases[-1], options)
         if finished(phase, folder, digest) is None:
             tick = progress("align: following the surface", len(keypoints))
             objective.tracks = follow(stages["motion"], body, keypoints, picture, width, height, tick)
         stages |= solve(stages["motion"], objective, [phase], folder, digest, progress)
-    fitted = list(stages.values())[-1]
+    last = list(stages)[-1]
     long_side = observations.long_side
     with torch.no_grad():
         seen = {name: variables.project(variables.seen(model)[0]) for name, variables in stages.items()}
         centre = torch.tensor([width, height]) / 2
-        pose, K, viewmat = _in_world(fitted, model, width, height)
+        pose, K, viewmat = _in_world(stages[last], model, width, height)
     report = {TITLES[name]: distances(points, observations) for name, points in seen.items() if name in TITLES}
-    return Alignment(pose, K, viewmat, list(seen.values())[-1] * long_side + centre, fitted.offsets, report)
+    return Alignment(pose, K, viewmat, seen[last] * long_side + centre, stages[last].offsets, report)
 
 
 def _phases(options: AlignmentOptions) -> list[Phase]:
@@ -128,10 +129,10 @@ def _phases(options: AlignmentOptions) -> list[Phase]:
     ]
 
 
-def _surface_phase(options: AlignmentOptions) -> Phase:
-    """The clip as a whole once more, with what was followed; shape and camera stay."""
-    terms = Terms(outlier=0.08, smooth=options.smooth, calibrated=True)
-    return Phase("surface", options.surface_steps, terms, ("place", "pose", "expression", "offsets"), pace=0.3)
+def _once_more(motion: Phase, options: AlignmentOptions) -> Phase:
+    """The clip as a whole again, for when its surface was followed; the body's shape stays."""
+    free = ("place", "pose", "expression", "offsets")
+    return replace(motion, name="surface", steps=options.surface_steps, free=free, pace=0.3)
 
 
 def _in_world(
@@ -146,9 +147,7 @@ def _in_world(
     viewmat = torch.eye(4)
     viewmat[:3, :3] = torch.diag(flip)
     viewmat[:3, 3] = flip * middle
-    focal = fitted.focal.exp() * max(width, height)
-    K = torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-    return fitted.body_pose(transl - middle), K, viewmat
+    return fitted.body_pose(transl - middle), fitted.intrinsics(width, height), viewmat
 
 
 def _digest(

@@ -23,7 +23,7 @@ from talkingavatar.body.body import Body
 from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
-from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, structure
+from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, strengths, structure
 
 REFERENCES, PLACES = 8, 60  # frames that patches are taken from, and how many from each
 APART = 11  # pixels between patches of one frame
@@ -113,7 +113,7 @@ def _places(
 ) -> _Places:
     height, width = picture.shape
     xx, yy, xy = structure(picture)
-    stronger = (xx + yy) / 2 + np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    _, stronger = strengths(xx, yy, xy)
     centres = peaks(stronger, _left_out(keypoints, height, width), EDGE, APART, PLACES)
     vertices, offsets, beside = _tied(variables, body, mesh, centres, width, height)
     near = beside < (BESIDE if "pelvis" in body.joint_names else BESIDE_HEAD)
@@ -143,19 +143,17 @@ def _tied(
     variables: Variables, body: Body, mesh: Mesh, centres: Float[ndarray, "n 2"], width: int, height: int
 ) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"], Float[Tensor, " n"]]:
     """The nearest visible vertex of each pixel, the offset to it at that depth (at rest), and its length, metres."""
-    long_side, centre = max(width, height), torch.tensor([width / 2, height / 2])
-    focal = float(variables.focal.exp())
-    K = np.array([[focal * long_side, 0, width / 2], [0, focal * long_side, height / 2], [0, 0, 1.0]])
+    K = variables.intrinsics(width, height)
     every = torch.arange(len(body.v_template))
     placed = variables.surface(body, every, torch.zeros(len(every), 3))[0]
-    faces, screen = mesh.seen(placed.numpy(), K, np.eye(4), width, height)
+    faces, screen = mesh.seen(placed.numpy(), K.double().numpy(), np.eye(4), width, height)
     visible = np.unique(mesh.faces[np.unique(faces[faces >= 0])])
     if not len(visible):
         return every[:1].expand(len(centres)), torch.zeros(len(centres), 3), torch.full((len(centres),), torch.inf)
     nearest = np.linalg.norm(centres[:, None] - screen[visible], axis=-1).argmin(1)
     vertices = torch.from_numpy(visible[nearest]).long()
     at = placed[vertices]
-    ray = torch.cat([(torch.from_numpy(centres).float() - centre) / (focal * long_side), torch.ones(len(at), 1)], 1)
+    ray = torch.cat([(torch.from_numpy(centres).float() - K[:2, 2]) / K[0, 0], torch.ones(len(at), 1)], 1)
     off = ray * at[:, 2:] - at
     axes = [variables.surface(body, vertices, axis.expand(len(at), 3))[0] - at for axis in torch.eye(3)]
     offsets = torch.linalg.solve(torch.stack(axes, -1), off[..., None])[..., 0]

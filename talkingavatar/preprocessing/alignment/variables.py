@@ -34,6 +34,11 @@ class Variables:
     def detached(self) -> Variables:
         return Variables(**{f.name: getattr(self, f.name).detach().clone() for f in fields(self)})
 
+    def intrinsics(self, width: int, height: int) -> Float[Tensor, "3 3"]:
+        """Of a picture of this size, pixels."""
+        focal = self.focal.exp() * max(width, height)
+        return torch.tensor([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+
     def frames(self, rows: list[int]) -> Variables:
         """Of these frames alone."""
         return replace(self, place=self.place[rows], pose=self.pose[rows], expression=self.expression[rows])

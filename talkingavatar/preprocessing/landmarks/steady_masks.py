@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
-from scipy.ndimage import distance_transform_edt, median_filter
+from scipy.ndimage import median_filter
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND
+from talkingavatar.preprocessing.plate import grown
 
 AREA = 0.04  # by which an area may leave the median, as a share of it
 AROUND = 81  # frames of that median
@@ -55,8 +56,7 @@ class SteadyMasks:
         nearest = right[np.argsort(np.abs(right - index), kind="stable")[:NEIGHBOURS]]
         usual = np.median(self.masks[nearest], axis=0).astype(np.uint8)
         margin = MARGIN * max(own.shape)
-        far = _distance(usual > 127) > margin
-        deep = _distance(usual <= 127) > margin
+        far, deep = (~grown(mask, margin) for mask in (usual > 127, usual <= 127))
         own[far & ~self._limbs(index)] = 0
         return np.where(deep, np.maximum(own, usual), own)
 
@@ -75,8 +75,3 @@ class SteadyMasks:
                 if known:
                     draw.ellipse([x - reach, y - reach, x + reach, y + reach], fill=1)
         return np.array(picture)
-
-
-def _distance(region: Bool[ndarray, "h w"]) -> Float[ndarray, "h w"]:
-    """Of each pixel to the region; 0 inside it."""
-    return distance_transform_edt(~region) if region.any() else np.full(region.shape, np.inf)
