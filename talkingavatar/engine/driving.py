@@ -59,7 +59,7 @@ def drive(config: DriveConfig) -> Driven:
     video = _video_file(config, trained)
     performance = rehearse(trained, score)
     began = time.monotonic()
-    openings = _render(trained, performance, background, video, config.progress)
+    openings = film(trained, performance, video, background, config.progress)
     spent = time.monotonic() - began
     report = {
         "run": str(trained.run.path),
@@ -92,22 +92,23 @@ def speak(trained: TrainedRun, seconds: float = 8.0) -> Path:
         sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
     performance = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
     file = trained.run.media / "speech.mp4"
-    _render(trained, performance, _background(None, trained), file, config.trainer.progress)
+    film(trained, performance, file, progress=config.trainer.progress)
     return file
 
 
 @torch.no_grad()
-def _render(
+def film(
     trained: TrainedRun,
     performance: Performance,
-    background: Float[Tensor, "#H #W 3"],
     file: Path,
-    progress: bool,
+    background: Float[Tensor, "#H #W 3"] | None = None,
+    progress: bool = False,
 ) -> Float[ndarray, " L"] | None:
     """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices."""
     method, device = trained.method, trained.method.device
     own = torch.tensor(trained.data.config.renderer.background, device=device)
-    change, cameras = background.to(device) - own, performance.cameras.to(device)
+    change = 0 if background is None else background.to(device) - own
+    cameras = performance.cameras.to(device)
     ruler, parent = LipRuler(method.body), method.vertices_of()
     measured = ruler.known and parent is not None
     openings = []
@@ -160,10 +161,10 @@ def _mouth_report(trained: TrainedRun, performance: Performance) -> dict[str, An
     return {name: {"r": r, "gain": gain} for name, r, gain in rows}
 
 
-def _background(given: str | None, trained: TrainedRun) -> Float[Tensor, "#H #W 3"]:
-    """The colour or picture behind the avatar."""
+def _background(given: str | None, trained: TrainedRun) -> Float[Tensor, "#H #W 3"] | None:
+    """The colour or picture behind the avatar; None, the run's own."""
     if given is None:
-        return torch.tensor(trained.data.config.renderer.background)[None, None]
+        return None
     if given != "plate":
         try:
             return torch.tensor(ImageColor.getrgb(given)[:3])[None, None] / 255

@@ -110,7 +110,7 @@ def _train(
     """Train one stage from its checkpoint on; whether it came to its end."""
     file = run.path / fitted.file
     saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, place)
-    trainer = _trainer(config, run, fitted.steps, [saver, *callbacks])
+    trainer = make_trainer(config, run, fitted.steps, [saver, *callbacks])
     # What lies there when a run starts anew, the leading process may not have removed yet.
     anew = config.run.fresh and processes.rank(config) > 0
     resume = file if file.is_file() and not anew else None
@@ -215,7 +215,11 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
     return method_class(config.method.name)(context)
 
 
-def _trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L.Callback]) -> L.Trainer:
+def make_trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L.Callback]) -> L.Trainer:
+    """
+    Raises:
+        UserError: there is no such device.
+    """
     import logging
 
     for name in ("lightning.pytorch", "lightning.fabric"):
