@@ -18,6 +18,11 @@ class TriangleFrames:
     scale: Float[Tensor, " F"]  # metres: mean of base and height
     centre: Float[Tensor, "F 3"]  # centroid
 
+    @property
+    def maps(self) -> Float[Tensor, "F 3 4"]:
+        """[scale x rotation | centre]."""
+        return torch.cat([self.scale[:, None, None] * self.rotation, self.centre[..., None]], -1)
+
 
 def triangle_frames(corners: Float[Tensor, "F 3 3"]) -> TriangleFrames:
     """Frames of triangles given by their corners (F, corner, xyz); a degenerate triangle has scale near zero.

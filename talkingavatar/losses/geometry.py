@@ -3,6 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from talkingavatar.losses.image_cpu import NormalConsistency, compiled
+
 
 def vertex_binding(
     means: Float[Tensor, "N 3"], vertices: Float[Tensor, "V 3"], parent: Int[Tensor, " N"]
@@ -15,6 +17,8 @@ def normal_consistency(
     normals: Float[Tensor, "B H W 3"], depth_normals: Float[Tensor, "B H W 3"]
 ) -> Float[Tensor, "B H W"]:
     """1 - <rendered normal, normal of the depth map> per pixel (2DGS L_n)."""
+    if compiled(normals, depth_normals):
+        return NormalConsistency.apply(normals, depth_normals)
     return 1 - (normals * depth_normals).sum(-1)
 
 

@@ -5,20 +5,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from talkingavatar.losses.image_cpu import L1, Dssim, compiled
 
-def l1(rendered: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B H W 3"]:
-    """Absolute difference."""
+
+def l1(rendered: Float[Tensor, "B H W C"], target: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
+    """Absolute difference; gradient to `rendered` only on a CPU."""
+    if compiled(rendered, target):
+        return L1.apply(rendered, target)
     return (rendered - target).abs()
 
 
-def dssim(rendered: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+def dssim(rendered: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B H W 3"]:
     """1 - SSIM per pixel and channel, as 3DGS trains with (no factor 1/2); gradient to `rendered` only on a CPU."""
+    if compiled(rendered, target):
+        return Dssim.apply(rendered, target)
     a, b = rendered.permute(0, 3, 1, 2), target.permute(0, 3, 1, 2)
-    if a.device.type == "cpu" and a.dtype == torch.float32:
-        from talkingavatar.losses.ssim_cpu import ssim_map_cpu
-
-        return 1 - ssim_map_cpu(a, b)
-    return 1 - ssim_map(a, b)
+    return 1 - ssim_map(a, b).permute(0, 2, 3, 1)
 
 
 def ssim_map(

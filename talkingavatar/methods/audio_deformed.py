@@ -17,6 +17,7 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
+from talkingavatar.networks.placing import Local
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
 from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
 
@@ -75,19 +76,16 @@ class AudioDeformed(TriangleBound):
         frames = self.frames(self._without_face(pose))
         raw = self.gaussians
         if signal.audio is None or not self.started("deformation"):
-            return self.place(frames, raw["means"], raw["quats"], raw["scales"])
+            return self.placed(frames, self.local)
         binding = self.carried_binding
         chosen = self.on_head[binding].nonzero()[:, 0]
         offsets = self.deformation(self._canonical(chosen), signal.audio[0], pose.expression[0, self.eyes])
         # Offsets are made where the head is at rest, and turned with it.
         at = binding[chosen]
         local = (self.canonical_rotation[at].mT @ offsets["means"][..., None])[..., 0]
-        moved = local / self.canonical_scale[at, None]
-        placed = self.place(
-            frames,
-            raw["means"].index_add(0, chosen, moved),
-            raw["quats"].index_add(0, chosen, offsets["quats"]),
-            raw["scales"].index_add(0, chosen, offsets["scales"]),
+        moved = (local / self.canonical_scale[at, None], offsets["quats"], offsets["scales"])
+        placed = self.placed(
+            frames, Local(*(raw.index_add(0, chosen, change) for raw, change in zip(self.local, moved, strict=True)))
         )
         opacities = raw["opacities"].index_add(0, chosen, offsets["opacities"][:, 0]).sigmoid()
         colours = torch.zeros_like(raw["sh"][:, 0]).index_add(0, chosen, offsets["sh"])

@@ -35,5 +35,4 @@ class FlameRigged(TriangleBound):
         check_groups(config.method.schedule, {*GROUPS, "pose", "expression", "shoulders"})
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
-        raw = self.gaussians
-        return self.place(self.frames(self.refined_pose(signal)), raw["means"], raw["quats"], raw["scales"])
+        return self.placed(self.frames(self.refined_pose(signal)), self.local)

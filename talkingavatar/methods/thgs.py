@@ -9,20 +9,21 @@ from typing import final
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import embedding, normalize
+from torch.nn.functional import normalize
 
 from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
+from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.base import GROUPS, Method, MethodContext, check_groups
 from talkingavatar.methods.colours import seen_colours
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
+from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
-from talkingavatar.networks.skinning import SkinningField
+from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
 
 
@@ -64,7 +65,6 @@ class THGS(Method):
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
-    skinning_missing: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -85,7 +85,7 @@ class THGS(Method):
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
-        self.register_buffer("skinning_missing", missing, persistent=False)
+        self.skinning_missing = SparseWeights(missing) if self.options.anchor_skinning else None
         low, high = bounding_box(teeth, self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
@@ -132,25 +132,13 @@ class THGS(Method):
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
         pose = self.refined_pose(signal)
-        raw, parent = self.gaussians, self.carried_parent
-        means = raw["means"] + embedding(parent, self.vertex_offsets(pose))
-        quats, log_scales = raw["quats"], raw["scales"]
+        raw = self.gaussians
+        local = Local(raw["means"], raw["quats"], raw["scales"])
         if self.started("saam") and signal.audio is not None:
-            means, quats, log_scales = self._listen(means, quats, log_scales, signal.audio[0])
-        transforms = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0]
-        at = means.detach() if self.options.detach_skinning else means
-        blended = self.skinning(at, transforms)
-        if self.options.anchor_skinning:
-            missing = self.skinning_missing @ transforms[:, :3].flatten(1)
-            blended = blended + embedding(parent, missing).unflatten(-1, (3, 4))
-        rotation = orthonormalise(blended[..., :3])
-        return Gaussians(
-            means=(blended[..., :3] @ means[..., None])[..., 0] + blended[..., 3] + pose.transl[0],
-            quats=quat_multiply(matrix_to_quat(rotation), normalize(quats, dim=-1)),
-            scales=log_scales.exp(),
-            opacities=raw["opacities"].sigmoid(),
-            sh=raw["sh"],
-        )
+            local = self._listen(local, signal.audio[0])
+        offsets = Offsets(self.vertex_offsets(pose), self.carried_parent)
+        means, quats, scales = place(local, self._maps(local.means, offsets, pose), offsets=offsets)
+        return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -166,26 +154,25 @@ class THGS(Method):
             return offsets
         return offsets + self.body.pose_offsets(pose.full_pose)[0]
 
+    def _maps(self, means: Float[Tensor, "N 3"], offsets: Offsets, pose: BodyPose) -> Float[Tensor, "N 3 4"]:
+        """Where skinning takes each Gaussian; the grid is looked up where shape, expression and sound have put it."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.detach_skinning):
+            displaced = means + offsets.values[offsets.vertex]
+        transforms = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0, :, :3]
+        # Weights sum to one, so the body's translation may as well be each joint's.
+        transforms = torch.cat([transforms[..., :3], transforms[..., 3:] + pose.transl[0, :, None]], -1)
+        return self.skinning(displaced, transforms, self.skinning_missing, offsets.vertex)
+
     def in_mouth(self, means: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
         """The Gaussians SAAM may change: those in the box round the teeth, on the head (section 3.3)."""
         inside = ((means > self.mouth_low) & (means < self.mouth_high)).all(-1)
         return inside & self.head[self.carried_parent]
 
-    def _listen(
-        self,
-        means: Float[Tensor, "N 3"],
-        quats: Float[Tensor, "N 4"],
-        log_scales: Float[Tensor, "N 3"],
-        windows: Float[Tensor, "8 16 C"],
-    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+    def _listen(self, local: Local, windows: Float[Tensor, "8 16 C"]) -> Local:
         canonical = self.gaussians["means"].detach()
         chosen = self.in_mouth(canonical).nonzero()[:, 0]
-        moved, turned, scaled = self.saam(canonical[chosen], windows)
-        return (
-            means.index_add(0, chosen, moved),
-            quats.index_add(0, chosen, turned),
-            log_scales.index_add(0, chosen, scaled),
-        )
+        offsets = self.saam(canonical[chosen], windows)
+        return Local(*(raw.index_add(0, chosen, moved) for raw, moved in zip(local, offsets, strict=True)))
 
     def _initial_gaussians(self) -> nn.ParameterDict:
         """One Gaussian a template vertex: z along the normal, radius from the incident faces (section 3.1)."""

@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from talkingavatar.body.figure import Figure
-from talkingavatar.geometry.rotations import matrix_to_quat, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.geometry.triangles import TriangleFrames, triangle_frames
 from talkingavatar.losses import beyond_position, beyond_scale
 from talkingavatar.methods.base import Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
+from talkingavatar.networks.placing import Local, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
 
@@ -96,24 +95,15 @@ class TriangleBound(Method):
         """Of the figure's triangles in one frame's pose."""
         return triangle_frames(self.figure(pose)[self.figure.faces])
 
-    def place(
-        self,
-        frames: TriangleFrames,
-        means: Float[Tensor, "N 3"],
-        quats: Float[Tensor, "N 4"],
-        log_scales: Float[Tensor, "N 3"],
-    ) -> Gaussians:
+    def placed(self, frames: TriangleFrames, local: Local) -> Gaussians:
         """Local Gaussians in world space."""
-        binding = self.carried_binding
-        rotation, scale = frames.rotation[binding], frames.scale[binding, None]
-        turn = matrix_to_quat(frames.rotation)[binding]
-        return Gaussians(
-            means=scale * (rotation @ means[..., None])[..., 0] + frames.centre[binding],
-            quats=quat_multiply(turn, normalize(quats, dim=-1)),
-            scales=scale * log_scales.exp(),
-            opacities=self.gaussians["opacities"].sigmoid(),
-            sh=self.gaussians["sh"],
-        )
+        means, quats, scales = place(local, frames.maps, self.carried_binding, scaled=True)
+        return Gaussians(means, quats, scales, self.gaussians["opacities"].sigmoid(), self.gaussians["sh"])
+
+    @property
+    def local(self) -> Local:
+        """The raw Gaussians as they lie in their triangles."""
+        return Local(self.gaussians["means"], self.gaussians["quats"], self.gaussians["scales"])
 
     def _initial_gaussians(self) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)

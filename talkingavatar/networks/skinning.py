@@ -7,7 +7,46 @@ import torch
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor, nn
-from torch.nn.functional import embedding
+
+LEAST = 1e-8  # a weight before they are made to sum to one; what a row's other joints would have is left out
+
+
+class SparseWeights(nn.Module):
+    """Weights of each of R rows for a few of the J joints; the others are zero and stay so."""
+
+    starts: Int[Tensor, " R1"]  # where each row begins among the entries; the last is their number
+    joints: Int[Tensor, " E"]
+    values: Float[Tensor, " E"]
+
+    def __init__(self, dense: Float[Tensor, "R J"]) -> None:
+        super().__init__()
+        row, joint = (dense.abs() > LEAST).nonzero().unbind(1)
+        counts = torch.bincount(row, minlength=len(dense))
+        self.register_buffer("starts", torch.cat([counts.new_zeros(1), counts.cumsum(0)]), persistent=False)
+        self.register_buffer("joints", joint, persistent=False)
+        self.register_buffer("values", dense[row, joint].clone(), persistent=False)
+        self.width = dense.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def rows(self) -> Int[Tensor, " E"]:
+        """The row of each entry."""
+        return torch.repeat_interleave(self.starts.diff())
+
+    def dense(self, values: Float[Tensor, " E"]) -> Float[Tensor, "R J"]:
+        """Entries with these values, all others zero."""
+        return values.new_zeros(len(self), self.width).index_put((self.rows, self.joints), values)
+
+    def blended(self, values: Float[Tensor, " E"], transforms: Float[Tensor, "J C"]) -> Float[Tensor, "R C"]:
+        """Each row's mean of the transforms with these weights."""
+        terms = values[:, None] * transforms[self.joints]
+        return terms.new_zeros(len(self), transforms.shape[1]).index_add(0, self.rows, terms)
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Starts, joints and values for compiled code."""
+        return self.starts.numpy(), self.joints.numpy(), self.values.numpy()
 
 
 class SkinningField(nn.Module):
@@ -15,11 +54,11 @@ class SkinningField(nn.Module):
 
     Weights live on an R^3 grid; the grid that is queried is (V + dV) / sum_k (V + dV), clamped above zero so that it is
     a convex combination. Only nodes in `active` are stored: an inactive node borrows its nearest active one, which no
-    Gaussian near the body ever sees. Because interpolation and blending are both linear, transforms are blended at the
-    nodes and 12 numbers are interpolated, not 55 weights: the same result at a fifth of the work.
+    Gaussian near the body ever sees. And only joints that move a node at the start: at all others the clamp lets no
+    gradient through to the residual. Because interpolation and blending are both linear, transforms are blended at the
+    nodes and 12 numbers are interpolated: the same result at a fraction of the work.
     """
 
-    weights: Tensor
     node_of_voxel: Tensor
     lower: Tensor
     upper: Tensor
@@ -34,7 +73,7 @@ class SkinningField(nn.Module):
     ) -> None:
         """`weights` of the active nodes; `node_of_voxel[x, y, z]` the row to use; box corners in metres."""
         super().__init__()
-        self.register_buffer("weights", weights, persistent=False)
+        self.weights = SparseWeights(weights)
         self.register_buffer("node_of_voxel", node_of_voxel.long(), persistent=False)
         self.register_buffer("lower", lower, persistent=False)
         self.register_buffer("upper", upper, persistent=False)
@@ -42,7 +81,7 @@ class SkinningField(nn.Module):
         corners = [[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
         offsets = torch.tensor([(x * size + y) * size + z for x, y, z in corners])
         self.register_buffer("corner_offsets", offsets, persistent=False)
-        self.residual = nn.Parameter(torch.zeros_like(weights))
+        self.residual = nn.Parameter(torch.zeros_like(self.weights.values))
 
     @staticmethod
     def from_grid(
@@ -63,23 +102,55 @@ class SkinningField(nn.Module):
         node_of_voxel = torch.from_numpy(row).reshape(size, size, size)
         return SkinningField(by_node[torch.from_numpy(active)], node_of_voxel, lower, upper)
 
-    def node_weights(self) -> Float[Tensor, "A J"]:
-        """The renormalised grid V-hat (eq. 18)."""
-        if not self.residual.requires_grad and not self.residual.any():
-            return self.weights
-        summed = (self.weights + self.residual).clamp_min(1e-8)
-        return summed / summed.sum(-1, keepdim=True)
+    def convex(self) -> Float[Tensor, " E"]:
+        """Entries of the renormalised grid V-hat (eq. 18)."""
+        summed = (self.weights.values + self.residual).clamp_min(LEAST)
+        rows = self.weights.rows
+        totals = summed.new_zeros(len(self.weights)).index_add(0, rows, summed)
+        return summed / totals[rows]
 
     def weights_at(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N J"]:
         """Interpolated weights themselves."""
         corners, shares = self.interpolation(points)
-        return (self.node_weights()[corners] * shares[..., None]).sum(1)
+        return (self.weights.dense(self.convex())[corners] * shares[..., None]).sum(1)
 
-    def forward(self, points: Float[Tensor, "N 3"], transforms: Float[Tensor, "J 4 4"]) -> Float[Tensor, "N 3 4"]:
-        """Blended [rotation | translation] at canonical `points` (metres); points outside use the border."""
+    def forward(
+        self,
+        points: Float[Tensor, "N 3"],
+        transforms: Float[Tensor, "J 3 4"],
+        anchors: SparseWeights | None = None,
+        parent: Int[Tensor, " N"] | None = None,
+    ) -> Float[Tensor, "N 3 4"]:
+        """Blended [rotation | translation] at canonical `points` (metres); points outside use the border.
+
+        Args:
+            anchors: weights of vertices that are added to the grid's, each at the points whose `parent` it is.
+        """
+        motion = transforms.flatten(1)
+        if points.device.type == "cpu" and points.dtype == torch.float32 and not points.requires_grad:
+            from talkingavatar.networks.cpu.skin import Skin
+
+            grid = (self.lower.numpy(), self.upper.numpy(), self.node_of_voxel.numpy())
+            parent = torch.zeros(0, dtype=torch.long) if parent is None else parent
+            missing = None if anchors is None else anchors.arrays()
+            maps = Skin.apply(self.weights.arrays(), grid, missing, parent, points, self.residual, motion)
+            return maps.unflatten(-1, (3, 4))
+        return self.plain(points, motion, anchors, parent)
+
+    def plain(
+        self,
+        points: Float[Tensor, "N 3"],
+        motion: Float[Tensor, "J 12"],
+        anchors: SparseWeights | None,
+        parent: Int[Tensor, " N"] | None,
+    ) -> Float[Tensor, "N 3 4"]:
+        """`forward` in torch's own operations, on any device; differentiable in the points as well."""
         corners, shares = self.interpolation(points)
-        nodes = self.node_weights() @ transforms[:, :3].flatten(1)
-        return (embedding(corners, nodes) * shares[..., None]).sum(1).unflatten(-1, (3, 4))
+        nodes = self.weights.blended(self.convex(), motion)
+        maps = (nodes[corners] * shares[..., None]).sum(1)
+        if anchors is not None and parent is not None:
+            maps = maps + anchors.blended(anchors.values, motion)[parent]
+        return maps.unflatten(-1, (3, 4))
 
     def interpolation(self, points: Float[Tensor, "N 3"]) -> tuple[Int[Tensor, "N 8"], Float[Tensor, "N 8"]]:
         """The 8 nodes round each point and their trilinear shares."""

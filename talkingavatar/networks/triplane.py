@@ -46,6 +46,15 @@ class TriplaneHash(nn.Module):
         return self.offsets.numel()
 
     def forward(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N F"]:
+        if points.device.type == "cpu" and points.dtype == torch.float32 and not points.requires_grad:
+            from talkingavatar.networks.cpu.triplane import Lookup
+
+            arrays = (self.resolutions.numpy(), self.hashed.numpy(), self.offsets.numpy())
+            return Lookup.apply((*arrays, self.mask, HASH_PRIME), points, self.table)
+        return self.plain(points)
+
+    def plain(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N F"]:
+        """`forward` in torch's own operations, on any device; differentiable in the points as well."""
         unit = ((points + 1) / 2).clamp(0, 1)
         planes = torch.stack([unit[:, list(axes)] for axes in PLANES], 1)
         position = planes[:, :, None] * self.resolutions[:, None]

@@ -1,32 +1,58 @@
 import numpy as np
+import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from talkingavatar.losses import dssim, l1, ssim_map
-from talkingavatar.losses.ssim_cpu import ssim_map_cpu
+from talkingavatar.losses import dssim, l1, normal_consistency, ssim_map
+from talkingavatar.splatting.cpu.launch import set_threads
 
 
 def pictures(height=31, width=45):
     torch.manual_seed(0)
-    a = torch.rand(2, 3, height, width)
+    a = torch.rand(2, height, width, 3)
     return a, (a + 0.2 * torch.rand_like(a)).clamp(0, 1)
 
 
-def test_compiled_ssim_equals_the_plain_version_in_value_and_gradient():
-    a, b = pictures()
-    weight = torch.rand_like(a)
+@pytest.mark.parametrize("size", [(31, 45), (70, 90), (3, 2)])
+@pytest.mark.parametrize("mean", [False, True])
+@pytest.mark.parametrize("term", [dssim, l1, normal_consistency])
+def test_compiled_and_plain_terms_agree_in_value_and_gradient(term, mean, size):
+    """Of a mean, all gradients that come back are one number; a double is computed by torch's own operations."""
     results = []
-    for function in (ssim_map, ssim_map_cpu):
-        x = a.clone().requires_grad_()
-        value = function(x, b)
-        (value * weight).sum().backward()
+    for dtype in (torch.float32, torch.float64):
+        a, b = (x.to(dtype) for x in pictures(*size))
+        x = a.requires_grad_()
+        value = term(x, b)
+        (value.mean() if mean else (value * torch.linspace(0, 1, value.numel()).view_as(value)).sum()).backward()
         results.append((value.detach(), x.grad))
-    torch.testing.assert_close(results[0][0], results[1][0], atol=2e-5, rtol=0)
-    torch.testing.assert_close(results[0][1], results[1][1], atol=2e-4, rtol=1e-3)
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain.float(), atol=2e-4 * max(1e-3, float(plain.abs().max())), rtol=1e-3)
+
+
+def test_a_gradient_reaches_both_normals():
+    a, b = (x.requires_grad_() for x in pictures())
+    normal_consistency(a, b).sum().backward()
+    torch.testing.assert_close((a.grad, b.grad), (-b.detach(), -a.detach()))
+
+
+@pytest.mark.parametrize("term", [dssim, l1, normal_consistency])
+def test_the_number_of_threads_changes_no_bit(term):
+    a, b = pictures(100, 80)
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            set_threads(threads)
+            x = a.clone().requires_grad_()
+            value = term(x, b)
+            value.mean().backward()
+            results.append((value.detach(), x.grad))
+    finally:
+        set_threads(None)
+    assert all(torch.equal(one, other) for result in results[1:] for one, other in zip(results[0], result, strict=True))
 
 
 def test_agrees_with_scikit_image_inside_the_border():
-    a, b = pictures()
+    a, b = (x.permute(0, 3, 1, 2) for x in pictures())
     _, reference = structural_similarity(
         a[0, 0].double().numpy(), b[0, 0].double().numpy(), data_range=1.0, gaussian_weights=True,
         sigma=1.5, win_size=11, use_sample_covariance=False, full=True,

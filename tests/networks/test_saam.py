@@ -27,6 +27,21 @@ def test_triplane_interpolates_between_its_entries():
     torch.testing.assert_close(beside, (entry + planes.table[2 + 2 * 5, 0]) / 2)
 
 
+def test_compiled_and_plain_lookups_agree():
+    planes = TriplaneHash(levels=3, base=8, finest=512, log2_table=10)
+    torch.nn.init.normal_(planes.table)
+    points = 1.3 * torch.rand(700, 3) - 0.6  # some outside
+    weight = torch.randn(700, planes.features)
+    results = []
+    for lookup in (planes, planes.plain):
+        planes.table.grad = None
+        features = lookup(points)
+        (features * weight).sum().backward()
+        results.append((features, planes.table.grad))
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
+
+
 def test_triplane_hashes_fine_levels_inside_its_table():
     planes = TriplaneHash(levels=2, base=8, finest=512, log2_table=10)
     assert planes.hashed.tolist() == [False, True]

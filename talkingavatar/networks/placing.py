@@ -1,0 +1,70 @@
+"""Gaussians carried into the world by affine maps: those of a skin, of triangles, of anything that moves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
+
+
+class Local(NamedTuple):
+    """Raw Gaussians where nothing moves: what `place` carries."""
+
+    means: Float[Tensor, "N 3"]
+    quats: Float[Tensor, "N 4"]  # of any length but zero
+    log_scales: Float[Tensor, "N 3"]
+
+
+class Offsets(NamedTuple):
+    """Displacements of vertices before the map, each taken on by the Gaussians whose vertex it is."""
+
+    values: Float[Tensor, "V 3"]
+    vertex: Int[Tensor, " N"]
+
+
+def place(
+    local: Local,
+    maps: Float[Tensor, "M 3 4"],
+    carrier: Int[Tensor, " N"] | None = None,
+    offsets: Offsets | None = None,
+    scaled: bool = False,
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+    """Means, quaternions and scales in the world.
+
+    Means go through the map. Quaternions turn with the rotation nearest to its linear part, by Gram-Schmidt on its
+    columns.
+
+    Args:
+        maps: [linear part | translation].
+        carrier: the row of `maps` that carries each Gaussian; None where each has its own.
+        scaled: scales grow by the length of the linear part's first column, too; else they stay.
+    """
+    if maps.device.type == "cpu" and maps.dtype == torch.float32:
+        from talkingavatar.networks.cpu.place import place_cpu
+
+        return place_cpu(local, maps, carrier, offsets, scaled)
+    return place_plain(local, maps, carrier, offsets, scaled)
+
+
+def place_plain(
+    local: Local,
+    maps: Float[Tensor, "M 3 4"],
+    carrier: Int[Tensor, " N"] | None = None,
+    offsets: Offsets | None = None,
+    scaled: bool = False,
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+    """`place` in torch's own operations, on any device."""
+    own = maps if carrier is None else maps[carrier]
+    linear, translation = own[..., :3], own[..., 3]
+    means = local.means if offsets is None else local.means + offsets.values[offsets.vertex]
+    scales = local.log_scales.exp()
+    return (
+        (linear @ means[..., None])[..., 0] + translation,
+        quat_multiply(matrix_to_quat(orthonormalise(linear)), normalize(local.quats, dim=-1)),
+        scales * linear[..., 0].norm(dim=-1, keepdim=True) if scaled else scales,
+    )
