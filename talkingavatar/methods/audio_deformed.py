@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.geometry.triangles import triangle_frames
 from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
-from talkingavatar.networks.placing import Local
+from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
 from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
 
@@ -48,12 +49,14 @@ class AudioDeformed(TriangleBound):
         self.register_buffer("rigid", torch.tensor(rigid)[:, None], persistent=False)
         eyes = [i for i, name in enumerate(body.expression_names) if name.startswith(EYES)]
         self.eyes = eyes or list(range(len(body.expression_names)))
-        canonical = self.frames(_at_rest(context.pose[context.train_frames[:1]]))
+        at_rest = self.figure(_at_rest(context.pose[context.train_frames[:1]]))
+        canonical = triangle_frames(at_rest[self.figure.faces])
         for part in ("rotation", "scale", "centre"):
             self.register_buffer(f"canonical_{part}", getattr(canonical, part).detach(), persistent=False)
         head = self.canonical_centre[: len(body.faces)]
         low, high = head.amin(0) - options.margin, head.amax(0) + options.margin
         self.register_buffer("on_head", torch.arange(len(self.figure.faces)) < len(body.faces), persistent=False)
+        self._head = Kept[tuple[Tensor, Tensor]]()
         self.deformation = SpatialAudioDeformation(context.audio_channels, len(self.eyes), low, high)
 
     rigid: Tensor
@@ -73,30 +76,30 @@ class AudioDeformed(TriangleBound):
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
         pose = self.refined_pose(signal)
-        frames = self.frames(self._without_face(pose))
-        raw = self.gaussians
+        bare, raw = self._without_face(pose), self.gaussians
+        shape = (raw["means"], raw["quats"], raw["scales"])
         if signal.audio is None or not self.started("deformation"):
-            return self.placed(frames, self.local)
+            return self.placed(bare, *shape)
         binding = self.carried_binding
-        chosen = self.on_head[binding].nonzero()[:, 0]
-        offsets = self.deformation(self._canonical(chosen), signal.audio[0], pose.expression[0, self.eyes])
+        chosen, canonical = self._head.get(self._head_gaussians, raw["means"], binding)
+        offsets = self.deformation(canonical, signal.audio[0], pose.expression[0, self.eyes])
         # Offsets are made where the head is at rest, and turned with it.
         at = binding[chosen]
-        local = (self.canonical_rotation[at].mT @ offsets["means"][..., None])[..., 0]
-        moved = (local / self.canonical_scale[at, None], offsets["quats"], offsets["scales"])
-        placed = self.placed(
-            frames, Local(*(raw.index_add(0, chosen, change) for raw, change in zip(self.local, moved, strict=True)))
-        )
+        turned = (self.canonical_rotation[at].mT @ offsets["means"][..., None])[..., 0]
+        moved = (turned / self.canonical_scale[at, None], offsets["quats"], offsets["scales"])
+        changed = (whole.index_add(0, chosen, change) for whole, change in zip(shape, moved, strict=True))
+        placed = self.placed(bare, *changed)
         opacities = raw["opacities"].index_add(0, chosen, offsets["opacities"][:, 0]).sigmoid()
         colours = torch.zeros_like(raw["sh"][:, 0]).index_add(0, chosen, offsets["sh"])
         sh = torch.cat([raw["sh"][:, :1] + colours[:, None], raw["sh"][:, 1:]], 1)
         return replace(placed, opacities=opacities, sh=sh)
 
-    def _canonical(self, chosen: Tensor) -> Float[Tensor, "n 3"]:
-        """Where Gaussians lie on the figure at rest; no gradient goes back through the planes to them."""
+    def _head_gaussians(self) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Those on the head, and where they lie on the figure at rest; no gradient goes through the planes to them."""
+        chosen = self.on_head[self.carried_binding].nonzero()[:, 0]
         at, local = self.carried_binding[chosen], self.gaussians["means"].detach()[chosen]
         turned = (self.canonical_rotation[at] @ local[..., None])[..., 0]
-        return self.canonical_scale[at, None] * turned + self.canonical_centre[at]
+        return chosen, self.canonical_scale[at, None] * turned + self.canonical_centre[at]
 
     def _without_face(self, pose: BodyPose) -> BodyPose:
         """The pose without expression, jaw and eyes."""

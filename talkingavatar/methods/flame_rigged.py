@@ -35,4 +35,5 @@ class FlameRigged(TriangleBound):
         check_groups(config.method.schedule, {*GROUPS, "pose", "expression", "shoulders"})
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
-        return self.placed(self.frames(self.refined_pose(signal)), self.local)
+        raw = self.gaussians
+        return self.placed(self.refined_pose(signal), raw["means"], raw["quats"], raw["scales"])

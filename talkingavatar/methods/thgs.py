@@ -19,6 +19,7 @@ from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.base import GROUPS, Method, MethodContext, check_groups
 from talkingavatar.methods.colours import seen_colours
+from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
@@ -90,6 +91,7 @@ class THGS(Method):
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
+        self._mouth = Kept[tuple[Tensor, Tensor]]()
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
 
@@ -133,11 +135,12 @@ class THGS(Method):
     def drive(self, signal: DrivingSignal) -> Gaussians:
         pose = self.refined_pose(signal)
         raw = self.gaussians
-        local = Local(raw["means"], raw["quats"], raw["scales"])
+        means, quats, log_scales = raw["means"], raw["quats"], raw["scales"]
         if self.started("saam") and signal.audio is not None:
-            local = self._listen(local, signal.audio[0])
+            means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
         offsets = Offsets(self.vertex_offsets(pose), self.carried_parent)
-        means, quats, scales = place(local, self._maps(local.means, offsets, pose), offsets=offsets)
+        maps = self._maps(means, offsets, pose)
+        means, quats, scales = place(Local(means, quats, log_scales.exp()), maps, offsets=offsets)
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
     # -- parts ---------------------------------------------------------------------------------------------------------
@@ -168,11 +171,17 @@ class THGS(Method):
         inside = ((means > self.mouth_low) & (means < self.mouth_high)).all(-1)
         return inside & self.head[self.carried_parent]
 
-    def _listen(self, local: Local, windows: Float[Tensor, "8 16 C"]) -> Local:
+    def _listen(self, raw: tuple[Tensor, ...], windows: Float[Tensor, "8 16 C"]) -> tuple[Tensor, ...]:
+        """Raw means, quaternions and log scales with what the sound does to them."""
+        chosen, canonical = self._mouth.get(self._mouth_gaussians, self.gaussians["means"], self.carried_parent)
+        offsets = self.saam(canonical, windows)
+        return tuple(whole.index_add(0, chosen, change) for whole, change in zip(raw, offsets, strict=True))
+
+    def _mouth_gaussians(self) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Those that listen, and where they lie in canonical space; no gradient goes through the planes to them."""
         canonical = self.gaussians["means"].detach()
         chosen = self.in_mouth(canonical).nonzero()[:, 0]
-        offsets = self.saam(canonical[chosen], windows)
-        return Local(*(raw.index_add(0, chosen, moved) for raw, moved in zip(local, offsets, strict=True)))
+        return chosen, canonical[chosen]
 
     def _initial_gaussians(self) -> nn.ParameterDict:
         """One Gaussian a template vertex: z along the normal, radius from the incident faces (section 3.1)."""

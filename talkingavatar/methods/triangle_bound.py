@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from talkingavatar.body.figure import Figure
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.geometry.triangles import TriangleFrames, triangle_frames
 from talkingavatar.losses import beyond_position, beyond_scale
 from talkingavatar.methods.base import Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
-from talkingavatar.networks.placing import Local, place
+from talkingavatar.networks.placing import Local, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
 
@@ -91,19 +90,14 @@ class TriangleBound(Method):
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def frames(self, pose: BodyPose) -> TriangleFrames:
-        """Of the figure's triangles in one frame's pose."""
-        return triangle_frames(self.figure(pose)[self.figure.faces])
-
-    def placed(self, frames: TriangleFrames, local: Local) -> Gaussians:
-        """Local Gaussians in world space."""
-        means, quats, scales = place(local, frames.maps, self.carried_binding, scaled=True)
+    def placed(
+        self, pose: BodyPose, means: Float[Tensor, "N 3"], quats: Float[Tensor, "N 4"], log_scales: Float[Tensor, "N 3"]
+    ) -> Gaussians:
+        """Local Gaussians in world space, on the figure in one frame's pose."""
+        maps = triangle_maps(self.figure(pose), self.figure.faces)
+        local = Local(means, quats, log_scales.exp())
+        means, quats, scales = place(local, maps, self.carried_binding, scaled=True)
         return Gaussians(means, quats, scales, self.gaussians["opacities"].sigmoid(), self.gaussians["sh"])
-
-    @property
-    def local(self) -> Local:
-        """The raw Gaussians as they lie in their triangles."""
-        return Local(self.gaussians["means"], self.gaussians["quats"], self.gaussians["scales"])
 
     def _initial_gaussians(self) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)

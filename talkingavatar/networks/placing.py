@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
+from talkingavatar.geometry.triangles import triangle_frames
 
 
 class Local(NamedTuple):
-    """Raw Gaussians where nothing moves: what `place` carries."""
+    """Gaussians where nothing moves: what `place` carries."""
 
     means: Float[Tensor, "N 3"]
     quats: Float[Tensor, "N 4"]  # of any length but zero
-    log_scales: Float[Tensor, "N 3"]
+    scales: Float[Tensor, "N 3"]
 
 
 class Offsets(NamedTuple):
@@ -25,6 +26,15 @@ class Offsets(NamedTuple):
 
     values: Float[Tensor, "V 3"]
     vertex: Int[Tensor, " N"]
+
+
+def triangle_maps(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3 4"]:
+    """What carries a point from each triangle's own frame into the world (`geometry.triangles.TriangleFrames.maps`)."""
+    if vertices.device.type == "cpu" and vertices.dtype == torch.float32:
+        from talkingavatar.networks.cpu.triangles import TriangleMaps
+
+        return TriangleMaps.apply(vertices, faces)
+    return triangle_frames(vertices[faces]).maps
 
 
 def place(
@@ -62,9 +72,8 @@ def place_plain(
     own = maps if carrier is None else maps[carrier]
     linear, translation = own[..., :3], own[..., 3]
     means = local.means if offsets is None else local.means + offsets.values[offsets.vertex]
-    scales = local.log_scales.exp()
     return (
         (linear @ means[..., None])[..., 0] + translation,
         quat_multiply(matrix_to_quat(orthonormalise(linear)), normalize(local.quats, dim=-1)),
-        scales * linear[..., 0].norm(dim=-1, keepdim=True) if scaled else scales,
+        local.scales * linear[..., 0].norm(dim=-1, keepdim=True) if scaled else local.scales,
     )

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.audio import AudioAttention, AudioNet
+from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.triplane import TriplaneHash
 
 OFFSET_SCALE = 1e-2  # metres per unit of decoder output, as TalkingGaussian does
@@ -58,6 +59,7 @@ class SpatialAudioAttention(nn.Module):
         self.smoother = AudioAttention(audio_width)
         self.planes = TriplaneHash()
         self.attention = ExternalAttention(self.planes.features, channels=audio_width)
+        self._places = Kept[tuple[Tensor, Tensor]]()
         last = nn.Linear(hidden, 10)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -72,8 +74,13 @@ class SpatialAudioAttention(nn.Module):
     ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
         """Offsets of canonical means (metres), raw quaternions and log scales, for the 8 windows round a frame."""
         audio = self.smoother(self.encoder(windows))
-        codes = self.planes((means - self.centre) / self.half_extent)
-        heard = self.attention(codes) * audio
-        offsets = self.decoder(torch.cat([codes, heard], -1))
+        learned = (*self.planes.parameters(), *self.attention.parameters())
+        codes, weights = self._places.get(lambda: self._listening(means), means, *learned)
+        offsets = self.decoder(torch.cat([codes, weights * audio], -1))
         position, rotation, scale = offsets.split([3, 4, 3], -1)
         return position * OFFSET_SCALE, rotation, scale
+
+    def _listening(self, means: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N F"], Float[Tensor, "N D"]]:
+        """Where each Gaussian lies, as a code, and how much it listens to each channel there."""
+        codes = self.planes((means - self.centre) / self.half_extent)
+        return codes, self.attention(codes)

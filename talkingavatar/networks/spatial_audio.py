@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from talkingavatar.networks.audio import AudioAttention, AudioNet
+from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.triplane import TriplaneHash
 
 OFFSETS = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "sh": 3}
@@ -49,6 +53,7 @@ class SpatialAudioDeformation(nn.Module):
             nn.Linear(width, width), nn.LeakyReLU(LEAK), nn.Linear(width, sum(OFFSETS.values()), bias=False)
         )
         nn.init.zeros_(self.decoder[-1].weight)  # type: ignore[arg-type]
+        self._places = Kept[tuple[Tensor, Tensor]]()
 
     centre: Tensor
     half_extent: Tensor
@@ -57,14 +62,30 @@ class SpatialAudioDeformation(nn.Module):
         self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "8 16 C"], eyes: Float[Tensor, " E"]
     ) -> dict[str, Float[Tensor, "N _"]]:
         """Offsets by attribute: metres for means, raw units for the others; `sh` is the constant colour's."""
-        codes = self.query(self.planes((means - self.centre) / self.half_extent))
+        learned = (*self.planes.parameters(), *self.query.parameters(), *self.attention.parameters())
+        codes, asked = self._places.get(lambda: self._asking(means), means, *learned)
         sound = self.smoother(self.encoder(windows))[None]
         tokens = torch.cat([sound, self.eyes(eyes)[None], self.nothing])
-        # All Gaussians ask the same three tokens: a batch of one with N queries.
-        heard, _ = self.attention(codes[None], tokens[None], tokens[None], need_weights=False)
-        codes = self.norms[0](codes + heard[0])
+        codes = self.norms[0](codes + self._heard(asked, tokens))
         codes = self.norms[1](codes + self.feed_forward(codes))
-        parts = self.decoder(codes).split(list(OFFSETS.values()), -1)
-        offsets = dict(zip(OFFSETS, parts, strict=True))
+        offsets = dict(zip(OFFSETS, self.decoder(codes).split(list(OFFSETS.values()), -1), strict=True))
         offsets["means"] = POSITION_SCALE * offsets["means"]
         return offsets
+
+    def _asking(self, means: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N D"], Float[Tensor, "N D"]]:
+        """Where each Gaussian lies, as a code, and its query."""
+        codes = self.query(self.planes((means - self.centre) / self.half_extent))
+        width = codes.shape[1]
+        return codes, linear(codes, self.attention.in_proj_weight[:width], self.attention.in_proj_bias[:width])
+
+    def _heard(self, asked: Float[Tensor, "N D"], tokens: Float[Tensor, "T D"]) -> Float[Tensor, "N D"]:
+        """`self.attention` to the few tokens that all share: these are projected, not each Gaussian's answer."""
+        attention, width = self.attention, asked.shape[1]
+        heads = (-1, attention.num_heads, attention.head_dim)
+        keys, values = (
+            linear(tokens, attention.in_proj_weight[part], attention.in_proj_bias[part]).view(heads)
+            for part in (slice(width, 2 * width), slice(2 * width, None))
+        )
+        scores = torch.einsum("nhd,thd->nht", asked.view(heads), keys) / math.sqrt(attention.head_dim)
+        answers = torch.einsum("thd,ohd->hto", values, attention.out_proj.weight.view(width, *heads[1:]))
+        return linear(scores.softmax(-1).flatten(1), answers.flatten(0, 1).T, attention.out_proj.bias)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from talkingavatar.geometry.rotations import quat_to_matrix
-from talkingavatar.networks.placing import Local, Offsets, place, place_plain
+from talkingavatar.geometry.triangles import triangle_frames
+from talkingavatar.networks.placing import Local, Offsets, place, place_plain, triangle_maps
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.splatting.cpu.launch import set_threads
 
@@ -16,7 +17,7 @@ def some(*shape, seed=0, **options):
 
 
 def inputs(carried, displaced):
-    local = Local(some(COUNT, 3), some(COUNT, 4, seed=1), 0.3 * some(COUNT, 3, seed=2))
+    local = Local(some(COUNT, 3), some(COUNT, 4, seed=1), some(COUNT, 3, seed=2).exp())
     maps = some(CARRIERS if carried else COUNT, 3, 4, seed=3)
     carrier = torch.arange(COUNT) * 7 % CARRIERS if carried else None
     offsets = Offsets(some(VERTICES, 3, seed=4), torch.arange(COUNT) * 11 % VERTICES) if displaced else None
@@ -46,7 +47,7 @@ def test_a_quaternion_turns_with_the_map_and_a_scale_grows_with_it():
     size = 2.5
     turn = torch.tensor([[0.7648422, -0.6442177, 0.0], [0.6442177, 0.7648422, 0.0], [0.0, 0.0, 1.0]])
     maps = torch.cat([size * turn, torch.tensor([[1.0], [2.0], [3.0]])], 1)[None]
-    local = Local(torch.tensor([[0.1, 0.2, 0.3]]), some(1, 4), torch.zeros(1, 3))
+    local = Local(torch.tensor([[0.1, 0.2, 0.3]]), some(1, 4), torch.ones(1, 3))
     means, quats, scales = place(local, maps, torch.zeros(1, dtype=torch.long), scaled=True)
     torch.testing.assert_close(means[0], maps[0, :, :3] @ local.means[0] + maps[0, :, 3])
     torch.testing.assert_close(quat_to_matrix(quats[0]), turn @ quat_to_matrix(local.quats[0]), atol=1e-4, rtol=0)
@@ -107,3 +108,16 @@ def test_joints_that_move_a_node_not_at_all_never_learn_to():
     summed = (dense + residual).clamp_min(1e-8)
     (summed / summed.sum(-1, keepdim=True) * some(*dense.shape)).sum().backward()
     assert (dense == 0).any() and (residual.grad[dense == 0] == 0).all()
+
+
+def test_compiled_and_plain_triangle_maps_agree():
+    faces = torch.randint(0, VERTICES, (300, 3), generator=torch.Generator().manual_seed(0))
+    faces = faces[(faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 0] != faces[:, 2])]
+    results = []
+    for call in (triangle_maps, lambda v, f: triangle_frames(v[f]).maps):
+        vertices = some(VERTICES, 3).requires_grad_()
+        maps = call(vertices, faces)
+        (maps * some(*maps.shape, seed=1)).sum().backward()
+        results.append((maps, vertices.grad))
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,30 @@
+"""What does not change from frame to frame, computed once: an avatar that is driven learns nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """A value of some tensors, made again when one of them has changed; always while gradients are wanted."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Tensor, ...] = ()
+        self._versions: tuple[int, ...] = ()
+
+    def get(self, make: Callable[[], Value], *of: Tensor) -> Value:
+        """`make()`, or what it gave for these very tensors before."""
+        if torch.is_grad_enabled():
+            return make()
+        versions = tuple(tensor._version for tensor in of)
+        same = len(of) == len(self._of) and all(a is b for a, b in zip(of, self._of, strict=True))
+        if not same or versions != self._versions:
+            self._value = make()
+            self._of, self._versions = of, versions
+        return self._value
