@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -262,19 +263,23 @@ def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T 
 
 
 def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
-    """Every frame through the mesh renderer; files are compressed beside it."""
+    """Every frame through the mesh renderer, shared out over the processor's cores."""
     for kind in ("frames", "mattes"):
         (folder / kind).mkdir()
-    performance, names = recording.performance, recording.body.expression_names
-    expression = performance.expression_matrix(names)
-    with ThreadPoolExecutor(2) as pool:
-        for i in range(recording.frames):
-            rgb, matte = recording.scene.render(performance.full_pose[i], performance.transl[i], expression[i])
-            for kind, pixels in {"frames": rgb, "mattes": matte}.items():
-                pool.submit(Image.fromarray(pixels).save, folder / kind / f"{i:06d}.png", compress_level=1)
+    scene, performance = recording.scene, recording.performance
+    expression = performance.expression_matrix(recording.body.expression_names)
+
+    def draw(i: int) -> None:
+        rgb, matte = scene.render(performance.full_pose[i], performance.transl[i], expression[i])
+        for kind, pixels in {"frames": rgb, "mattes": matte}.items():
+            Image.fromarray(pixels).save(folder / kind / f"{i:06d}.png", compress_level=1)
+
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="draw")
+    try:
+        for _ in pool.map(draw, range(recording.frames)):
             tick()
-    if len(list((folder / "mattes").iterdir())) != recording.frames:
-        raise OSError(f"not all pictures could be written to {folder}")
+    finally:
+        pool.shutdown(cancel_futures=True)  # when interrupted, without the frames that are left
 
 
 def _digest(config: DataConfig) -> str:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit, prange
 
-from talkingavatar.data.speaker.raster import LEVELS, spread
+from talkingavatar.data.speaker.raster import LEVELS, kernel
 
 # Columns of the material table.
 WRAP, SPECULAR, GLOSS, STRAND, OVERLAY, FINE, MATERIAL_COLUMNS = 0, 3, 4, 5, 6, 7, 8
@@ -56,7 +55,7 @@ class Shadow(NamedTuple):
     softest: float  # at most
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _bilinear(atlas, decode, start, w, h, u, v):
     """Linear colour of one mipmap level; coordinates clamp at the border."""
@@ -76,7 +75,7 @@ def _bilinear(atlas, decode, start, w, h, u, v):
     return red, green, blue
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def texture(atlas, decode, material, u, v, level):
     """Trilinear linear-light colour at (u, v) and a fractional mipmap level."""
@@ -92,7 +91,7 @@ def texture(atlas, decode, material, u, v, level):
     return r, g, b
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _relief(overlay, weights, u, v):
     """Weighted sum of the overlay's channels at (u, v), bilinear; about -1 (crease) to 1 (ridge)."""
@@ -109,7 +108,7 @@ def _relief(overlay, weights, u, v):
     return total / 127.0
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _lit(shadow, x, y, z):
     """Share of the key light that reaches a point: 3x3 comparisons, smoothed over a sample.
@@ -138,7 +137,7 @@ def _lit(shadow, x, y, z):
     return BEHIND + (1 - BEHIND) * total / 9.0
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _power(x, gloss):
     """x to the power 2^gloss by squaring."""
@@ -148,7 +147,7 @@ def _power(x, gloss):
     return x
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _corners(face, px, py, surface, screen):
     """Perspective-correct weights of a face's corners; its doubled area, negative from the front."""
@@ -164,7 +163,7 @@ def _corners(face, px, py, surface, screen):
     return w0 * norm, w1 * norm, w2 * norm, area
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _strand(face, surface, world, ux, uy, uz):
     """Sine of the angle between a direction and the face's v axis, along which strands are drawn."""
@@ -178,7 +177,7 @@ def _strand(face, surface, world, ux, uy, uz):
     return np.sqrt(max(0.0, 1 - dot * dot))
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def sample(face, px, py, bias, surface, atlas, moving, look, shadow):
     """Linear colour of one sample of one face; `bias` is added to the mipmap level."""
@@ -249,14 +248,14 @@ def sample(face, px, py, bias, surface, atlas, moving, look, shadow):
     return red * dr + spec, green * dg + spec, blue * db + spec
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
 def _display(encode, linear):
     """Display value of linear light."""
     return encode[min(ENCODE - 1, int(np.sqrt(max(linear, 0.0) * 0.5) * ENCODE))]
 
 
-@njit(cache=True, parallel=True)
+@kernel
 @no_type_check
 def shade(ids, nearness, over, surface, atlas, moving, look, shadow, background):
     """Pixels (H, W, 3) uint8 on a background and their coverage (H, W) uint8, `over`^2 samples each."""
@@ -264,8 +263,7 @@ def shade(ids, nearness, over, surface, atlas, moving, look, shadow, background)
     rgb = np.empty((height, width, 3), np.uint8)
     matte = np.empty((height, width), np.uint8)
     count = over * over
-    for row in prange(height):
-        y = spread(row, height)
+    for y in range(height):
         for x in range(width):
             total_r = total_g = total_b = r = g = b = 0.0
             hit, last, near = 0, -1, np.float32(0)
