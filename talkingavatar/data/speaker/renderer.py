@@ -6,8 +6,10 @@ are shaded (`shading`). Pictures have the same bytes for any number of threads.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -119,8 +121,10 @@ def pack(materials: Sequence[Material]) -> raster.Atlas:
     chunks: list[Texture] = []
     table = np.zeros((len(materials), raster.LEVELS, 3), np.int64)
     start = 0
-    for m, material in enumerate(materials):
-        for level, texture in enumerate(_mipmaps(material.texture)):
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        textures = list(pool.map(_mipmaps, [material.texture for material in materials]))
+    for m, levels in enumerate(textures):
+        for level, texture in enumerate(levels):
             table[m, level] = start, texture.shape[1], texture.shape[0]
             chunks.append(texture.reshape(-1, 4))
             start += len(chunks[-1])
@@ -247,3 +251,10 @@ class Renderer:
         shadow = self.shadow(vertices, self.look.lights[shading.KEY, 0])
         white = np.full(3, 255.0)
         return shading.shade(ids, nearness, OVERSAMPLE, self.surface, self.atlas, moving, self.look, shadow, white)
+
+
+def compile_kernels() -> None:
+    """Draw a triangle: what is compiled for it, or read from the disk, a picture need not wait for."""
+    mesh = Mesh(np.arange(3, dtype=np.int32)[None], np.zeros((1, 3, 2), np.float32), np.zeros(1, np.int32), 3)
+    renderer = Renderer(mesh, [Material(np.zeros((2, 2, 4), np.uint8))])
+    renderer.render(np.eye(3, dtype=np.float32), np.eye(3), np.eye(4), 2, 2)
