@@ -146,12 +146,14 @@ def _read_decimals(text, values):  # noqa: ANN001, ANN202 - types come from the 
             scale = scale * 10.0 if behind else scale
         elif byte == 46 and not behind:  # a full stop
             behind = True
-        elif byte == 45 and digits == 0 and not behind:  # a minus
+        elif byte == 45 and digits == 0 and not behind and sign > 0:  # a minus
             sign = -1.0
         elif byte == 32 or byte == 10:
             if digits > 0:
                 values[count] = sign * (whole / scale)
                 count += 1
+            elif behind or sign < 0:
+                return -1
             whole, scale, sign, digits, behind = 0, 1.0, 1.0, 0, False
         else:
             return -1
@@ -160,6 +162,8 @@ def _read_decimals(text, values):  # noqa: ANN001, ANN202 - types come from the 
     if digits > 0:
         values[count] = sign * (whole / scale)
         count += 1
+    elif behind or sign < 0:
+        return -1
     return count
 
 

@@ -120,8 +120,14 @@ def find_holes(uvs, material, cutout, atlas):
         if not cutout[material[face]]:
             continue
         start, w, h = atlas.levels[material[face], 0]
-        u0, v0 = min(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]), min(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1])
-        u1, v1 = max(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]), max(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1])
+        u0, v0 = (
+            min(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]),
+            min(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1]),
+        )
+        u1, v1 = (
+            max(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]),
+            max(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1]),
+        )
         least, most = 255, 0
         for y in range(max(0, int(v0 * h) - 1), min(h - 1, int(v1 * h) + 1) + 1):
             for x in range(max(0, int(u0 * w) - 1), min(w - 1, int(u1 * w) + 1) + 1):
@@ -242,9 +248,10 @@ def draw(screen, surface, atlas, canvas):
     """Fill a canvas with the nearest faces, -1 where empty, and their nearness."""
     canvas.ids[:] = -1
     canvas.nearness[:] = 0
-    _draw(False, screen, surface, atlas, canvas)
-    _fold_tiles(canvas.nearness, canvas.behind)
-    _draw(True, screen, surface, atlas, canvas)
+    for last_pass in (False, True):
+        if last_pass:
+            _fold_tiles(canvas.nearness, canvas.behind)
+        _draw(last_pass, screen, surface, atlas, canvas)
 
 
 def visible(

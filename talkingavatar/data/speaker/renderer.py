@@ -191,8 +191,8 @@ class Renderer:
         self, view: str, screen: Float[np.ndarray, "V 3"], surface: raster.Surface, width: int, height: int
     ) -> raster.Canvas:
         """What is visible, on the canvas that this thread keeps for that view."""
-        kept: dict[tuple[str, int, int], raster.Canvas] = self._kept.__dict__
-        key = (view, width, height)
+        kept: dict[str, raster.Canvas] = vars(self._kept)
+        key = f"{view} {width}x{height}"
         if key not in kept:
             kept[key] = raster.canvas(width, height)
         raster.draw(screen, surface, self.atlas, kept[key])

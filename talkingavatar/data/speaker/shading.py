@@ -325,7 +325,11 @@ def shade(ids, nearness, over, surface, atlas, moving, look, shadow, background)
     rgb = np.empty((height, width, 3), np.uint8)
     matte = np.empty((height, width), np.uint8)
     most = width * over * over
-    faces, at, spot_of = np.empty(most, np.int32), np.empty((most, 2), np.int32), np.empty((width, over * over), np.int32)
+    faces, at, spot_of = (
+        np.empty(most, np.int32),
+        np.empty((most, 2), np.int32),
+        np.empty((width, over * over), np.int32),
+    )
     spots, colours = np.empty((most, SPOT_COLUMNS)), np.empty((most, 3))
     material, materials = surface.material, look.materials
     for y in range(height):
