@@ -16,6 +16,7 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,12 @@ def _write_files(folder: Path) -> None:
     made = _Material(mesh, space, faces, landmarks.embed(faces), regions, head, head_faces)
     smplx = _smplx_arrays(made)
     flame, embedding = _flame_arrays(made, smplx)
-    np.savez_compressed(folder / "SMPLX_NEUTRAL.npz", **smplx)
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(np.savez_compressed, folder / "open_rig.npz", **_side_arrays(made))
+        np.savez_compressed(folder / "SMPLX_NEUTRAL.npz", **smplx)
+        beside.result()
     (folder / "FLAME_NEUTRAL.pkl").write_bytes(pickle.dumps(flame, protocol=4))
     (folder / "flame_static_embedding.pkl").write_bytes(pickle.dumps(embedding, protocol=4))
-    np.savez_compressed(folder / "open_rig.npz", **_side_arrays(made))
 
 
 def _smplx_arrays(made: _Material) -> dict[str, Any]:

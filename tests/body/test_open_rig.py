@@ -13,7 +13,7 @@ import torch
 from talkingavatar.body import open_rig
 from talkingavatar.body.full_mesh import load_full_mesh
 from talkingavatar.body.landmarks import MIRRORED
-from talkingavatar.body.makehuman import ORIGINS, read_base_mesh, read_phenotype_targets, read_rig
+from talkingavatar.body.makehuman import ORIGINS, _numbers, read_base_mesh, read_phenotype_targets, read_rig
 from talkingavatar.body.models import load_body
 from talkingavatar.body.tpose import JOINT_NAMES, joint_weights, solve_tpose
 from talkingavatar.errors import UserError
@@ -26,6 +26,19 @@ def test_the_same_bytes_are_written_again(cache, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["again"]  # nothing half-made is left
     hashes = [{p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in f.iterdir()} for f in (first, second)]
     assert hashes[0] == hashes[1] and len(hashes[0]) == 4
+
+
+@pytest.mark.parametrize("odd", [b"", b"\n5 1e-3 +2 .123456789012345678", b" 7 8 - 9"])
+def test_targets_are_read_as_python_reads_numbers(odd):
+    values = np.round(np.random.default_rng(0).normal(0, 10, 4000), 4)
+    text = "\n".join(f"{value:.4f}".replace("0.", ".") for value in values).encode() + b"\n0 -0 12. -.5"
+    expected = [float(word) for word in text.split()]
+    assert _numbers(text).tolist() == expected
+    if odd != b" 7 8 - 9":
+        assert _numbers(text + odd).tolist() == expected + [float(word) for word in odd.split()]
+    else:
+        with pytest.raises(ValueError, match="-"):
+            _numbers(text + odd)
 
 
 def test_a_failed_build_leaves_nothing(cache, tmp_path, monkeypatch):

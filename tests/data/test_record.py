@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.speaker.record import rehearse, speaker_capture
+from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.errors import UserError
 
 CONFIG = compose(["data.seconds=2", "data.size=64"]).data
@@ -34,6 +36,30 @@ def test_the_same_configuration_gives_the_same_bytes(folder, tmp_path, monkeypat
     again = speaker_capture(CONFIG, quietly)
     assert load_body("open").checksum == rig and again.name == folder.name
     assert digests(again) == digests(folder)
+
+
+def test_an_interrupted_recording_leaves_nothing(folder):
+    before = set(folder.parent.iterdir())
+    drawn = []
+
+    def interrupted(title, total):
+        def tick():
+            drawn.append(total)
+            if len(drawn) == 3:
+                raise KeyboardInterrupt
+
+        return tick
+
+    with pytest.raises(KeyboardInterrupt):
+        speaker_capture(replace(CONFIG, seed=1), interrupted)
+    assert drawn == [50] * 3
+    assert set(folder.parent.iterdir()) == before
+
+
+def test_a_picture_that_cannot_be_drawn_is_told(monkeypatch):
+    monkeypatch.setattr(SpeakerScene, "render", lambda *args: np.zeros(0)[1])
+    with pytest.raises(IndexError):
+        speaker_capture(replace(CONFIG, seed=2), quietly)
 
 
 def test_it_reads_back_as_a_capture(folder):

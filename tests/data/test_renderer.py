@@ -1,6 +1,7 @@
 """The mesh renderer against closed forms on a few triangles."""
 
-import numba
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -55,7 +56,7 @@ def test_interpolation_is_perspective_correct():
     for x in (4, 16, 28, 44):
         assert ids[32, x] >= 0
         face = renderer.mesh.faces[ids[32, x]]
-        w0, w1, w2, _ = shading._corners(ids[32, x], x + 0.5, 32.5, renderer.surface, screen)
+        w0, w1, w2, _ = shading.corners(*screen[face].ravel().astype(float), x + 0.5, 32.5)
         u = np.dot([w0, w1, w2], renderer.mesh.uvs[ids[32, x], :, 0])
         slope = (x + 0.5 - 32) / 64  # the ray is (slope, ., -1) t; the plane is z = -3 - x
         depth = 3 / (1 - slope)
@@ -96,9 +97,9 @@ def test_texture_lookup_is_bilinear_in_linear_light():
     ).atlas
     decode = _decode_table()
     for u, expected in ((0.25, 0.0), (0.5, 0.5), (0.625, 0.75), (0.75, 1.0), (1.0, 1.0)):
-        assert shading.texture(atlas, decode, 0, u, 0.5, 0.0)[0] == pytest.approx(expected, abs=1e-6)
+        assert shading.texture(*atlas, decode, 0, u, 0.5, 0.0)[0] == pytest.approx(expected, abs=1e-6)
     # The next level is one texel: the mean of the light, not of the bytes.
-    assert shading.texture(atlas, decode, 0, 0.3, 0.5, 1.0)[0] == pytest.approx(0.5, abs=0.005)
+    assert shading.texture(*atlas, decode, 0, 0.3, 0.5, 1.0)[0] == pytest.approx(0.5, abs=0.005)
 
 
 def test_coverage_of_a_cutout_becomes_grey_in_the_matte():
@@ -132,20 +133,46 @@ def test_overlay_darkens_by_its_weight():
     assert green(0.0) > green(0.3) > green(0.6)
 
 
-def test_same_bytes_for_one_and_two_threads():
+def random_triangles(cutout: bool = True) -> tuple[Renderer, np.ndarray]:
     rng = np.random.default_rng(0)
     corners = rng.uniform(-1, 1, (300, 3, 3)) * [1.2, 1.2, 0.5] + [0, 0, -2.5]
     texture = rng.integers(0, 255, (32, 32, 4), np.uint8)
-    material = Material(texture, (0.5, 0.3, 0.2), 0.3, 4, two_sided=True, cutout=True)
-    renderer, vertices = build(corners, rng.random((300, 3, 2)), [material], lights=Lights())
-    before = numba.get_num_threads()
-    try:
-        pictures = []
-        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
-            numba.set_num_threads(threads)
-            pictures.append(renderer.render(vertices, K, VIEW, SIZE, SIZE))
-    finally:
-        numba.set_num_threads(before)
-    for one, two in zip(*pictures, strict=True):
-        assert one.tobytes() == two.tobytes()
+    material = Material(texture, (0.5, 0.3, 0.2), 0.3, 4, two_sided=True, cutout=cutout)
+    return build(corners, rng.random((300, 3, 2)), [material], lights=Lights())
+
+
+@pytest.mark.parametrize("cutout", [False, True])
+def test_every_sample_shows_the_nearest_face(cutout):
+    """Against each face drawn alone: hidden faces are left out unseen."""
+    renderer, vertices = random_triangles(cutout)
+    screen = raster.project(vertices, K, VIEW, 1.0)
+    ids, nearness = raster.visible(screen, renderer.surface, renderer.atlas, SIZE, SIZE)
+    best, nearest = np.full((SIZE, SIZE), -1, np.int32), np.zeros((SIZE, SIZE), np.float32)
+    for face in range(len(renderer.mesh.faces)):
+        holes = np.where(np.arange(len(renderer.mesh.faces)) == face, renderer.surface.holes, raster.EMPTY)
+        alone = renderer.surface._replace(holes=holes.astype(np.uint8))
+        _, near = raster.visible(screen, alone, renderer.atlas, SIZE, SIZE)
+        best, nearest = np.where(near > nearest, face, best), np.maximum(near, nearest)
+    assert (ids == best).all() and (nearness == nearest).all()
+    assert len(np.unique(ids)) > 20
+
+
+def test_holes_of_a_texture():
+    texture = plain(9, 9, 9, size=8)
+    texture[:, 4:, 3] = 0
+    corners = [triangle(2.0)] * 3
+    uvs = np.array([[[x, 0.2], [x + 0.1, 0.2], [x, 0.8]] for x in (0.05, 0.45, 0.85)])
+    renderer, _ = build(corners, uvs, [Material(texture, cutout=True)])
+    assert renderer.surface.holes.tolist() == [raster.SOLID, raster.HOLED, raster.EMPTY]
+    renderer, _ = build(corners, uvs, [Material(texture)])
+    assert renderer.surface.holes.tolist() == [raster.SOLID] * 3
+
+
+def test_same_bytes_from_several_threads_at_once():
+    renderer, vertices = random_triangles()
+    with ThreadPoolExecutor(3) as pool:
+        pictures = list(pool.map(lambda _: renderer.render(vertices, K, VIEW, SIZE, SIZE), range(6)))
+    alone = renderer.render(vertices, K, VIEW, SIZE, SIZE)
+    for picture in pictures:
+        assert all(one.tobytes() == two.tobytes() for one, two in zip(picture, alone, strict=True))
     assert OVERSAMPLE == 2

@@ -39,7 +39,7 @@ class Figure:
 def build_figure(full: FullMesh, face: Face, who: Identity, shaped: Float[np.ndarray, "V 3"]) -> Figure:
     """Every part of one identity, joined."""
     tailor = Tailor(full, face, who, shaped)
-    parts = [*tailor.skin(), *tailor.eyes_and_mouth(), *tailor.clothes(), *tailor.hair()]
+    parts = tailor.parts()
     starts = np.cumsum([0] + [len(p.rest) for p in parts])
     mesh = Mesh(
         np.concatenate([p.faces + start for p, start in zip(parts, starts, strict=False)]).astype(np.int32),

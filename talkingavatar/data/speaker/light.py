@@ -6,7 +6,6 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit, prange
 
 from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.renderer import Renderer
@@ -32,12 +31,12 @@ def ambient(renderer: Renderer, rest: Float[np.ndarray, "V 3"]) -> Float[np.ndar
     return np.clip(seen / np.maximum(total, 1e-6) * 1.12, 0, 1).astype(np.float32)
 
 
-@njit(cache=True, parallel=True)
+@raster.kernel
 @no_type_check
 def _gather(vertices, normals, towards, nearness, view, bias, seen, total):  # noqa: ANN001, ANN202
     """Add one direction's light to `seen` and its cosine to `total`."""
     size = nearness.shape[0]
-    for v in prange(len(vertices)):
+    for v in range(len(vertices)):
         cosine = normals[v, 0] * towards[0] + normals[v, 1] * towards[1] + normals[v, 2] * towards[2]
         if cosine <= 0.02:
             continue

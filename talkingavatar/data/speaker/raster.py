@@ -1,22 +1,35 @@
 """Visibility: which triangle is nearest at each sample, from a camera or from a light.
 
-Every function here is compiled. Rows of samples are cut into bands that are independent of each other,
-and a band visits its triangles in the mesh's order, so the result has the same bytes for any number of
-threads.
+Every function here is compiled, and runs in the thread that calls it without holding up others: pictures are shared
+out over threads whole. Of two triangles equally near at a sample, the one that comes first in the mesh is seen.
 """
 
 # ruff: noqa: ANN001, ANN201, ANN202 - compiled functions take their types from the call
 
 from __future__ import annotations
 
-from typing import NamedTuple, no_type_check
+from collections.abc import Callable
+from math import ceil, floor
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
-from numba import njit, prange
+from jaxtyping import Float, Int
+from numba import njit
 
-BAND = 16  # rows of samples per band
 NEAR = 0.05  # metres; a triangle with a corner nearer than this is dropped, not clipped
 LEVELS = 9  # mipmap levels per texture
+SOLID, HOLED, EMPTY = 0, 1, 2  # what the texture's coverage leaves of a face
+LEAST, MOST = 32, 224  # coverage that no sample shows, and above which all do
+TILE = 8  # samples along an edge of what is hidden at once
+MARGIN = 1 / 64  # samples by which rounding may move an edge, generously
+
+
+def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile on first use and keep the machine code on disk.
+
+    Without fast mathematics, unlike the rasteriser of Gaussians: a capture has the same bytes wherever it is made.
+    """
+    return njit(function, cache=True, nogil=True, error_model="numpy")
 
 
 class Atlas(NamedTuple):
@@ -33,15 +46,30 @@ class Surface(NamedTuple):
     uvs: np.ndarray  # (F, 3, 2) float32; v runs down the texture
     material: np.ndarray  # (F,) int32
     two_sided: np.ndarray  # (M,) bool
-    cutout: np.ndarray  # (M,) bool: samples are dropped by the texture's coverage
+    holes: np.ndarray  # (F,) uint8: SOLID, HOLED (samples are dropped by the texture's coverage) or EMPTY
 
 
-@njit(cache=True, parallel=True)
+class Canvas(NamedTuple):
+    """What is visible at each sample. Kept from picture to picture: fresh memory costs as much as drawing."""
+
+    ids: Int[np.ndarray, "H W"]  # int32, the nearest face; -1 where empty
+    nearness: Float[np.ndarray, "H W"]  # float32
+    behind: Float[np.ndarray, "h w"]  # float32, the least nearness in each tile while drawing
+
+
+def canvas(width: int, height: int) -> Canvas:
+    tiles = (-(-height // TILE), -(-width // TILE))
+    return Canvas(
+        np.empty((height, width), np.int32), np.empty((height, width), np.float32), np.empty(tiles, np.float32)
+    )
+
+
+@kernel
 @no_type_check
 def vertex_normals(vertices, faces, first, incident):
     """Area-weighted unit normals (V, 3) float32; `incident[first[v]:first[v + 1]]` are the faces around v."""
     out = np.zeros((len(vertices), 3), np.float32)
-    for v in prange(len(vertices)):
+    for v in range(len(vertices)):
         nx = ny = nz = 0.0
         for k in range(first[v], first[v + 1]):
             f = incident[k]
@@ -64,12 +92,12 @@ def vertex_normals(vertices, faces, first, incident):
     return out
 
 
-@njit(cache=True, parallel=True)
+@kernel
 @no_type_check
 def project(vertices, K, viewmat, scale):
     """Samples (x, y) and nearness 1/z, (V, 3) float32, through a pinhole camera; nearness 0 if too near."""
     out = np.empty((len(vertices), 3), np.float32)
-    for v in prange(len(vertices)):
+    for v in range(len(vertices)):
         x, y, z = np.float64(vertices[v, 0]), np.float64(vertices[v, 1]), np.float64(vertices[v, 2])
         cx = viewmat[0, 0] * x + viewmat[0, 1] * y + viewmat[0, 2] * z + viewmat[0, 3]
         cy = viewmat[1, 0] * x + viewmat[1, 1] * y + viewmat[1, 2] * z + viewmat[1, 3]
@@ -83,60 +111,33 @@ def project(vertices, K, viewmat, scale):
     return out
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
-def spread(i, count):
-    """A permutation of 0..count-1 that gives two threads with half of the range each every other row."""
-    half = (count + 1) // 2
-    return 2 * i if i < half else 2 * (i - half) + 1
-
-
-@njit(cache=True)
-@no_type_check
-def bin_faces(screen, surface, width, height):
-    """Visible faces per band of rows, in the mesh's order: (first (bands + 1,), faces)."""
-    bands = (height + BAND - 1) // BAND
-    count = len(surface.faces)
-    rows = np.full((count, 2), -1, np.int32)
-    first = np.zeros(bands + 1, np.int64)
-    for f in range(count):
-        a, b, c = screen[surface.faces[f, 0]], screen[surface.faces[f, 1]], screen[surface.faces[f, 2]]
-        if a[2] <= 0 or b[2] <= 0 or c[2] <= 0:
+def find_holes(uvs, material, cutout, atlas):
+    """SOLID, HOLED or EMPTY of each face, from all texels that it may show; only `cutout` (M,) materials have holes."""
+    out = np.zeros(len(uvs), np.uint8)
+    for face in range(len(uvs)):
+        if not cutout[material[face]]:
             continue
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-        if area == 0 or (area > 0 and not surface.two_sided[surface.material[f]]):
-            continue  # the image's y axis points down, so that a face seen from its front has a negative area
-        low, high = min(a[1], b[1], c[1]), max(a[1], b[1], c[1])
-        left, right = min(a[0], b[0], c[0]), max(a[0], b[0], c[0])
-        if high < 0 or low >= height or right < 0 or left >= width:
-            continue
-        rows[f, 0] = max(0, int(low)) // BAND
-        rows[f, 1] = min(height - 1, int(high)) // BAND
-        for band in range(rows[f, 0], rows[f, 1] + 1):
-            first[band + 1] += 1
-    for band in range(bands):
-        first[band + 1] += first[band]
-    ids = np.empty(first[bands], np.int32)
-    at = first[:-1].copy()
-    for f in range(count):
-        if rows[f, 0] >= 0:
-            for band in range(rows[f, 0], rows[f, 1] + 1):
-                ids[at[band]] = f
-                at[band] += 1
-    return first, ids
+        start, w, h = atlas.levels[material[face], 0]
+        u0, v0 = (
+            min(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]),
+            min(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1]),
+        )
+        u1, v1 = (
+            max(uvs[face, 0, 0], uvs[face, 1, 0], uvs[face, 2, 0]),
+            max(uvs[face, 0, 1], uvs[face, 1, 1], uvs[face, 2, 1]),
+        )
+        least, most = 255, 0
+        for y in range(max(0, int(v0 * h) - 1), min(h - 1, int(v1 * h) + 1) + 1):
+            for x in range(max(0, int(u0 * w) - 1), min(w - 1, int(u1 * w) + 1) + 1):
+                cover = atlas.texels[start + y * w + x, 3]
+                least, most = min(least, cover), max(most, cover)
+        out[face] = SOLID if least > MOST else EMPTY if most <= LEAST else HOLED
+    return out
 
 
-@njit(cache=True)
-@no_type_check
-def coverage(atlas, material, u, v):
-    """Coverage (0 to 255) of the texel at (u, v) of the finest level."""
-    start, w, h = atlas.levels[material, 0]
-    x = min(w - 1, max(0, int(u * w)))
-    y = min(h - 1, max(0, int(v * h)))
-    return atlas.texels[start + y * w + x, 3]
-
-
-@njit(cache=True)
+@kernel
 @no_type_check
 def _tighten(w, step, first, last):
     """The part of first..last where w + k step may be positive, a step wider on both sides."""
@@ -147,62 +148,116 @@ def _tighten(w, step, first, last):
     return first, last
 
 
-@njit(cache=True)
+@kernel
 @no_type_check
-def _face_into(face, ids, nearness, screen, surface, atlas, top, bottom):
-    """Write one face where it is the nearest so far in rows [top, bottom)."""
-    i, j, k = surface.faces[face, 0], surface.faces[face, 1], surface.faces[face, 2]
-    ax, ay, az = np.float64(screen[i, 0]), np.float64(screen[i, 1]), np.float64(screen[i, 2])
-    bx, by, bz = np.float64(screen[j, 0]), np.float64(screen[j, 1]), np.float64(screen[j, 2])
-    cx, cy, cz = np.float64(screen[k, 0]), np.float64(screen[k, 1]), np.float64(screen[k, 2])
-    inverse = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
-    material = surface.material[face]
-    cut = surface.cutout[material]
-    left, right = max(0, int(min(ax, bx, cx) - 0.5)), min(ids.shape[1] - 1, int(max(ax, bx, cx)))
-    low, high = max(top, int(min(ay, by, cy) - 0.5)), min(bottom - 1, int(max(ay, by, cy)))
-    step0, step1 = (by - cy) * inverse, (cy - ay) * inverse
-    for y in range(low, high + 1):
-        py = y + 0.5
-        w0 = ((bx - left - 0.5) * (cy - py) - (by - py) * (cx - left - 0.5)) * inverse
-        w1 = ((cx - left - 0.5) * (ay - py) - (cy - py) * (ax - left - 0.5)) * inverse
-        first, last = 0, right - left
-        if last > 8:  # a long row: begin and end near the triangle
-            first, last = _tighten(w0, step0, first, last)
-            first, last = _tighten(w1, step1, first, last)
-            first, last = _tighten(1.0 - w0 - w1, -step0 - step1, first, last)
-            w0, w1 = w0 + first * step0, w1 + first * step1
-        for x in range(left + first, left + last + 1):
-            w2 = 1.0 - w0 - w1
-            if w0 >= 0 and w1 >= 0 and w2 >= 0:
-                near = np.float32(w0 * az + w1 * bz + w2 * cz)
-                if near > nearness[y, x]:
-                    keep = True
-                    if cut:
-                        p0, p1, p2 = w0 * az, w1 * bz, w2 * cz
-                        norm = 1.0 / (p0 + p1 + p2)
-                        uv = surface.uvs[face]
-                        u = (p0 * uv[0, 0] + p1 * uv[1, 0] + p2 * uv[2, 0]) * norm
-                        v = (p0 * uv[0, 1] + p1 * uv[1, 1] + p2 * uv[2, 1]) * norm
-                        # Four thresholds over a pixel's 2x2 samples turn coverage into grey levels.
-                        keep = coverage(atlas, material, u, v) > 32 + 64 * ((x & 1) ^ ((y & 1) * 3))
-                    if keep:
-                        nearness[y, x] = near
-                        ids[y, x] = face
-            w0 += step0
-            w1 += step1
+def _fold_tiles(nearness, behind):
+    """The least nearness in each tile: what is further away than this is hidden there."""
+    height, width = nearness.shape
+    for row in range(behind.shape[0]):
+        for column in range(behind.shape[1]):
+            least = np.float32(np.inf)
+            for y in range(row * TILE, min(height, row * TILE + TILE)):
+                for x in range(column * TILE, min(width, column * TILE + TILE)):
+                    least = min(least, nearness[y, x])
+            behind[row, column] = least
 
 
-@njit(cache=True, parallel=True)
+@kernel
 @no_type_check
-def visible(screen, surface, atlas, width, height):
-    """Nearest face (H, W) int32, -1 where empty, and its nearness (H, W) float32."""
-    first, faces = bin_faces(screen, surface, width, height)
-    ids = np.full((height, width), -1, np.int32)
-    nearness = np.zeros((height, width), np.float32)
-    bands = len(first) - 1
-    for i in prange(bands):
-        band = spread(i, bands)
-        top, bottom = band * BAND, min(height, (band + 1) * BAND)
-        for k in range(first[band], first[band + 1]):
-            _face_into(faces[k], ids, nearness, screen, surface, atlas, top, bottom)
-    return ids, nearness
+def _hidden(behind, low, high, left, right, near):
+    """Whether all that is drawn in rows low..high and columns left..right is nearer than `near`."""
+    for row in range(low // TILE, high // TILE + 1):
+        for column in range(left // TILE, right // TILE + 1):
+            if behind[row, column] <= near:
+                return False
+    return True
+
+
+@kernel
+@no_type_check
+def _draw(last_pass, screen, surface, atlas, canvas):
+    """Write faces where they are the nearest so far.
+
+    Whole faces seen from their front come in the first pass; in the last one most others turn out to be hidden.
+    """
+    ids, nearness, behind = canvas
+    height, width = ids.shape
+    faces, uvs, material, two_sided, holes = surface
+    texels, levels = atlas
+    for f in range(len(faces)):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        a0, a1, a2 = screen[i, 0], screen[i, 1], screen[i, 2]
+        b0, b1, b2 = screen[j, 0], screen[j, 1], screen[j, 2]
+        c0, c1, c2 = screen[k, 0], screen[k, 1], screen[k, 2]
+        area = (b0 - a0) * (c1 - a1) - (b1 - a1) * (c0 - a0)
+        # The image's y axis points down, so that a face seen from its front has a negative area.
+        if (area < 0 and holes[f] == SOLID) == last_pass or area == 0 or holes[f] == EMPTY:
+            continue
+        if a2 <= 0 or b2 <= 0 or c2 <= 0 or (area > 0 and not two_sided[material[f]]):
+            continue
+        ax, ay, az = np.float64(a0), np.float64(a1), np.float64(a2)
+        bx, by, bz = np.float64(b0), np.float64(b1), np.float64(b2)
+        cx, cy, cz = np.float64(c0), np.float64(c1), np.float64(c2)
+        leftmost, rightmost = min(ax, bx, cx), max(ax, bx, cx)
+        low = max(0, ceil(min(ay, by, cy) - 0.5 - MARGIN))
+        high = min(height - 1, floor(max(ay, by, cy) - 0.5 + MARGIN))
+        if low > high or rightmost < 0 or leftmost >= width:
+            continue
+        left, right = max(0, int(leftmost - 0.5)), min(width - 1, int(rightmost))
+        # The nearness of a sample is rounded, so that it may exceed its corners' by the last digit.
+        if last_pass and _hidden(behind, low, high, left, right, 1.00001 * max(az, bz, cz)):
+            continue
+        end = min(width - 1, floor(rightmost - 0.5 + MARGIN)) - left
+        inverse = 1.0 / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+        step0, step1 = (by - cy) * inverse, (cy - ay) * inverse
+        start, w, h = levels[material[f], 0, 0], levels[material[f], 0, 1], levels[material[f], 0, 2]
+        for y in range(low, high + 1):
+            py = y + 0.5
+            w0 = ((bx - left - 0.5) * (cy - py) - (by - py) * (cx - left - 0.5)) * inverse
+            w1 = ((cx - left - 0.5) * (ay - py) - (cy - py) * (ax - left - 0.5)) * inverse
+            first, last = 0, right - left
+            if last > 8:  # a long row: begin and end near the triangle
+                first, last = _tighten(w0, step0, first, last)
+                first, last = _tighten(w1, step1, first, last)
+                first, last = _tighten(1.0 - w0 - w1, -step0 - step1, first, last)
+                w0, w1 = w0 + first * step0, w1 + first * step1
+            for x in range(left + first, left + min(last, end) + 1):
+                w2 = 1.0 - w0 - w1
+                if w0 >= 0 and w1 >= 0 and w2 >= 0:
+                    near = np.float32(w0 * az + w1 * bz + w2 * cz)
+                    if near > nearness[y, x] or (near == nearness[y, x] and f < ids[y, x]):
+                        keep = True
+                        if holes[f] == HOLED:
+                            p0, p1, p2 = w0 * az, w1 * bz, w2 * cz
+                            norm = 1.0 / (p0 + p1 + p2)
+                            u = (p0 * uvs[f, 0, 0] + p1 * uvs[f, 1, 0] + p2 * uvs[f, 2, 0]) * norm
+                            v = (p0 * uvs[f, 0, 1] + p1 * uvs[f, 1, 1] + p2 * uvs[f, 2, 1]) * norm
+                            texel = start + min(h - 1, max(0, int(v * h))) * w + min(w - 1, max(0, int(u * w)))
+                            # Four thresholds over a pixel's 2x2 samples turn coverage into grey levels.
+                            keep = texels[texel, 3] > LEAST + 64 * ((x & 1) ^ ((y & 1) * 3))
+                        if keep:
+                            nearness[y, x] = near
+                            ids[y, x] = f
+                w0 += step0
+                w1 += step1
+
+
+@kernel
+@no_type_check
+def draw(screen, surface, atlas, canvas):
+    """Fill a canvas with the nearest faces, -1 where empty, and their nearness."""
+    canvas.ids[:] = -1
+    canvas.nearness[:] = 0
+    for last_pass in (False, True):
+        if last_pass:
+            _fold_tiles(canvas.nearness, canvas.behind)
+        _draw(last_pass, screen, surface, atlas, canvas)
+
+
+def visible(
+    screen: Float[np.ndarray, "V 3"], surface: Surface, atlas: Atlas, width: int, height: int
+) -> tuple[Int[np.ndarray, "H W"], Float[np.ndarray, "H W"]]:
+    """Nearest face (int32, -1 where empty) and its nearness (float32)."""
+    seen = canvas(width, height)
+    draw(screen, surface, atlas, seen)
+    return seen.ids, seen.nearness

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import RATE, Manifest, Model, paper_split
 from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.data.speaker.performance import STYLES, Performance, perform
+from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
@@ -164,17 +166,16 @@ class BodyParameters:
 
 def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Callable[[], None]]) -> None:
     """All files of the capture; the manifest last."""
-    config, frames, names = recording.config, recording.frames, recording.body.expression_names
-    tracked, true = (recording.parameters("smplx", truth) for truth in (False, True))
+    config, frames = recording.config, recording.frames
     (folder / "truth").mkdir()
-    for truth, place in ((False, folder), (True, folder / "truth")):
-        for model in MODELS:
-            recording.parameters(model, truth).save(place / f"{model}.npz", names)
-    np.savez(folder / "aus.npz", names=names, values=tracked.expression)
-    np.savez(folder / "truth" / "aus.npz", names=names, values=true.expression)
-    K, viewmat = recording.scene.camera()
+    with ThreadPoolExecutor(2) as pool:
+        scene = pool.submit(lambda: recording.scene)
+        pool.submit(compile_kernels)
+        _write_parameters(folder, recording)
+        vertices, _ = recording.parameters("smplx", truth=True).posed(recording.body)
+        K, viewmat = scene.result().camera()
     np.savez(folder / "cameras.npz", viewmats=viewmat[None], Ks=K[None])
-    _write_seen(folder, recording, true, Pinhole(K, viewmat))
+    _write_seen(folder, recording, vertices, Pinhole(K, viewmat))
     soundfile.write(folder / "audio.flac", recording.sound(), RATE)
     _draw(recording, folder, progress("making the speaker", frames))
     train, test = paper_split(frames, config.heldout, config.stride)
@@ -197,6 +198,15 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
     ).write(folder)
 
 
+def _write_parameters(folder: Path, recording: Recording) -> None:
+    """The tables of bodies and faces, as tracked and as they are."""
+    names = recording.body.expression_names
+    for truth, place in ((False, folder), (True, folder / "truth")):
+        for model in MODELS:
+            recording.parameters(model, truth).save(place / f"{model}.npz", names)
+        np.savez(place / "aus.npz", names=names, values=recording.parameters("smplx", truth).expression)
+
+
 @dataclass(frozen=True)
 class Pinhole:
     """The static camera."""
@@ -210,10 +220,9 @@ class Pinhole:
         return pixels[..., :2] / pixels[..., 2:]
 
 
-def _write_seen(folder: Path, recording: Recording, true: BodyParameters, camera: Pinhole) -> None:
-    """Landmarks as detected and as they are, and the boxes of the regions."""
+def _write_seen(folder: Path, recording: Recording, vertices: Float[ndarray, "T V 3"], camera: Pinhole) -> None:
+    """Landmarks as detected and as they are, and the boxes of the regions, of the body's true vertices."""
     body, config = recording.body, recording.config
-    vertices, _ = true.posed(body)
     marks = camera.project(body.landmarks(torch.from_numpy(vertices)).numpy())
     certain = np.concatenate([marks, np.ones((*marks.shape[:2], 1))], -1).astype(np.float32)
     detected = noisy_landmarks(marks, fps=config.fps, seed=config.seed, quality=config.tracker_noise)
@@ -262,19 +271,23 @@ def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T 
 
 
 def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
-    """Every frame through the mesh renderer; files are compressed beside it."""
+    """Every frame through the mesh renderer, shared out over the processor's cores."""
     for kind in ("frames", "mattes"):
         (folder / kind).mkdir()
-    performance, names = recording.performance, recording.body.expression_names
-    expression = performance.expression_matrix(names)
-    with ThreadPoolExecutor(2) as pool:
-        for i in range(recording.frames):
-            rgb, matte = recording.scene.render(performance.full_pose[i], performance.transl[i], expression[i])
-            for kind, pixels in {"frames": rgb, "mattes": matte}.items():
-                pool.submit(Image.fromarray(pixels).save, folder / kind / f"{i:06d}.png", compress_level=1)
+    scene, performance = recording.scene, recording.performance
+    expression = performance.expression_matrix(recording.body.expression_names)
+
+    def draw(i: int) -> None:
+        rgb, matte = scene.render(performance.full_pose[i], performance.transl[i], expression[i])
+        for kind, pixels in {"frames": rgb, "mattes": matte}.items():
+            Image.fromarray(pixels).save(folder / kind / f"{i:06d}.png", compress_level=1)
+
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="draw")
+    try:
+        for _ in pool.map(draw, range(recording.frames)):
             tick()
-    if len(list((folder / "mattes").iterdir())) != recording.frames:
-        raise OSError(f"not all pictures could be written to {folder}")
+    finally:
+        pool.shutdown(cancel_futures=True)  # when interrupted, without the frames that are left
 
 
 def _digest(config: DataConfig) -> str:

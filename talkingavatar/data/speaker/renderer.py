@@ -6,7 +6,10 @@ are shaded (`shading`). Pictures have the same bytes for any number of threads.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -118,8 +121,10 @@ def pack(materials: Sequence[Material]) -> raster.Atlas:
     chunks: list[Texture] = []
     table = np.zeros((len(materials), raster.LEVELS, 3), np.int64)
     start = 0
-    for m, material in enumerate(materials):
-        for level, texture in enumerate(_mipmaps(material.texture)):
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        textures = list(pool.map(_mipmaps, [material.texture for material in materials]))
+    for m, levels in enumerate(textures):
+        for level, texture in enumerate(levels):
             table[m, level] = start, texture.shape[1], texture.shape[0]
             chunks.append(texture.reshape(-1, 4))
             start += len(chunks[-1])
@@ -153,13 +158,14 @@ class Renderer:
     overlay: Int8[np.ndarray, "h w C"] = field(default_factory=lambda: np.zeros((2, 2, 1), np.int8))
 
     def __post_init__(self) -> None:
-        flags = np.array([[m.two_sided, m.cutout] for m in self.materials])
-        self.surface = raster.Surface(
-            self.mesh.faces, self.mesh.uvs, self.mesh.material, flags[:, 0].copy(), flags[:, 1].copy()
-        )
-        self.casting = self.surface._replace(two_sided=np.ones(len(flags), np.bool_))
+        mesh = self.mesh
+        two_sided, cutout = (np.array([getattr(m, flag) for m in self.materials]) for flag in ("two_sided", "cutout"))
         self.atlas = pack(self.materials)
-        self.first, self.incident = incidence(self.mesh.faces, self.mesh.vertex_count)
+        holes = raster.find_holes(mesh.uvs, mesh.material, cutout, self.atlas)
+        self.surface = raster.Surface(mesh.faces, mesh.uvs, mesh.material, two_sided, holes)
+        self.casting = self.surface._replace(two_sided=np.ones_like(two_sided))
+        self._kept = threading.local()
+        self.first, self.incident = incidence(mesh.faces, mesh.vertex_count)
         rows = [
             [*m.wrap, m.specular, float(m.gloss), float(m.strand), float(m.overlay), float(m.fine)]
             for m in self.materials
@@ -178,16 +184,27 @@ class Renderer:
     ) -> Int[np.ndarray, " n"]:
         """Faces that a camera sees, each once."""
         screen = raster.project(vertices, K, viewmat, float(OVERSAMPLE))
-        ids, _ = raster.visible(screen, self.surface, self.atlas, width * OVERSAMPLE, height * OVERSAMPLE)
+        ids = self._draw("camera", screen, self.surface, width * OVERSAMPLE, height * OVERSAMPLE).ids
         return np.unique(ids[ids >= 0])
+
+    def _draw(
+        self, view: str, screen: Float[np.ndarray, "V 3"], surface: raster.Surface, width: int, height: int
+    ) -> raster.Canvas:
+        """What is visible, on the canvas that this thread keeps for that view."""
+        kept: dict[str, raster.Canvas] = vars(self._kept)
+        key = f"{view} {width}x{height}"
+        if key not in kept:
+            kept[key] = raster.canvas(width, height)
+        raster.draw(screen, surface, self.atlas, kept[key])
+        return kept[key]
 
     def shadow(
         self, vertices: Float[np.ndarray, "V 3"], towards: Float[np.ndarray, "3"], size: int = SHADOW_SIZE
     ) -> shading.Shadow:
-        """Depth of the mesh as a distant light in the direction `towards` sees it."""
+        """Depth of the mesh as a distant light in the direction `towards` sees it; until this thread draws another."""
         view = self._light_view(np.asarray(towards, np.float64), size)
         screen = (vertices @ view[:, :3].T.astype(np.float32) + view[:, 3].astype(np.float32)).astype(np.float32)
-        _, nearness = raster.visible(np.ascontiguousarray(screen), self.casting, self.atlas, size, size)
+        nearness = self._draw("light", np.ascontiguousarray(screen), self.casting, size, size).nearness
         return shading.Shadow(nearness, view, 1.5 / size, 2 * self.radius / SHADOW_REACH, 0.85)
 
     def _light_view(self, towards: Float[np.ndarray, "3"], size: int) -> Float[np.ndarray, "3 4"]:
@@ -222,7 +239,7 @@ class Renderer:
         """
         K, viewmat = np.asarray(K, np.float64), np.asarray(viewmat, np.float64)
         screen = raster.project(vertices, K, viewmat, float(OVERSAMPLE))
-        ids, nearness = raster.visible(screen, self.surface, self.atlas, width * OVERSAMPLE, height * OVERSAMPLE)
+        ids, nearness, _ = self._draw("camera", screen, self.surface, width * OVERSAMPLE, height * OVERSAMPLE)
         moving = shading.Moving(
             vertices,
             screen,
@@ -234,3 +251,10 @@ class Renderer:
         shadow = self.shadow(vertices, self.look.lights[shading.KEY, 0])
         white = np.full(3, 255.0)
         return shading.shade(ids, nearness, OVERSAMPLE, self.surface, self.atlas, moving, self.look, shadow, white)
+
+
+def compile_kernels() -> None:
+    """Draw a triangle: what is compiled for it, or read from the disk, a picture need not wait for."""
+    mesh = Mesh(np.arange(3, dtype=np.int32)[None], np.zeros((1, 3, 2), np.float32), np.zeros(1, np.int32), 3)
+    renderer = Renderer(mesh, [Material(np.zeros((2, 2, 4), np.uint8))])
+    renderer.render(np.eye(3, dtype=np.float32), np.eye(3), np.eye(4), 2, 2)

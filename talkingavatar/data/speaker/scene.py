@@ -8,10 +8,10 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from numba import njit, prange
 
 from talkingavatar.body.full_mesh import load_full_mesh
 from talkingavatar.body.open_rig import ensure_open_rig
+from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.detail import Detail, build_detail
 from talkingavatar.data.speaker.face import read_face
 from talkingavatar.data.speaker.figure import build_figure, sculpt
@@ -56,12 +56,12 @@ def _rodrigues(rotvec: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 3 3"]:
     return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * (K @ K)
 
 
-@njit(cache=True, parallel=True)
+@raster.kernel
 @no_type_check
 def _skin(rest, bones, weights, transforms, transl):  # noqa: ANN001, ANN202 - types come from the call
     """Linear blend skinning: vertices (V, 3) float32 in world space."""
     out = np.empty((len(rest), 3), np.float32)
-    for v in prange(len(rest)):
+    for v in range(len(rest)):
         x = y = z = 0.0
         for k in range(bones.shape[1]):
             w = weights[v, k]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +25,7 @@ from talkingavatar.data.speaker.texture import TexelMap, fractal, ramp, texel_ma
 
 SKIN_WRAP = (0.55, 0.28, 0.20)
 CLOTH_WRAP = (0.22, 0.22, 0.22)
+_SHINE = 0.10  # of skin
 _NOSE, _LIP_SEAM, _THUMB_TIP = (
     5054,
     474,
@@ -145,17 +148,26 @@ class Tailor:
             least_light,
         )
 
+    def parts(self) -> list[Part]:
+        """All of them, several at a time."""
+        makers = (self.head, self.skin, self.eyes_and_mouth, self.clothes, self.hair)
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            return [part for made in pool.map(lambda make: make(), makers) for part in made]
+
+    def head(self) -> list[Part]:
+        paint = appearance.paint_head(self.head_texels, self.face, self.who)
+        material = Material(paint, SKIN_WRAP, _SHINE, 4, overlay=True, fine=True)
+        return [self.part("head", self.layout.head, material)]
+
     def skin(self) -> list[Part]:
         lay, who, face = self.layout, self.who, self.face
-        shine = 0.10
-        head = appearance.paint_head(self.head_texels, face, who)
-        parts = [self.part("head", lay.head, Material(head, SKIN_WRAP, shine, 4, overlay=True, fine=True))]
+        parts = []
         middle = self.full.vertices[self.full.faces[lay.body]].mean(1)
         neck = (middle[:, 1] > self.full.vertices[_NECK_PIT, 1] - 0.14) & (np.abs(middle[:, 0]) < 0.15)
         bare = lay.body[neck | (np.abs(middle[:, 0]) > 0.66)]
         for name, rows, size in (("neck", bare, 512), ("hands", lay.hands, 768)):
             paint = appearance.paint_body(self.texels(size, rows), face, who)
-            parts.append(self.part(name, rows, Material(paint, SKIN_WRAP, shine * 0.7, 4)))
+            parts.append(self.part(name, rows, Material(paint, SKIN_WRAP, _SHINE * 0.7, 4)))
         wet = appearance.paint_mouth(self.texels(128, lay.mouth), face, who)
         socket = appearance.paint_mouth(self.texels(64, lay.lids), face, who)
         parts.append(self.part("mouth", lay.mouth, Material(wet, (0.2, 0.05, 0.05), 0.15, 5), least_light=0.10))

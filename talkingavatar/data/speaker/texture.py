@@ -7,7 +7,6 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from numba import njit, prange
 from scipy.ndimage import distance_transform_edt
 
 from talkingavatar.data.speaker import raster
@@ -37,8 +36,8 @@ def texel_map(
     corners = np.ones((len(faces) * 3, 3), np.float32)
     corners[:, :2] = uvs.reshape(-1, 2) * size
     local = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    flag = np.zeros(1, np.bool_)
-    surface = raster.Surface(local, uvs, np.zeros(len(faces), np.int32), ~flag, flag)
+    solid = np.full(len(faces), raster.SOLID, np.uint8)
+    surface = raster.Surface(local, uvs, np.zeros(len(faces), np.int32), np.ones(1, np.bool_), solid)
     atlas = raster.Atlas(np.zeros((1, 4), np.uint8), np.zeros((1, raster.LEVELS, 3), np.int64))
     ids, _ = raster.visible(corners, surface, atlas, size, size)
     y, x = np.nonzero(ids >= 0)
@@ -63,7 +62,7 @@ def _cross(a: Float[np.ndarray, "*s 2"], b: Float[np.ndarray, "*s 2"]) -> Float[
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-@njit(cache=True)
+@raster.kernel
 @no_type_check
 def _lattice(x, y, z, seed):
     """A hash of a lattice point, 0 to 1."""
@@ -73,11 +72,11 @@ def _lattice(x, y, z, seed):
     return np.float64(h ^ (h >> np.uint32(16))) / 4294967295.0
 
 
-@njit(cache=True, parallel=True)
+@raster.kernel
 @no_type_check
 def _noise(points, seed):
     out = np.empty(len(points), np.float32)
-    for i in prange(len(points)):
+    for i in range(len(points)):
         x0, y0, z0 = np.floor(points[i, 0]), np.floor(points[i, 1]), np.floor(points[i, 2])
         fx, fy, fz = points[i, 0] - x0, points[i, 1] - y0, points[i, 2] - z0
         fx, fy, fz = fx * fx * (3 - 2 * fx), fy * fy * (3 - 2 * fy), fz * fz * (3 - 2 * fz)
