@@ -49,20 +49,19 @@ class Rasterise(torch.autograd.Function):
     def backward(ctx: Any, *v_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         v_rgb, v_alpha, v_depth, v_median, v_normals = (_array(v) for v in v_outputs[:5])
         saved = [x.numpy() for x in ctx.saved_tensors]
-        shape, features, _, boxes, rows = ctx.splats
-        starts, ids, first = ctx.sorted
+        shape, features, _, boxes, reach = ctx.splats
+        starts, ids, first, slots = ctx.sorted
         rgb, alpha, depth, normals = saved[5:]
         images = (rgb, alpha[..., 0], depth[..., 0], normals)
         v_images = (v_rgb, v_alpha[..., 0], v_depth[..., 0], v_normals)
         v_edges = np.empty((len(ids), features.shape[1] + shape.shape[1]), np.float32)
-        sorted_ = (starts, ids, first, boxes)
-        spread(raster_backward, *sorted_, shape, features, rows, ctx.background, images, v_images, v_edges)
+        spread(raster_backward, starts, ids, shape, features, reach, ctx.background, images, v_images, v_edges)
         count = len(shape)
         gradients = tuple(np.zeros(s, np.float32) for s in ((count, 3), (count, 4), (count, 3), count, (count, 3)))
         probe = np.zeros((count, 2), np.float32)
         v_views = np.zeros(((count + at.BLOCK - 1) // at.BLOCK, 3, 4), np.float32)
         v_depths = _median_gradient(ctx.median_ids, v_median, count)
-        rest = (v_edges, v_depths, gradients, probe, v_views)
+        rest = (slots, v_edges, v_depths, gradients, probe, v_views)
         spread(project_backward, tuple(saved[:5]), ctx.size, shape, features, boxes, first, *rest)
         v_view = np.zeros((4, 4), np.float32)
         v_view[:3] = v_views.sum(0, dtype=np.float64)
@@ -71,15 +70,17 @@ class Rasterise(torch.autograd.Function):
 
 
 def project(surfel: bool, size: tuple[int, int], *inputs: np.ndarray) -> Arrays:
-    """Shape, features, radii, boxes (tiles) and rows of the splats of one camera.
+    """Shape, features, radii, boxes (tiles) and reach (pixels) of the splats of one camera.
 
     inputs: means, quats, scales, opacities, colours, view, K.
     """
     count = len(inputs[0])
-    shape = np.zeros((count, at.SHAPE_2DGS if surfel else at.SHAPE_3DGS), np.float32)
-    features = np.zeros((count, at.CHANNELS_2DGS if surfel else at.CHANNELS_3DGS), np.float32)
-    integers = (np.zeros((count, n), np.int32) for n in (2, 4, 2))
-    out = (shape, features, *integers)
+    ends = (at.SHAPE_2DGS, at.ROW_2DGS - 5, at.ROW_2DGS) if surfel else (at.SHAPE_3DGS, at.ROW_3DGS - 6, at.ROW_3DGS)
+    # What tiles read of a splat lies together: one or two lines of the cache instead of four.
+    rows = torch.zeros(count, ends[2]).numpy()
+    shape, features, reach = rows[:, : ends[0]], rows[:, ends[0] : ends[1]], rows.view(np.int32)[:, ends[2] - 4 :]
+    radii, boxes = (np.zeros((count, n), np.int32) for n in (2, 4))
+    out = (shape, features, radii, boxes, reach)
     spread(project_2dgs if surfel else project_3dgs, *inputs, size, *out)
     return out
 
@@ -87,7 +88,7 @@ def project(surfel: bool, size: tuple[int, int], *inputs: np.ndarray) -> Arrays:
 def render(size: tuple[int, int], sorted_: Arrays, projected: Arrays, background: np.ndarray) -> Arrays:
     """rgb, alpha, depth, normals (empty for 3dgs), median depth and the ids of the splats that hold it."""
     width, height = size
-    shape, features, _, _, rows = projected
+    shape, features, _, _, reach = projected
     surfel = shape.shape[1] == at.SHAPE_2DGS
     rgb, normals = (
         np.empty((height, width, 3), np.float32),
@@ -96,7 +97,7 @@ def render(size: tuple[int, int], sorted_: Arrays, projected: Arrays, background
     alpha, depth, median = (np.empty((height, width, 1), np.float32) for _ in range(3))
     median_ids = np.empty((height, width), np.int32)
     planes = (rgb, alpha[..., 0], depth[..., 0], normals, median[..., 0], median_ids)
-    spread(raster_forward, *sorted_[:2], shape, features, rows, background, planes)
+    spread(raster_forward, *sorted_[:2], shape, features, reach, background, planes)
     return rgb, alpha, depth, normals, median, median_ids
 
 

@@ -16,13 +16,17 @@ TWO = f32(2)
 
 @kernel
 @no_type_check
-def sum_edges(v_edges, start, count, total):
-    """Sum a splat's rows of `v_edges`, always in the same order."""
-    for c in range(len(total)):
-        total[c] = f32(0)
-    for e in range(start, start + count):
-        for c in range(len(total)):
-            total[c] += v_edges[e, c]
+def sum_edges(v_edges, slots, boxes, first, g0, g1, totals):
+    """Sum the rows of `v_edges` of splats [g0, g1) into those of `totals`, always in the same order.
+
+    They lie far apart in memory; nothing else happens here, so that processors wait for many at once.
+    """
+    for g in range(g0, g1):
+        count = (boxes[g, 2] - boxes[g, 0]) * (boxes[g, 3] - boxes[g, 1])
+        totals[g - g0] = f32(0)
+        for slot in slots[first[g] : first[g] + count]:
+            for c in range(v_edges.shape[1]):
+                totals[g - g0, c] += v_edges[slot, c]
 
 
 @kernel
@@ -146,7 +150,7 @@ def axes_backward_2dgs(x, y, z, U, scale, K, v, v_U, v_mean, probe):
 @kernel
 @no_type_check
 def project_backward(
-    part, parts, inputs, size, shape, features, boxes, first, v_edges, v_depths, gradients, probe, v_views
+    part, parts, inputs, size, shape, features, boxes, first, slots, v_edges, v_depths, gradients, probe, v_views
 ):
     """Add one camera's gradients.
 
@@ -163,14 +167,15 @@ def project_backward(
         np.empty((3, 3), f32),
     )
     channels, surfel = features.shape[1], shape.shape[1] == at.SHAPE_2DGS
-    total, v_mean = np.empty(v_edges.shape[1], f32), np.empty(3, f32)
+    totals, v_mean = np.empty((at.BLOCK, v_edges.shape[1]), f32), np.empty(3, f32)
     v = np.empty(shape.shape[1], f32)
     for block in range(part, len(v_views), parts):
-        for g in range(block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))):
-            count = (boxes[g, 2] - boxes[g, 0]) * (boxes[g, 3] - boxes[g, 1])
-            if count == 0:
+        g0, g1 = block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))
+        sum_edges(v_edges, slots, boxes, first, g0, g1, totals)
+        for g in range(g0, g1):
+            if boxes[g, 2] == boxes[g, 0]:
                 continue
-            sum_edges(v_edges, first[g], count, total)
+            total = totals[g - g0]
             for c in range(shape.shape[1]):
                 v[c] = total[channels + c]
             for c in range(3):
