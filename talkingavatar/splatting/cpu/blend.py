@@ -143,13 +143,12 @@ def finished(s):
 
 @kernel
 @no_type_check
-def blend_3dgs(near, k, left, top, s):
+def blend_3dgs(splat, window, left, top, s):
     """Add ellipsoid g to the pixels of its window in the tile at (left, top)."""
-    windows, shape, features = near
-    mx, my, opacity = shape[k, at.X] - left, shape[k, at.Y] - top, shape[k, at.OPACITY]
-    a, b, c = shape[k, at.QXX], shape[k, at.QXY], shape[k, at.QYY]
-    f0, f1, f2, f3 = features[k, 0], features[k, 1], features[k, 2], features[k, 3]
-    window = windows[k]
+    mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
+    a, b, c = splat[at.QXX], splat[at.QXY], splat[at.QYY]
+    f = at.SHAPE_3DGS
+    f0, f1, f2, f3 = splat[f], splat[f + 1], splat[f + 2], splat[f + 3]
     i, count, skip = first_block(window)
     column = window[2]
     for _ in range(count):
@@ -163,16 +162,15 @@ def blend_3dgs(near, k, left, top, s):
 
 @kernel
 @no_type_check
-def blend_2dgs(near, k, place, left, top, s):
+def blend_2dgs(splat, window, place, left, top, s):
     """The same of surfel g, and its place in the tile's order where it holds the median depth."""
-    windows, shape, features = near
-    mx, my, opacity = shape[k, at.X] - left, shape[k, at.Y] - top, shape[k, at.OPACITY]
-    j11, j12, j21, j22 = shape[k, at.J11], shape[k, at.J12], shape[k, at.J21], shape[k, at.J22]
-    z0, zx, zy = shape[k, at.Z0], shape[k, at.ZX], shape[k, at.ZY]
-    lx, ly = shape[k, at.LX] - left, shape[k, at.LY] - top
-    f0, f1, f2, f3 = features[k, 0], features[k, 1], features[k, 2], features[k, 3]
-    f4, f5, f6 = features[k, 4], features[k, 5], features[k, 6]
-    window = windows[k]
+    mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
+    j11, j12, j21, j22 = splat[at.J11], splat[at.J12], splat[at.J21], splat[at.J22]
+    z0, zx, zy = splat[at.Z0], splat[at.ZX], splat[at.ZY]
+    lx, ly = splat[at.LX] - left, splat[at.LY] - top
+    f = at.SHAPE_2DGS
+    f0, f1, f2, f3 = splat[f], splat[f + 1], splat[f + 2], splat[f + 3]
+    f4, f5, f6 = splat[f + 4], splat[f + 5], splat[f + 6]
     i, count, skip = first_block(window)
     column = window[2]
     for _ in range(count):
@@ -194,16 +192,15 @@ def blend_2dgs(near, k, place, left, top, s):
 
 @kernel
 @no_type_check
-def gather_3dgs(near, k, left, top, s, out):
+def gather_3dgs(splat, window, left, top, s, out):
     """Gradients of ellipsoid g's features, then of its shape through the moments of the slopes, into `out`."""
-    windows, shape, features = near
-    mx, my, opacity = shape[k, at.X] - left, shape[k, at.Y] - top, shape[k, at.OPACITY]
-    a, b, c = shape[k, at.QXX], shape[k, at.QXY], shape[k, at.QYY]
-    f0, f1, f2, f3 = features[k, 0], features[k, 1], features[k, 2], features[k, 3]
+    mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
+    a, b, c = splat[at.QXX], splat[at.QXY], splat[at.QYY]
+    f = at.SHAPE_3DGS
+    f0, f1, f2, f3 = splat[f], splat[f + 1], splat[f + 2], splat[f + 3]
     none = everywhere(ZERO)
     s0, s1, s2, s3 = none, none, none, none
     m, mdx, mdy, mxx, mxy, myy = none, none, none, none, none, none
-    window = windows[k]
     i, count, skip = first_block(window)
     column = window[2]
     for _ in range(count):
@@ -233,20 +230,19 @@ def gather_3dgs(near, k, left, top, s, out):
 
 @kernel
 @no_type_check
-def gather_2dgs(near, k, left, top, s, out):
+def gather_2dgs(splat, window, left, top, s, out):
     """The same of surfel g: through u, v and z where the on-splat distance counted, else the low-pass."""
-    windows, shape, features = near
-    mx, my, opacity = shape[k, at.X] - left, shape[k, at.Y] - top, shape[k, at.OPACITY]
-    j11, j12, j21, j22 = shape[k, at.J11], shape[k, at.J12], shape[k, at.J21], shape[k, at.J22]
-    z0, zx, zy = shape[k, at.Z0], shape[k, at.ZX], shape[k, at.ZY]
-    lx, ly = shape[k, at.LX] - left, shape[k, at.LY] - top
-    f0, f1, f2, f3 = features[k, 0], features[k, 1], features[k, 2], features[k, 3]
-    f4, f5, f6 = features[k, 4], features[k, 5], features[k, 6]
+    mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
+    j11, j12, j21, j22 = splat[at.J11], splat[at.J12], splat[at.J21], splat[at.J22]
+    z0, zx, zy = splat[at.Z0], splat[at.ZX], splat[at.ZY]
+    lx, ly = splat[at.LX] - left, splat[at.LY] - top
+    f = at.SHAPE_2DGS
+    f0, f1, f2, f3 = splat[f], splat[f + 1], splat[f + 2], splat[f + 3]
+    f4, f5, f6 = splat[f + 4], splat[f + 5], splat[f + 6]
     none = everywhere(ZERO)
     s0, s1, s2, s3, s4, s5, s6 = none, none, none, none, none, none, none
     m, mu, mux, muy, mv, mvx, mvy = none, none, none, none, none, none, none
     mz, mzx, mzy, mlx, mly = none, none, none, none, none
-    window = windows[k]
     i, count, skip = first_block(window)
     column = window[2]
     for _ in range(count):

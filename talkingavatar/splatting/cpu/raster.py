@@ -9,6 +9,7 @@ import numpy as np
 from talkingavatar.splatting import conventions as cv
 from talkingavatar.splatting.cpu import blend
 from talkingavatar.splatting.cpu import layout as at
+from talkingavatar.splatting.cpu.lanes import load, store
 from talkingavatar.splatting.cpu.launch import kernel
 
 f32 = np.float32
@@ -56,37 +57,27 @@ def inside(pixel):
 
 @kernel
 @no_type_check
-def fetch(ids, left, top, reach, shape, features, near):
-    """Bring what a few splats are to the tile at (left, top) together in `near`: windows, shapes, features.
+def fetch(ids, left, top, rows, reach, near, windows):
+    """Bring the rows of a few splats together in `near`, and what they reach of the tile in `windows`.
 
     They lie far apart in memory. Waiting for all of them at once is much shorter than for one after the other.
     """
-    windows, shapes, channels = near
     for k in range(len(ids)):
         g = ids[k]
         x0, x1 = inside(reach[g, 0] - left), inside(reach[g, 2] - left + at.BLOCK_X - 1)
         y0, y1 = inside(reach[g, 1] - top), inside(reach[g, 3] - top + at.BLOCK_Y - 1)
         windows[k, 0], windows[k, 1] = y0 // at.BLOCK_Y, y1 // at.BLOCK_Y
         windows[k, 2], windows[k, 3] = x0 // at.BLOCK_X, x1 // at.BLOCK_X
-        for c in range(shape.shape[1]):
-            shapes[k, c] = shape[g, c]
-        for c in range(features.shape[1]):
-            channels[k, c] = features[g, c]
+        for c in range(0, near.shape[1], at.LANES):
+            store(near[k], c, load(rows[g], c))
 
 
 @kernel
 @no_type_check
-def new_near(shape, features):
-    """Room for `fetch`."""
-    windows = np.empty((CHECK_EVERY, 4), np.int64)
-    return windows, np.empty((CHECK_EVERY, shape.shape[1]), f32), np.empty((CHECK_EVERY, features.shape[1]), f32)
-
-
-@kernel
-@no_type_check
-def raster_forward(part, parts, starts, ids, shape, features, reach, background, images):
+def raster_forward(part, parts, starts, ids, rows, reach, background, images):
     """Blend every tile front to back into `images`, as `write_pixels` lists them."""
-    s, near = new_planes(), new_near(shape, features)
+    s = new_planes()
+    near, windows = np.empty((CHECK_EVERY, rows.shape[1]), f32), np.empty((CHECK_EVERY, 4), np.int64)
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(part, len(starts) - 1, parts):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
@@ -95,20 +86,20 @@ def raster_forward(part, parts, starts, ids, shape, features, reach, background,
         here = ids[starts[tile] : starts[tile + 1]]
         for j in range(0, len(here), CHECK_EVERY):
             few = here[j : j + CHECK_EVERY]
-            fetch(few, left, top, reach, shape, features, near)
+            fetch(few, left, top, rows, reach, near, windows)
             for k in range(len(few)):
-                if shape.shape[1] == at.SHAPE_2DGS:
-                    blend.blend_2dgs(near, k, f32(j + k), x, y, s)
+                if rows.shape[1] == at.ROW_2DGS:
+                    blend.blend_2dgs(near[k], windows[k], f32(j + k), x, y, s)
                 else:
-                    blend.blend_3dgs(near, k, x, y, s)
+                    blend.blend_3dgs(near[k], windows[k], x, y, s)
             if blend.finished(s):
                 break
-        write_pixels(s, left, top, here, features, background, images)
+        write_pixels(s, left, top, here, rows, background, images)
 
 
 @kernel
 @no_type_check
-def write_pixels(s, left, top, ids, features, background, images):
+def write_pixels(s, left, top, ids, rows, background, images):
     """From a tile's planes to images: rgb, alpha, depth, normals (empty for 3dgs), median depth and whose (2dgs).
 
     ids: the splats of the tile. The last image gets -1 where there is none.
@@ -122,7 +113,7 @@ def write_pixels(s, left, top, ids, features, background, images):
             alphas[v, u] = f32(1) - t
             depth[v, u] = s[CHANNELS + at.DEPTH * STRIDE + i] / max(f32(1) - t, EPS)
             median_ids[v, u] = ids[place] if place >= 0 else -1
-            median[v, u] = features[ids[place], at.DEPTH] if place >= 0 else f32(0)
+            median[v, u] = rows[ids[place], at.SHAPE_2DGS + at.DEPTH] if place >= 0 else f32(0)
             for c in range(3):
                 rgb[v, u, c] = s[CHANNELS + c * STRIDE + i] + t * background[c]
             if normals.size > 0:
@@ -170,10 +161,11 @@ def load_gradients(s, left, top, images, v_images, background):
 @kernel
 @no_type_check
 def raster_backward(
-    part, parts, starts, ids, shape, features, reach, background, images, v_images, v_edges
+    part, parts, starts, ids, rows, reach, background, images, v_images, v_edges
 ):
     """Gradients of features and shape: a row of `v_edges` for each place in `ids`."""
-    s, near = new_planes(), new_near(shape, features)
+    s = new_planes()
+    near, windows = np.empty((CHECK_EVERY, rows.shape[1]), f32), np.empty((CHECK_EVERY, 4), np.int64)
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(part, len(starts) - 1, parts):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
@@ -184,13 +176,13 @@ def raster_backward(
         for j in range(0, len(here), CHECK_EVERY):
             few = here[j : j + CHECK_EVERY]
             if not finished:
-                fetch(few, left, top, reach, shape, features, near)
+                fetch(few, left, top, rows, reach, near, windows)
             for k in range(len(few)):
                 e = starts[tile] + j + k
                 if finished:
                     v_edges[e] = f32(0)
-                elif shape.shape[1] == at.SHAPE_2DGS:
-                    blend.gather_2dgs(near, k, x, y, s, v_edges[e])
+                elif rows.shape[1] == at.ROW_2DGS:
+                    blend.gather_2dgs(near[k], windows[k], x, y, s, v_edges[e])
                 else:
-                    blend.gather_3dgs(near, k, x, y, s, v_edges[e])
+                    blend.gather_3dgs(near[k], windows[k], x, y, s, v_edges[e])
             finished = finished or blend.finished(s)
