@@ -116,6 +116,25 @@ def store(typing, array, index, lanes):
 
 
 @intrinsic
+def prefetch(typing, array, row):
+    """Ask for the first cache lines of a row that will be read soon; changes nothing."""
+
+    def build(context, builder, signature, args):
+        kind, number = signature.args[0], ir.IntType(32)
+        view = context.make_array(kind)(context, builder, args[0])
+        stride, byte = builder.extract_value(view.strides, 0), ir.IntType(8).as_pointer()
+        start = builder.gep(builder.bitcast(view.data, byte), [builder.mul(args[1], stride)])
+        kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
+        for line in (0, 64):
+            where_ = builder.gep(start, [ir.IntType(64)(line)])
+            builder.call(hint, [where_, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@intrinsic
 def everywhere(typing, number):
     """The number in every lane."""
 

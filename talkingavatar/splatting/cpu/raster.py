@@ -9,12 +9,12 @@ import numpy as np
 from talkingavatar.splatting import conventions as cv
 from talkingavatar.splatting.cpu import blend
 from talkingavatar.splatting.cpu import layout as at
-from talkingavatar.splatting.cpu.lanes import load, store
+from talkingavatar.splatting.cpu.lanes import load, prefetch, store
 from talkingavatar.splatting.cpu.launch import kernel
 
 f32 = np.float32
 PIXELS, STRIDE = blend.PIXELS, blend.STRIDE
-CHECK_EVERY = 16  # splats between two looks at whether the tile is finished
+FEW = 16  # splats between two looks at whether the tile is finished
 EPS = f32(cv.ALPHA_EPS)
 T, MEDIAN, REST, CHANNELS = int(blend.T), int(blend.MEDIAN), int(blend.REST), int(blend.C0)
 
@@ -57,11 +57,13 @@ def inside(pixel):
 
 @kernel
 @no_type_check
-def fetch(ids, left, top, rows, reach, near, windows):
+def fetch(ids, later, left, top, rows, reach, near, windows):
     """Bring the rows of a few splats together in `near`, and what they reach of the tile in `windows`.
 
-    They lie far apart in memory. Waiting for all of them at once is much shorter than for one after the other.
+    Rows lie far apart in memory: those of `later` are asked for now, to arrive while these are blended.
     """
+    for g in later:
+        prefetch(rows, g)
     for k in range(len(ids)):
         g = ids[k]
         x0, x1 = inside(reach[g, 0] - left), inside(reach[g, 2] - left + at.BLOCK_X - 1)
@@ -77,16 +79,16 @@ def fetch(ids, left, top, rows, reach, near, windows):
 def raster_forward(part, parts, starts, ids, rows, reach, background, images):
     """Blend every tile front to back into `images`, as `write_pixels` lists them."""
     s = new_planes()
-    near, windows = np.empty((CHECK_EVERY, rows.shape[1]), f32), np.empty((CHECK_EVERY, 4), np.int64)
+    near, windows = np.empty((FEW, rows.shape[1]), f32), np.empty((FEW, 4), np.int64)
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(part, len(starts) - 1, parts):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
         x, y = f32(left), f32(top)
         reset(s)
         here = ids[starts[tile] : starts[tile + 1]]
-        for j in range(0, len(here), CHECK_EVERY):
-            few = here[j : j + CHECK_EVERY]
-            fetch(few, left, top, rows, reach, near, windows)
+        for j in range(0, len(here), FEW):
+            few = here[j : j + FEW]
+            fetch(few, here[j + FEW : j + 2 * FEW], left, top, rows, reach, near, windows)
             for k in range(len(few)):
                 if rows.shape[1] == at.ROW_2DGS:
                     blend.blend_2dgs(near[k], windows[k], f32(j + k), x, y, s)
@@ -165,7 +167,7 @@ def raster_backward(
 ):
     """Gradients of features and shape: a row of `v_edges` for each place in `ids`."""
     s = new_planes()
-    near, windows = np.empty((CHECK_EVERY, rows.shape[1]), f32), np.empty((CHECK_EVERY, 4), np.int64)
+    near, windows = np.empty((FEW, rows.shape[1]), f32), np.empty((FEW, 4), np.int64)
     tiles_x = (images[1].shape[1] + at.TILE - 1) // at.TILE
     for tile in range(part, len(starts) - 1, parts):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
@@ -173,10 +175,10 @@ def raster_backward(
         reset(s)
         load_gradients(s, left, top, images, v_images, background)
         here, finished = ids[starts[tile] : starts[tile + 1]], False
-        for j in range(0, len(here), CHECK_EVERY):
-            few = here[j : j + CHECK_EVERY]
+        for j in range(0, len(here), FEW):
+            few = here[j : j + FEW]
             if not finished:
-                fetch(few, left, top, rows, reach, near, windows)
+                fetch(few, here[j + FEW : j + 2 * FEW], left, top, rows, reach, near, windows)
             for k in range(len(few)):
                 e = starts[tile] + j + k
                 if finished:
