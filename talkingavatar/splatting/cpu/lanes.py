@@ -117,18 +117,19 @@ def store(typing, array, index, lanes):
 
 @intrinsic
 def prefetch(typing, array, row):
-    """Ask for the first cache lines of a row that will be read soon; changes nothing."""
+    """Ask for the cache lines at both ends of a row that will be read soon; changes nothing."""
 
     def build(context, builder, signature, args):
-        kind, number = signature.args[0], ir.IntType(32)
+        kind, number, byte = signature.args[0], ir.IntType(32), ir.IntType(8).as_pointer()
         view = context.make_array(kind)(context, builder, args[0])
-        stride, byte = builder.extract_value(view.strides, 0), ir.IntType(8).as_pointer()
-        start = builder.gep(builder.bitcast(view.data, byte), [builder.mul(args[1], stride)])
+        start = builder.gep(builder.bitcast(view.data, byte), [
+            builder.mul(args[1], builder.extract_value(view.strides, 0))
+        ])  # fmt: skip
+        last = builder.mul(builder.sub(builder.extract_value(view.shape, 1), ir.IntType(64)(1)), ir.IntType(64)(4))
         kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
         hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
-        for line in (0, 64):
-            where_ = builder.gep(start, [ir.IntType(64)(line)])
-            builder.call(hint, [where_, number(0), number(3), number(1)])
+        for place in (start, builder.gep(start, [last])):
+            builder.call(hint, [place, number(0), number(3), number(1)])  # to read, for all caches, data
         return context.get_dummy_value()
 
     return types.void(array, types.intp), build

@@ -162,9 +162,7 @@ def load_gradients(s, left, top, images, v_images, background):
 
 @kernel
 @no_type_check
-def raster_backward(
-    part, parts, starts, ids, rows, reach, background, images, v_images, v_edges
-):
+def raster_backward(part, parts, starts, ids, rows, reach, background, images, v_images, v_edges):
     """Gradients of features and shape: a row of `v_edges` for each place in `ids`."""
     s = new_planes()
     near, windows = np.empty((FEW, rows.shape[1]), f32), np.empty((FEW, 4), np.int64)
