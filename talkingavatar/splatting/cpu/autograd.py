@@ -70,15 +70,16 @@ class Rasterise(torch.autograd.Function):
 
 
 def project(surfel: bool, size: tuple[int, int], *inputs: np.ndarray) -> Arrays:
-    """Rows (all that tiles read), their shape and features, radii, boxes (tiles) and reach (pixels) of the splats of one camera.
+    """Rows (all that tiles read), their shape and features; radii, boxes (tiles) and reach (pixels); of one camera.
 
     inputs: means, quats, scales, opacities, colours, view, K.
     """
     count = len(inputs[0])
-    ends = (at.SHAPE_2DGS, at.ROW_2DGS - 5, at.ROW_2DGS) if surfel else (at.SHAPE_3DGS, at.ROW_3DGS - 6, at.ROW_3DGS)
-    # What tiles read of a splat lies together: one or two lines of the cache instead of four.
-    rows = torch.zeros(count, ends[2]).numpy()
-    shape, features, reach = rows[:, : ends[0]], rows[:, ends[0] : ends[1]], rows.view(np.int32)[:, ends[2] - 4 :]
+    width, row = (at.SHAPE_2DGS, at.ROW_2DGS) if surfel else (at.SHAPE_3DGS, at.ROW_3DGS)
+    channels = at.CHANNELS_2DGS if surfel else at.CHANNELS_3DGS
+    rows = torch.zeros(count, row).numpy()  # torch's memory begins with a cache line, numpy's anywhere
+    shape, features = rows[:, :width], rows[:, width : width + channels]
+    reach = rows.view(np.int32)[:, row - at.REACH :]
     radii, boxes = (np.zeros((count, n), np.int32) for n in (2, 4))
     spread(project_2dgs if surfel else project_3dgs, *inputs, size, shape, features, radii, boxes, reach)
     return rows, shape, features, radii, boxes, reach

@@ -135,7 +135,7 @@ def add(s, i, value):
 @no_type_check
 def finished(s):
     """Whether no pixel of the tile is open any more."""
-    for i in range(T, T + np.uintp(PIXELS), np.uintp(at.LANES)):
+    for i in range(T, T + np.uintp(PIXELS), np.uintp(at.LANES)):  # noqa: SIM110 - kernels know no `all`
         if any_true(load(s, i) > ZERO):
             return False
     return True
@@ -144,7 +144,7 @@ def finished(s):
 @kernel
 @no_type_check
 def blend_3dgs(splat, window, left, top, s):
-    """Add ellipsoid g to the pixels of its window in the tile at (left, top)."""
+    """Add an ellipsoid (its row of what tiles read) to its window in the tile at (left, top)."""
     mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
     a, b, c = splat[at.QXX], splat[at.QXY], splat[at.QYY]
     f = at.SHAPE_3DGS
@@ -163,7 +163,7 @@ def blend_3dgs(splat, window, left, top, s):
 @kernel
 @no_type_check
 def blend_2dgs(splat, window, place, left, top, s):
-    """The same of surfel g, and its place in the tile's order where it holds the median depth."""
+    """The same of a surfel, and its place in the tile's order where it holds the median depth."""
     mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
     j11, j12, j21, j22 = splat[at.J11], splat[at.J12], splat[at.J21], splat[at.J22]
     z0, zx, zy = splat[at.Z0], splat[at.ZX], splat[at.ZY]
@@ -193,7 +193,7 @@ def blend_2dgs(splat, window, place, left, top, s):
 @kernel
 @no_type_check
 def gather_3dgs(splat, window, left, top, s, out):
-    """Gradients of ellipsoid g's features, then of its shape through the moments of the slopes, into `out`."""
+    """Gradients of an ellipsoid's features, then of its shape through the moments of the slopes, into `out`."""
     mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
     a, b, c = splat[at.QXX], splat[at.QXY], splat[at.QYY]
     f = at.SHAPE_3DGS
@@ -231,7 +231,7 @@ def gather_3dgs(splat, window, left, top, s, out):
 @kernel
 @no_type_check
 def gather_2dgs(splat, window, left, top, s, out):
-    """The same of surfel g: through u, v and z where the on-splat distance counted, else the low-pass."""
+    """The same of a surfel: through u, v and z where the on-splat distance counted, else the low-pass."""
     mx, my, opacity = splat[at.X] - left, splat[at.Y] - top, splat[at.OPACITY]
     j11, j12, j21, j22 = splat[at.J11], splat[at.J12], splat[at.J21], splat[at.J22]
     z0, zx, zy = splat[at.Z0], splat[at.ZX], splat[at.ZY]

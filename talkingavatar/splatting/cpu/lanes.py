@@ -5,7 +5,7 @@ itself in each of them. LLVM has such vectors for every processor: one AVX regis
 """
 
 # mypy: disable-error-code="misc, no-untyped-call, no-untyped-def"
-# ruff: noqa: ANN001, ANN002, ANN202 - numba calls these with its own types
+# ruff: noqa: ANN001, ANN201, ANN202 - numba calls these with its own types
 
 from __future__ import annotations
 

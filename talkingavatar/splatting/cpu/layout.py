@@ -20,5 +20,6 @@ SHAPE_3DGS, SHAPE_2DGS = 6, 12
 DEPTH, NORMAL = 3, 4
 CHANNELS_3DGS, CHANNELS_2DGS = 4, 7
 
-# A splat's shape, features and (last) four integers of its reach, side by side; whole halves of cache lines.
-ROW_3DGS, ROW_2DGS = 16, 24
+# A splat's row of all that tiles read: shape, features, room and, last, four integers: its reach in pixels.
+# One cache line, or one and a half.
+ROW_3DGS, ROW_2DGS, REACH = 16, 24, 4
