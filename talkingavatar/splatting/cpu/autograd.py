@@ -32,7 +32,7 @@ class Rasterise(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         ctx.size, ctx.background = size, background.numpy()
         projected = project(surfel, size, *(x.numpy() for x in inputs[:7]))
-        shape, features, radii, boxes, _ = projected
+        _, shape, features, radii, boxes, _ = projected
         tiles = (size[0] + at.TILE - 1) // at.TILE, (size[1] + at.TILE - 1) // at.TILE
         sorted_ = bin_splats(boxes, features[:, at.DEPTH], *tiles)
         *images, ctx.median_ids = render(size, sorted_, projected, ctx.background)
@@ -49,20 +49,19 @@ class Rasterise(torch.autograd.Function):
     def backward(ctx: Any, *v_outputs: Tensor | None) -> tuple[Tensor | None, ...]:
         v_rgb, v_alpha, v_depth, v_median, v_normals = (_array(v) for v in v_outputs[:5])
         saved = [x.numpy() for x in ctx.saved_tensors]
-        shape, features, _, boxes, rows = ctx.splats
-        starts, ids, first = ctx.sorted
+        rows, shape, features, _, boxes, reach = ctx.splats
+        starts, ids, first, slots = ctx.sorted
         rgb, alpha, depth, normals = saved[5:]
         images = (rgb, alpha[..., 0], depth[..., 0], normals)
         v_images = (v_rgb, v_alpha[..., 0], v_depth[..., 0], v_normals)
         v_edges = np.empty((len(ids), features.shape[1] + shape.shape[1]), np.float32)
-        sorted_ = (starts, ids, first, boxes)
-        spread(raster_backward, *sorted_, shape, features, rows, ctx.background, images, v_images, v_edges)
+        spread(raster_backward, starts, ids, rows, reach, ctx.background, images, v_images, v_edges)
         count = len(shape)
         gradients = tuple(np.zeros(s, np.float32) for s in ((count, 3), (count, 4), (count, 3), count, (count, 3)))
         probe = np.zeros((count, 2), np.float32)
         v_views = np.zeros(((count + at.BLOCK - 1) // at.BLOCK, 3, 4), np.float32)
         v_depths = _median_gradient(ctx.median_ids, v_median, count)
-        rest = (v_edges, v_depths, gradients, probe, v_views)
+        rest = (slots, v_edges, v_depths, gradients, probe, v_views)
         spread(project_backward, tuple(saved[:5]), ctx.size, shape, features, boxes, first, *rest)
         v_view = np.zeros((4, 4), np.float32)
         v_view[:3] = v_views.sum(0, dtype=np.float64)
@@ -71,24 +70,26 @@ class Rasterise(torch.autograd.Function):
 
 
 def project(surfel: bool, size: tuple[int, int], *inputs: np.ndarray) -> Arrays:
-    """Shape, features, radii, boxes (tiles) and rows of the splats of one camera.
+    """Rows (all that tiles read), their shape and features; radii, boxes (tiles) and reach (pixels); of one camera.
 
     inputs: means, quats, scales, opacities, colours, view, K.
     """
     count = len(inputs[0])
-    shape = np.zeros((count, at.SHAPE_2DGS if surfel else at.SHAPE_3DGS), np.float32)
-    features = np.zeros((count, at.CHANNELS_2DGS if surfel else at.CHANNELS_3DGS), np.float32)
-    integers = (np.zeros((count, n), np.int32) for n in (2, 4, 2))
-    out = (shape, features, *integers)
-    spread(project_2dgs if surfel else project_3dgs, *inputs, size, *out)
-    return out
+    width, row = (at.SHAPE_2DGS, at.ROW_2DGS) if surfel else (at.SHAPE_3DGS, at.ROW_3DGS)
+    channels = at.CHANNELS_2DGS if surfel else at.CHANNELS_3DGS
+    rows = torch.zeros(count, row).numpy()  # torch's memory begins with a cache line, numpy's anywhere
+    shape, features = rows[:, :width], rows[:, width : width + channels]
+    reach = rows.view(np.int32)[:, row - at.REACH :]
+    radii, boxes = (np.zeros((count, n), np.int32) for n in (2, 4))
+    spread(project_2dgs if surfel else project_3dgs, *inputs, size, shape, features, radii, boxes, reach)
+    return rows, shape, features, radii, boxes, reach
 
 
 def render(size: tuple[int, int], sorted_: Arrays, projected: Arrays, background: np.ndarray) -> Arrays:
     """rgb, alpha, depth, normals (empty for 3dgs), median depth and the ids of the splats that hold it."""
     width, height = size
-    shape, features, _, _, rows = projected
-    surfel = shape.shape[1] == at.SHAPE_2DGS
+    rows, *_, reach = projected
+    surfel = rows.shape[1] == at.ROW_2DGS
     rgb, normals = (
         np.empty((height, width, 3), np.float32),
         np.empty((height, width, 3) if surfel else (0, 0, 3), np.float32),
@@ -96,7 +97,7 @@ def render(size: tuple[int, int], sorted_: Arrays, projected: Arrays, background
     alpha, depth, median = (np.empty((height, width, 1), np.float32) for _ in range(3))
     median_ids = np.empty((height, width), np.int32)
     planes = (rgb, alpha[..., 0], depth[..., 0], normals, median[..., 0], median_ids)
-    spread(raster_forward, *sorted_[:2], shape, features, rows, background, planes)
+    spread(raster_forward, *sorted_[:2], rows, reach, background, planes)
     return rgb, alpha, depth, normals, median, median_ids
 
 

@@ -3,6 +3,9 @@
 from talkingavatar.splatting import conventions as cv
 
 TILE = cv.TILE
+# Pixels that kernels take at once, and how they lie in a tile.
+LANES, BLOCK_X, BLOCK_Y = 8, 4, 2
+BLOCKS_X = TILE // BLOCK_X
 BLOCK = 256  # Gaussians per unit of work
 
 # `shape` (N SHAPE): what a pixel needs to know of a splat's footprint. The first three are common.
@@ -16,3 +19,7 @@ SHAPE_3DGS, SHAPE_2DGS = 6, 12
 # `features` (N CHANNELS): colour and depth; for surfels also the normal.
 DEPTH, NORMAL = 3, 4
 CHANNELS_3DGS, CHANNELS_2DGS = 4, 7
+
+# A splat's row of all that tiles read: shape, features, room and, last, four integers: its reach in pixels.
+# One cache line, or one and a half.
+ROW_3DGS, ROW_2DGS, REACH = 16, 24, 4

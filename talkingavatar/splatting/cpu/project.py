@@ -55,8 +55,8 @@ def tile_range(low, high, tiles):
 
 @kernel
 @no_type_check
-def place(g, x, y, rx, ry, low, high, size, radii, boxes, rows):
-    """Cull, and write radii (as gsplat), the tiles of the footprint and its pixel rows.
+def place(g, x, y, rx, ry, low, high, size, radii, boxes, reach):
+    """Cull, and write radii (as gsplat), the tiles of the footprint and its pixels.
 
     (rx, ry): gsplat's radius around (x, y). low, high: the exact reach of visible alpha, often smaller.
     """
@@ -69,9 +69,10 @@ def place(g, x, y, rx, ry, low, high, size, radii, boxes, rows):
     y0, y1 = tile_range(max(y - ry, low[1]), min(y + ry, high[1]), tiles_y)
     if x1 > x0 and y1 > y0:
         boxes[g, 0], boxes[g, 1], boxes[g, 2], boxes[g, 3] = x0, y0, x1, y1
-    top, bottom = f32(0), f32(size[1] - 1)
-    rows[g, 0] = np.int32(min(max(np.ceil(low[1] - f32(0.5)), top), bottom))
-    rows[g, 1] = np.int32(min(max(np.floor(high[1] - f32(0.5)), top), bottom)) + 1
+    for axis in range(2):
+        end = f32(size[axis] - 1)
+        reach[g, axis] = np.int32(min(max(np.ceil(low[axis] - f32(0.5)), f32(0)), end))
+        reach[g, 2 + axis] = np.int32(min(max(np.floor(high[axis] - f32(0.5)), f32(-1)), end)) + 1
 
 
 @kernel
@@ -91,7 +92,7 @@ def project_3dgs(
     features,
     radii,
     boxes,
-    rows,
+    reach,
 ):
     """EWA projection: `shape` and `features` as in `layout`; arrays of what is culled are left at zero."""
     R, U, P = np.empty((3, 3), f32), np.empty((3, 3), f32), np.empty((2, 3), f32)
@@ -126,12 +127,12 @@ def project_3dgs(
             shape[g, at.QXX], shape[g, at.QXY], shape[g, at.QYY] = half * c, f32(-2) * half * b, half * a
             features[g, 0], features[g, 1], features[g, 2] = colours[g, 0], colours[g, 1], colours[g, 2]
             features[g, at.DEPTH] = z
-            reach = np.sqrt(f32(2) * np.log(opacity / ALPHA_MIN))
+            sigmas = np.sqrt(f32(2) * np.log(opacity / ALPHA_MIN))
             wide, tall = np.sqrt(a), np.sqrt(c)
-            low[0], low[1] = px - reach * wide - SLACK, py - reach * tall - SLACK
-            high[0], high[1] = px + reach * wide + SLACK, py + reach * tall + SLACK
-            reach = min(reach, EXTENT)
-            place(g, px, py, reach * wide, reach * tall, low, high, size, radii, boxes, rows)
+            low[0], low[1] = px - sigmas * wide - SLACK, py - sigmas * tall - SLACK
+            high[0], high[1] = px + sigmas * wide + SLACK, py + sigmas * tall + SLACK
+            sigmas = min(sigmas, EXTENT)
+            place(g, px, py, sigmas * wide, sigmas * tall, low, high, size, radii, boxes, reach)
 
 
 @kernel
@@ -170,7 +171,7 @@ def project_2dgs(
     features,
     radii,
     boxes,
-    rows,
+    reach,
 ):
     """The homography of each surfel (2DGS eq. 8 to 10), around its projected centre: float32 suffices."""
     R, U = np.empty((3, 3), f32), np.empty((3, 3), f32)
@@ -206,9 +207,9 @@ def project_2dgs(
                 features[g, at.NORMAL + i] = R[i, 2] if facing else -R[i, 2]
             rx = EXTENT * np.sqrt(max(ox * ox - (j11 * j11 + j12 * j12) / d, f32(1e-4)))
             ry = EXTENT * np.sqrt(max(oy * oy - (j21 * j21 + j22 * j22) / d, f32(1e-4)))
-            reach = np.sqrt(f32(2) * np.log(max(opacities[g] / ALPHA_MIN, f32(1))))
-            low[0], high[0] = disc_reach(px, px + ox, j11, j12, h1, h2, reach)
-            low[1], high[1] = disc_reach(py, py + oy, j21, j22, h1, h2, reach)
-            place(g, px + ox, py + oy, rx, ry, low, high, size, radii, boxes, rows)
+            sigmas = np.sqrt(f32(2) * np.log(max(opacities[g] / ALPHA_MIN, f32(1))))
+            low[0], high[0] = disc_reach(px, px + ox, j11, j12, h1, h2, sigmas)
+            low[1], high[1] = disc_reach(py, py + oy, j21, j22, h1, h2, sigmas)
+            place(g, px + ox, py + oy, rx, ry, low, high, size, radii, boxes, reach)
             if not opacities[g] >= ALPHA_MIN:
                 boxes[g, 2] = boxes[g, 0]

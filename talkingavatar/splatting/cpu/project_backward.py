@@ -7,22 +7,30 @@ from typing import no_type_check
 import numpy as np
 
 from talkingavatar.splatting.cpu import layout as at
+from talkingavatar.splatting.cpu.lanes import prefetch
 from talkingavatar.splatting.cpu.launch import kernel
 from talkingavatar.splatting.cpu.project import MARGIN, camera_axes, rotation
 
 f32 = np.float32
 TWO = f32(2)
+AHEAD = 24  # rows
 
 
 @kernel
 @no_type_check
-def sum_edges(v_edges, start, count, total):
-    """Sum a splat's rows of `v_edges`, always in the same order."""
-    for c in range(len(total)):
-        total[c] = f32(0)
-    for e in range(start, start + count):
-        for c in range(len(total)):
-            total[c] += v_edges[e, c]
+def sum_edges(v_edges, slots, boxes, first, g0, g1, totals):
+    """Sum the rows of `v_edges` of splats [g0, g1) into those of `totals`, always in the same order.
+
+    They lie far apart in memory: each is asked for some rows before it is read.
+    """
+    for g in range(g0, g1):
+        count = (boxes[g, 2] - boxes[g, 0]) * (boxes[g, 3] - boxes[g, 1])
+        totals[g - g0] = f32(0)
+        for k in range(first[g], first[g] + count):
+            slot = slots[k]
+            prefetch(v_edges, slots[min(k + AHEAD, len(slots) - 1)])
+            for c in range(v_edges.shape[1]):
+                totals[g - g0, c] += v_edges[slot, c]
 
 
 @kernel
@@ -52,18 +60,19 @@ def world_backward(g, means, quats, scales, view, R, v_U, v_R, v_mean, v_means, 
     v_U: gradients of the scaled axes in camera space (columns). v_R: of the rotation matrix beyond that.
     v_mean: of the mean in camera space. v_view (3 4) gathers the gradient of the view matrix.
     """
+    s0, s1, s2 = scales[g, 0], scales[g, 1], scales[g, 2]
     for k in range(3):
-        s = scales[g, k]
+        along = f32(0)
         for j in range(3):
             total = view[0, j] * v_U[0, k] + view[1, j] * v_U[1, k] + view[2, j] * v_U[2, k]
-            v_scales[g, k] += total * R[j, k]
-            v_R[j, k] += total * s
-            for i in range(3):
-                v_view[i, j] += s * v_U[i, k] * R[j, k]
+            along += total * R[j, k]
+            v_R[j, k] += total * scales[g, k]
+        v_scales[g, k] += along
     for i in range(3):
+        u0, u1, u2 = s0 * v_U[i, 0], s1 * v_U[i, 1], s2 * v_U[i, 2]
         v_means[g, i] += view[0, i] * v_mean[0] + view[1, i] * v_mean[1] + view[2, i] * v_mean[2]
         for j in range(3):
-            v_view[i, j] += v_mean[i] * means[g, j]
+            v_view[i, j] += u0 * R[j, 0] + u1 * R[j, 1] + u2 * R[j, 2] + v_mean[i] * means[g, j]
         v_view[i, 3] += v_mean[i]
     quat_backward(quats[g], v_R, v_quats[g])
 
@@ -146,7 +155,7 @@ def axes_backward_2dgs(x, y, z, U, scale, K, v, v_U, v_mean, probe):
 @kernel
 @no_type_check
 def project_backward(
-    part, parts, inputs, size, shape, features, boxes, first, v_edges, v_depths, gradients, probe, v_views
+    part, parts, inputs, size, shape, features, boxes, first, slots, v_edges, v_depths, gradients, probe, v_views
 ):
     """Add one camera's gradients.
 
@@ -163,14 +172,15 @@ def project_backward(
         np.empty((3, 3), f32),
     )
     channels, surfel = features.shape[1], shape.shape[1] == at.SHAPE_2DGS
-    total, v_mean = np.empty(v_edges.shape[1], f32), np.empty(3, f32)
+    totals, v_mean = np.empty((at.BLOCK, v_edges.shape[1]), f32), np.empty(3, f32)
     v = np.empty(shape.shape[1], f32)
     for block in range(part, len(v_views), parts):
-        for g in range(block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))):
-            count = (boxes[g, 2] - boxes[g, 0]) * (boxes[g, 3] - boxes[g, 1])
-            if count == 0:
+        g0, g1 = block * at.BLOCK, min((block + 1) * at.BLOCK, len(means))
+        sum_edges(v_edges, slots, boxes, first, g0, g1, totals)
+        for g in range(g0, g1):
+            if boxes[g, 2] == boxes[g, 0]:
                 continue
-            sum_edges(v_edges, first[g], count, total)
+            total = totals[g - g0]
             for c in range(shape.shape[1]):
                 v[c] = total[channels + c]
             for c in range(3):

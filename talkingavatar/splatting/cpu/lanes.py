@@ -1,0 +1,180 @@
+"""Eight pixels at a time: a type for kernels whose values are vectors of eight float32.
+
+Arithmetic, comparisons and the functions below work on all lanes at once; a float32 beside lanes stands for
+itself in each of them. LLVM has such vectors for every processor: one AVX register, two of NEON or SSE.
+"""
+
+# mypy: disable-error-code="misc, no-untyped-call, no-untyped-def"
+# ruff: noqa: ANN001, ANN201, ANN202 - numba calls these with its own types
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+COUNT = 8
+VECTOR = ir.VectorType(ir.FloatType(), COUNT)
+ARITHMETIC = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
+IN_PLACE = {operator.iadd: "fadd", operator.isub: "fsub"}
+COMPARISONS = {operator.lt: "<", operator.le: "<=", operator.gt: ">", operator.ge: ">=", operator.ne: "!="}
+
+
+class Lanes(types.Type):
+    """Eight float32."""
+
+
+class Mask(types.Type):
+    """Eight truth values."""
+
+
+LANES, MASK = Lanes("lanes"), Mask("mask")
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, VECTOR)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, ir.VectorType(ir.IntType(1), COUNT))
+
+
+def _everywhere(builder, value):
+    """The value itself if it is a vector, else a vector of it in every lane."""
+    if value.type == VECTOR:
+        return value
+    one = builder.insert_element(ir.Constant(VECTOR, ir.Undefined), value, ir.IntType(32)(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(ir.IntType(32), COUNT), [0] * COUNT))
+
+
+def _operator(function: Callable[..., Any], result: types.Type, build: Callable[..., Any]) -> None:
+    """Let `function` take lanes, or lanes and a number, in kernels."""
+
+    @infer_global(function)
+    class _Template(AbstractTemplate):
+        def generic(self, args, kws):
+            known = all(a in (LANES, types.float32) for a in args)
+            return signature(result, *args) if LANES in args and known else None
+
+    def lower(context, builder, signature, args):
+        return build(builder, *(_everywhere(builder, a) for a in args))
+
+    for pair in ((LANES, LANES), (LANES, types.float32), (types.float32, LANES)):
+        lower_builtin(function, *pair)(lower)
+
+
+for _function, _name in {**ARITHMETIC, **IN_PLACE}.items():
+    _operator(_function, LANES, lambda builder, a, b, name=_name: getattr(builder, name)(a, b))
+for _function, _name in COMPARISONS.items():
+    _operator(_function, MASK, lambda builder, a, b, name=_name: builder.fcmp_ordered(name, a, b))
+
+
+@infer_global(operator.and_)
+class _And(AbstractTemplate):
+    def generic(self, args, kws):
+        return signature(MASK, *args) if args == (MASK, MASK) else None
+
+
+@lower_builtin(operator.and_, MASK, MASK)
+def _lower_and(context, builder, signature, args):
+    return builder.and_(*args)
+
+
+def _pointer(context, builder, kind, array, index):
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), VECTOR.as_pointer())
+
+
+@intrinsic
+def load(typing, array, index):
+    """The lanes array[index : index + 8]."""
+
+    def build(context, builder, signature, args):
+        return builder.load(_pointer(context, builder, signature.args[0], *args), align=4)
+
+    return LANES(array, types.uintp), build
+
+
+@intrinsic
+def store(typing, array, index, lanes):
+    """array[index : index + 8] = lanes."""
+
+    def build(context, builder, signature, args):
+        builder.store(args[2], _pointer(context, builder, signature.args[0], *args[:2]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.uintp, LANES), build
+
+
+@intrinsic
+def prefetch(typing, array, row):
+    """Ask for the cache lines at both ends of a row that will be read soon; changes nothing."""
+
+    def build(context, builder, signature, args):
+        kind, number, byte = signature.args[0], ir.IntType(32), ir.IntType(8).as_pointer()
+        view = context.make_array(kind)(context, builder, args[0])
+        start = builder.gep(builder.bitcast(view.data, byte), [
+            builder.mul(args[1], builder.extract_value(view.strides, 0))
+        ])  # fmt: skip
+        last = builder.mul(builder.sub(builder.extract_value(view.shape, 1), ir.IntType(64)(1)), ir.IntType(64)(4))
+        kinds = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [byte], kinds)
+        for place in (start, builder.gep(start, [last])):
+            builder.call(hint, [place, number(0), number(3), number(1)])  # to read, for all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@intrinsic
+def everywhere(typing, number):
+    """The number in every lane."""
+
+    def build(context, builder, signature, args):
+        return _everywhere(builder, args[0])
+
+    return LANES(types.float32), build
+
+
+@intrinsic
+def where(typing, mask, yes, no):
+    """Lane by lane, `yes` where the mask is true, else `no` (lanes or numbers)."""
+
+    def build(context, builder, signature, args):
+        return builder.select(args[0], *(_everywhere(builder, a) for a in args[1:]))
+
+    return LANES(MASK, yes, no), build
+
+
+@intrinsic
+def total(typing, lanes):
+    """Sum of the lanes, always in the same order: halves, quarters, pairs."""
+
+    def build(context, builder, signature, args):
+        value, width = args[0], COUNT
+        while width > 1:
+            width //= 2
+            picks = (ir.Constant(ir.VectorType(ir.IntType(32), width), [*range(k, k + width)]) for k in (0, width))
+            value = builder.fadd(*(builder.shuffle_vector(value, value, p) for p in picks))
+        return builder.extract_element(value, ir.IntType(32)(0))
+
+    return types.float32(LANES), build
+
+
+@intrinsic
+def any_true(typing, mask):
+    """Whether any lane is true."""
+
+    def build(context, builder, signature, args):
+        return builder.icmp_unsigned("!=", builder.bitcast(args[0], ir.IntType(COUNT)), ir.IntType(COUNT)(0))
+
+    return types.boolean(MASK), build
