@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import torch
 
+from talkingavatar.errors import UserError
 from talkingavatar.splatting.render import rasterise
 from talkingavatar.types import Cameras, Gaussians
 
@@ -41,9 +42,15 @@ def camera(size: int, device: str) -> Cameras:
 def bench_raster(
     counts: list[int], sizes: list[int], modes: list[str], device: str, repeats: int, plain: bool
 ) -> list[dict[str, float | int | str | None]]:
-    """Print one line per case as it is measured; returns them, times in milliseconds."""
+    """Print one line per case as it is measured; returns them, times in milliseconds.
+
+    Raises:
+        UserError: there is no such device.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device", "cuda, but no CUDA device", "a CUDA device", "use --device cpu")
     print(f"{_describe(device)}; median of {repeats} frames, milliseconds")
     print("".join(f"{name:>15}" for name in HEADER), flush=True)
     rows = []
