@@ -1,10 +1,8 @@
 """Whole preprocessings through the command line, of small clips made here."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from PIL import Image
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.data.capture import Capture
 from talkingavatar.errors import UserError
+from tests.conftest import cold
 from tests.preprocessing.videos import numbered, rotate, tone, write_video
 
 FPS, FRAMES = 25, 50
@@ -101,15 +100,14 @@ def test_a_clip_becomes_a_capture(command, mediapipe, person, tmp_path):
     assert kept and kept.items() <= before_again.items()
 
 
-def test_killed_anywhere_it_goes_on(mediapipe, person, tmp_path):
+def test_killed_anywhere_it_goes_on(start, mediapipe, person, tmp_path):
     """Killed after ever longer times, without warning and with one, until it is through; no finished stage changes."""
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "talkingavatar.preprocess", f"video={person}", f"out={folder}"]
     finished: dict[str, int] = {}
     for attempt in range(40):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
+        process = start("preprocess", f"video={person}", f"out={folder}")
         try:
-            code = process.wait(timeout=4 + 1.5 * attempt)
+            code = process.wait(timeout=1 + attempt)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL)
             code = process.wait(timeout=60)
@@ -212,9 +210,9 @@ def test_a_capture_made_otherwise_is_left_alone(command, person, tmp_path):
     assert (tmp_path / "capture.json").read_text() == "{}"
 
 
-def test_help_is_quick(command):
+def test_help_is_quick():
     began = time.monotonic()
-    done = command("preprocess", "--help")
+    done = cold("preprocess", "--help")
     assert done.returncode == 0 and "video=clip.mp4" in done.stdout
     # Not a measure of speed: importing torch alone takes longer than this on any machine.
     assert time.monotonic() - began < 2.0
