@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,10 +63,29 @@ def command(start):
     return run
 
 
-def cold(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def cold(
+    name: str, *arguments: str, options: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
     """The same in a new interpreter, which has everything to import; each command is run so in some test."""
-    words = [sys.executable, "-m", f"talkingavatar.{name}", *arguments]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    words = [sys.executable, *options, "-m", f"talkingavatar.{name}", *arguments]
+    environment = os.environ | environment
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
+
+
+def quick_help(name: str) -> str:
+    """What `--help` prints, at once: in less than two seconds of a processor, whatever else runs, and without torch."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = spent()
+    done = cold(name, "--help", options=("-X", "importtime"))
+    assert done.returncode == 0 and spent() - before < 2.0
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "runpy" in imported
+    assert not imported & {"torch", "lightning", "numba", "wandb", "transformers"}
+    return done.stdout
 
 
 TINY = [

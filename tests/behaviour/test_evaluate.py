@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.behaviour.test_mistakes import refused
-from tests.conftest import TINY, cold
+from tests.conftest import TINY, cold, quick_help
 
 # 30 held-out frames: as few as motion can be told from.
 SMALL = [*TINY, "data.seconds=6", "data.size=96", "budget.heldout_frames=1", "budget.aligned_frames=0"]
@@ -119,8 +118,4 @@ def test_a_mistake_is_one_clear_line(command, runs, arguments, expected):
 
 
 def test_help_is_quick():
-    began = time.monotonic()
-    done = cold("evaluate", "--help")
-    assert done.returncode == 0 and "table8" in done.stdout
-    # Not a measure of speed: importing torch alone takes longer than this on any machine.
-    assert time.monotonic() - began < 3 * max(1, os.getloadavg()[0])
+    assert "table8" in quick_help("evaluate")

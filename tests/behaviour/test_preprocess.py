@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import av
@@ -15,7 +14,7 @@ from PIL import Image
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.data.capture import Capture
 from talkingavatar.errors import UserError
-from tests.conftest import cold
+from tests.conftest import cold, quick_help
 from tests.preprocessing.videos import numbered, rotate, tone, write_video
 
 FPS, FRAMES = 25, 50
@@ -91,7 +90,7 @@ def test_a_clip_becomes_a_capture(command, mediapipe, person, tmp_path):
     with av.open(str(folder / "work" / "overlay" / "overlay.mp4")) as video:
         assert video.streams.video[0].frames == FRAMES and video.streams.audio
     before_again = written(folder)
-    again = command("preprocess", f"video={person}", "name=sway", TALKINGAVATAR_CAPTURES=str(tmp_path))
+    again = cold("preprocess", f"video={person}", "name=sway", TALKINGAVATAR_CAPTURES=str(tmp_path))
     assert again.returncode == 0 and written(folder) == before_again
     other = command("preprocess", f"video={person}", "name=sway", "sync=3", TALKINGAVATAR_CAPTURES=str(tmp_path))
     assert other.returncode == 0, other.stderr
@@ -211,8 +210,4 @@ def test_a_capture_made_otherwise_is_left_alone(command, person, tmp_path):
 
 
 def test_help_is_quick():
-    began = time.monotonic()
-    done = cold("preprocess", "--help")
-    assert done.returncode == 0 and "video=clip.mp4" in done.stdout
-    # Not a measure of speed: importing torch alone takes longer than this on any machine.
-    assert time.monotonic() - began < 2.0
+    assert "video=clip.mp4" in quick_help("preprocess")
