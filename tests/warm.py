@@ -153,6 +153,7 @@ def become(words: list[str], environment: dict[str, str], folder: str) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do, before torch and numba read it
     import_everything()
     gc.freeze()  # what is never collected is never copied
     if order := serve(socket.socket(fileno=int(sys.argv[1]))):
