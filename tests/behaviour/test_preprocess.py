@@ -111,7 +111,7 @@ def test_killed_anywhere_it_goes_on(start, mediapipe, person, tmp_path):
             process.send_signal(signal.SIGTERM if attempt % 3 == 2 else signal.SIGKILL)
             code = process.wait(timeout=60)
             assert code in (-signal.SIGKILL, -signal.SIGTERM, 75, 0)
-        stages = [f for f in (folder / "work").iterdir() if f.is_dir() and not f.name.endswith(".partial")]
+        stages = [f for f in (folder / "work").glob("*") if f.is_dir() and not f.name.endswith(".partial")]
         now = {f"{stage.name}/{k}": v for stage in stages if stage.name != "capture" for k, v in written(stage).items()}
         assert finished.items() <= now.items()
         finished = now
