@@ -1,38 +1,91 @@
 """Shared fixtures: the cache lives as long as the session's temporary folder unless one is given."""
 
+# ruff: noqa: E402
 import os
+
+# Read when torch and numba start: who waits for a core sleeps, and several workers share the cores among their torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.warm import Command, Warm
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole commands first: they take longest, and no worker shall end long after the others."""
+    items.sort(key=lambda item: "behaviour" not in item.path.parts)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests, so that the open rig and the embedded capture are made once."""
+    """One cache for all workers, so that the open rig and the embedded capture are made once."""
     given = os.environ.get("TALKINGAVATAR_CACHE")
-    folder = Path(given) if given else tmp_path_factory.getbasetemp().parent / "talkingavatar-cache"
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # a worker's folder lies in the session's
+    folder = Path(given) if given else base.parent / "talkingavatar-cache"
     os.environ["TALKINGAVATAR_CACHE"] = str(folder)
     os.environ.setdefault("WANDB_MODE", "offline")
     return folder
 
 
-@pytest.fixture
-def command(tmp_path: Path):
-    """Runs `python -m talkingavatar.<name> ...` as a user would, with runs under the test's folder."""
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with Warm() as process:
+        yield process
 
-    def run(name: str, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", f"talkingavatar.{name}", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            env=os.environ | {"TALKINGAVATAR_RUNS": str(tmp_path / "runs")} | environment,
-            check=False,
-        )
+
+@pytest.fixture
+def start(warm, tmp_path: Path):
+    """Starts `python -m talkingavatar.<name> ...` as a user would, with runs under the test's folder."""
+
+    def run(name: str, *arguments: str, **environment: str) -> Command:
+        return warm.start(name, *arguments, **{"TALKINGAVATAR_RUNS": str(tmp_path / "runs")} | environment)
 
     return run
+
+
+@pytest.fixture
+def command(start):
+    """The same, to its end."""
+
+    def run(name: str, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+        return start(name, *arguments, **environment).finish(timeout)
+
+    return run
+
+
+def cold(
+    name: str, *arguments: str, options: tuple[str, ...] = (), **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """The same in a new interpreter, which has everything to import; each command is run so in some test."""
+    words = [sys.executable, *options, "-m", f"talkingavatar.{name}", *arguments]
+    environment = os.environ | environment
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
+
+
+def quick_help(name: str) -> str:
+    """What `--help` prints, at once: in less than two seconds of a processor, whatever else runs, and without torch."""
+
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = spent()
+    done = cold(name, "--help", options=("-X", "importtime"))
+    assert done.returncode == 0 and spent() - before < 2.0
+    imported = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert "runpy" in imported
+    assert not imported & {"torch", "lightning", "numba", "wandb", "transformers"}
+    return done.stdout
 
 
 TINY = [

@@ -110,7 +110,7 @@ class BudgetConfig:
     paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
     aligned_frames: int = 8  # of these, measured once more with the body's pose aligned to the picture; 0 none
-    media_frames: int = 100  # frames of the side-by-side video
+    media_frames: int = 100  # most frames of the side-by-side video and of the turntable; 0 for all there are
 
 
 @dataclass

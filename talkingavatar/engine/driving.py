@@ -78,12 +78,15 @@ def drive(config: DriveConfig) -> Driven:
 
 
 def speak(trained: TrainedRun, seconds: float = 8.0) -> Path:
-    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew."""
+    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew.
+
+    It lasts `seconds`, and no longer than what the speaker was trained and measured on.
+    """
     data = trained.data
     capture, config = data.capture, data.config
     if config.data.name == "speaker":
         voice = voices()[config.data.identity % len(voices())]
-        speech = load_speech(voice)
+        speech, seconds = load_speech(voice), min(seconds, config.data.seconds)
         start = min(config.data.seconds, speech.duration - seconds)
         sound = speech.excerpt(start, start + seconds).samples
     else:

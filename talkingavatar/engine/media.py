@@ -29,8 +29,9 @@ SWEEP_VALUES = (-0.5, 0.0, 0.5, 1.0, 1.5)
 @torch.no_grad()
 def write_media(method: Method, data: CaptureData, folder: Path, check: Callable[[], None]) -> list[Path]:
     """Side-by-side video with sound, turntable, expression sweep, contact sheet. `check` may raise to stop."""
-    frames = data.capture.test_frames[: data.config.budget.media_frames or None]
-    total = len(frames) + TURNTABLE_FRAMES + len(_sweep_rows(method)) * len(SWEEP_VALUES) + 4
+    most = data.config.budget.media_frames or None
+    frames, turns = data.capture.test_frames[:most], min(TURNTABLE_FRAMES, most or TURNTABLE_FRAMES)
+    total = len(frames) + turns + len(_sweep_rows(method)) * len(SWEEP_VALUES) + 4
     with ProgressBar("media", total, data.config.trainer.progress) as bar:
 
         def tick() -> None:
@@ -39,7 +40,7 @@ def write_media(method: Method, data: CaptureData, folder: Path, check: Callable
 
         return [
             _side_by_side(method, data, frames, folder / "side_by_side.mp4", tick),
-            _turntable(method, data, folder / "turntable.mp4", tick),
+            _turntable(method, data, turns, folder / "turntable.mp4", tick),
             _expression_sweep(method, data, folder / "expression_sweep.png", tick),
             _contact_sheet(method, data, folder / "contact_sheet.png", tick),
         ]
@@ -76,7 +77,7 @@ def _side_by_side(method: Method, data: CaptureData, frames: list[int], file: Pa
     return file
 
 
-def _turntable(method: Method, data: CaptureData, file: Path, tick: Callable[[], None]) -> Path:
+def _turntable(method: Method, data: CaptureData, count: int, file: Path, tick: Callable[[], None]) -> Path:
     """The camera once round the subject, who stands still in the most neutral held-out frame."""
     capture = data.capture
     poses = capture.pose(capture.test_frames, data.model)
@@ -84,8 +85,8 @@ def _turntable(method: Method, data: CaptureData, file: Path, tick: Callable[[],
     signal, camera = data.signal([calm]), capture.cameras([calm])
     centre = method.drive(signal.to(method.device)).means.mean(0).cpu()
     with VideoWriter(file, 25) as video:
-        for i in range(TURNTABLE_FRAMES):
-            video.write(draw(method, signal, orbit(camera, centre, 2 * math.pi * i / TURNTABLE_FRAMES)))
+        for i in range(count):
+            video.write(draw(method, signal, orbit(camera, centre, 2 * math.pi * i / count)))
             tick()
     return file
 

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import av
@@ -14,7 +12,7 @@ from PIL import Image
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.drive import main
-from tests.conftest import TINY
+from tests.conftest import TINY, cold
 
 FPS = 24.5  # of the capture that is driven: no whole number
 
@@ -35,11 +33,11 @@ def capture(cache, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def fitted(capture) -> Path:
+def fitted(capture, warm) -> Path:
     """A run that was stopped on its way: what has a checkpoint can be driven."""
     run = capture.parent / "run"
     overrides = [*TINY, "data=capture", f"data.path={capture}", f"run.path={run}", "run.stop_after=20"]
-    done = subprocess.run([sys.executable, "-m", "talkingavatar.fit", *overrides], capture_output=True, text=True)
+    done = warm.start("fit", *overrides).finish(300)
     assert done.returncode == 75, done.stderr
     return run
 
@@ -81,8 +79,8 @@ def test_new_speech_gives_a_video_as_long_as_the_sound(command, fitted, tmp_path
 def test_the_same_command_gives_the_same_frames(command, fitted, capture, tmp_path):
     sounds = [f"audio={capture / 'audio.flac'}", "start=0.2", "stop=0.6"]
     films = []
-    for name in ("a", "b"):
-        video = video_of(command("drive", f"run={fitted}", *sounds, f"out={tmp_path / name}.mp4"))
+    for name, run in (("a", command), ("b", cold)):
+        video = video_of(run("drive", f"run={fitted}", *sounds, f"out={tmp_path / name}.mp4"))
         with av.open(str(video)) as container:
             films.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
     assert len(films[0]) == 10 and np.array_equal(*films)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from talkingavatar.config.listing import group_options
 from talkingavatar.engine.offline import files, tracked_rows, tracked_summary
+from tests.conftest import TINY
 from tests.tables.test_dashboard import metric_names
 from tests.wandb_server import services, until_ended
 
@@ -39,10 +40,19 @@ def assert_same(a: Path, b: Path) -> None:
         assert torch.equal(value, second[name]), name
 
 
-def test_a_fit_ends_with_results_and_repeats_nothing(command, tiny):
-    done = command("fit", "experiment=thgs_full", *tiny)
+@pytest.fixture(scope="module")
+def whole(warm, cache, tmp_path_factory) -> Path:
+    """A run never stopped, of the default experiment, in the folder that its configuration gives it."""
+    folder = tmp_path_factory.mktemp("whole")
+    done = warm.start("fit", *TINY, "trainer.log_every=1", TALKINGAVATAR_RUNS=str(folder)).finish(300)
     assert done.returncode == 0, done.stderr
     run = run_of(done.stdout)
+    assert run.parent == folder
+    return run
+
+
+def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
+    run = whole
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "finished" and summary["wall_s"] > 0 and summary["steps_per_s"] > 0
     assert {"heldout/full/psnr", "heldout/head/ssim", "speed/end_to_end_fps"} <= summary["metrics"].keys()
@@ -58,7 +68,8 @@ def test_a_fit_ends_with_results_and_repeats_nothing(command, tiny):
         with Image.open(run / "media" / name) as image:
             assert image.size[0] > 200 and len(image.convert("L").getcolors(256) or []) > 20
     written = (run / "last.ckpt").stat().st_mtime_ns
-    again = command("fit", "experiment=thgs_full", *tiny)
+    same = ["experiment=thgs_full", *tiny, "trainer.log_every=1"]
+    again = command("fit", *same, TALKINGAVATAR_RUNS=str(run.parent))
     assert again.returncode == 0 and run_of(again.stdout) == run
     assert (run / "last.ckpt").stat().st_mtime_ns == written
 
@@ -69,11 +80,11 @@ def test_every_preset_runs_one_step(command, experiment):
     assert done.returncode == 0, done.stderr
 
 
-def test_offline_tracking_holds_what_the_journal_holds(command, tiny, tmp_path):
+def test_offline_tracking_holds_what_the_journal_holds(command, start, tiny, tmp_path):
     run = tmp_path / "tracked"
     overrides = [o for o in tiny if o != "tracking=none"]
     overrides += ["budget.steps=20", f"run.path={run}", "trainer.log_every=2", "trainer.preview_every=10"]
-    process = start(overrides, tmp_path)
+    process = start("fit", *overrides)
     wait_for_step(run / "metrics.jsonl", 8)
     os.kill(services(process.pid)[0], signal.SIGTERM)  # SLURM sends it to all processes
     process.kill()
@@ -96,30 +107,25 @@ def test_offline_tracking_holds_what_the_journal_holds(command, tiny, tmp_path):
     assert shown <= logged
 
 
-def test_a_warning_signal_saves_and_asks_to_be_started_again(command, tiny, tmp_path):
-    overrides = [*tiny, f"run.path={tmp_path / 'warned'}", "trainer.checkpoint_every=1000", "budget.steps=60"]
-    process = start(overrides, tmp_path)
-    wait_for_step(tmp_path / "warned" / "metrics.jsonl", 20)
+def test_a_warning_signal_saves_and_asks_to_be_started_again(whole, command, start, tiny, tmp_path):
+    overrides = [*tiny, f"run.path={tmp_path / 'warned'}", "trainer.checkpoint_every=1000", "trainer.log_every=1"]
+    process = start("fit", *overrides)
+    wait_for_step(tmp_path / "warned" / "metrics.jsonl", 12)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(timeout=120) == 75
     saved = torch.load(tmp_path / "warned" / "last.ckpt", weights_only=True)["global_step"]
-    assert 20 <= saved < 60
+    assert 12 <= saved < 40
     assert json.loads((tmp_path / "warned" / "status.json").read_text())["state"] == "preempted"
     assert command("fit", *overrides).returncode == 0
-    whole = [f"run.path={tmp_path / 'whole'}" if o.startswith("run.path") else o for o in overrides]
-    assert command("fit", *whole).returncode == 0
-    assert_same(tmp_path / "warned", tmp_path / "whole")
+    assert_same(tmp_path / "warned", whole)
 
 
-def test_killed_at_ten_random_moments_equals_never_killed(command, tiny, tmp_path):
+def test_killed_at_ten_random_moments_equals_never_killed(whole, command, start, tiny, tmp_path):
     moments = random.Random(0)
-    tiny = [*tiny, "trainer.log_every=1"]
-    undisturbed = command("fit", *tiny, f"run.path={tmp_path / 'whole'}")
-    assert undisturbed.returncode == 0, undisturbed.stderr
-    overrides = [*tiny, f"run.path={tmp_path / 'killed'}"]
+    overrides = [*tiny, "trainer.log_every=1", f"run.path={tmp_path / 'killed'}"]
     # Twice while it starts, eight times on its way; the sleep lands the blow anywhere in a step, a save or an import.
     for step in [0, 0, *sorted(moments.randrange(1, 36) for _ in range(8))]:
-        process = start(overrides, tmp_path)
+        process = start("fit", *overrides) if step else imports_first(overrides)
         wait_for_step(tmp_path / "killed" / "metrics.jsonl", step)
         time.sleep(moments.uniform(0, 0.3) if step else moments.uniform(0.5, 5))
         assert process.poll() is None
@@ -127,19 +133,16 @@ def test_killed_at_ten_random_moments_equals_never_killed(command, tiny, tmp_pat
         process.wait()
     done = command("fit", *overrides)
     assert done.returncode == 0, done.stderr
-    assert_same(tmp_path / "killed", tmp_path / "whole")
-    first, second = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("killed", "whole"))
+    assert_same(tmp_path / "killed", whole)
+    first, second = (json.loads((run / "summary.json").read_text()) for run in (tmp_path / "killed", whole))
     compared = {k: v for k, v in first["metrics"].items() if not k.startswith("speed")}
     assert compared == {k: second["metrics"][k] for k in compared}
 
 
-def start(overrides: list[str], folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "talkingavatar.fit", *overrides],
-        env=os.environ | {"TALKINGAVATAR_RUNS": str(folder / "runs")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+def imports_first(overrides: list[str]) -> subprocess.Popen:
+    """A fit in a new interpreter."""
+    words = [sys.executable, "-m", "talkingavatar.fit", *overrides]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for_step(journal: Path, step: int, timeout: float = 240) -> None:

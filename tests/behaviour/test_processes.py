@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from talkingavatar.engine.run import RunDirectory
+from tests.conftest import cold
 
 SMALL = [
     "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.steps=24", "driver.options.identities=[]",
@@ -27,21 +28,19 @@ def losses(run):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
+def alone(warm, tmp_path_factory):
     """The run of one process."""
     run = tmp_path_factory.mktemp("alone")
-    done = subprocess.run(
-        [sys.executable, "-m", "talkingavatar.fit", *SMALL, f"run.path={run}"], capture_output=True, text=True
-    )
+    done = warm.start("fit", *SMALL, f"run.path={run}").finish(300)
     assert done.returncode == 0, done.stderr
     return run
 
 
-def test_two_processes_train_as_one_with_the_doubled_batch(command, alone, tmp_path):
+def test_two_processes_train_as_one_with_the_doubled_batch(alone, tmp_path):
     """Stopped in between, and continued."""
-    done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
+    done = cold("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
     assert done.returncode == 75, done.stderr
-    done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}")
+    done = cold("fit", *SMALL, *TWO, f"run.path={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("run: ") == 1
     one, two = losses(alone), losses(tmp_path)

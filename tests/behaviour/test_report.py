@@ -12,6 +12,7 @@ from PIL import Image
 
 from tests.behaviour.test_mistakes import refused
 from tests.browser import Browser, executable
+from tests.conftest import cold
 from tests.tables.test_report import write_run
 
 FRAMES = 25  # of a test video, one second
@@ -49,7 +50,7 @@ def fill_media(folder, grey):
 def page(sweep, cache) -> Path:
     out = sweep / "review" / "page.html"
     arguments = [f"sweep={sweep}", f"out={out}", "protocol=overview,table6"]
-    done = subprocess.run([sys.executable, "-m", "talkingavatar.report", *arguments], capture_output=True, text=True)
+    done = cold("report", *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"report: {out}"
     return out

@@ -212,7 +212,7 @@ def test_a_cancelled_sweep_saves_and_stays_cancelled(cluster, sweep, tmp_path):
     assert "1 preempted" in sweep("status")
 
 
-def test_a_driver_trains_on_two_nodes(cluster, tmp_path):
+def test_a_driver_trains_on_two_nodes(cluster, warm, tmp_path):
     """As one process would, warned in between: both nodes save, and both go on."""
     small = [*SMALL, "driver.steps=300", "trainer.accelerator=cpu"]
     write_sweep(tmp_path / "driver.yaml", {"seed": [0]})
@@ -228,8 +228,8 @@ def test_a_driver_trains_on_two_nodes(cluster, tmp_path):
     subprocess.run(["timeout", "2", "scancel", "--signal=USR1", number], env=cluster, check=False, timeout=30)
     until(lambda: not slurm(cluster, "squeue", "-h"))
     assert attempts(tmp_path / "runs/driver", "seed0") == ["start", "exit 75", "start", "exit 0"]
-    alone = [sys.executable, "-m", "talkingavatar.fit", *small, f"run.path={tmp_path / 'alone'}"]
-    subprocess.run(alone, check=True, timeout=300, capture_output=True)
+    alone = warm.start("fit", *small, f"run.path={tmp_path / 'alone'}").finish(300)
+    assert alone.returncode == 0, alone.stderr
     shared, one = losses(run), losses(tmp_path / "alone")
     assert list(shared) == list(one) == list(range(1, 301))
     for number, loss in one.items():  # sums of other order drift apart with the steps

@@ -1,4 +1,6 @@
+import copy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -50,13 +52,16 @@ def look_at(poses):
     return look
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def thgs(body, poses):
-    def make(*overrides):
+    """Copies of methods that are built once: filling the grid is most of a small test's time."""
+
+    @cache
+    def build(*overrides):
         config = compose(["budget.steps=1000", "data.size=64", *overrides])
         return THGS(MethodContext(config, body, poses, TRAIN, 44, look_at(poses)))
 
-    return make
+    return lambda *overrides: copy.deepcopy(build(*overrides))
 
 
 def signal(poses, frame, audio=None):
