@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class SkinningGrid:
     2 (p - lower) / (upper - lower) - 1.
     """
 
-    weights: Float[Tensor, "J N N N"]  # sum to one over J
+    weights: Float[Tensor, "J N N N"]  # sum to one over J; zero at nodes left out
     lower: Float[Tensor, " 3"]  # metres
     upper: Float[Tensor, " 3"]
 
@@ -47,6 +48,7 @@ def skinning_grid(
     weights: Float[Tensor, "V J"],
     resolution: int = 64,
     extent: float = 1.2,
+    band: float = math.inf,
 ) -> SkinningGrid:
     """Start of the skinning voxels: each node takes its three nearest vertices' weights by inverse distance.
 
@@ -55,6 +57,7 @@ def skinning_grid(
         weights: skinning weights of the vertices.
         resolution: nodes along each side.
         extent: side of the grid as a multiple of the template's bounding box, axis by axis.
+        band: metres from the template beyond which nodes are left out.
 
     Source: THGS eqs 6-7 (methods A.4); the kernel and the extent are not stated there.
     """
@@ -64,13 +67,16 @@ def skinning_grid(
     sides = [np.linspace(lower[i].item(), upper[i].item(), resolution) for i in range(3)]
     z, y, x = np.meshgrid(sides[2], sides[1], sides[0], indexing="ij")
     nodes = np.stack([x, y, z], -1).reshape(-1, 3)
-    distances, nearest = cKDTree(vertices.double().numpy(force=True)).query(nodes, k=3, workers=-1)
+    tree = cKDTree(vertices.double().numpy(force=True))
+    near = np.flatnonzero(tree.query(nodes, distance_upper_bound=band, workers=-1)[0] < np.inf)
+    distances, nearest = tree.query(nodes[near], k=3, workers=-1)
     inverse = 1 / np.maximum(distances, 1e-6)
     share = torch.from_numpy(inverse / inverse.sum(1, keepdims=True)).to(weights)
-    node_weights = torch.zeros(len(nodes), weights.shape[1], dtype=weights.dtype, device=weights.device)
+    mean = torch.zeros(len(near), weights.shape[1], dtype=weights.dtype, device=weights.device)
     for k in range(3):  # one neighbour at a time: all three at once would need 170 MB
-        node_weights += share[:, k : k + 1] * weights[torch.from_numpy(nearest[:, k]).to(weights.device)]
-    node_weights /= node_weights.sum(1, keepdim=True)
+        mean += share[:, k : k + 1] * weights[torch.from_numpy(nearest[:, k]).to(weights.device)]
+    node_weights = weights.new_zeros(len(nodes), weights.shape[1])
+    node_weights[torch.from_numpy(near)] = mean / mean.sum(1, keepdim=True)
     cube = node_weights.T.reshape(-1, resolution, resolution, resolution).contiguous()
     return SkinningGrid(cube, lower, upper)
 

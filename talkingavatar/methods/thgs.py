@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +52,8 @@ PARTS = {
     "joint": ("skinning", "pose", "expression"),
 }
 
+SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
+
 
 @final
 class THGS(Method):
@@ -79,8 +81,8 @@ class THGS(Method):
         self.register_buffer("shape_offset", body.shapedirs @ context.pose.betas[0], persistent=False)
         # The grid is looked up at shaped positions (eq. 6), so it is filled from the shaped template.
         shaped = body.v_template + self.shape_offset
-        grid = skinning_grid(shaped, body.weights)
-        self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper, shaped)
+        grid = skinning_grid(shaped, body.weights, band=SKINNED)
+        self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper)
         self.leb = LearnableExpressionBlendshapes(body.expressiondirs, self.head)
         teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
@@ -142,6 +144,17 @@ class THGS(Method):
         maps = self._maps(means, offsets, pose)
         means, quats, scales = place(Local(means, quats, log_scales.exp()), maps, offsets=offsets)
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        state = checkpoint["state_dict"]
+        if state["skinning.residual"].ndim == 2:
+            # Runs of earlier versions hold all joints of every node; those left out were zero and could not be learned.
+            kept = self.skinning.weights.rows, self.skinning.weights.joints
+            state["skinning.residual"] = state["skinning.residual"][kept]
+            for optimiser in checkpoint.get("optimizer_states", []):
+                for moments in optimiser.get("skinning", {"state": {}})["state"].values():
+                    moments |= {name: value[kept] for name, value in moments.items() if name.startswith("exp_avg")}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
 LEAST = 1e-8  # a weight before they are made to sum to one; what a row's other joints would have is left out
@@ -85,22 +85,16 @@ class SkinningField(nn.Module):
 
     @staticmethod
     def from_grid(
-        weights: Float[Tensor, "J R R R"],
-        lower: Float[Tensor, " 3"],
-        upper: Float[Tensor, " 3"],
-        vertices: Float[Tensor, "V 3"],
-        band: float = 0.05,
+        weights: Float[Tensor, "J R R R"], lower: Float[Tensor, " 3"], upper: Float[Tensor, " 3"]
     ) -> SkinningField:
-        """Keep the nodes within `band` metres of the template; `weights[:, z, y, x]` as `body.surface` makes them."""
-        size = weights.shape[1]
-        sides = [np.linspace(float(a), float(b), size) for a, b in zip(lower, upper, strict=True)]
-        nodes = np.stack(np.meshgrid(*sides, indexing="ij"), -1).reshape(-1, 3)
-        near = cKDTree(vertices.double().numpy(force=True)).query(nodes, distance_upper_bound=band)[0] < np.inf
-        active = np.flatnonzero(near)
-        row = cKDTree(nodes[active]).query(nodes, workers=-1)[1]
-        by_node = weights.permute(3, 2, 1, 0).reshape(size**3, -1)
-        node_of_voxel = torch.from_numpy(row).reshape(size, size, size)
-        return SkinningField(by_node[torch.from_numpy(active)], node_of_voxel, lower, upper)
+        """`weights[:, z, y, x]` as `body.surface` makes them; nodes whose weights are all zero are inactive."""
+        by_node = weights.permute(3, 2, 1, 0)
+        active = by_node.any(-1)
+        sides = ((upper - lower) / (weights.shape[1] - 1)).tolist()
+        nearest = distance_transform_edt(~active.numpy(), sampling=sides, return_distances=False, return_indices=True)
+        rows = active.flatten().cumsum(0).view(active.shape) - 1
+        node_of_voxel = rows[tuple(torch.from_numpy(nearest).long())]
+        return SkinningField(by_node[active], node_of_voxel, lower, upper)
 
     def convex(self) -> Float[Tensor, " E"]:
         """Entries of the renormalised grid V-hat (eq. 18)."""

@@ -53,6 +53,15 @@ def test_grid_is_a_box_of_shares():
     assert torch.allclose(grid.upper + grid.lower, vertices.amax(0) + vertices.amin(0))
 
 
+def test_nodes_beyond_the_band_are_left_out_and_the_others_are_the_same():
+    generator = torch.Generator().manual_seed(0)
+    vertices, weights = torch.rand(60, 3, generator=generator), torch.rand(60, 4, generator=generator).softmax(1)
+    whole, part = skinning_grid(vertices, weights, 8), skinning_grid(vertices, weights, 8, band=0.1)
+    kept = part.weights.sum(0) > 0
+    assert 0 < kept.sum() < kept.numel()
+    assert torch.equal(part.weights[:, kept], whole.weights[:, kept])
+
+
 def test_nodes_average_their_three_nearest_vertices():
     generator = torch.Generator().manual_seed(1)
     vertices, weights = (

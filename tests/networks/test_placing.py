@@ -59,7 +59,7 @@ def field():
     weights = torch.rand(5, 6, 6, 6).where(torch.rand(5, 6, 6, 6) > 0.5, 0.0) + 1e-3
     weights[3] = 0.0
     low, high = torch.full((3,), -1.0), torch.full((3,), 1.0)
-    skinning = SkinningField.from_grid(weights / weights.sum(0), low, high, torch.rand(50, 3) * 2 - 1, band=5.0)
+    skinning = SkinningField.from_grid(weights / weights.sum(0), low, high)
     torch.nn.init.normal_(skinning.residual, std=0.2)
     anchors = SparseWeights(0.1 * some(VERTICES, 5).where(some(VERTICES, 5, seed=5) > 0, 0.0))
     return skinning, anchors

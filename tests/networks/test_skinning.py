@@ -7,8 +7,7 @@ def field(size=5, joints=3, seed=0):
     torch.manual_seed(seed)
     weights = torch.rand(joints, size, size, size)
     weights = weights / weights.sum(0)
-    vertices = torch.rand(50, 3) * 2 - 1
-    return SkinningField.from_grid(weights, torch.full((3,), -1.0), torch.full((3,), 1.0), vertices, band=5.0), weights
+    return SkinningField.from_grid(weights, torch.full((3,), -1.0), torch.full((3,), 1.0)), weights
 
 
 def transforms(joints, seed=1):
@@ -64,9 +63,10 @@ def test_gradient_reaches_the_residual_and_the_point():
     assert skinning.residual.grad.abs().sum() > 0
 
 
-def test_only_nodes_near_the_body_are_stored():
-    weights = torch.full((2, 16, 16, 16), 0.5)
-    vertices = torch.zeros(1, 3)
-    skinning = SkinningField.from_grid(weights, -torch.ones(3), torch.ones(3), vertices, band=0.3)
-    assert 0 < len(skinning.weights) < 16**3 / 10
-    assert skinning.node_of_voxel.max() < len(skinning.weights)
+def test_an_inactive_node_borrows_the_nearest_active_one():
+    weights = torch.zeros(2, 16, 16, 16)
+    weights[0, :, :, 3], weights[1, :, :, 12] = 1.0, 1.0  # planes of constant x
+    skinning = SkinningField.from_grid(weights, torch.tensor([-1.0, -5.0, -5.0]), torch.tensor([1.0, 5.0, 5.0]))
+    assert len(skinning.weights) == 2 * 16 * 16 > skinning.node_of_voxel.max()
+    points = torch.tensor([[-0.9, 0.1, 0.2], [-0.2, 4.0, -3.0], [0.2, 0.0, 0.0], [1.0, 5.0, 5.0]])
+    torch.testing.assert_close(skinning.weights_at(points), torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]))
