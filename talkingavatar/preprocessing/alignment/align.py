@@ -102,7 +102,7 @@ def align(
         phase = _once_more(phases[-1], options)
         if finished(phase, folder, digest) is None:
             tick = progress("align: following the surface", len(keypoints))
-            objective.tracks = follow(stages["motion"], body, keypoints, picture, width, height, tick)
+            objective.count_tracks(follow(stages["motion"], body, keypoints, picture, width, height, tick))
         stages |= solve(stages["motion"], objective, [phase], folder, digest, progress)
     last = list(stages)[-1]
     long_side = observations.long_side

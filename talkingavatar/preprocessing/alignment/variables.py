@@ -10,10 +10,9 @@ from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.preprocessing.alignment.kernels import FLIP, NEAREST
 from talkingavatar.preprocessing.keypoints import INNER_LIPS
 from talkingavatar.types import BodyPose
-
-FLIP = (1.0, -1.0, -1.0)  # from a body that stands y up and faces +z to a camera that looks at it
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Variables:
 
     def project(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, "T K 2"]:
         """From the picture's centre, in units of its long side."""
-        return self.focal.exp() * points[..., :2] / points[..., 2:].clamp(min=0.05)
+        return self.focal.exp() * points[..., :2] / points[..., 2:].clamp(min=NEAREST)
 
 
 def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
