@@ -15,8 +15,8 @@ from torch import Tensor
 
 from talkingavatar.body.keypoints import COUNT, KeypointBody
 from talkingavatar.body.tpose import FINGERS
-from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
 from talkingavatar.preprocessing.alignment.kernels import Followed, Seen, Steady
+from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
 from talkingavatar.preprocessing.alignment.posing import Figure, SeenCost
 from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePrior
 from talkingavatar.preprocessing.alignment.tracks import Tracks
@@ -124,8 +124,8 @@ class Objective:
         weight, (first, second) = self.observations.weight, FACING
         parted = weight[:, first] * weight[:, second] * counts[first] / PARTING_NOISE**2
         worth = weight * counts / NOISE.square()
-        arrays = (self.observations.target, worth, FACING, parted)
-        return Seen(*(a.numpy() for a in arrays), self.per_metre, terms.outlier)
+        target = self.observations.target.numpy()
+        return Seen(target, worth.numpy(), FACING.numpy(), parted.numpy(), self.per_metre, terms.outlier)
 
     def _steady(self, terms: Terms) -> Steady:
         """Squared accelerations of all keypoints and joints, seen or not, inside shots."""
