@@ -254,7 +254,7 @@ def pull_back(part, parts, rotvecs, rest, rig, posed, pulls, at_turns, at_rest, 
     joints = len(rig.parents)
     turned, moved, own = np.empty((joints, 3, 3)), np.empty((joints, 3)), np.empty((3, 3))
     for t in range(part, len(rotvecs), parts):
-        world, positions = posed.world[t], posed.positions[t]
+        world = posed.world[t]
         turned[:], moved[:], at_rest[t] = 0.0, 0.0, 0.0
         for i in range(3):
             at_places[t, i] = pulls[t, :, i].sum()
