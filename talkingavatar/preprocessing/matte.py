@@ -9,7 +9,6 @@ colour is estimated, so that no rim of the old background shows on the new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from scipy import ndimage
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, sample
 from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
+from talkingavatar.preprocessing.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
 Matte = UInt8[ndarray, "H W"]
@@ -30,8 +30,6 @@ PALM = (0, 5, 9, 13, 17)
 ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
-WORKERS = 2
-AHEAD = 6  # frames in work at a time
 
 
 @dataclass(frozen=True)
@@ -77,20 +75,22 @@ def refine(
     shots = dict(enumerate(footage.shots))
     shot_of = {index: number for number, (first, last) in shots.items() for index in range(first, last)}
     needed = range(max(0, start - 1), min(len(footage.keypoints), stop + 1))
-    layers: dict[int, Layer] = {}
-    with ThreadPoolExecutor(WORKERS) as pool:
-        queue: dict[int, Future[Layer]] = {}
-        ahead = iter(needed)
+
+    def apart(index: int) -> Layer:
+        return separate(footage, index, of_shots[shot_of[index]])
+
+    def with_neighbours() -> Iterator[tuple[Layer, list[Layer]]]:
+        made = in_order(apart, needed)
+        layers: dict[int, Layer] = {}
         for index in range(start, stop):
-            for wanted in (index - 1, index, index + 1):
-                if wanted not in needed or wanted in layers:
-                    continue
-                while len(queue) < AHEAD and (following := next(ahead, None)) is not None:
-                    queue[following] = pool.submit(separate, footage, following, of_shots[shot_of[following]])
-                layers[wanted] = queue.pop(wanted).result()
-            beside = [layers[i] for i in (index - 1, index + 1) if i in layers and shot_of[i] == shot_of[index]]
-            yield layers[index].settled(beside).finished()
+            for wanted in range(max(index - 1, needed.start), min(index + 2, needed.stop)):
+                if wanted not in layers:
+                    layers[wanted] = next(made)
+            beside = [i for i in (index - 1, index + 1) if i in layers and shot_of[i] == shot_of[index]]
+            yield layers[index], [layers[i] for i in beside]
             layers.pop(index - 1, None)
+
+    yield from in_order(lambda found: found[0].settled(found[1]).finished(), with_neighbours())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -67,6 +67,7 @@ def align(
     folder: Path | None = None,
     steady: Bool[ndarray, " T"] | None = None,
     picture: Picture | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Alignment:
     """Fit body, camera and motion to a clip.
 
@@ -82,6 +83,7 @@ def align(
         steady: frames in which the trunk's points move as the clothes do (`trunk.steady_trunk`), which counts for more.
         picture: the person on a plain background, of a frame by its number; what moves with the body in it is followed
             (`tracks.follow`). None: landmarks alone.
+        ready: called before the first picture is asked for; may wait until there are pictures.
 
     Raises:
         UserError: no frame shows enough of a person.
@@ -101,6 +103,7 @@ def align(
     if picture is not None:
         phase = _once_more(phases[-1], options)
         if finished(phase, folder, digest) is None:
+            ready()
             tick = progress("align: following the surface", len(keypoints))
             objective.count_tracks(follow(stages["motion"], body, keypoints, picture, width, height, tick))
         stages |= solve(stages["motion"], objective, [phase], folder, digest, progress)
