@@ -176,7 +176,7 @@ def _write_frames(
     novelties, before = np.zeros(frames), None
     advance = progress("reading the video", frames)
 
-    def look(made: tuple[Path, UInt8[ndarray, "h w 3"] | None]) -> UInt8[ndarray, "h w 3"]:
+    def look(made: tuple[Path, UInt8[ndarray, "..."] | None]) -> UInt8[ndarray, "..."]:
         """The frame as a thumbnail; it is written where it was decoded just now."""
         file, picture = made
         if picture is None:
