@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
-from talkingavatar.preprocessing.matte_kernels import agree, sample
+from talkingavatar.preprocessing.matte_kernels import agree, deeper, sample
 from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
 from talkingavatar.preprocessing.threads import in_order
 
@@ -150,8 +150,7 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     bones, and their surroundings are in doubt, however sure the mask is.
     """
     height, width = coarse.shape
-    inside = _depth(coarse > 0.9) > 3 * unit
-    outside = _depth(coarse < 0.06) > 4 * unit
+    inside, outside = deeper(coarse > 0.9, 3 * unit), deeper(coarse < 0.06, 4 * unit)
     bones, near = Image.new("1", (width, height)), Image.new("1", (width, height))
     for part in (LEFT_HAND, RIGHT_HAND):
         _draw_hand(ImageDraw.Draw(bones), ImageDraw.Draw(near), points[part])
@@ -161,13 +160,6 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     labels[outside & ~np.array(near)] = 0
     labels[inside | np.array(bones)] = 2
     return labels
-
-
-def _depth(region: Bool[ndarray, "H W"]) -> Float[ndarray, "H W"]:
-    """Distance to the region's edge, pixels; the picture's edge is none."""
-    if region.all():
-        return np.full(region.shape, np.inf)
-    return ndimage.distance_transform_edt(region)
 
 
 def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Float[ndarray, "21 3"]) -> None:

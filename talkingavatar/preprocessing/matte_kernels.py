@@ -238,3 +238,29 @@ def masked_median(
                 spread[y, x] += np.abs(values[:n] - middle).mean() / (3 * 255)
                 seen[y, x] = True
     return median, spread, seen
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def deeper(region: Bool[ndarray, "H W"], distance: float) -> Bool[ndarray, "H W"]:
+    """Pixels of a region farther than this from all that are not; the picture's edge is none."""
+    height, width = region.shape
+    reach = int(distance)
+    above = np.empty((height, width), np.int16)  # rows to the nearest pixel outside, at most one beyond reach
+    for y in range(height):
+        for x in range(width):
+            before = above[y - 1, x] if y else reach
+            above[y, x] = min(before + 1, reach + 1) if region[y, x] else 0
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
+            above[y, x] = min(above[y, x], above[y + 1, x] + 1)
+    deep = region.copy()
+    for across in range(-reach, reach + 1):
+        tall = 0
+        while math.sqrt(across**2 + (tall + 1) ** 2) <= distance:
+            tall += 1
+        first, last = max(0, -across), min(width, width - across)
+        for y in range(height):
+            for x in range(first, last):
+                deep[y, x] &= above[y, x + across] > tall
+    return deep

@@ -28,7 +28,7 @@ from talkingavatar.types import BodyPose
 
 # What reports call the phases.
 TITLES = {"vanilla": "vanilla", "motion": "+FMA", "surface": "+surface"}
-VERSION = 4  # raise when the same keypoints would give another alignment
+VERSION = 5  # raise when the same keypoints would give another alignment
 
 
 @dataclass(frozen=True)
