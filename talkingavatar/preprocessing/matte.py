@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
-from talkingavatar.preprocessing.matte_kernels import agree, deeper, sample
+from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
 from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
 from talkingavatar.preprocessing.threads import in_order
 
@@ -133,7 +133,8 @@ def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     labels = band(coarse, footage.keypoints.points[index], footage.unit)
     # Coverage is nearly everywhere none or full; what the mask half believes is rather its doubt than a half.
     coarse = np.clip((coarse - 0.25) / 0.5, 0, 1)
-    inner, outer = _local_mean(image, labels == 2, footage.unit), _local_mean(image, labels == 0, footage.unit)
+    window = 2 * max(1, round(footage.unit)) + 1
+    inner, outer = local_mean(image, labels == 2, window), local_mean(image, labels == 0, window)
     behind = np.zeros_like(image) if plate is None else plate.image.astype(np.float32) / 255
     known = np.zeros(labels.shape, bool) if plate is None else plate.seen
     alpha, confidence, subject, ground = sample(
@@ -186,11 +187,3 @@ def _draw_arm(
         return
     near_wrist = elbow + 0.9 * (wrist - elbow)
     bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))
-
-
-def _local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], unit: float) -> Float[ndarray, "H W 3"]:
-    """Means over the pixels `of` a small window round each of them."""
-    size = 2 * max(1, round(unit)) + 1
-    weight = ndimage.uniform_filter(of.astype(np.float32), size)
-    total = ndimage.uniform_filter(image * of[..., None], (size, size, 1))
-    return total / np.maximum(weight, 1e-6)[..., None]

@@ -264,3 +264,50 @@ def deeper(region: Bool[ndarray, "H W"], distance: float) -> Bool[ndarray, "H W"
             for x in range(first, last):
                 deep[y, x] &= above[y, x + across] > tall
     return deep
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], size: int) -> Float[ndarray, "H W 3"]:
+    """Means over the pixels `of` a window of odd size round each of them; the picture is mirrored at its edges."""
+    height, width = of.shape
+    values, down = np.zeros((height, width, 4), np.float32), np.empty((height, width, 4), np.float32)
+    for y in range(height):
+        for x in range(width):
+            if of[y, x]:
+                values[y, x, :3], values[y, x, 3] = image[y, x], 1.0
+    _running_mean(values.reshape(height, -1), size, down.reshape(height, -1))
+    for y in range(height):
+        _running_mean(down[y], size, values[y])
+    means = np.empty((height, width, 3), np.float32)
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                means[y, x, c] = values[y, x, c] / max(values[y, x, 3], np.float32(1e-6))
+    return means
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _running_mean(rows: Float[ndarray, "N M"], size: int, out: Float[ndarray, "N M"]) -> None:
+    """Each row becomes the mean of those about it."""
+    count, half = len(rows), size // 2
+    total = np.zeros(rows.shape[1])
+    for n in range(-half, half):
+        for m in range(len(total)):
+            total[m] += rows[_mirrored(n, count), m]
+    for n in range(count):
+        last, gone = _mirrored(n + half, count), _mirrored(n - half - 1, count)
+        for m in range(len(total)):
+            entering = np.float64(rows[last, m])
+            total[m] += entering if n == 0 else entering - rows[gone, m]
+            out[n, m] = total[m] / size
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _mirrored(index: int, count: int) -> int:
+    """The index it stands for beyond either end."""
+    if index < 0:
+        return min(-index - 1, count - 1)
+    return index if index < count else max(2 * count - 1 - index, 0)

@@ -76,7 +76,7 @@ def _correlations(picture, patch, x, y, out):  # noqa: ANN001, ANN202
     for j in range(side):
         line = picture[y + j - half, x - half : x - half + places + side - 1]
         for c in range(len(line)):
-            value = float(line[c])
+            value = line[c]
             columns[0, c] += value
             columns[1, c] += value * value
         for i in range(side):

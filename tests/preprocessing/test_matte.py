@@ -9,7 +9,7 @@ from talkingavatar.engine.video import VideoWriter
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, Keypoints
 from talkingavatar.preprocessing.matte import Footage, background, band, plates, refine
-from talkingavatar.preprocessing.matte_kernels import deeper
+from talkingavatar.preprocessing.matte_kernels import deeper, local_mean
 from talkingavatar.preprocessing.plate import Plate, combined, continued, grown
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
 
@@ -210,3 +210,12 @@ def test_depth_is_that_of_the_distance_transform():
         for distance in (0.0, 0.7, 1.0, 2.1, 3.0, 5.0, 9.6):
             assert np.array_equal(deeper(region, distance), exact > distance)
             assert np.array_equal(grown(~region, distance), exact <= distance)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_local_mean_is_that_of_uniform_filters(size):
+    image = GENERATOR.random((40, 31, 3)).astype(np.float32)
+    of = ndimage.gaussian_filter(GENERATOR.normal(size=(40, 31)), 3) > 0
+    weight = ndimage.uniform_filter(of.astype(np.float32), size)
+    total = ndimage.uniform_filter(image * of[..., None], (size, size, 1))
+    assert np.array_equal(local_mean(image, of, size), total / np.maximum(weight, 1e-6)[..., None])

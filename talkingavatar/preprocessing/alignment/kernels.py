@@ -73,7 +73,7 @@ class Steady(NamedTuple):
 @no_type_check
 def _turn(rotvec, out):
     """Rodrigues' formula: R = I + a K + b K^2."""
-    x, y, z = float(rotvec[0]), float(rotvec[1]), float(rotvec[2])
+    x, y, z = np.float64(rotvec[0]), np.float64(rotvec[1]), np.float64(rotvec[2])
     square = x * x + y * y + z * z
     a, b, _, _ = _coefficients(square)
     out[0, 0], out[0, 1], out[0, 2] = 1 + b * (x * x - square), b * x * y - a * z, b * x * z + a * y
@@ -96,7 +96,7 @@ def _coefficients(square):
 @no_type_check
 def _pull_turn(rotvec, pull, out):
     """Pull at a rotation vector, of that at its matrix."""
-    r = (float(rotvec[0]), float(rotvec[1]), float(rotvec[2]))
+    r = (np.float64(rotvec[0]), np.float64(rotvec[1]), np.float64(rotvec[2]))
     square = r[0] * r[0] + r[1] * r[1] + r[2] * r[2]
     a, b, slope_a, slope_b = _coefficients(square)
     skew = (pull[2, 1] - pull[1, 2], pull[0, 2] - pull[2, 0], pull[1, 0] - pull[0, 1])  # <pull, K_i>
@@ -131,7 +131,7 @@ def pose(part, parts, rotvecs, rest, places, rig, posed):
                     continue
                 positions[j, i] = positions[p, i]
                 for k in range(3):
-                    positions[j, i] += world[p, i, k] * (float(rest[t, j, k]) - rest[t, p, k])
+                    positions[j, i] += world[p, i, k] * (np.float64(rest[t, j, k]) - rest[t, p, k])
                     turned = 0.0
                     for m in range(3):
                         turned += world[p, i, m] * local[j, m, k]
@@ -144,7 +144,7 @@ def pose(part, parts, rotvecs, rest, places, rig, posed):
                 for i in range(3):
                     at = positions[j, i]
                     for k in range(3):
-                        at += world[j, i, k] * (float(rest[t, c, k]) - rest[t, j, k])
+                        at += world[j, i, k] * (np.float64(rest[t, c, k]) - rest[t, j, k])
                     points[point, i] += weight * at
         for point in range(len(points)):
             for i in range(3):
@@ -266,7 +266,7 @@ def pull_back(part, parts, rotvecs, rest, rig, posed, pulls, at_turns, at_rest, 
                     pull = weight * FLIP[i] * pulls[t, rig.point[c], i]
                     moved[j, i] += pull
                     for k in range(3):
-                        turned[j, i, k] += pull * (float(rest[t, c, k]) - rest[t, j, k])
+                        turned[j, i, k] += pull * (np.float64(rest[t, c, k]) - rest[t, j, k])
                         at_rest[t, c, k] += pull * world[j, i, k]
                         at_rest[t, j, k] -= pull * world[j, i, k]
         for j in range(joints - 1, -1, -1):
@@ -287,7 +287,7 @@ def _pull_child(j, p, rest, local, world, turned, moved, own, at_rest):
     for i in range(3):
         moved[p, i] += moved[j, i]
         for k in range(3):
-            turned[p, i, k] += moved[j, i] * (float(rest[j, k]) - rest[p, k])
+            turned[p, i, k] += moved[j, i] * (np.float64(rest[j, k]) - rest[p, k])
             at_rest[j, k] += world[p, i, k] * moved[j, i]
             at_rest[p, k] -= world[p, i, k] * moved[j, i]
             own[i, k] = 0.0
