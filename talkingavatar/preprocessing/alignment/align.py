@@ -16,13 +16,14 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.preprocessing.alignment.distances import Distances, distances
+from talkingavatar.preprocessing.alignment.kernels import FLIP
 from talkingavatar.preprocessing.alignment.objective import Objective, Terms
 from talkingavatar.preprocessing.alignment.observations import observe
 from talkingavatar.preprocessing.alignment.priors import expression_prior
 from talkingavatar.preprocessing.alignment.solver import TRUNK, Phase, Progress, finished, solve
 from talkingavatar.preprocessing.alignment.start import STIFF, choose_prior, start, triples
 from talkingavatar.preprocessing.alignment.tracks import Picture, follow
-from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
+from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose
 

@@ -119,8 +119,8 @@ class Objective:
 
     def _seen(self, terms: Terms, counted: list[int] | None) -> Seen:
         """Robust squared distances of the seen points, and of how far facing ones part."""
-        counts: Float[Tensor, " 137"] = torch.full((COUNT,), 1.0 if counted is None else 0.0)
-        counts[counted] = 1.0
+        counts = torch.zeros(COUNT)
+        counts[slice(None) if counted is None else counted] = 1.0
         weight, (first, second) = self.observations.weight, FACING
         parted = weight[:, first] * weight[:, second] * counts[first] / PARTING_NOISE**2
         worth = weight * counts / NOISE.square()

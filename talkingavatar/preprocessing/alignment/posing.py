@@ -25,9 +25,9 @@ class Figure:
 
     def __init__(self, body: Body, corners: Corners, tracks: Tracks | None = None) -> None:
         points = corners.shares.shape[1]
-        weights, point, share = corners.weights, *corners.shares.max(1)[::-1]
-        rest, shape, expression = corners.template, corners.shapedirs, corners.expressiondirs
-        pose = corners.posedirs
+        share, point = corners.shares.max(1)
+        rest, weights = corners.template, corners.weights
+        shape, expression, pose = corners.shapedirs, corners.expressiondirs, corners.posedirs
         if tracks is not None:
             rows, new = tracks.vertices, len(tracks.vertices)
             rest = torch.cat([rest, body.v_template[rows] + tracks.offsets])
@@ -62,7 +62,7 @@ def _rig(body: Body, weights: Float[Tensor, "n J"], point: Tensor, share: Tensor
         np.array(body.parents, np.int64),
         body.joint_names.index("neck"),
         first.astype(np.int64),
-        joints.numpy(),
+        joints.contiguous().numpy(),
         weights[corners, joints].double().numpy(),
         point.numpy(),
         share.double().numpy(),

@@ -78,10 +78,17 @@ def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
 
     A calibration free to part the lips would take the opening that jaw and lips should make.
     """
+    return _MIX.to(offsets) @ offsets
+
+
+def _mix() -> Float[Tensor, "137 137"]:
     mix = torch.eye(COUNT)
     for pair in INNER_LIPS:
         rows = [50 + mark for mark in pair]
         for row in rows:
             mix[row] = 0
             mix[row, rows] = 0.5
-    return mix.to(offsets) @ offsets
+    return mix
+
+
+_MIX = _mix()
