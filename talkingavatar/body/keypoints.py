@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -24,6 +26,19 @@ _BODY_25: tuple[int | tuple[str, ...], ...] = (
 )
 _HAND_FINGERS = ("thumb", "index", "middle", "ring", "pinky")  # of the 21 hand points, after the wrist
 _FIRST_TIP = {"left": 11, "right": 16}  # in `Body.vertex_joints`, in the same order of fingers
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Points at rest that keypoints and joints are blends of, each carried by joints; the joints themselves first."""
+
+    template: Float[Tensor, "U 3"]
+    shapedirs: Float[Tensor, "S U 3"]
+    expressiondirs: Float[Tensor, "E U 3"]
+    posedirs: Float[Tensor, "P U 3"] | None  # None where all are zero
+    weights: Float[Tensor, "U J"]  # skinning
+    shares: Float[Tensor, "U _"]  # in the keypoints and, behind them, in the joints; each corner has one
+    owned: Float[Tensor, "U 137"]  # 1 where a corner belongs to a keypoint
 
 
 class KeypointBody(nn.Module):
@@ -78,6 +93,23 @@ class KeypointBody(nn.Module):
             **{name: value.permute(2, 1, 0).flatten(1) for name, value in directions.items()},
         }.items():
             self.register_buffer(name, value if value is None else value.contiguous(), persistent=False)
+
+    @property
+    def corners(self) -> Corners:
+        """What the points are made of, for who poses them by other means."""
+
+        def rows(values: Tensor) -> Tensor:
+            return values.unflatten(-1, (3, -1)).transpose(-1, -2)
+
+        return Corners(
+            self._template.T,
+            rows(self._shapedirs),
+            rows(self._expressiondirs),
+            None if self._posedirs is None else rows(self._posedirs),
+            self._weights.T,
+            self._shares,
+            self._owned.T,
+        )
 
     def forward(
         self, pose: BodyPose, offsets: Float[Tensor, "137 3"] | None = None

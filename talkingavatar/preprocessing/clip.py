@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound
 from talkingavatar.preprocessing.shots import find_cuts, novelty, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
+from talkingavatar.preprocessing.threads import in_order, made_ahead
 
 INGEST_VERSION = 1
 SHORTEST = 1.0  # seconds of a clip
@@ -175,24 +175,22 @@ def _write_frames(
     done = next((i for i, file in enumerate(files) if not file.is_file()), frames)
     novelties, before = np.zeros(frames), None
     advance = progress("reading the video", frames)
-    rest = cropped(source, cutout, done)
-    pending: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(2) as pool:
-        for i, file in enumerate(files):
-            if i < done:
-                with Image.open(file) as image:
-                    small = np.array(image.convert("RGB"))
-            else:
-                small = np.asarray(Image.fromarray(next(rest)).resize(size, Image.Resampling.LANCZOS))
-                pending.append(pool.submit(save_png, small, file))
-            if len(pending) > 8:
-                pending.popleft().result()
-            thumb = thumbnail(small)
-            novelties[i] = 0.0 if before is None else novelty(before, thumb)
-            before = thumb
-            advance()
-        for future in pending:
-            future.result()
+
+    def look(made: tuple[Path, UInt8[ndarray, "..."] | None]) -> UInt8[ndarray, "..."]:
+        """The frame as a thumbnail; it is written where it was decoded just now."""
+        file, picture = made
+        if picture is None:
+            with Image.open(file) as image:
+                return thumbnail(np.array(image.convert("RGB")))
+        small = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+        save_png(small, file)
+        return thumbnail(small)
+
+    decoded = chain(repeat(None, done), made_ahead(cropped(source, cutout, done)))
+    for i, thumb in enumerate(in_order(look, zip(files, decoded, strict=True))):
+        novelties[i] = 0.0 if before is None else novelty(before, thumb)
+        before = thumb
+        advance()
     return novelties
 
 

@@ -9,18 +9,18 @@ colour is estimated, so that no rim of the old background shows on the new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
-from talkingavatar.preprocessing.matte_kernels import agree, sample
+from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
 from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
+from talkingavatar.preprocessing.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
 Matte = UInt8[ndarray, "H W"]
@@ -30,8 +30,6 @@ PALM = (0, 5, 9, 13, 17)
 ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
-WORKERS = 2
-AHEAD = 6  # frames in work at a time
 
 
 @dataclass(frozen=True)
@@ -77,20 +75,22 @@ def refine(
     shots = dict(enumerate(footage.shots))
     shot_of = {index: number for number, (first, last) in shots.items() for index in range(first, last)}
     needed = range(max(0, start - 1), min(len(footage.keypoints), stop + 1))
-    layers: dict[int, Layer] = {}
-    with ThreadPoolExecutor(WORKERS) as pool:
-        queue: dict[int, Future[Layer]] = {}
-        ahead = iter(needed)
+
+    def apart(index: int) -> Layer:
+        return separate(footage, index, of_shots[shot_of[index]])
+
+    def with_neighbours() -> Iterator[tuple[Layer, list[Layer]]]:
+        made = in_order(apart, needed)
+        layers: dict[int, Layer] = {}
         for index in range(start, stop):
-            for wanted in (index - 1, index, index + 1):
-                if wanted not in needed or wanted in layers:
-                    continue
-                while len(queue) < AHEAD and (following := next(ahead, None)) is not None:
-                    queue[following] = pool.submit(separate, footage, following, of_shots[shot_of[following]])
-                layers[wanted] = queue.pop(wanted).result()
-            beside = [layers[i] for i in (index - 1, index + 1) if i in layers and shot_of[i] == shot_of[index]]
-            yield layers[index].settled(beside).finished()
+            for wanted in range(max(index - 1, needed.start), min(index + 2, needed.stop)):
+                if wanted not in layers:
+                    layers[wanted] = next(made)
+            beside = [i for i in (index - 1, index + 1) if i in layers and shot_of[i] == shot_of[index]]
+            yield layers[index], [layers[i] for i in beside]
             layers.pop(index - 1, None)
+
+    yield from in_order(lambda found: found[0].settled(found[1]).finished(), with_neighbours())
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,8 @@ def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     labels = band(coarse, footage.keypoints.points[index], footage.unit)
     # Coverage is nearly everywhere none or full; what the mask half believes is rather its doubt than a half.
     coarse = np.clip((coarse - 0.25) / 0.5, 0, 1)
-    inner, outer = _local_mean(image, labels == 2, footage.unit), _local_mean(image, labels == 0, footage.unit)
+    window = 2 * max(1, round(footage.unit)) + 1
+    inner, outer = local_mean(image, labels == 2, window), local_mean(image, labels == 0, window)
     behind = np.zeros_like(image) if plate is None else plate.image.astype(np.float32) / 255
     known = np.zeros(labels.shape, bool) if plate is None else plate.seen
     alpha, confidence, subject, ground = sample(
@@ -150,8 +151,7 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     bones, and their surroundings are in doubt, however sure the mask is.
     """
     height, width = coarse.shape
-    inside = _depth(coarse > 0.9) > 3 * unit
-    outside = _depth(coarse < 0.06) > 4 * unit
+    inside, outside = deeper(coarse > 0.9, 3 * unit), deeper(coarse < 0.06, 4 * unit)
     bones, near = Image.new("1", (width, height)), Image.new("1", (width, height))
     for part in (LEFT_HAND, RIGHT_HAND):
         _draw_hand(ImageDraw.Draw(bones), ImageDraw.Draw(near), points[part])
@@ -161,13 +161,6 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     labels[outside & ~np.array(near)] = 0
     labels[inside | np.array(bones)] = 2
     return labels
-
-
-def _depth(region: Bool[ndarray, "H W"]) -> Float[ndarray, "H W"]:
-    """Distance to the region's edge, pixels; the picture's edge is none."""
-    if region.all():
-        return np.full(region.shape, np.inf)
-    return ndimage.distance_transform_edt(region)
 
 
 def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Float[ndarray, "21 3"]) -> None:
@@ -194,11 +187,3 @@ def _draw_arm(
         return
     near_wrist = elbow + 0.9 * (wrist - elbow)
     bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))
-
-
-def _local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], unit: float) -> Float[ndarray, "H W 3"]:
-    """Means over the pixels `of` a small window round each of them."""
-    size = 2 * max(1, round(unit)) + 1
-    weight = ndimage.uniform_filter(of.astype(np.float32), size)
-    total = ndimage.uniform_filter(image * of[..., None], (size, size, 1))
-    return total / np.maximum(weight, 1e-6)[..., None]

@@ -49,12 +49,16 @@ def sample(
     subject, ground = image.copy(), image.copy()
     fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS + 1, 3), np.float32)
     distance = np.zeros(RAYS, np.float32)
+    directions = _directions()
     for y in range(height):
         for x in range(width):
             if labels[y, x] != 1:
                 alpha[y, x] = 1.0 if labels[y, x] == 2 else 0.0
                 continue
-            front_count, back_count = _meet(y, x, labels, inner, outer, plate, known, reach, fronts, distance, backs)
+            rays = directions[(x % 3) * 3 + y % 3]
+            front_count, back_count = _meet(
+                y, x, rays, labels, inner, outer, plate, known, reach, fronts, distance, backs
+            )
             colour, prior = image[y, x], coarse[y, x]
             front, back, a, certainty = _likeliest(colour, prior, fronts[:front_count], distance, backs[:back_count])
             alpha[y, x], confidence[y, x] = a, 0.02 + certainty
@@ -65,9 +69,22 @@ def sample(
 
 @no_type_check
 @njit(cache=True, nogil=True)
+def _directions() -> Float[ndarray, "9 R 2"]:
+    """Of the rays, x and y; each of nine neighbours has its own."""
+    directions = np.empty((9, RAYS, 2))
+    for neighbour in range(9):
+        for ray in range(RAYS):
+            angle = 2.0 * math.pi * (ray + neighbour / 9.0) / RAYS
+            directions[neighbour, ray] = math.cos(angle), math.sin(angle)
+    return directions
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
 def _meet(
     y: int,
     x: int,
+    rays: Float[ndarray, "R 2"],
     labels: UInt8[ndarray, "H W"],
     inner: Float[ndarray, "H W 3"],
     outer: Float[ndarray, "H W 3"],
@@ -81,10 +98,8 @@ def _meet(
     """Fill in the candidates a pixel's rays meet; how many of the subject and of the background."""
     height, width = labels.shape
     front_count, back_count = 0, 0
-    turn = ((x % 3) * 3 + y % 3) / 9.0
     for ray in range(RAYS):
-        angle = 2.0 * math.pi * (ray + turn) / RAYS
-        dx, dy = math.cos(angle), math.sin(angle)
+        dx, dy = rays[ray]
         front, back = False, False
         for step in range(1, reach):
             sx, sy = int(x + dx * step + 0.5), int(y + dy * step + 0.5)
@@ -92,17 +107,22 @@ def _meet(
                 break
             if labels[sy, sx] == 2 and not front:
                 front = True
-                fronts[front_count], distance[front_count] = inner[sy, sx], step / reach
+                for c in range(3):
+                    fronts[front_count, c] = inner[sy, sx, c]
+                distance[front_count] = step / reach
                 front_count += 1
             elif labels[sy, sx] == 0 and not back:
                 back = True
                 if not known[y, x]:
-                    backs[back_count] = outer[sy, sx]
+                    for c in range(3):
+                        backs[back_count, c] = outer[sy, sx, c]
                     back_count += 1
                 elif known[sy, sx]:
                     # The subject's shadow dims what lies behind: by as much as the background near by.
                     lit = outer[sy, sx].sum() / max(plate[sy, sx].sum(), np.float32(0.03))
-                    backs[back_count] = plate[y, x] * min(max(lit, np.float32(0.6)), np.float32(1.2))
+                    lit = min(max(lit, np.float32(0.6)), np.float32(1.2))
+                    for c in range(3):
+                        backs[back_count, c] = plate[y, x, c] * lit
                     back_count += 1
     if known[y, x]:
         backs[back_count] = plate[y, x]
@@ -154,12 +174,18 @@ def agree(
     """Unknown pixels of like colour and place agree on coverage and colours, the surer ones leading."""
     height, width = labels.shape
     smooth, front, back = alpha.copy(), subject.copy(), ground.copy()
+    f, b = np.empty(3), np.empty(3)
+    faded = np.empty((radius + 1, radius + 1))  # what a neighbour counts for, by its distance down and across
+    for v in range(radius + 1):
+        for u in range(radius + 1):
+            faded[v, u] = math.exp(-(v**2 + u**2) / (0.5 * radius * radius))
     for y in range(height):
         for x in range(width):
             if labels[y, x] != 1:
                 continue
             total, value, total_front, total_back = 1e-6, 1e-6 * alpha[y, x], 1e-6, 1e-6
-            f, b = 1e-6 * subject[y, x], 1e-6 * ground[y, x]
+            for c in range(3):
+                f[c], b[c] = 1e-6 * subject[y, x, c], 1e-6 * ground[y, x, c]
             for sy in range(max(0, y - radius), min(height, y + radius + 1)):
                 for sx in range(max(0, x - radius), min(width, x + radius + 1)):
                     apart = 0.0
@@ -167,16 +193,18 @@ def agree(
                         apart += (image[y, x, c] - image[sy, sx, c]) ** 2
                     place = ((y - sy) ** 2 + (x - sx) ** 2) / (0.5 * radius * radius)
                     weight = confidence[sy, sx] * math.exp(-apart / (2 * 0.06 * 0.06) - place)
-                    near = confidence[sy, sx] * math.exp(-place)
+                    near = confidence[sy, sx] * faded[abs(y - sy), abs(x - sx)]
                     total += weight
                     value += weight * alpha[sy, sx]
-                    total_front += near * alpha[sy, sx]
-                    f += near * alpha[sy, sx] * subject[sy, sx]
-                    total_back += near * (1.0 - alpha[sy, sx])
-                    b += near * (1.0 - alpha[sy, sx]) * ground[sy, sx]
+                    with_front, with_back = near * alpha[sy, sx], near * (1.0 - alpha[sy, sx])
+                    total_front += with_front
+                    total_back += with_back
+                    for c in range(3):
+                        f[c] += with_front * subject[sy, sx, c]
+                        b[c] += with_back * ground[sy, sx, c]
             smooth[y, x] = value / total
-            front[y, x] = f / total_front
-            back[y, x] = b / total_back
+            for c in range(3):
+                front[y, x, c], back[y, x, c] = f[c] / total_front, b[c] / total_back
     return smooth, front, back
 
 
@@ -210,3 +238,76 @@ def masked_median(
                 spread[y, x] += np.abs(values[:n] - middle).mean() / (3 * 255)
                 seen[y, x] = True
     return median, spread, seen
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def deeper(region: Bool[ndarray, "H W"], distance: float) -> Bool[ndarray, "H W"]:
+    """Pixels of a region farther than this from all that are not; the picture's edge is none."""
+    height, width = region.shape
+    reach = int(distance)
+    above = np.empty((height, width), np.int16)  # rows to the nearest pixel outside, at most one beyond reach
+    for y in range(height):
+        for x in range(width):
+            before = above[y - 1, x] if y else reach
+            above[y, x] = min(before + 1, reach + 1) if region[y, x] else 0
+    for y in range(height - 2, -1, -1):
+        for x in range(width):
+            above[y, x] = min(above[y, x], above[y + 1, x] + 1)
+    deep = region.copy()
+    for across in range(-reach, reach + 1):
+        tall = 0
+        while math.sqrt(across**2 + (tall + 1) ** 2) <= distance:
+            tall += 1
+        first, last = max(0, -across), min(width, width - across)
+        for y in range(height):
+            for x in range(first, last):
+                deep[y, x] &= above[y, x + across] > tall
+    return deep
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], size: int) -> Float[ndarray, "H W 3"]:
+    """Means over the pixels `of` a window of odd size round each of them; the picture is mirrored at its edges."""
+    height, width = of.shape
+    values, down = np.zeros((height, width, 4), np.float32), np.empty((height, width, 4), np.float32)
+    for y in range(height):
+        for x in range(width):
+            if of[y, x]:
+                values[y, x, :3], values[y, x, 3] = image[y, x], 1.0
+    _running_mean(values.reshape(height, -1), size, down.reshape(height, -1))
+    for y in range(height):
+        _running_mean(down[y], size, values[y])
+    means = np.empty((height, width, 3), np.float32)
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                means[y, x, c] = values[y, x, c] / max(values[y, x, 3], np.float32(1e-6))
+    return means
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _running_mean(rows: Float[ndarray, "N M"], size: int, out: Float[ndarray, "N M"]) -> None:
+    """Each row becomes the mean of those about it."""
+    count, half = len(rows), size // 2
+    total = np.zeros(rows.shape[1])
+    for n in range(-half, half):
+        for m in range(len(total)):
+            total[m] += rows[_mirrored(n, count), m]
+    for n in range(count):
+        last, gone = _mirrored(n + half, count), _mirrored(n - half - 1, count)
+        for m in range(len(total)):
+            entering = np.float64(rows[last, m])
+            total[m] += entering if n == 0 else entering - rows[gone, m]
+            out[n, m] = total[m] / size
+
+
+@no_type_check
+@njit(cache=True, nogil=True)
+def _mirrored(index: int, count: int) -> int:
+    """The index it stands for beyond either end."""
+    if index < 0:
+        return min(-index - 1, count - 1)
+    return index if index < count else max(2 * count - 1 - index, 0)

@@ -15,6 +15,7 @@ from talkingavatar.preprocessing.clip import Clip, ProgressFunction, save_png
 from talkingavatar.preprocessing.landmarks.source import Observed
 from talkingavatar.preprocessing.matte import Footage, background, plates, refine
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
+from talkingavatar.preprocessing.threads import in_order
 
 MATTING_VERSION = 2
 Matte = UInt8[ndarray, "H W"]
@@ -51,9 +52,13 @@ def make_mattes(clip: Clip, seen: Observed, ready: Path | None, folder: Path, pr
         results = refine(footage, of_shots, first)
     else:
         results = _on_white(clip, coarse, None if whole is None else whole.image, first)
-    for index, (matte, picture) in enumerate(results, first):
+
+    def save(made: tuple[int, tuple[Matte, UInt8[ndarray, "H W 3"]]]) -> None:
+        index, (matte, picture) = made
         save_png(matte, _file(folder / "mattes", index))
         save_png(picture, _file(folder / "frames", index))
+
+    for _ in in_order(save, enumerate(results, first)):
         advance()
 
 

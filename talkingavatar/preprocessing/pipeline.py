@@ -32,6 +32,7 @@ from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observe
 from talkingavatar.preprocessing.report import overlays, write_report
 from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
+from talkingavatar.preprocessing.threads import Beside, made_ahead
 from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
 
 ALONE = 0.8  # share of the frames with a face in which there must be but one
@@ -115,8 +116,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
-        keys["matte"] = _matte(job, footage, seen, keys["landmarks"])
-        keys["align"] = _align(job, footage, seen, body, keys)
+        _matte_and_align(job, footage, seen, body, keys)
         found = load_alignment(job.work / "align" / "alignment.pt")
         steadied = Keypoints.load(job.work / "align" / STEADIED)
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
@@ -190,25 +190,31 @@ def _source(job: Job, footage: Clip) -> LandmarkSource:
     return OpenPose(given, origin) if job.config.landmarks == "openpose" else OpenFace(given, origin)
 
 
-def _matte(job: Job, footage: Clip, seen: Observed, observed: str) -> str:
+def _matte_and_align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str]) -> None:
+    """Side by side: the mattes are needed when the motion is known, to follow the surface."""
     ready = job.path(job.config.mattes)
-    inputs = {"landmarks": observed} | ({} if ready is None else {"files": _fingerprint(ready, "mattes")})
+    inputs = {"landmarks": keys["landmarks"]} | ({} if ready is None else {"files": _fingerprint(ready, "mattes")})
     stage = Stage("matte", matting.MATTING_VERSION, {}, inputs)
-    run_stage(job.work, stage, lambda folder: matting.make_mattes(footage, seen, ready, folder, job.progress))
-    return stage.key
+    keys["matte"] = stage.key
+
+    def make(progress: ProgressFunction) -> None:
+        run_stage(job.work, stage, lambda folder: matting.make_mattes(footage, seen, ready, folder, progress))
+
+    with Beside(make, job.progress) as mattes:
+        keys["align"] = _align(job, footage, seen, body, keys, mattes)
+        mattes.wait()
 
 
-def _align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str]) -> str:
+def _align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str], mattes: Beside) -> str:
     options = AlignmentOptions(smooth=job.config.smooth)
-    stage = Stage(
-        "align",
-        ALIGN_VERSION,
-        asdict(options),
-        {"landmarks": keys["landmarks"], "matte": keys["matte"], "body": body.checksum},
-    )
+    inputs = {"landmarks": keys["landmarks"], "matte": keys["matte"], "body": body.checksum}
+    stage = Stage("align", ALIGN_VERSION, asdict(options), inputs)
+
+    def picture(index: int) -> UInt8[ndarray, "H W 3"]:
+        return matting.on_white(job.work / "matte", index)
 
     def make(folder: Path) -> None:
-        steadied = _steadied(job, footage, seen)
+        steadied = _steadied(footage, seen, mattes.watched)
         steadied.keypoints.save(folder / STEADIED)
         found = alignment.align(
             steadied.keypoints,
@@ -218,10 +224,11 @@ def _align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, 
             footage.height,
             body,
             options,
-            job.progress,
+            mattes.watched,
             folder,
             steadied.followed,
-            lambda index: matting.on_white(job.work / "matte", index),
+            picture,
+            mattes.wait,
         )
         save_alignment(found, folder / "alignment.pt")
 
@@ -229,7 +236,7 @@ def _align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, 
     return stage.key
 
 
-def _steadied(job: Job, footage: Clip, seen: Observed) -> Steadied:
+def _steadied(footage: Clip, seen: Observed, progress: ProgressFunction) -> Steadied:
     """The keypoints with the trunk's carried by the clothes, where a mask says which pixels are clothes."""
     if seen.masks is None:
         return Steadied(seen.keypoints, np.zeros(len(seen.keypoints), bool))
@@ -239,7 +246,7 @@ def _steadied(job: Job, footage: Clip, seen: Observed) -> Steadied:
     def mask(index: int) -> Float[ndarray, "H W"]:
         return coarse(index) / 255.0
 
-    return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, job.progress)
+    return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, progress)
 
 
 def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str, str]) -> None:
@@ -270,7 +277,7 @@ def _overlay(job: Job, parts: assemble.Parts, aligned: str) -> None:
         advance = job.progress("overlay", parts.clip.frames)
         sound = shifted(parts.clip.audio, parts.offset, parts.clip.fps)
         with job.video_writer(folder / "overlay.mp4", parts.clip.fps, sound) as writer:
-            for picture in overlays(parts, list(range(parts.clip.frames))):
+            for picture in made_ahead(overlays(parts, list(range(parts.clip.frames)))):
                 writer.write(picture)
                 advance()
 

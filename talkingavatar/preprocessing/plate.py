@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy import ndimage
 
-from talkingavatar.preprocessing.matte_kernels import masked_median
+from talkingavatar.preprocessing.matte_kernels import deeper, masked_median
 
 SAMPLES = 90  # frames of a shot the plate is made of
 STILL = 0.03  # mean absolute deviation from the plate of a static camera's picture, of half of the pixels
@@ -87,4 +87,4 @@ def _halved(values: Float[ndarray, "..."]) -> Float[ndarray, "..."]:
 
 def grown(mask: Bool[ndarray, "H W"], pixels: float) -> Bool[ndarray, "H W"]:
     """The mask with all that lies within this distance of it."""
-    return ndimage.distance_transform_edt(~mask) <= pixels if mask.any() else mask
+    return ~deeper(~mask, pixels)

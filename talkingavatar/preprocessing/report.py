@@ -24,7 +24,10 @@ TALL = 480  # its pictures' greatest height, pixels
 
 
 def report(parts: Parts, measured: Offset, work: Path) -> dict[str, Any]:
-    """Plain values, for `report.json` and the table in the terminal."""
+    """Plain values, for `report.json` and the table in the terminal.
+
+    Mattes and alignment go on side by side: their seconds overlap.
+    """
     clip, keypoints = parts.clip, parts.keypoints
     hands = {"left": LEFT_HAND, "right": RIGHT_HAND}
     return {

@@ -9,7 +9,8 @@ from talkingavatar.engine.video import VideoWriter
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, Keypoints
 from talkingavatar.preprocessing.matte import Footage, background, band, plates, refine
-from talkingavatar.preprocessing.plate import Plate, combined, continued
+from talkingavatar.preprocessing.matte_kernels import deeper, local_mean
+from talkingavatar.preprocessing.plate import Plate, combined, continued, grown
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
 
 SIZE, FRAMES = 160, 12
@@ -199,3 +200,22 @@ def test_wrong_counts_sizes_and_files_are_one_clear_line(tmp_path):
         read(tmp_path / "absent", 2)
     with pytest.raises(UserError, match="video"):
         read(tmp_path / "m1.png", 1)
+
+
+def test_depth_is_that_of_the_distance_transform():
+    for number, share in enumerate((0.0, 0.2, -0.5, 9.0, -9.0)):
+        noise = ndimage.gaussian_filter(GENERATOR.normal(size=(41 + number, 30)), 2)
+        region = noise > share * noise.std()  # parts of it, none, all
+        exact = ndimage.distance_transform_edt(region) if not region.all() else np.full(region.shape, np.inf)
+        for distance in (0.0, 0.7, 1.0, 2.1, 3.0, 5.0, 9.6):
+            assert np.array_equal(deeper(region, distance), exact > distance)
+            assert np.array_equal(grown(~region, distance), exact <= distance)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_local_mean_is_that_of_uniform_filters(size):
+    image = GENERATOR.random((40, 31, 3)).astype(np.float32)
+    of = ndimage.gaussian_filter(GENERATOR.normal(size=(40, 31)), 3) > 0
+    weight = ndimage.uniform_filter(of.astype(np.float32), size)
+    total = ndimage.uniform_filter(image * of[..., None], (size, size, 1))
+    assert np.array_equal(local_mean(image, of, size), total / np.maximum(weight, 1e-6)[..., None])

@@ -166,7 +166,7 @@ def test_a_still_picture_gives_a_still_cost(seen, body, truth, pictures):
     beside.place[::2, 0] += 1.5 / SIZE
     with torch.no_grad():
         plain = [objective(v, terms).item() for v in (truth, beside)]
-        objective.tracks = follow(truth, body, seen.keypoints, pictures.__getitem__, SIZE, SIZE, lambda: None)
+        objective.count_tracks(follow(truth, body, seen.keypoints, pictures.__getitem__, SIZE, SIZE, lambda: None))
         tracked = [objective(v, terms).item() for v in (truth, beside)]
     at_truth, at_side = (t - p for t, p in zip(tracked, plain, strict=True))
     assert 0 <= at_truth < 0.3 * at_side

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
@@ -16,19 +16,20 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.preprocessing.alignment.distances import Distances, distances
+from talkingavatar.preprocessing.alignment.kernels import FLIP
 from talkingavatar.preprocessing.alignment.objective import Objective, Terms
 from talkingavatar.preprocessing.alignment.observations import observe
 from talkingavatar.preprocessing.alignment.priors import expression_prior
 from talkingavatar.preprocessing.alignment.solver import TRUNK, Phase, Progress, finished, solve
 from talkingavatar.preprocessing.alignment.start import STIFF, choose_prior, start, triples
 from talkingavatar.preprocessing.alignment.tracks import Picture, follow
-from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
+from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose
 
 # What reports call the phases.
 TITLES = {"vanilla": "vanilla", "motion": "+FMA", "surface": "+surface"}
-VERSION = 4  # raise when the same keypoints would give another alignment
+VERSION = 5  # raise when the same keypoints would give another alignment
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def align(
     folder: Path | None = None,
     steady: Bool[ndarray, " T"] | None = None,
     picture: Picture | None = None,
+    ready: Callable[[], None] = lambda: None,
 ) -> Alignment:
     """Fit body, camera and motion to a clip.
 
@@ -82,6 +84,7 @@ def align(
         steady: frames in which the trunk's points move as the clothes do (`trunk.steady_trunk`), which counts for more.
         picture: the person on a plain background, of a frame by its number; what moves with the body in it is followed
             (`tracks.follow`). None: landmarks alone.
+        ready: called before the first picture is asked for; may wait until there are pictures.
 
     Raises:
         UserError: no frame shows enough of a person.
@@ -101,8 +104,9 @@ def align(
     if picture is not None:
         phase = _once_more(phases[-1], options)
         if finished(phase, folder, digest) is None:
+            ready()
             tick = progress("align: following the surface", len(keypoints))
-            objective.tracks = follow(stages["motion"], body, keypoints, picture, width, height, tick)
+            objective.count_tracks(follow(stages["motion"], body, keypoints, picture, width, height, tick))
         stages |= solve(stages["motion"], objective, [phase], folder, digest, progress)
     last = list(stages)[-1]
     long_side = observations.long_side

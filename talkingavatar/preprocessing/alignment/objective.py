@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from talkingavatar.body.keypoints import COUNT, KeypointBody
 from talkingavatar.body.tpose import FINGERS
+from talkingavatar.preprocessing.alignment.kernels import Followed, Seen, Steady
 from talkingavatar.preprocessing.alignment.observations import IRIS, LIPS, Observations
+from talkingavatar.preprocessing.alignment.posing import Figure, SeenCost
 from talkingavatar.preprocessing.alignment.priors import ExpressionPrior, PosePrior
 from talkingavatar.preprocessing.alignment.tracks import Tracks
 from talkingavatar.preprocessing.alignment.variables import Variables
@@ -74,11 +77,6 @@ class Terms:
     calibrated: bool = False
 
 
-def _robust(squared: Float[Tensor, "T K"], outlier: float) -> Float[Tensor, "T K"]:
-    """Geman-McClure: as given while small, never above outlier^2."""
-    return squared / (1 + squared / outlier**2)
-
-
 class Objective:
     """The cost of `Variables` given what was seen; a mean over frames."""
 
@@ -91,52 +89,55 @@ class Objective:
         fps: float,
         start: Variables,
     ) -> None:
-        self.model, self.observations, self.triples, self.fps = model, observations, triples, fps
+        self.model, self.observations, self.fps = model, observations, fps
         self.pose_prior, self.expression_prior = priors
         names = model.body.joint_names
         usual = torch.cat([ACCELERATION, torch.tensor([_joint_acceleration(name) for name in names])])
         self.heaviness = torch.cat([model.known, torch.ones(len(names), dtype=torch.bool)]) / usual.square()
-        self.per_metre = start.place[:, 2].exp()[:, None]  # long sides per metre, as first seen
-        self.tracks: Tracks | None = None  # counted once they are known
+        self.middle = np.zeros(len(observations), np.bool_)
+        self.middle[triples.numpy()] = True
+        self.per_metre = start.place[:, 2].exp().double().numpy()  # long sides per metre, as first seen
+        self.count_tracks(None)
+
+    def count_tracks(self, tracks: Tracks | None) -> None:
+        """From now on places on the surface count as well, where they are known."""
+        self.figure = Figure(self.model.body, self.model.corners, tracks)
+        self.followed = _followed(tracks, self.observations)
 
     def __call__(self, variables: Variables, terms: Terms, counted: list[int] | None = None) -> Float[Tensor, ""]:
         """The cost; `counted` names the points whose distances count, None all of them."""
-        points, joints = variables.seen(self.model)
-        rows = slice(None) if counted is None else counted
-        cost = self._data(variables.project(points), terms.outlier)[:, rows].sum(1).mean()
+        parts = self._seen(terms, counted), self.followed, self._steady(terms)
+        focal = variables.focal.exp().item()
+        rest = self.figure.rest(variables)
+        cost = SeenCost.apply(variables.pose, rest, variables.neck(), focal, self.figure, parts)
         cost = cost + self.pose_prior.cost(variables.pose).mean()
         cost = cost + self.expression_prior.cost(variables.expression)
         cost = cost + variables.betas.square().sum()
         if terms.calibrated:
             cost = cost + (variables.offsets / OFFSETS[:, None]).square().sum()
-        if self.tracks is not None:
-            cost = cost + self._tracked(variables, self.tracks)
-        if terms.smooth:
-            cost = cost + terms.smooth * self._roughness(torch.cat([points, joints], 1))
         return cost
 
-    def _data(self, projected: Float[Tensor, "T 137 2"], outlier: float) -> Float[Tensor, "T 137"]:
+    def _seen(self, terms: Terms, counted: list[int] | None) -> Seen:
         """Robust squared distances of the seen points, and of how far facing ones part."""
-        metres = (projected - self.observations.target) / self.per_metre[..., None]
-        squared = metres.square().sum(-1)
-        cost = self.observations.weight * _robust(squared, outlier) / NOISE.square()
-        first, second = FACING
-        parted = (metres[:, first] - metres[:, second]).square().sum(-1)
-        seen = self.observations.weight[:, first] * self.observations.weight[:, second]
-        return cost.index_add(1, first, seen * _robust(parted, outlier) / PARTING_NOISE**2)
+        counts = torch.zeros(COUNT)
+        counts[slice(None) if counted is None else counted] = 1.0
+        weight, (first, second) = self.observations.weight, FACING
+        parted = weight[:, first] * weight[:, second] * counts[first] / PARTING_NOISE**2
+        worth = weight * counts / NOISE.square()
+        target = self.observations.target.numpy()
+        return Seen(target, worth.numpy(), FACING.numpy(), parted.numpy(), self.per_metre, terms.outlier)
 
-    def _tracked(self, variables: Variables, tracks: Tracks) -> Float[Tensor, ""]:
-        """Robust squared distances to where places on the person were found, across the edges they show."""
-        placed = variables.project(variables.surface(self.model.body, tracks.vertices, tracks.offsets))
-        off = placed * self.observations.long_side - tracks.target
-        squared = torch.einsum("tmi,mij,tmj->tm", off, tracks.precision, off)
-        cost = (tracks.seen * _robust(squared, TRACK_OUTLIER)).sum(1).mean()
-        return TRACK_WORTH * cost / TRACK_NOISE**2
-
-    def _roughness(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, ""]:
+    def _steady(self, terms: Terms) -> Steady:
         """Squared accelerations of all keypoints and joints, seen or not, inside shots."""
-        i = self.triples
-        if not len(i):
-            return points.new_zeros(())
-        bend = (points[i - 1] - 2 * points[i] + points[i + 1]) * self.fps**2
-        return (bend.square().sum(-1) * self.heaviness).sum() / len(points)
+        worth = (terms.smooth * self.fps**4 * self.heaviness).double().numpy()
+        return Steady(self.middle if terms.smooth else np.zeros_like(self.middle), worth)
+
+
+def _followed(tracks: Tracks | None, observations: Observations) -> Followed:
+    """Robust squared distances to where places on the person were found, across the edges they show."""
+    side = float(observations.long_side)
+    if tracks is None:
+        none = np.zeros((len(observations), 0), np.float32)
+        return Followed(none[..., None].repeat(2, -1), none, np.zeros((0, 2, 2), np.float32), side, TRACK_OUTLIER)
+    worth = tracks.seen.float() * (TRACK_WORTH / TRACK_NOISE**2)
+    return Followed(tracks.target.numpy(), worth.numpy(), tracks.precision.numpy(), side, TRACK_OUTLIER)

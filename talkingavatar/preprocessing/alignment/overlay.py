@@ -56,10 +56,12 @@ class _Painter:
         height, width = frame.shape[:2]
         ids, _ = self.mesh.seen(vertices, K, viewmat, width, height)
         normals = raster.vertex_normals(vertices, self.mesh.faces, self.first, self.incident)
-        facing = np.abs(normals[self.mesh.faces[ids]].mean(2) @ viewmat[2, :3])
-        shade = (60 + 180 * facing)[..., None] * np.array([1.0, 0.85, 0.75])
-        mixed = np.where((ids >= 0)[..., None], (1 - OPAQUE) * frame + OPAQUE * shade, frame)
-        return mixed.clip(0, 255).astype(np.uint8)
+        facing = np.abs(normals[self.mesh.faces].mean(1) @ viewmat[2, :3])
+        shade = (60 + 180 * facing)[:, None] * np.array([1.0, 0.85, 0.75])
+        picture, covered = frame.copy(), ids >= 0
+        mixed = (1 - OPAQUE) * frame[covered] + OPAQUE * shade[ids[covered]]
+        picture[covered] = mixed.clip(0, 255).astype(np.uint8)
+        return picture
 
 
 def _dots(

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from talkingavatar.body.keypoints import COUNT, KeypointBody
 from talkingavatar.errors import UserError
+from talkingavatar.preprocessing.alignment.kernels import FLIP
 from talkingavatar.preprocessing.alignment.observations import Observations
 from talkingavatar.preprocessing.alignment.priors import PosePrior, pose_prior
-from talkingavatar.preprocessing.alignment.variables import FLIP, Variables
+from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.types import BodyPose
 
 SHOWN = 0.1  # share of the frames in which a limb must be seen

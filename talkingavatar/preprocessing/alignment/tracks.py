@@ -8,9 +8,7 @@ frames alike says nothing of motion and is taken out.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +22,7 @@ from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, strengths, structure
+from talkingavatar.preprocessing.threads import in_order
 
 REFERENCES, PLACES = 8, 60  # frames that patches are taken from, and how many from each
 APART = 11  # pixels between patches of one frame
@@ -86,10 +85,9 @@ def follow(
         return search(grey(picture(frame)), patches, guess[frame], REACH, PULL)
 
     found, scores = np.empty_like(guess), np.empty(guess.shape[:2])
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for frame, result in enumerate(pool.map(look, range(count))):
-            found[frame], scores[frame] = result
-            tick()
+    for frame, result in enumerate(in_order(look, range(count))):
+        found[frame], scores[frame] = result
+        tick()
     seen = scores > SAME
     seen &= seen.mean(0) > OFTEN
     off = np.ma.masked_array(found - guess, np.broadcast_to(~seen[..., None], found.shape))

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import COUNT, KeypointBody
+from talkingavatar.preprocessing.alignment.kernels import FLIP, NEAREST
 from talkingavatar.preprocessing.keypoints import INNER_LIPS
 from talkingavatar.types import BodyPose
-
-FLIP = (1.0, -1.0, -1.0)  # from a body that stands y up and faces +z to a camera that looks at it
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Variables:
 
     def project(self, points: Float[Tensor, "T K 3"]) -> Float[Tensor, "T K 2"]:
         """From the picture's centre, in units of its long side."""
-        return self.focal.exp() * points[..., :2] / points[..., 2:].clamp(min=0.05)
+        return self.focal.exp() * points[..., :2] / points[..., 2:].clamp(min=NEAREST)
 
 
 def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
@@ -79,10 +78,17 @@ def share_opening(offsets: Float[Tensor, "137 3"]) -> Float[Tensor, "137 3"]:
 
     A calibration free to part the lips would take the opening that jaw and lips should make.
     """
+    return _MIX.to(offsets) @ offsets
+
+
+def _mix() -> Float[Tensor, "137 137"]:
     mix = torch.eye(COUNT)
     for pair in INNER_LIPS:
         rows = [50 + mark for mark in pair]
         for row in rows:
             mix[row] = 0
             mix[row, rows] = 0.5
-    return mix.to(offsets) @ offsets
+    return mix
+
+
+_MIX = _mix()

@@ -7,12 +7,15 @@ layout of a record (only the standard library and numpy are imported at the top)
 
 import os
 import sys
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
 
 # Coordinates in pixels of the frame given. Sides are the person's own. A score of 0 marks what was not seen.
 FACE = [("mesh", "<f4", (478, 2)), ("mesh_score", "<f4")]
+AHEAD = 2  # frames whose first look is taken while an earlier one's second goes on
 FIELDS = [
     ("faces", "<f4", (4, 5)),  # boxes x0 y0 x1 y1 of up to four faces, largest first, score
     *FACE,
@@ -46,9 +49,12 @@ class Trackers:
             static_image_mode=True, max_num_hands=2, model_complexity=1, min_detection_confidence=0.3
         )
 
-    def look(self, image: np.ndarray, answer: np.ndarray) -> None:
-        """Fill in one record."""
-        result = self.holistic.process(image)
+    def look(self, image: np.ndarray) -> Any:
+        """What follows from frame to frame."""
+        return self.holistic.process(image)
+
+    def record(self, image: np.ndarray, result: Any, answer: np.ndarray) -> None:
+        """Fill in one record, by what `look` gave and by trackers that take each frame by itself."""
         self._faces(image, answer)
         if result.face_landmarks:
             answer["mesh"], answer["mesh_score"] = self._points(result.face_landmarks), 1.0
@@ -148,23 +154,39 @@ class FaceTracker:
         self.size = np.array([width, height], np.float32)
         self.mesh = mediapipe.solutions.face_mesh.FaceMesh(refine_landmarks=True, max_num_faces=1)
 
-    def look(self, image: np.ndarray, answer: np.ndarray) -> None:
-        """Fill in one record."""
-        for face in self.mesh.process(image).multi_face_landmarks or []:
+    def look(self, image: np.ndarray) -> Any:
+        """See `Trackers`."""
+        return self.mesh.process(image)
+
+    def record(self, image: np.ndarray, result: Any, answer: np.ndarray) -> None:
+        """See `Trackers`."""
+        for face in result.multi_face_landmarks or []:
             answer["mesh"] = np.array([[p.x, p.y] for p in face.landmark], np.float32) * self.size
             answer["mesh_score"] = 1.0
 
 
 def serve(source: BinaryIO, sink: BinaryIO, size: tuple[int, int], mask: tuple[int, int]) -> None:
-    """Answer frame after frame until the source ends."""
+    """Answer frame after frame until the source ends. The first look at the next ones is taken meanwhile."""
     width, height = size
     trackers = Trackers(width, height) if mask[0] else FaceTracker(width, height)
     layout = record(*mask)
-    while frame := source.read(width * height * 3):
+    begun: deque[tuple[np.ndarray, Future[Any]]] = deque()
+
+    def answer_first() -> None:
+        image, looked = begun.popleft()
         answer = np.zeros((), layout)
-        trackers.look(np.frombuffer(frame, np.uint8).reshape(height, width, 3), answer)
+        trackers.record(image, looked.result(), answer)
         sink.write(answer.tobytes())
         sink.flush()
+
+    with ThreadPoolExecutor(1) as pool:
+        while frame := source.read(width * height * 3):
+            image = np.frombuffer(frame, np.uint8).reshape(height, width, 3)
+            begun.append((image, pool.submit(trackers.look, image)))
+            if len(begun) > AHEAD:
+                answer_first()
+        while begun:
+            answer_first()
 
 
 if __name__ == "__main__":
