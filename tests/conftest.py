@@ -72,6 +72,12 @@ def cold(
     return subprocess.run(words, capture_output=True, text=True, timeout=300, env=environment, check=False)
 
 
+def imports_first(name: str, *arguments: str) -> subprocess.Popen:
+    """The same, started only: to be killed while it imports."""
+    words = [sys.executable, "-m", f"talkingavatar.{name}", *arguments]
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def quick_help(name: str) -> str:
     """What `--help` prints, at once: in less than two seconds of a processor, whatever else runs, and without torch."""
 

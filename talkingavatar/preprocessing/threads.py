@@ -54,7 +54,7 @@ class Stopped(Exception):
 
 
 class Beside:
-    """Work that goes on in a thread of its own; its progress is shown once somebody waits for it.
+    """Work that goes on in a thread of its own; its progress is shown once somebody waits for it, at the latest at its end.
 
     Used as a context: who leaves it by an error stops the work.
     """
@@ -62,7 +62,7 @@ class Beside:
     def __init__(self, work: Callable[[Progress], None], progress: Progress) -> None:
         self._progress = progress
         self._lock = threading.RLock()
-        self._title, self._left = "", 0
+        self._title, self._total, self._left = "", 0, 0
         self._waited_for = self._stopped = False
         self._shown: Callable[[], None] | None = None
         self._pool = ThreadPoolExecutor(1)
@@ -82,6 +82,10 @@ class Beside:
             if self._left:
                 self._show()
         self._future.result()
+        if self._shown is None and self._title:
+            advance = self._progress(self._title, self._total)
+            for _ in range(self._total):
+                advance()
 
     def watched(self, title: str, total: int) -> Callable[[], None]:
         """Progress of what is done meanwhile; raises what the work beside it raised."""
@@ -96,7 +100,7 @@ class Beside:
 
     def _begin(self, title: str, total: int) -> Callable[[], None]:
         with self._lock:
-            self._title, self._left = title, total
+            self._title, self._total, self._left = title, total, total
             if self._waited_for:
                 self._show()
         return self._advance

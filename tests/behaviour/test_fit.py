@@ -4,8 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from PIL import Image
 
 from talkingavatar.config.listing import group_options
 from talkingavatar.engine.offline import files, tracked_rows, tracked_summary
-from tests.conftest import TINY
+from tests.conftest import TINY, imports_first
 from tests.tables.test_dashboard import metric_names
 from tests.wandb_server import services, until_ended
 
@@ -125,7 +123,7 @@ def test_killed_at_ten_random_moments_equals_never_killed(whole, command, start,
     overrides = [*tiny, "trainer.log_every=1", f"run.path={tmp_path / 'killed'}"]
     # Twice while it starts, eight times on its way; the sleep lands the blow anywhere in a step, a save or an import.
     for step in [0, 0, *sorted(moments.randrange(1, 36) for _ in range(8))]:
-        process = start("fit", *overrides) if step else imports_first(overrides)
+        process = start("fit", *overrides) if step else imports_first("fit", *overrides)
         wait_for_step(tmp_path / "killed" / "metrics.jsonl", step)
         time.sleep(moments.uniform(0, 0.3) if step else moments.uniform(0.5, 5))
         assert process.poll() is None
@@ -137,12 +135,6 @@ def test_killed_at_ten_random_moments_equals_never_killed(whole, command, start,
     first, second = (json.loads((run / "summary.json").read_text()) for run in (tmp_path / "killed", whole))
     compared = {k: v for k, v in first["metrics"].items() if not k.startswith("speed")}
     assert compared == {k: second["metrics"][k] for k in compared}
-
-
-def imports_first(overrides: list[str]) -> subprocess.Popen:
-    """A fit in a new interpreter."""
-    words = [sys.executable, "-m", "talkingavatar.fit", *overrides]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def wait_for_step(journal: Path, step: int, timeout: float = 240) -> None:

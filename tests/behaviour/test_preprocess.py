@@ -14,7 +14,7 @@ from PIL import Image
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.data.capture import Capture
 from talkingavatar.errors import UserError
-from tests.conftest import cold, quick_help
+from tests.conftest import cold, imports_first, quick_help
 from tests.preprocessing.videos import numbered, rotate, tone, write_video
 
 FPS, FRAMES = 25, 50
@@ -83,7 +83,7 @@ def test_a_clip_becomes_a_capture(command, mediapipe, person, tmp_path):
     assert report["seen"]["face"] == 1.0 and report["offset"]["frames"] is None
     before, after = (report["landmark_distance_px"][stage]["face"] for stage in ("vanilla", "+FMA"))
     assert after < before
-    for title in ("landmarks", "align", "left"):  # mattes are made meanwhile, and shown where they are waited for
+    for title in ("landmarks", "mattes", "align", "left"):
         assert title in done.stderr
     with Image.open(folder / "work" / "contact_sheet.png") as sheet:
         assert sheet.width > 3 * sheet.height / 3
@@ -102,9 +102,10 @@ def test_a_clip_becomes_a_capture(command, mediapipe, person, tmp_path):
 def test_killed_anywhere_it_goes_on(start, mediapipe, person, tmp_path):
     """Killed after ever longer times, without warning and with one, until it is through; no finished stage changes."""
     folder = tmp_path / "killed"
+    words = ["preprocess", f"video={person}", f"out={folder}"]
     finished: dict[str, int] = {}
     for attempt in range(40):
-        process = start("preprocess", f"video={person}", f"out={folder}")
+        process = start(*words) if attempt else imports_first(*words)
         try:
             code = process.wait(timeout=1 + attempt)
         except subprocess.TimeoutExpired:
