@@ -9,7 +9,7 @@ import talkingavatar
 
 PACKAGE = Path(talkingavatar.__file__).parent
 LAYERS = [
-    {"types", "errors", "paths"},
+    {"types", "errors", "paths", "runtime"},
     {"config", "geometry"},
     {"splatting", "body", "audio"},
     {"networks", "losses", "metrics"},
@@ -27,7 +27,7 @@ ONLY = {
     "wandb": {"engine", "tables"},
     "wandb_workspaces": {"tables"},
 }
-NO_TORCH = {"config", "launch", "tables", "errors", "paths"}
+NO_TORCH = {"config", "launch", "tables", "errors", "paths", "runtime"}
 
 
 def modules():

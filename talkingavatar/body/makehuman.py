@@ -21,7 +21,8 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
-from numba import njit
+
+from talkingavatar.runtime.compiled import compiled
 
 METRES_PER_UNIT = 0.1  # the assets are in decimetres
 PHENOTYPE_STEPS: dict[str, dict[str, float]] = {
@@ -132,7 +133,7 @@ def _numbers(text: bytes) -> Float[np.ndarray, " n"]:
     return values[:count] if count >= 0 else np.array(text.split(), float)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 @no_type_check
 def _read_decimals(text, values):  # noqa: ANN001, ANN202 - types come from the call
     """Fill `values` with the decimals of a text; how many, or -1 if one has an exponent, say, or many digits.

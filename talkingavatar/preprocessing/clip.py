@@ -20,7 +20,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound
 from talkingavatar.preprocessing.shots import find_cuts, novelty, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
-from talkingavatar.preprocessing.threads import in_order, made_ahead
+from talkingavatar.runtime.threads import in_order, made_ahead
 
 INGEST_VERSION = 1
 SHORTEST = 1.0  # seconds of a clip

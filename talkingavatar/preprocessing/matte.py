@@ -20,7 +20,7 @@ from scipy import ndimage
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
 from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
-from talkingavatar.preprocessing.threads import in_order
+from talkingavatar.runtime.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
 Matte = UInt8[ndarray, "H W"]

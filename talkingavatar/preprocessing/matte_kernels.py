@@ -8,8 +8,9 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from numba import njit
 from numpy import ndarray
+
+from talkingavatar.runtime.compiled import compiled
 
 RAYS = 8
 NOISE = 0.03  # standard deviation of what the camera and its codec add to a colour
@@ -17,7 +18,7 @@ DOUBT = 0.35  # standard deviation of the coarse mask's error within the unknown
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def sample(
     image: Float[ndarray, "H W 3"],
     labels: UInt8[ndarray, "H W"],
@@ -68,7 +69,7 @@ def sample(
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _directions() -> Float[ndarray, "9 R 2"]:
     """Of the rays, x and y; each of nine neighbours has its own."""
     directions = np.empty((9, RAYS, 2))
@@ -80,7 +81,7 @@ def _directions() -> Float[ndarray, "9 R 2"]:
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _meet(
     y: int,
     x: int,
@@ -131,7 +132,7 @@ def _meet(
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _likeliest(
     colour: Float[ndarray, " 3"],
     prior: float,
@@ -161,7 +162,7 @@ def _likeliest(
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def agree(
     image: Float[ndarray, "H W 3"],
     labels: UInt8[ndarray, "H W"],
@@ -209,7 +210,7 @@ def agree(
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def masked_median(
     stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], least: int
 ) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
@@ -241,7 +242,7 @@ def masked_median(
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def deeper(region: Bool[ndarray, "H W"], distance: float) -> Bool[ndarray, "H W"]:
     """Pixels of a region farther than this from all that are not; the picture's edge is none."""
     height, width = region.shape
@@ -267,7 +268,7 @@ def deeper(region: Bool[ndarray, "H W"], distance: float) -> Bool[ndarray, "H W"
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], size: int) -> Float[ndarray, "H W 3"]:
     """Means over the pixels `of` a window of odd size round each of them; the picture is mirrored at its edges."""
     height, width = of.shape
@@ -288,7 +289,7 @@ def local_mean(image: Float[ndarray, "H W 3"], of: Bool[ndarray, "H W"], size: i
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _running_mean(rows: Float[ndarray, "N M"], size: int, out: Float[ndarray, "N M"]) -> None:
     """Each row becomes the mean of those about it."""
     count, half = len(rows), size // 2
@@ -305,7 +306,7 @@ def _running_mean(rows: Float[ndarray, "N M"], size: int, out: Float[ndarray, "N
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _mirrored(index: int, count: int) -> int:
     """The index it stands for beyond either end."""
     if index < 0:

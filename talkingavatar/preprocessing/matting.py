@@ -15,7 +15,7 @@ from talkingavatar.preprocessing.clip import Clip, ProgressFunction, save_png
 from talkingavatar.preprocessing.landmarks.source import Observed
 from talkingavatar.preprocessing.matte import Footage, background, plates, refine
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
-from talkingavatar.preprocessing.threads import in_order
+from talkingavatar.runtime.threads import in_order
 
 MATTING_VERSION = 2
 Matte = UInt8[ndarray, "H W"]

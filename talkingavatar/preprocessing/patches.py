@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from scipy.ndimage import gaussian_filter, maximum_filter
+
+from talkingavatar.runtime.compiled import compiled
 
 HALF = 8  # pixels: half of a patch's side
 BLUR = 0.7  # pixels, of every picture before it is looked at
@@ -63,7 +65,7 @@ def cut(picture: Float[ndarray, "H W"], centres: Float[ndarray, "N 2"]) -> Float
 
 
 @no_type_check
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@partial(compiled, fastmath=True)
 def _correlations(picture, patch, x, y, out):  # noqa: ANN001, ANN202
     """Sums of values, of squares and of products with a patch, centred at (x, y) and at the places right of it.
 
@@ -90,7 +92,7 @@ def _correlations(picture, patch, x, y, out):  # noqa: ANN001, ANN202
 
 
 @no_type_check
-@numba.njit(cache=True, fastmath=True, nogil=True)
+@partial(compiled, fastmath=True)
 def search(picture, patches, guess, reach, pull=0.0):  # noqa: ANN001, ANN201
     """Where each patch is found again, and its correlation there; -1 where it is nowhere within reach.
 

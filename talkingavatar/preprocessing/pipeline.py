@@ -23,6 +23,7 @@ from talkingavatar.preprocessing import assemble, clip, matting
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
 from talkingavatar.preprocessing.alignment import align as alignment
 from talkingavatar.preprocessing.alignment.align import AlignmentOptions
+from talkingavatar.preprocessing.beside import Beside
 from talkingavatar.preprocessing.clip import Clip, Cutout, ProgressFunction
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.preprocessing.landmarks.mediapipe_source import MediaPipe
@@ -32,8 +33,8 @@ from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observe
 from talkingavatar.preprocessing.report import overlays, write_report
 from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
-from talkingavatar.preprocessing.threads import Beside, made_ahead
 from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
+from talkingavatar.runtime.threads import made_ahead
 
 ALONE = 0.8  # share of the frames with a face in which there must be but one
 SEEN = 1.0  # seconds of a face that a clip must show

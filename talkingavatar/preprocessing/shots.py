@@ -13,9 +13,10 @@ from typing import no_type_check
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
-from numba import njit
 from numpy import ndarray
 from PIL import Image
+
+from talkingavatar.runtime.compiled import compiled
 
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 AROUND = 25  # frames on either side that a jump must stand out of
@@ -67,7 +68,7 @@ def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@compiled
 def _residual(source: Float32[ndarray, "h w 3"], target: Float32[ndarray, "h w 3"]) -> float:
     """Mean over the target's blocks of the least mean absolute difference to a block of the source within reach."""
     height, width, _ = target.shape

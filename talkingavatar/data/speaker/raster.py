@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int
-from numba import njit
+
+from talkingavatar.runtime.compiled import compiled
 
 NEAR = 0.05  # metres; a triangle with a corner nearer than this is dropped, not clipped
 LEVELS = 9  # mipmap levels per texture
@@ -29,7 +30,7 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Without fast mathematics, unlike the rasteriser of Gaussians: a capture has the same bytes wherever it is made.
     """
-    return njit(function, cache=True, nogil=True, error_model="numpy")
+    return compiled(function, error_model="numpy")
 
 
 class Atlas(NamedTuple):

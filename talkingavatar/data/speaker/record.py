@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
+from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
 
 SPEAKER_VERSION = 6  # raise when the same configuration would give other pictures or parameters
@@ -282,12 +282,8 @@ def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
         for kind, pixels in {"frames": rgb, "mattes": matte}.items():
             Image.fromarray(pixels).save(folder / kind / f"{i:06d}.png", compress_level=1)
 
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="draw")
-    try:
-        for _ in pool.map(draw, range(recording.frames)):
-            tick()
-    finally:
-        pool.shutdown(cancel_futures=True)  # when interrupted, without the frames that are left
+    for _ in in_order(draw, range(recording.frames)):
+        tick()
 
 
 def _digest(config: DataConfig) -> str:

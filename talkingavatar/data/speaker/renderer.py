@@ -6,16 +6,15 @@ are shaded (`shading`). Pictures have the same bytes for any number of threads.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int, Int8, UInt8
 
 from talkingavatar.data.speaker import raster, shading
+from talkingavatar.runtime.threads import in_order
 
 OVERSAMPLE = 2
 SHADOW_SIZE = 512  # samples of the shadow map along an edge
@@ -121,8 +120,7 @@ def pack(materials: Sequence[Material]) -> raster.Atlas:
     chunks: list[Texture] = []
     table = np.zeros((len(materials), raster.LEVELS, 3), np.int64)
     start = 0
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        textures = list(pool.map(_mipmaps, [material.texture for material in materials]))
+    textures = in_order(_mipmaps, [material.texture for material in materials])
     for m, levels in enumerate(textures):
         for level, texture in enumerate(levels):
             table[m, level] = start, texture.shape[1], texture.shape[0]

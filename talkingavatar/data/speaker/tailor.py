@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +20,7 @@ from talkingavatar.data.speaker.identity import Identity
 from talkingavatar.data.speaker.renderer import Material
 from talkingavatar.data.speaker.surface import averaging, smooth_normals
 from talkingavatar.data.speaker.texture import TexelMap, fractal, ramp, texel_map
+from talkingavatar.runtime.threads import in_order
 
 SKIN_WRAP = (0.55, 0.28, 0.20)
 CLOTH_WRAP = (0.22, 0.22, 0.22)
@@ -151,8 +150,7 @@ class Tailor:
     def parts(self) -> list[Part]:
         """All of them, several at a time."""
         makers = (self.head, self.skin, self.eyes_and_mouth, self.clothes, self.hair)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            return [part for made in pool.map(lambda make: make(), makers) for part in made]
+        return [part for made in in_order(lambda make: make(), makers) for part in made]
 
     def head(self) -> list[Part]:
         paint = appearance.paint_head(self.head_texels, self.face, self.who)

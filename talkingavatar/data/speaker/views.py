@@ -15,6 +15,7 @@ from PIL import Image
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.speaker.scene import SpeakerScene
+from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import Cameras
 
 
@@ -34,25 +35,30 @@ def side_views(
     """The speaker's true pose seen from `degrees` to their left; drawn once and kept in the capture's `truth/`."""
     folder = capture.folder / "truth" / "views" / f"{degrees:g}"
     folder.mkdir(parents=True, exist_ok=True)
-    scene: SpeakerScene | None = None
+    files = {f: [folder / f"{f:06d}_{kind}.png" for kind in ("image", "matte")] for f in frames}
+    missing = [frame for frame in frames if not all(file.is_file() for file in files[frame])]
+    scene = SpeakerScene(config.identity, config.size, config.size, config.framing) if missing else None
+    cameras = _cameras(folder, scene, config, degrees)
+
+    def seen(frame: int) -> SideView:
+        if scene is not None and frame in missing:
+            _draw(scene, capture, frame, degrees, files[frame])
+        image, matte = (np.array(Image.open(file)) for file in files[frame])
+        return SideView(frame, cameras, image, matte)
+
     views = []
-    for frame in frames:
-        files = {kind: folder / f"{frame:06d}_{kind}.png" for kind in ("image", "matte")}
-        if not all(file.is_file() for file in files.values()):
-            scene = scene or SpeakerScene(config.identity, config.size, config.size, config.framing)
-            _draw(scene, capture, frame, degrees, files)
-        image, matte = (np.array(Image.open(file)) for file in files.values())
-        views.append(SideView(frame, _cameras(folder, scene, config, degrees), image, matte))
+    for view in in_order(seen, frames):
+        views.append(view)
         tick()
     return views
 
 
-def _draw(scene: SpeakerScene, capture: Capture, frame: int, degrees: float, files: dict[str, Path]) -> None:
+def _draw(scene: SpeakerScene, capture: Capture, frame: int, degrees: float, files: list[Path]) -> None:
     pose = capture.true_pose([frame])
     assert pose is not None, "the embedded speaker's true pose is known"
     camera = scene.side_camera(degrees)
     drawn = scene.render(pose.full_pose[0].numpy(), pose.transl[0].numpy(), pose.expression[0].numpy(), camera)
-    for file, pixels in zip(files.values(), drawn, strict=True):
+    for file, pixels in zip(files, drawn, strict=True):
         temporary = file.with_suffix(".tmp.png")
         Image.fromarray(pixels).save(temporary, compress_level=1)
         temporary.replace(file)

@@ -22,7 +22,7 @@ from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, strengths, structure
-from talkingavatar.preprocessing.threads import in_order
+from talkingavatar.runtime.threads import in_order
 
 REFERENCES, PLACES = 8, 60  # frames that patches are taken from, and how many from each
 APART = 11  # pixels between patches of one frame

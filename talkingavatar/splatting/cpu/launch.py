@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
-from numba import njit
+
+from talkingavatar.runtime.compiled import compiled
 
 # No "nnan"/"ninf": culling relies on comparisons with values that are not numbers being false.
 FAST = {"reassoc", "nsz", "arcp", "contract", "afn"}
@@ -21,24 +19,11 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile on first use and keep the machine code on disk; what it calls must lie in its own folder.
+    """Compile on first use and keep the machine code on disk.
 
     Plain threads rather than numba's own: half the compile time, and safe to call from several threads.
     """
-    compiled: Any = njit(function, cache=True, nogil=True, fastmath=FAST, error_model="numpy")
-    # Numba looks at the function's own file alone to tell whether the kept code is out of date; it holds what it calls.
-    kept = compiled._cache._cache_file
-    kept._source_stamp = (kept._source_stamp, _sources(Path(function.__code__.co_filename).parent))
-    return compiled
-
-
-@cache
-def _sources(folder: Path) -> str:
-    """A digest of all Python files in a folder, and of this one, whose flags count."""
-    digest = hashlib.sha256()
-    for file in [Path(__file__), *sorted(folder.glob("*.py"))]:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+    return compiled(function, fastmath=FAST, error_model="numpy")
 
 
 def set_threads(threads: int | None) -> None:

@@ -1,50 +1,10 @@
-"""Work shared out over threads. What comes out, and its order, does not depend on how many there are."""
+"""Work beside other work."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, cast
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-WORKERS = max(2, min(8, os.cpu_count() or 2))
-AHEAD = 2  # pieces of work a thread may be in advance of who uses them
-
-
-def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS, ahead: int | None = None
-) -> Iterator[Result]:
-    """`map`, by several threads, at most `ahead` items in advance; an error comes up where its result would."""
-    pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) > (AHEAD * workers if ahead is None else ahead):
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def made_ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, made by another thread while earlier ones are used."""
-    stream, end = iter(items), object()
-
-    def following(_: int) -> object:
-        return next(stream, end)
-
-    for item in in_order(following, iter(int, 1), workers=1):
-        if item is end:
-            return
-        yield cast("Item", item)
-
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 Progress = Callable[[str, int], Callable[[], None]]
 
@@ -54,7 +14,7 @@ class Stopped(Exception):
 
 
 class Beside:
-    """Work that goes on in a thread of its own; its progress is shown once somebody waits for it, at the latest at its end.
+    """Work that goes on in a thread of its own; its progress is shown once somebody waits for it.
 
     Used as a context: who leaves it by an error stops the work.
     """

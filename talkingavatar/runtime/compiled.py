@@ -1,0 +1,33 @@
+"""Numba's compiler with its machine code kept on disk, and made anew whenever it must be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from numba import njit
+
+
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile on first use, without the interpreter's lock; what the function calls must lie in its own folder.
+
+    Numba looks at the function's own file alone to tell whether the kept code is out of date, which also holds what it
+    calls: an upgrade of a neighbouring file would go unnoticed.
+    """
+    made: Any = njit(function, cache=True, nogil=True, **options)
+    kept = made._cache._cache_file
+    flags = [f"{name}={sorted(value) if isinstance(value, set) else value}" for name, value in sorted(options.items())]
+    kept._source_stamp = (kept._source_stamp, _sources(Path(function.__code__.co_filename).parent), flags)
+    return made
+
+
+@cache
+def _sources(folder: Path) -> str:
+    """A digest of all Python files in a folder."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

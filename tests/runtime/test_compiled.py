@@ -1,0 +1,43 @@
+"""Machine code kept on disk: used again, and made anew when a file that it was made from has changed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import talkingavatar
+
+OUTER = """
+from talkingavatar.runtime.compiled import compiled
+from mine.inner import inner
+
+@compiled
+def outer(x):
+    return 10 * inner(x)
+"""
+INNER = """
+from talkingavatar.runtime.compiled import compiled
+
+@compiled
+def inner(x):
+    return x + {number}
+"""
+ASK = "from mine.outer import outer; print(outer(1.0), sum(outer.stats.cache_hits.values()))"
+
+
+def asked(folder):
+    done = subprocess.run([sys.executable, "-c", ASK], cwd=folder, capture_output=True, text=True, check=True)
+    result, hits = done.stdout.split()
+    return float(result), int(hits)
+
+
+def test_a_change_of_what_a_function_calls_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(talkingavatar.__file__).parents[1]))
+    package = tmp_path / "mine"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "outer.py").write_text(OUTER)
+    (package / "inner.py").write_text(INNER.format(number=1))
+    assert asked(tmp_path) == (20.0, 0)
+    assert asked(tmp_path) == (20.0, 1)
+    (package / "inner.py").write_text(INNER.format(number=2))
+    assert asked(tmp_path) == (30.0, 0)
