@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d
 from talkingavatar.losses.image_cpu import L1, Dssim, compiled
 
 
-def l1(rendered: Float[Tensor, "B H W C"], target: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W C"]:
+def l1(rendered: Float[Tensor, "*b H W C"], target: Float[Tensor, "*b H W C"]) -> Float[Tensor, "*b H W C"]:
     """Absolute difference; gradient to `rendered` only on a CPU."""
     if compiled(rendered, target):
         return L1.apply(rendered, target)

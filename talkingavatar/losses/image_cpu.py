@@ -259,7 +259,7 @@ def _pictures(height: int, *rows: ndarray) -> list[tuple[ndarray, ...]]:
 
 
 class L1(torch.autograd.Function):
-    """Pictures (B H W C) to the absolute difference; gradient to the first only."""
+    """Pictures to the absolute difference; gradient to the first only."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -296,6 +296,6 @@ class NormalConsistency(torch.autograd.Function):
         return v_a, v_b
 
 
-def compiled(*pictures: Float[Tensor, "B H W C"]) -> bool:
+def compiled(*pictures: Float[Tensor, "*b H W C"]) -> bool:
     """Whether pictures are what this file computes with."""
     return all(x.device.type == "cpu" and x.dtype == torch.float32 for x in pictures)
