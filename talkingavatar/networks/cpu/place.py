@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 import torch
@@ -27,9 +27,6 @@ from talkingavatar.networks.cpu.vectors import (
     unit_quat,
 )
 from talkingavatar.splatting.cpu.launch import kernel, spread
-
-if TYPE_CHECKING:
-    from talkingavatar.networks.placing import Local, Offsets
 
 f32 = np.float32
 
@@ -156,7 +153,11 @@ def _summed(strips: ndarray) -> ndarray:
 
 
 def place_cpu(
-    local: Local, maps: Tensor, carrier: Tensor | None, offsets: Offsets | None, scaled: bool
+    local: tuple[Tensor, Tensor, Tensor],
+    maps: Tensor,
+    carrier: Tensor | None,
+    offsets: tuple[Tensor, Tensor] | None,
+    scaled: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`placing.place` of float32 CPU tensors."""
     nobody = torch.zeros(0, dtype=torch.long)
