@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.autograd.graph import increment_version
 from torch.optim import Adam, Optimizer
 
 
@@ -27,6 +28,8 @@ class NamedOptimisers(Optimizer):
         for optimiser in self.inner.values():
             if optimiser.param_groups[0]["lr"] > 0:
                 optimiser.step()
+                for parameter in optimiser.param_groups[0]["params"]:
+                    increment_version(parameter)  # fused ones do not tell that they have changed it
         return loss
 
     def set_rate(self, name: str, rate: float) -> None:

@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """A value of some tensors, made again when one of them has changed; always while gradients are wanted."""
+    """A value of some tensors, made again when one of them has changed, and always while one of them is still learned."""
 
     def __init__(self) -> None:
         self._of: tuple[Tensor, ...] = ()
@@ -20,7 +20,7 @@ class Kept(Generic[Value]):
 
     def get(self, make: Callable[[], Value], *of: Tensor) -> Value:
         """`make()`, or what it gave for these very tensors before."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(tensor.requires_grad for tensor in of):
             return make()
         versions = tuple(tensor._version for tensor in of)
         same = len(of) == len(self._of) and all(a is b for a, b in zip(of, self._of, strict=True))

@@ -40,6 +40,7 @@ def test_what_is_kept_between_frames_is_made_anew_when_something_has_changed():
     net = made()
     torch.nn.init.normal_(net.decoder[-1].weight)
     means, windows, eyes = torch.rand(5, 3) * 0.1, torch.randn(8, 16, 44), torch.rand(6)
+    net.requires_grad_(False)
     with torch.no_grad():
         first, again = (net(means, windows, eyes)["means"] for _ in range(2))
         assert torch.equal(first, again)
@@ -49,6 +50,7 @@ def test_what_is_kept_between_frames_is_made_anew_when_something_has_changed():
         torch.testing.assert_close(first, net(means, windows, eyes)["means"])
         means.add_(0.05)
         assert not torch.equal(first, net(means, windows, eyes)["means"])
+    net.requires_grad_(True)
     with_gradient = net(means, windows, eyes)["means"]
     with_gradient.sum().backward()
     assert net.query.weight.grad.any()
