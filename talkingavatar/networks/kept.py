@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """A value of some tensors, made again when one of them has changed, and always while one of them is still learned."""
+    """A value of some tensors, made again when one of them has changed, and always while one of them is learned."""
 
     def __init__(self) -> None:
         self._of: tuple[Tensor, ...] = ()

@@ -9,7 +9,7 @@ from talkingavatar.networks.kept import Kept
 
 @pytest.mark.parametrize("frozen_between", [True, False])
 def test_an_optimiser_s_step_is_noticed(frozen_between):
-    """A fused one does not count its changes; a preview between two steps must not see the weights of an earlier one."""
+    """A fused one does not count its changes; a preview between two steps must not see earlier weights."""
     weight = torch.nn.Parameter(torch.ones(3))
     optimiser = NamedOptimisers({"weight": torch.optim.Adam([weight], lr=0.1, fused=True)})
     kept, calls = Kept[torch.Tensor](), []
