@@ -23,8 +23,8 @@ class Clock:
         self._originals: list[tuple[Any, str, Any]] = []
 
     def reset(self) -> None:
-        """Forget what was counted."""
-        self._now()
+        """Forget what was counted, the time since the last change of part included."""
+        self._since = self._now()
         self.seconds.clear()
 
     def switch(self, part: str) -> str:

@@ -35,6 +35,14 @@ def test_every_moment_belongs_to_one_part():
     assert clock.switch(REST) == REST and sum(clock.seconds.values()) > spent
 
 
+def test_what_was_before_a_reset_counts_for_nothing():
+    clock = Clock()
+    time.sleep(0.05)
+    clock.reset()
+    clock.switch("a")
+    assert sum(clock.seconds.values()) < 0.04
+
+
 def test_a_whole_part_claims_what_is_called_inside():
     clock, worker = Clock(), Worker()
     clock.time(worker, "outer", "a", whole=True)
