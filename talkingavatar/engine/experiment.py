@@ -24,9 +24,10 @@ from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.signals import Preempted, StopFlag
 from talkingavatar.engine.tracking import Tracker
-from talkingavatar.engine.trainable import Conclusion, Trainable, conclude, trainable_class
+from talkingavatar.engine.trainable import Conclusion, Trainable, conclude, trainable_class, trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
+from talkingavatar.methods.audio2param import driver_options
 from talkingavatar.methods.base import Method, MethodContext
 from talkingavatar.splatting.cpu.launch import set_threads
 
@@ -54,6 +55,8 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome | None:
     if processes.rank(config) > 0:
         _follow(config, flag)
         return None
+    if config.run.fresh:
+        check(config)  # before what lies there is removed
     run = RunDirectory.open(config)
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
@@ -69,7 +72,25 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome | None:
         raise
 
 
+def check(config: FitConfig) -> None:
+    """Refuse at once what would be refused when the data is made or a stage is trained, minutes later.
+
+    Raises:
+        UserError: there is no such method, option, body model or device, or they do not go together.
+    """
+    on_cpu(config)
+    if "driver" in config.stages:
+        driver_options(config.driver.options)
+    if config.stages != ["driver"] and trains_avatar(config.method.name):
+        method_class(config.method.name).check(config)
+        load_body(config.body.name, config.body.path, config.body.gender)
+    elif len(config.stages) > 1:
+        found, expected = f"a driver after {config.method.name}", "an avatar before the driver"
+        raise UserError("stages", found, expected, "give stages=[driver] alone")
+
+
 def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
+    check(config)
     prepare_torch(config)
     tracker = Tracker(config, run)
     fitted: list[Trainable] = []
@@ -98,6 +119,7 @@ def _follow(config: FitConfig, flag: StopFlag) -> None:
     done = None if config.run.fresh else run.read_summary()
     if done is not None and done["status"] == "finished":
         return
+    check(config)
     prepare_torch(config)
     (stage,) = config.stages
     fitted = build_stage(stage, config, [])
@@ -130,9 +152,7 @@ def build_stage(stage: str, config: FitConfig, before: list[Trainable]) -> Train
     if not before:
         return DriverFit(config)
     avatar = before[0]
-    if not isinstance(avatar, AvatarFit):
-        expected = "an avatar before the driver"
-        raise UserError("stages", f"a driver after {config.method.name}", expected, "give stages=[driver] alone")
+    assert isinstance(avatar, AvatarFit), "checked before"
     return DriverFit(config, avatar, avatar.mouth_loss)
 
 
@@ -215,26 +235,39 @@ def build_method(config: FitConfig, data: CaptureData) -> Method:
     return method_class(config.method.name)(context)
 
 
+def on_cpu(config: FitConfig) -> bool:
+    """Whether the fit runs on the CPU.
+
+    Raises:
+        UserError: there is no such device, or there are fewer than asked for.
+    """
+    there = torch.cuda.is_available()
+    if config.trainer.accelerator == "gpu" and not there:
+        raise UserError("trainer.accelerator", "gpu, but no CUDA device", "a CUDA device", "use trainer=cpu")
+    if config.trainer.accelerator == "cpu" or not there:
+        return True
+    if config.trainer.devices > (count := torch.cuda.device_count()):
+        expected = f"at most {count}, as many GPUs as there are"
+        raise UserError("trainer.devices", str(config.trainer.devices), expected, "lower it, or use trainer=cpu")
+    return False
+
+
 def make_trainer(config: FitConfig, run: RunDirectory, steps: int, callbacks: list[L.Callback]) -> L.Trainer:
     """
     Raises:
-        UserError: there is no such device.
+        UserError: as `on_cpu`.
     """
     import logging
 
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    accelerator = config.trainer.accelerator
-    if accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator", "gpu, but no CUDA device", "a CUDA device", "use trainer=cpu")
-    on_cpu = accelerator == "cpu" or not torch.cuda.is_available()
-    processes.check_devices(config, on_cpu)
+    cpu = on_cpu(config)
     return L.Trainer(
-        accelerator="cpu" if on_cpu else "gpu",
+        accelerator="cpu" if cpu else "gpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
         strategy="ddp" if config.trainer.processes > 1 else "auto",
-        deterministic=on_cpu,
+        deterministic=cpu,
         max_steps=steps,
         callbacks=callbacks,
         logger=False,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 
-import torch
 from lightning.pytorch.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -48,16 +47,6 @@ def rank(config: FitConfig) -> int:
     """
     found = environment(config)
     return found.node_rank() * config.trainer.devices + found.local_rank() if config.trainer.processes > 1 else 0
-
-
-def check_devices(config: FitConfig, on_cpu: bool) -> None:
-    """
-    Raises:
-        UserError: more processes than GPUs.
-    """
-    if not on_cpu and config.trainer.devices > torch.cuda.device_count():
-        expected = f"at most {torch.cuda.device_count()}, as many GPUs as there are"
-        raise UserError("trainer.devices", str(config.trainer.devices), expected, "lower it, or use trainer=cpu")
 
 
 def _started_outside() -> int | None:

@@ -18,9 +18,10 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.avatar_fit import AvatarFit
 from talkingavatar.engine.callbacks import Journal, Place
 from talkingavatar.engine.clock import REST, Clock, table
-from talkingavatar.engine.experiment import build_stage, make_trainer, prepare_torch
+from talkingavatar.engine.experiment import build_stage, check, make_trainer, prepare_torch
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.tracking import Tracker
+from talkingavatar.engine.trainable import trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
 from talkingavatar.types import Cameras, Gaussians, Rendering
@@ -43,6 +44,9 @@ def bench_fit(overrides: Sequence[str], first: int, steps: int) -> list[dict[str
     if first + steps > config.budget.steps:
         expected = f"at most {config.budget.steps}, the steps of the fit"
         raise UserError("first, steps", f"{first} + {steps} steps", expected, "give fewer, or budget.steps=...")
+    check(config)
+    if config.stages == ["driver"] or not trains_avatar(config.method.name):
+        raise UserError("experiment", f"{config.experiment}, which fits no avatar", "an avatar's", "choose another")
     with tempfile.TemporaryDirectory() as folder:
         config = replace(
             config,
@@ -52,9 +56,7 @@ def bench_fit(overrides: Sequence[str], first: int, steps: int) -> list[dict[str
         )
         prepare_torch(config)
         fitted = build_stage("method", config, [])
-        if not isinstance(fitted, AvatarFit):
-            found = f"{config.experiment}, which fits no avatar"
-            raise UserError("experiment", found, "an avatar's", "choose another")
+        assert isinstance(fitted, AvatarFit)
         return _measured(config, RunDirectory(Path(folder)), fitted, first, steps)
 
 

@@ -60,8 +60,8 @@ class Trainable(ABC):
         """Measure what was trained and write what it leaves in the run directory; `check` may raise to stop."""
 
 
-def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
-    """What fits a method of this name.
+def trains_avatar(name: str) -> bool:
+    """Whether the method of this name is an avatar's.
 
     Raises:
         UserError: there is no such method.
@@ -69,7 +69,17 @@ def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
     if name not in METHODS and name not in OTHERS:
         known = (*METHODS, *OTHERS)
         raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
-    module, attribute = OTHERS.get(name, "talkingavatar.engine.avatar_fit:AvatarFit").split(":")
+    return name not in OTHERS
+
+
+def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
+    """What fits a method of this name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    place = "talkingavatar.engine.avatar_fit:AvatarFit" if trains_avatar(name) else OTHERS[name]
+    module, attribute = place.split(":")
     return getattr(import_module(module), attribute)
 
 

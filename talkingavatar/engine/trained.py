@@ -14,7 +14,7 @@ from talkingavatar.engine import checkpoint
 from talkingavatar.engine.driver import Driver, driver_beside, spoken
 from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
 from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.trainable import OTHERS
+from talkingavatar.engine.trainable import trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
 from talkingavatar.types import BodyPose
@@ -48,7 +48,7 @@ def load_run(folder: Path) -> TrainedRun:
     if not run.checkpoint.is_file():
         raise UserError("run", f"{folder}: no checkpoint", "last.ckpt in it", "let fit come to its first checkpoint")
     config = from_yaml(run.path / "config.yaml")
-    if config.method.name in OTHERS:
+    if not trains_avatar(config.method.name):
         raise UserError("run", f"{folder}: a run of {config.method.name}", "a run that fitted an avatar", action)
     content = checkpoint.read(run.checkpoint)
     prepare_torch(config)

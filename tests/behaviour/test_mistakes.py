@@ -1,6 +1,7 @@
 """A user's mistake is one clear line and exit code 2, never a traceback."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -44,16 +45,43 @@ def refused(done, *expected: str) -> None:
         ("+method.options.lebb=false", "did you mean leb?"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
         ("data.identity=99", "data.identity"),
-        ("trainer=gpu", "no CUDA device"),
     ],
 )
 def test_configuration(command, tiny, override, expected):
-    if override == "trainer=gpu":
+    refused(command("fit", *tiny, override), expected)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["trainer=gpu"], "no CUDA device"),
+        (["body=smplx", "body.path=/nowhere"], "body"),
+        (["method.name=syncnet", "stages=[method,driver]"], "an avatar before the driver"),
+        (["stages=[method,driver]", "+driver.options.width=7"], "driver.options.width"),
+        (["+method.options.lebb=false"], "did you mean leb?"),
+    ],
+)
+def test_what_can_be_told_at_once_is_told_before_data_is_made(tiny, overrides, expected, tmp_path, monkeypatch):
+    """And before a run that lies there is removed to start anew."""
+    if overrides == ["trainer=gpu"]:
         import torch
 
         if torch.cuda.is_available():
             pytest.skip("there is a CUDA device")
-    refused(command("fit", *tiny, override), expected)
+    from talkingavatar.config.compose import compose
+    from talkingavatar.engine.experiment import run_fit
+    from talkingavatar.engine.signals import StopFlag
+    from talkingavatar.errors import UserError
+
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("")
+    words = [*tiny, "data.identity=7", f"run.path={run}", "run.fresh=true"]
+    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(UserError, match=re.escape(expected)):
+        run_fit(compose([*words, *overrides]), StopFlag())
+    assert not (tmp_path / "cache" / "captures").exists()
+    assert (run / "config.yaml").read_text() == ""
 
 
 def test_missing_capture(command, tmp_path):
