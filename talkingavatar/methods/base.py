@@ -159,7 +159,8 @@ class Method(L.LightningModule, ABC):
         self.scalars = {"gaussians": float(len(self.gaussians["means"]))}
         for name, values in self.terms(rendering, batch).items():
             if self.counts(name):
-                value = values.mean()
+                # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
+                value = values.sum() / values.numel()
                 total = total + self.config.loss.terms[name].weight * value
                 self.scalars[f"loss/{name}"] = float(value.detach())
         self.scalars["loss/total"] = float(total.detach())
