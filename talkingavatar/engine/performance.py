@@ -99,15 +99,15 @@ def rehearse(trained: TrainedRun, score: Score) -> Performance:
     else:
         first = round(order.start * other.manifest.fps) if order.audio is None else 0
         pose, camera = borrowed_motion(other, data, body, frames, first)
+    features = features_of(data, speech, frames)
     mouth = None
     if other is None or order.audio is not None:
         if trained.driver is None:
             mouth = mouth_of(trained)
             pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
         else:
-            pose = trained.driver.pose(features_of(data, speech, frames), pose)
-    windows = attention_windows(features_of(data, speech, frames))
-    return Performance(fps, pose, windows, score.sound, capture.cameras([camera]), mouth)
+            pose = trained.driver.pose(features, pose)
+    return Performance(fps, pose, attention_windows(features), score.sound, capture.cameras([camera]), mouth)
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:

@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
-from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
+from talkingavatar.methods.base import GROUPS, MethodContext
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
 from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
 
-DEFORMATION = ("deformation", "planes")  # groups of the schedule
 EYES = "eye"  # how names of the eyes' actions begin
 
 
@@ -36,6 +35,8 @@ class Options(BoundOptions):
 @final
 class AudioDeformed(TriangleBound):
     """What sound does to a Gaussian depends on where it lies; nothing ties neighbours together."""
+
+    group_names = (*GROUPS, "pose", "shoulders", "deformation", "planes")
 
     canonical_rotation: Tensor
     canonical_scale: Tensor
@@ -62,10 +63,10 @@ class AudioDeformed(TriangleBound):
     rigid: Tensor
     on_head: Tensor
 
-    @staticmethod
-    def check(config: FitConfig) -> None:
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
         read_options(Options(), config.method.options)
-        check_groups(config.method.schedule, {*GROUPS, *DEFORMATION, "pose", "shoulders"})
+        super().check(config)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         planes = list(self.deformation.planes.parameters())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import torch
@@ -15,7 +15,7 @@ from torch.optim import Adam
 
 from talkingavatar.body.models import Body
 from talkingavatar.config.compose import suggestion
-from talkingavatar.config.schema import DensityConfig, FitConfig, RateConfig
+from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.optimisers import NamedOptimisers
@@ -28,18 +28,15 @@ from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussia
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
+TERMS = ("l1", "dssim", "normal")  # that every method has
 
 
-def check_groups(schedule: dict[str, RateConfig], known: Iterable[str]) -> None:
-    """
-    Raises:
-        UserError: the schedule table has a row for a group that the method lacks.
-    """
+def _check_names(table: str, rows: Iterable[str], kind: str, known: Iterable[str]) -> None:
     known = sorted(known)
-    for name in schedule:
+    for name in rows:
         if name not in known:
             expected = f"one of {', '.join(known)}"
-            raise UserError(f"method.schedule.{name}", "an unknown group", expected, suggestion(name, known))
+            raise UserError(f"{table}.{name}", f"an unknown {kind}", expected, suggestion(name, known))
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,9 @@ class Method(L.LightningModule, ABC):
     that follow it through clone, split and prune. A step trains one frame.
     """
 
+    group_names: ClassVar[tuple[str, ...]] = GROUPS  # of everything that has learning rates; a family adds its own
+    term_names: ClassVar[tuple[str, ...]] = TERMS  # of its losses
+
     gaussians: nn.ParameterDict
     body: Body
     row_of_frame: Tensor
@@ -79,14 +79,15 @@ class Method(L.LightningModule, ABC):
         self.schedules = self._schedules()
         self.density: DensityControl | None = None
 
-    @staticmethod
-    @abstractmethod
-    def check(config: FitConfig) -> None:
-        """Look at the method's options and schedule before anything is built.
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        """Look at the method's schedule, losses and (in a family) options before anything is built.
 
         Raises:
-            UserError: a mistake in them.
+            UserError: a mistake in them; a group or a term that the family lacks would never count.
         """
+        _check_names("method.schedule", config.method.schedule, "group", cls.group_names)
+        _check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
     @abstractmethod
     def drive(self, signal: DrivingSignal) -> Gaussians:

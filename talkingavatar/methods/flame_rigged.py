@@ -12,7 +12,7 @@ from typing import final
 
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.methods.base import GROUPS, MethodContext, check_groups
+from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
 from talkingavatar.types import DrivingSignal, Gaussians
 
@@ -29,10 +29,10 @@ class FlameRigged(TriangleBound):
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context, read_options(Options(), context.config.method.options))
 
-    @staticmethod
-    def check(config: FitConfig) -> None:
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
         read_options(Options(), config.method.options)
-        check_groups(config.method.schedule, {*GROUPS, "pose", "expression", "shoulders"})
+        super().check(config)
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
         raw = self.gaussians

@@ -17,7 +17,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import GROUPS, Method, MethodContext, check_groups
+from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
@@ -63,6 +63,9 @@ class THGS(Method):
     Per-vertex blendshapes are read through the parent vertex.
     """
 
+    group_names = (*GROUPS, *(group for groups in PARTS.values() for group in groups))
+    term_names = (*TERMS, "vertex", "leb")
+
     carried_parent: Tensor
     head: Tensor
     mouth_low: Tensor
@@ -97,10 +100,10 @@ class THGS(Method):
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
 
-    @staticmethod
-    def check(config: FitConfig) -> None:
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
         read_options(Options(), config.method.options)
-        check_groups(config.method.schedule, {*GROUPS, *(group for groups in PARTS.values() for group in groups)})
+        super().check(config)
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from talkingavatar.body.figure import Figure
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
 from talkingavatar.networks.placing import Local, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
@@ -41,6 +41,9 @@ class TriangleBound(Method):
     Means, quaternions and scales are raw and local: world = k R mu + T, R q, k s (methods B.2.1). Because a split is
     drawn in local units, children of a large triangle are not thrown far, as they are in the published code.
     """
+
+    group_names: ClassVar[tuple[str, ...]] = (*GROUPS, "pose", "expression", "shoulders")
+    term_names = (*TERMS, "position", "scale")
 
     carried_binding: Tensor
 

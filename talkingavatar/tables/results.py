@@ -13,10 +13,8 @@ from talkingavatar.config.protocol import Protocol
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
-STANDS_IN = {
-    "heldout/": "full",
-    "aligned/": "aligned",
-}  # the summary's keys, and the condition they were measured under
+# The beginnings of a summary's keys, and the condition under which these were measured.
+STANDS_IN = {"heldout/": "full", "aligned/": "aligned", "spoken/": "spoken"}
 NO_AVATARS = ("syncnet",)  # methods whose runs no table is about (engine.trainable.OTHERS)
 NOT_VARIED = ("seed", "data.identity", "data.path", "run.", "tracking.", "trainer.")  # keys that make no other row
 VARIED = 4  # differing keys in a row's name

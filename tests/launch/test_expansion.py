@@ -44,14 +44,18 @@ def test_every_run_of_every_sweep_file_composes(file):
         assert config.data.identity == 1 and config.seed == 1
 
 
-@pytest.mark.parametrize("number", range(3, 9))
-def test_a_table_has_all_its_rows(number):
-    swept = {
-        job.overrides[0].removeprefix("experiment=") for job in expand(read_sweep(SWEEPS / f"thgs_table{number}.yaml"))
-    }
-    assert swept == {row.experiment for row in read_protocol(f"table{number}").rows}
-    every = {job.overrides[0].removeprefix("experiment=") for job in expand(read_sweep(SWEEPS / "thgs_tables.yaml"))}
-    assert swept <= every
+def swept(file: str) -> set[str]:
+    """The experiments of a sweep file."""
+    return {job.overrides[0].removeprefix("experiment=") for job in expand(read_sweep(SWEEPS / file))}
+
+
+TABLES = {f"table{number}": f"thgs_table{number}.yaml" for number in range(3, 9)}
+
+
+@pytest.mark.parametrize(("protocol", "file"), [*TABLES.items(), ("gaussianheadtalk", "gaussianheadtalk.yaml")])
+def test_a_table_has_all_its_rows(protocol, file):
+    assert swept(file) == {row.experiment for row in read_protocol(protocol).rows}
+    assert protocol not in TABLES or swept(file) <= swept("thgs_tables.yaml")
 
 
 def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):

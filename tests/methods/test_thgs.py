@@ -10,7 +10,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.base import GROUPS, MethodContext
 from talkingavatar.methods.thgs import THGS, Options
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
@@ -166,6 +166,11 @@ def test_every_group_learns_from_a_picture(thgs, poses):
     groups = method.parameter_groups() | {name: [method.gaussians[name]] for name in method.gaussians}
     for name in method.schedules:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in groups[name]), name
+
+
+def test_the_declared_groups_are_those_there_are(thgs):
+    method = thgs()
+    assert set(method.group_names) == {*GROUPS, *method.parameter_groups()}
 
 
 def test_a_checkpoint_of_another_count_loads(thgs):

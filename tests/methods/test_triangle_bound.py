@@ -9,7 +9,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.base import GROUPS, MethodContext
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]
@@ -161,3 +161,20 @@ def test_options_and_groups_are_checked():
     config.method.schedule["leb"] = config.method.schedule["means"]
     with pytest.raises(UserError, match="an unknown group"):
         method_class(config.method.name).check(config)
+
+
+def test_a_loss_that_the_family_has_not_is_refused():
+    """It would never count, and nobody would know."""
+    config = compose(["experiment=gaussianheadtalk_full", "loss=thgs"])
+    with pytest.raises(UserError, match=r"loss.terms.vertex: found an unknown term"):
+        method_class(config.method.name).check(config)
+    config = compose(["experiment=thgs_full"])
+    config.loss.terms["nromal"] = config.loss.terms.pop("normal")
+    with pytest.raises(UserError, match="did you mean normal"):
+        method_class(config.method.name).check(config)
+
+
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussiantalker_style"])
+def test_the_declared_groups_are_those_there_are(make, experiment):
+    method = make(experiment)
+    assert set(method.group_names) == {*GROUPS, *method.parameter_groups()}

@@ -15,7 +15,7 @@ from talkingavatar.tables.formats import to_csv, to_markdown
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.latex import escaped, to_latex
 from talkingavatar.tables.paper import paper_file, read_paper
-from talkingavatar.tables.results import NO_AVATARS, command_for, read_results, table_results, variants
+from talkingavatar.tables.results import NO_AVATARS, STANDS_IN, command_for, read_results, table_results, variants
 from talkingavatar.tables.table import TRUTH, build_table, with_mean
 
 PROTOCOL = Protocol(
@@ -125,6 +125,20 @@ def test_what_is_no_avatar_stands_in_no_table(tmp_path):
     write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
     assert table_results(Protocol("overview", PROTOCOL.columns), found) == []
+
+
+def test_all_that_a_fit_measures_stands_in(tmp_path):
+    """Its own held-out numbers, as tracked, as aligned and from sound."""
+    from talkingavatar.engine.results import PROTOCOLS
+
+    assert {prefix.removesuffix("/") for prefix in STANDS_IN} == set(PROTOCOLS)
+    folder = write_run(tmp_path / "run", own=30.0)
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["metrics"]["spoken/full/psnr"] = 25.0
+    (folder / "summary.json").write_text(json.dumps(summary))
+    protocol = Protocol("t", [Column("PSNR", "full/psnr")], [Row("from sound", "thgs_full", "spoken")])
+    (row,) = table_of(tmp_path, protocol).lines
+    assert (row.origin, row.cells[0].value) == ("summary", 25.0)
 
 
 def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):

@@ -91,7 +91,7 @@ class Measurement:
         trained.data.config.trainer.progress = config.progress
         self.folder = trained.run.path / "evaluation"
         self.folder.mkdir(exist_ok=True)
-        self.checkpoint = hashlib.sha256(trained.run.checkpoint.read_bytes()).hexdigest()
+        self.checkpoint = _digest(trained.run.checkpoint)
         self.held: HeldOut | None = None
         self.truth = VideoScores()
         self.common: dict[str, float] = {}
@@ -114,7 +114,10 @@ class Measurement:
         """Of all that decides the numbers."""
         config = self.config
         options = [config.frames, config.landmarks, config.views, self.tools.used, self.tools.skipped]
-        stated = json.dumps([SUITE_VERSION, asdict(condition), self.checkpoint, options], sort_keys=True, default=list)
+        checkpoints = [self.checkpoint]
+        if condition.spoken and self.trained.run.driver.is_file():
+            checkpoints.append(_digest(self.trained.run.driver))
+        stated = json.dumps([SUITE_VERSION, asdict(condition), checkpoints, options], sort_keys=True, default=list)
         return hashlib.sha256(stated.encode()).hexdigest()
 
     def _measure(self, name: str, condition: Condition) -> dict[str, Any]:
@@ -227,6 +230,10 @@ def _tools(config: EvaluateConfig, trained: TrainedRun) -> Tools:
 
     device = trained.method.device
     return Tools.find(list(config.lpips), config.weights, config.syncnet, config.landmarks, device, announce)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _folder(config: EvaluateConfig) -> Path:
