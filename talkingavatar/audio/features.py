@@ -19,11 +19,11 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import pad
 
+from talkingavatar.audio.steps import STEPS, step_times
 from talkingavatar.errors import UserError
 
 KINDS = ("logmel", "wav2vec2", "deepspeech")
 RATE = 16000  # Hz, of all features
-STEPS, STEPS_PER_SECOND = 16, 50
 BANDS = 44  # mel bands: as many as the published windows have channels
 WINDOW, FFT = 400, 512  # samples
 FLOOR = 1e-6  # power added before the logarithm, about -75 dB under loud speech
@@ -97,12 +97,6 @@ def resample(samples: Float[ndarray, " N"], rate: int, to: int = RATE) -> Float[
         return samples
     common = gcd(rate, to)
     return resample_poly(samples, to // common, rate // common)
-
-
-def step_times(fps: float | int, frames: int, first_frame: int = 0) -> Float[ndarray, "T 16"]:
-    """Seconds of each step of the windows of `frames` frames from `first_frame` on."""
-    centre = np.arange(first_frame, first_frame + frames)[:, None] / fps
-    return centre + (np.arange(STEPS) - (STEPS - 1) / 2) / STEPS_PER_SECOND
 
 
 def step_samples(fps: float | int, frames: int, first_frame: int = 0) -> Int[ndarray, "T 16"]:

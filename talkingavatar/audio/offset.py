@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.fft import dct
 
-from talkingavatar.audio.features import STEPS, log_mel
+from talkingavatar.audio.features import log_mel
+from talkingavatar.audio.steps import STEPS
 
 CEPSTRA = 13
 RIDGE = 50.0  # strength, for standardised inputs

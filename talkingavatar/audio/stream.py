@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy import ndarray
 
-from talkingavatar.audio.features import RATE, STEPS, STEPS_PER_SECOND, WINDOW, log_mel, step_samples
+from talkingavatar.audio.features import RATE, WINDOW, log_mel, step_samples
+from talkingavatar.audio.steps import STEPS, STEPS_PER_SECOND
 
 
 class LogMelStream:

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from talkingavatar.audio.features import STEPS, STEPS_PER_SECOND, step_times
+from talkingavatar.audio.steps import STEPS, STEPS_PER_SECOND, step_times
 from talkingavatar.errors import UserError
 from talkingavatar.paths import weights_root
 

@@ -11,12 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.build import build_data, build_method
 from talkingavatar.engine.driver import driver_beside
-from talkingavatar.engine.experiment import build_data, build_method, cores
+from talkingavatar.engine.driving import speak
+from talkingavatar.engine.machine import cores
 from talkingavatar.engine.media import write_media
 from talkingavatar.engine.results import measure, table
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import Conclusion, Trainable
+from talkingavatar.engine.trained import TrainedRun
 from talkingavatar.losses import l1
 from talkingavatar.methods import method_class
 from talkingavatar.metrics.image import crop_slices, psnr
@@ -76,8 +79,5 @@ class AvatarFit(Trainable):
         results = measure(method, self.capture_data, check, driver)
         media = write_media(method, self.capture_data, run.media, check)
         if driver is not None:
-            from talkingavatar.engine.driving import speak
-            from talkingavatar.engine.trained import TrainedRun
-
             media.append(speak(TrainedRun(run, self.capture_data, method, driver)))
         return Conclusion(results, table(results), media)

@@ -25,7 +25,7 @@ from talkingavatar.engine import checkpoint
 from talkingavatar.engine.avatar_fit import AvatarFit
 from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.driver_results import measure_clip, plot_opening
-from talkingavatar.engine.experiment import cores
+from talkingavatar.engine.machine import cores
 from talkingavatar.engine.progress import track
 from talkingavatar.engine.results import Results
 from talkingavatar.engine.run import RunDirectory

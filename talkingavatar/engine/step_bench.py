@@ -18,8 +18,10 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.avatar_fit import AvatarFit
 from talkingavatar.engine.callbacks import Journal, Place
 from talkingavatar.engine.clock import REST, Clock, table
-from talkingavatar.engine.experiment import build_stage, check, make_trainer, prepare_torch
+from talkingavatar.engine.experiment import check
+from talkingavatar.engine.machine import make_trainer, prepare_torch
 from talkingavatar.engine.run import RunDirectory
+from talkingavatar.engine.stages import build_stage
 from talkingavatar.engine.tracking import Tracker
 from talkingavatar.engine.trainable import trains_avatar
 from talkingavatar.errors import UserError
@@ -68,7 +70,7 @@ def _measured(config: FitConfig, run: RunDirectory, fitted: AvatarFit, first: in
     watch = _Watch(clock, first)
     load = fitted.data.train_dataloader()
     clock.time(load, "load", "data")
-    trainer = make_trainer(config, run, first + steps, [watch, journal])
+    trainer = make_trainer(config, run.path, first + steps, [watch, journal])
     trainer.fit(fitted.method, train_dataloaders=load)
     rows = table(clock.seconds, PARTS, steps, "step")
     rows[-1] |= {"Gaussians": int(fitted.method.scalars["gaussians"]), "steps/s": steps / watch.seconds}

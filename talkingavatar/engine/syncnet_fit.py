@@ -17,7 +17,8 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncBatch, SyncData
 from talkingavatar.data.sync_clips import SyncClip, sync_clip
-from talkingavatar.engine.experiment import build_data, cores
+from talkingavatar.engine.build import build_data
+from talkingavatar.engine.machine import cores
 from talkingavatar.engine.progress import ProgressBar, track
 from talkingavatar.engine.provenance import provenance
 from talkingavatar.engine.results import Results

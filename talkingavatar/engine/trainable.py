@@ -5,21 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from talkingavatar.config.compose import suggestion
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.results import Results
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.errors import UserError
 from talkingavatar.methods import METHODS
 
-# Methods (`method.name`) that are no avatars, and what builds and concludes their fits.
-OTHERS = {"syncnet": "talkingavatar.engine.syncnet_fit:SyncNetFit"}
+OTHERS = ("syncnet",)  # methods (`method.name`) that are no avatars
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,6 @@ def trains_avatar(name: str) -> bool:
         known = (*METHODS, *OTHERS)
         raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
     return name not in OTHERS
-
-
-def trainable_class(name: str) -> Callable[[FitConfig], Trainable]:
-    """What fits a method of this name.
-
-    Raises:
-        UserError: there is no such method.
-    """
-    place = "talkingavatar.engine.avatar_fit:AvatarFit" if trains_avatar(name) else OTHERS[name]
-    module, attribute = place.split(":")
-    return getattr(import_module(module), attribute)
 
 
 def conclude(stages: list[Trainable], run: RunDirectory, check: Callable[[], None]) -> Conclusion:

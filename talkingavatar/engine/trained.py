@@ -11,8 +11,9 @@ import torch
 from talkingavatar.config.compose import from_yaml
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
+from talkingavatar.engine.build import build_data, build_method
 from talkingavatar.engine.driver import Driver, driver_beside, spoken
-from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
+from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import trains_avatar
 from talkingavatar.errors import UserError

@@ -10,9 +10,9 @@ from talkingavatar.audio.features import (
     mel_filters,
     resample,
     silence_features,
-    step_times,
 )
 from talkingavatar.audio.speech import load_speech
+from talkingavatar.audio.steps import step_times
 from talkingavatar.audio.wav2vec2 import load_model
 from talkingavatar.errors import UserError
 

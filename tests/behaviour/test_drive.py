@@ -21,7 +21,7 @@ FPS = 24.5  # of the capture that is driven: no whole number
 def capture(cache, tmp_path_factory) -> Path:
     """A tiny embedded capture, brought to an odd frame rate."""
     from talkingavatar.config.compose import compose
-    from talkingavatar.engine.experiment import build_data
+    from talkingavatar.engine.build import build_data
 
     config = compose(["data.seconds=2", "data.size=64", "trainer.progress=false"])
     folder = tmp_path_factory.mktemp("drive") / "capture"

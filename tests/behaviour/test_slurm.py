@@ -57,7 +57,7 @@ def cluster() -> Iterator[dict[str, str]]:
 def captures(tmp_path_factory, cache) -> Path:
     """A folder with the tiny captures of two people, `ada` and `ben`."""
     from talkingavatar.config.compose import compose
-    from talkingavatar.engine.experiment import build_data
+    from talkingavatar.engine.build import build_data
 
     folder = tmp_path_factory.mktemp("people")
     for identity, name in enumerate(("ada", "ben")):

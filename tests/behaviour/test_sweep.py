@@ -29,7 +29,7 @@ def write_sweep(file: Path, parameters: dict, **more: object) -> Path:
 def person(cache) -> Path:
     """A tiny embedded capture, made once."""
     from talkingavatar.config.compose import compose
-    from talkingavatar.engine.experiment import build_data
+    from talkingavatar.engine.build import build_data
 
     config = compose(["data.seconds=2", "data.size=64", "trainer.progress=false"])
     return build_data(config).capture.folder

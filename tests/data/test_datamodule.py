@@ -6,7 +6,7 @@ import torch
 
 from talkingavatar.config.compose import compose
 from talkingavatar.data.datamodule import thinned
-from talkingavatar.engine.experiment import build_data
+from talkingavatar.engine.build import build_data
 
 
 def test_thinning_keeps_the_first_and_an_even_spacing():

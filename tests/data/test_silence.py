@@ -3,7 +3,7 @@ import torch
 from talkingavatar.config.compose import compose
 from talkingavatar.data.datamodule import JAW
 from talkingavatar.data.silence import silenced
-from talkingavatar.engine.experiment import build_data
+from talkingavatar.engine.build import build_data
 
 OVERRIDES = ["data.seconds=2", "data.size=64", "trainer.progress=false"]
 

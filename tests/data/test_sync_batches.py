@@ -8,7 +8,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import RATE
 from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncData, Variation
 from talkingavatar.data.sync_clips import SyncClip, face_boxes, sync_clip
-from talkingavatar.engine.experiment import build_data
+from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import crop_track

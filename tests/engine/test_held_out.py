@@ -5,8 +5,8 @@ import pytest
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.engine.build import build_data
 from talkingavatar.engine.evaluation.held_out import held_out, stretches
-from talkingavatar.engine.experiment import build_data
 from talkingavatar.errors import UserError
 
 

@@ -9,8 +9,9 @@ import torch
 
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
+from talkingavatar.engine.build import build_data, build_method
 from talkingavatar.engine.keypoint_distance import keypoint_distance
+from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.geometry.cameras import project
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 

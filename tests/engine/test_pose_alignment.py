@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.experiment import build_data, build_method, prepare_torch
+from talkingavatar.engine.build import build_data, build_method
+from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.metrics.image import psnr
 

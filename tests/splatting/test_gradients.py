@@ -61,6 +61,18 @@ def test_kernels_agree_with_plain(mode, degree):
         assert error < 2e-3, (name, float(error))
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(32, 32), (33, 32), (34, 35), (45, 38), (47, 63)])
+def test_what_reaches_over_the_edge_agrees_with_plain(mode, size):
+    """Of tiles and blocks that the image's edge cuts, the pixels beyond it add nothing."""
+    scene, views = cloud(300, 0, seed=5), cameras(1, *size, distance=1.9)
+    assert rasterise(scene, views, BACKGROUND, mode).alpha[:, :, [0, -1]].mean() > 0.5, "the edges are covered"
+    fast, plain = (gradients(scene, views, mode, b, ["rgb", "alpha"]) for b in ("cpu", "plain"))
+    for name, expected in plain.items():
+        error = (fast[name] - expected).norm() / expected.norm()
+        assert error < 2e-3, (name, float(error))
+
+
 @pytest.mark.parametrize("image", IMAGES["2dgs"])
 def test_each_image_has_its_gradient_alone(image):
     scene, views = cloud(120, 1, seed=8), cameras(1, 30, 30)

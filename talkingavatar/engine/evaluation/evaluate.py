@@ -21,7 +21,7 @@ from talkingavatar.engine.evaluation.pictures import strip, sync_curves
 from talkingavatar.engine.evaluation.scoring import measure_truth, score
 from talkingavatar.engine.evaluation.tools import Tools
 from talkingavatar.engine.evaluation.video import VideoScores
-from talkingavatar.engine.experiment import cores
+from talkingavatar.engine.machine import cores
 from talkingavatar.engine.provenance import provenance
 from talkingavatar.engine.run import write_atomically
 from talkingavatar.engine.speed import measure_speed

@@ -42,10 +42,9 @@ def new_planes():
 @kernel
 @no_type_check
 def reset(s):
-    """Everything but the pixel centres; no splat holds the median depth yet."""
+    """Everything but the pixel centres: light passes, nothing is blended, and pixels beyond the image add nothing."""
     s[T:] = f32(0)
     s[T : T + PIXELS] = f32(1)
-    s[MEDIAN : MEDIAN + PIXELS] = f32(-1)
 
 
 @kernel
@@ -85,6 +84,7 @@ def raster_forward(part, parts, starts, ids, rows, reach, background, images):
         left, top = tile % tiles_x * at.TILE, tile // tiles_x * at.TILE
         x, y = f32(left), f32(top)
         reset(s)
+        s[MEDIAN : MEDIAN + PIXELS] = f32(-1)  # no splat holds the median depth yet
         here = ids[starts[tile] : starts[tile + 1]]
         for j in range(0, len(here), FEW):
             few = here[j : j + FEW]

@@ -1,0 +1,62 @@
+"""What a configuration names: its capture and its method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.speaker.record import speaker_capture
+from talkingavatar.engine.progress import ProgressBar
+from talkingavatar.errors import UserError
+from talkingavatar.methods import method_class
+from talkingavatar.methods.base import Method, MethodContext
+
+
+def build_data(config: FitConfig) -> CaptureData:
+    """The capture of a configuration; the embedded one is made on first use."""
+    if config.data.name == "speaker":
+        with ExitStack() as stack:
+
+            def progress(title: str, total: int) -> Callable[[], None]:
+                return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
+
+            folder = speaker_capture(config.data, progress)
+    else:
+        assert config.data.path is not None
+        folder = Path(config.data.path).expanduser()
+    return CaptureData(Capture(folder, config.data.cache_mb), config)
+
+
+def build_method(config: FitConfig, data: CaptureData) -> Method:
+    """The configured method for a capture, untrained.
+
+    Raises:
+        UserError: the capture was tracked with another body model.
+    """
+    body = load_body(config.body.name, config.body.path, config.body.gender)
+    tracked_with = data.capture.manifest.body.get(data.model, body.checksum)
+    if tracked_with != body.checksum:
+        raise UserError(
+            "body",
+            f"{body.name} ({body.checksum[:12]})",
+            f"the model of checksum {tracked_with[:12]}, which the capture was tracked with",
+            "give that model by body=... body.path=..., or a capture tracked with this one",
+        )
+    capture = data.capture
+    context = MethodContext(
+        config=config,
+        body=body,
+        pose=capture.pose(list(range(capture.manifest.frames)), data.model),
+        train_frames=data.train_frames,
+        audio_channels=data.features.shape[-1],
+        look=data.batch,
+    )
+    torch.manual_seed(config.seed)
+    return method_class(config.method.name)(context)
