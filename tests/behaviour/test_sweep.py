@@ -118,7 +118,9 @@ def test_a_sweep_outlives_its_launcher(command, tiny, tmp_path):
     os.kill(pid(runs, "seed0"), signal.SIGKILL)
     until(lambda: attempts(runs, "seed0").count("start") == 3)
     launcher.send_signal(signal.SIGINT)
-    assert launcher.wait(timeout=120) == 75
+    ended = launcher.wait(timeout=120)
+    over = all(attempts(runs, seed)[-1] == "exit 0" for seed in ("seed0", "seed1"))
+    assert ended == (0 if over else 75), "a machine under load may finish both before the signal comes"
 
     done = command("sweep", *arguments)
     assert done.returncode == 0 and "2 done" in done.stdout, done.stderr

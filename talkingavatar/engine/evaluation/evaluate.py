@@ -23,7 +23,7 @@ from talkingavatar.engine.evaluation.tools import Tools
 from talkingavatar.engine.evaluation.video import VideoScores
 from talkingavatar.engine.machine import cores
 from talkingavatar.engine.provenance import provenance
-from talkingavatar.engine.run import write_atomically
+from talkingavatar.engine.run import RunDirectory, write_atomically
 from talkingavatar.engine.speed import measure_speed
 from talkingavatar.engine.tracking import track_results
 from talkingavatar.engine.trained import TrainedRun, load_run
@@ -114,10 +114,8 @@ class Measurement:
         """Of all that decides the numbers."""
         config = self.config
         options = [config.frames, config.landmarks, config.views, self.tools.used, self.tools.skipped]
-        checkpoints = [self.checkpoint]
-        if condition.spoken and self.trained.run.driver.is_file():
-            checkpoints.append(_digest(self.trained.run.driver))
-        stated = json.dumps([SUITE_VERSION, asdict(condition), checkpoints, options], sort_keys=True, default=list)
+        measured = [self.checkpoint, *driver_digest(self.trained.run, condition)]
+        stated = json.dumps([SUITE_VERSION, asdict(condition), measured, options], sort_keys=True, default=list)
         return hashlib.sha256(stated.encode()).hexdigest()
 
     def _measure(self, name: str, condition: Condition) -> dict[str, Any]:
@@ -230,6 +228,11 @@ def _tools(config: EvaluateConfig, trained: TrainedRun) -> Tools:
 
     device = trained.method.device
     return Tools.find(list(config.lpips), config.weights, config.syncnet, config.landmarks, device, announce)
+
+
+def driver_digest(run: RunDirectory, condition: Condition) -> list[str]:
+    """Of the driver's checkpoint, where a condition's numbers come from it as well."""
+    return [_digest(run.driver)] if condition.spoken and run.driver.is_file() else []
 
 
 def _digest(file: Path) -> str:
