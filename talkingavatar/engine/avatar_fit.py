@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.engine.build import build_data, build_method
+from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import driver_beside
 from talkingavatar.engine.driving import speak
 from talkingavatar.engine.machine import cores
@@ -21,7 +21,6 @@ from talkingavatar.engine.run import RunDirectory
 from talkingavatar.engine.trainable import Conclusion, Trainable
 from talkingavatar.engine.trained import TrainedRun
 from talkingavatar.losses import l1
-from talkingavatar.methods import method_class
 from talkingavatar.metrics.image import crop_slices, psnr
 from talkingavatar.types import BodyPose
 
@@ -32,12 +31,12 @@ class AvatarFit(Trainable):
     def __init__(self, config: FitConfig) -> None:
         """
         Raises:
-            UserError: a mistake in the method's options, the capture or the body.
+            UserError: a mistake in the capture or the body.
         """
-        method_class(config.method.name).check(config)
         self.config, self.steps = config, config.budget.steps
+        body = build_body(config)  # before the data, which may take minutes to make
         self.data = self.capture_data = build_data(config)
-        self.module = self.method = build_method(config, self.capture_data)
+        self.module = self.method = build_method(config, self.capture_data, body)
         held = self.capture_data.capture.test_frames
         self.preview_frame = held[len(held) // 2]
 

@@ -1,4 +1,4 @@
-"""What a configuration names: its capture and its method."""
+"""What a configuration names: its body model, its capture and its method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from talkingavatar.body.models import load_body
+from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
@@ -17,6 +17,14 @@ from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
+
+
+def build_body(config: FitConfig) -> Body:
+    """
+    Raises:
+        UserError: as `load_body`.
+    """
+    return load_body(config.body.name, config.body.path, config.body.gender)
 
 
 def build_data(config: FitConfig) -> CaptureData:
@@ -34,13 +42,12 @@ def build_data(config: FitConfig) -> CaptureData:
     return CaptureData(Capture(folder, config.data.cache_mb), config)
 
 
-def build_method(config: FitConfig, data: CaptureData) -> Method:
-    """The configured method for a capture, untrained.
+def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
+    """The configured method for a capture and a body, untrained.
 
     Raises:
         UserError: the capture was tracked with another body model.
     """
-    body = load_body(config.body.name, config.body.path, config.body.gender)
     tracked_with = data.capture.manifest.body.get(data.model, body.checksum)
     if tracked_with != body.checksum:
         raise UserError(

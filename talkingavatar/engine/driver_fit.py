@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.motion_batches import MotionData, Sequences, Variation
@@ -23,6 +22,7 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.engine import checkpoint
 from talkingavatar.engine.avatar_fit import AvatarFit
+from talkingavatar.engine.build import build_body
 from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.driver_results import measure_clip, plot_opening
 from talkingavatar.engine.machine import cores
@@ -61,8 +61,7 @@ class DriverFit(Trainable):
             raise UserError(f"{FIELD}.windows", str(self.options.windows), expected, "correct it")
         self.skipped: dict[str, str] = {}
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
-        body = config.body
-        self.body = avatar.method.body if avatar is not None else load_body(body.name, body.path, body.gender)
+        self.body = avatar.method.body if avatar is not None else build_body(config)
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
         render = None

@@ -9,9 +9,9 @@ from typing import Any
 
 import lightning as L
 
-from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine import checkpoint, processes
+from talkingavatar.engine.build import build_body
 from talkingavatar.engine.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.machine import make_trainer, on_cpu, prepare_torch
 from talkingavatar.engine.run import RunDirectory
@@ -48,7 +48,9 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome | None:
         _follow(config, flag)
         return None
     if config.run.fresh:
-        check(config)  # before what lies there is removed
+        # Before what lies there is removed.
+        check(config)
+        build_body(config)
     run = RunDirectory.open(config)
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
@@ -68,14 +70,13 @@ def check(config: FitConfig) -> None:
     """Refuse at once what would be refused when the data is made or a stage is trained, minutes later.
 
     Raises:
-        UserError: there is no such method, option, body model or device, or they do not go together.
+        UserError: there is no such method, option or device, or they do not go together.
     """
     on_cpu(config)
     if "driver" in config.stages:
         driver_options(config.driver.options)
     if config.stages != ["driver"] and trains_avatar(config.method.name):
         method_class(config.method.name).check(config)
-        load_body(config.body.name, config.body.path, config.body.gender)
     elif len(config.stages) > 1:
         found, expected = f"a driver after {config.method.name}", "an avatar before the driver"
         raise UserError("stages", found, expected, "give stages=[driver] alone")

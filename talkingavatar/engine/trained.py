@@ -11,7 +11,7 @@ import torch
 from talkingavatar.config.compose import from_yaml
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine import checkpoint
-from talkingavatar.engine.build import build_data, build_method
+from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import Driver, driver_beside, spoken
 from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.engine.run import RunDirectory
@@ -54,7 +54,7 @@ def load_run(folder: Path) -> TrainedRun:
     content = checkpoint.read(run.checkpoint)
     prepare_torch(config)
     data = build_data(config)
-    method = build_method(config, data)
+    method = build_method(config, data, build_body(config))
     method.on_load_checkpoint(content)
     method.load_state_dict(content["state_dict"])
     on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()

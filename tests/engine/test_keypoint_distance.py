@@ -9,7 +9,7 @@ import torch
 
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.build import build_data, build_method
+from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.keypoint_distance import keypoint_distance
 from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.geometry.cameras import project
@@ -26,7 +26,7 @@ def fitted(tmp_path_factory):
     config = compose([*QUIET, "data=capture", f"data.path={folder}"])
     prepare_torch(config)
     data = build_data(config)
-    method = build_method(config, data).eval().requires_grad_(False)
+    method = build_method(config, data, build_body(config)).eval().requires_grad_(False)
     frames = list(range(data.capture.manifest.frames))
     with torch.no_grad():
         points, _ = KeypointBody(method.body)(data.capture.pose(frames))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.build import build_data, build_method
+from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.machine import prepare_torch
 from talkingavatar.engine.pose_alignment import aligned_signal
 from talkingavatar.metrics.image import psnr
@@ -15,7 +15,7 @@ def test_a_planted_fault_is_taken_out():
     config = compose(["debug=one_step", "tracking=none", "trainer.progress=false", "data.tracker_noise=0"])
     prepare_torch(config)
     data = build_data(config)
-    method = build_method(config, data).eval().requires_grad_(False)
+    method = build_method(config, data, build_body(config)).eval().requires_grad_(False)
     batch = data.batch([data.capture.test_frames[0]])
     with torch.no_grad():
         image = method.render(method.drive(batch.signal), batch.cameras).rgb
