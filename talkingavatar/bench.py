@@ -76,14 +76,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(given: argparse.Namespace) -> Rows:
-    from talkingavatar.engine.step_bench import PARTS, bench_fit
+    from talkingavatar.engine.measuring.step_bench import PARTS, bench_fit
 
     _check_parts(given.parts, PARTS)
     return _shown(bench_fit(given.overrides, given.first, given.steps), given.parts)
 
 
 def _drive(given: argparse.Namespace) -> Rows:
-    from talkingavatar.engine.drive_bench import PARTS, bench_drive
+    from talkingavatar.engine.measuring.drive_bench import PARTS, bench_drive
 
     _check_parts(given.parts, PARTS)
     return _shown(bench_drive(Path(given.run.removeprefix("run=")).expanduser(), given.frames), given.parts)
@@ -96,7 +96,7 @@ def _raster(given: argparse.Namespace) -> Rows:
 
 
 def _stream(given: argparse.Namespace) -> Rows:
-    from talkingavatar.engine.driver_bench import bench_stream
+    from talkingavatar.engine.measuring.stream_bench import bench_stream
 
     return bench_stream(given.run, given.chunks, given.seconds)
 

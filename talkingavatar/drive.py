@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from talkingavatar.engine.driving import DriveConfig
+    from talkingavatar.engine.performing.perform import DriveConfig
 
 HELP = """Render a new performance of a fitted avatar to mp4 with sound.
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
     try:
         config = parse(arguments)
-        from talkingavatar.engine.driving import drive
+        from talkingavatar.engine.performing.perform import drive
 
         driven = drive(config)
     except UserError as error:
@@ -65,8 +65,8 @@ def parse(arguments: list[str]) -> "DriveConfig":
     given = key_values(arguments, KEYS)
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
-    from talkingavatar.engine.driving import DriveConfig
-    from talkingavatar.engine.performance import Order
+    from talkingavatar.engine.performing.perform import DriveConfig
+    from talkingavatar.engine.performing.performance import Order
 
     paths = {key: Path(given[key]).expanduser() if key in given else None for key in ("audio", "motion", "out")}
     order = Order(

@@ -9,7 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from talkingavatar.engine.evaluation.evaluate import EvaluateConfig, Evaluated
+    from talkingavatar.engine.measuring.evaluate import EvaluateConfig, Evaluated
 
 KEYS = (
     "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "out", "fresh",
@@ -57,10 +57,10 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(arguments: list[str]) -> int:
     config = parse(arguments)
-    from talkingavatar.engine.signals import Preempted, stop_flag
+    from talkingavatar.runtime.signals import Preempted, stop_flag
 
     with stop_flag() as flag:
-        from talkingavatar.engine.evaluation.evaluate import evaluate
+        from talkingavatar.engine.measuring.evaluate import evaluate
 
         try:
             done = evaluate(config, flag.check)
@@ -78,7 +78,7 @@ def _write_tables(config: "EvaluateConfig", done: "Evaluated") -> "list[Path]":
     import json
 
     from talkingavatar.config.protocol import read_protocol
-    from talkingavatar.engine.run import write_atomically
+    from talkingavatar.runtime.files import write_atomically
     from talkingavatar.tables.formats import to_csv, to_json, to_markdown
     from talkingavatar.tables.table import build_table
 
@@ -105,7 +105,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
 
     from talkingavatar.config.arguments import boolean, choice, key_values, whole_numbers
     from talkingavatar.config.protocol import names
-    from talkingavatar.engine.evaluation.evaluate import EvaluateConfig
+    from talkingavatar.engine.measuring.evaluate import EvaluateConfig
     from talkingavatar.errors import UserError
 
     given = key_values(arguments, KEYS)

@@ -50,11 +50,11 @@ def _fit(arguments: list[str]) -> int:
     if "--config" in arguments:
         print(to_yaml(config))
         return 0
-    from talkingavatar.engine.signals import Preempted, stop_flag
+    from talkingavatar.runtime.signals import Preempted, stop_flag
 
     with stop_flag() as flag:
         from talkingavatar.engine.experiment import run_fit
-        from talkingavatar.engine.run import RunDirectory
+        from talkingavatar.engine.run.directory import RunDirectory
         from talkingavatar.engine.terminal import show
 
         try:

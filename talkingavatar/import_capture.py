@@ -54,8 +54,8 @@ def main(arguments: list[str]) -> int:
 def _import(given: dict[str, str]) -> int:
     from talkingavatar.config.compose import suggestion
     from talkingavatar.data.importers import FORMATS, write_clip
-    from talkingavatar.engine.progress import ProgressBar
     from talkingavatar.errors import UserError
+    from talkingavatar.runtime.progress import ProgressBar
 
     form = given.get("from", "nothing")
     if form not in FORMATS:

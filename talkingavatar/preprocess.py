@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from talkingavatar.engine.signals import StopFlag
     from talkingavatar.preprocessing.pipeline import Outcome
+    from talkingavatar.runtime.signals import StopFlag
 
 HELP = """Make a capture of a video of one person who talks, continuing where an earlier start left off.
 
@@ -60,10 +60,10 @@ def _preprocess(arguments: list[str]) -> int:
     from talkingavatar.config.preprocess import read_arguments
 
     config = read_arguments(arguments)
-    from talkingavatar.engine.signals import Preempted, stop_flag
+    from talkingavatar.runtime.signals import Preempted, stop_flag
 
     with stop_flag() as flag, ExitStack() as stack:
-        from talkingavatar.engine.video import VideoWriter
+        from talkingavatar.engine.media.writer import VideoWriter
         from talkingavatar.preprocessing.pipeline import capture_folder, preprocess
 
         bars = Bars(config.progress, flag)
@@ -87,7 +87,7 @@ class Bars:
         self.open = ExitStack()
 
     def __call__(self, title: str, total: int) -> Callable[[], None]:
-        from talkingavatar.engine.progress import ProgressBar
+        from talkingavatar.runtime.progress import ProgressBar
 
         self.close()
         bar = self.open.enter_context(ProgressBar(title, total, self.show))

@@ -180,7 +180,7 @@ def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") ->
 def _content(
     config: ReportConfig, found: "Sequence[tuple[Run, Measured]]", pairs: "list[tuple[Table, Table | None]]"
 ) -> "Content":
-    from talkingavatar.engine.progress import ProgressBar
+    from talkingavatar.runtime.progress import ProgressBar
     from talkingavatar.tables import media
     from talkingavatar.tables.curves import Curve, sync_curves, training_curves
     from talkingavatar.tables.page import Content, Shown

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from talkingavatar.engine.trained import TrainedRun, load_run
+from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.types import DrivingSignal
 
 FRAMES, UPPER = 50, 0.42  # of the clip's held-out part; share of the picture's height
 
 
 @torch.no_grad()
-def unsteadiness(trained: TrainedRun) -> float:
+def unsteadiness(trained: FittedRun) -> float:
     """Mean over the upper part's pixels and channels."""
     data, method, driver = trained.data, trained.method, trained.driver
     frames = data.capture.test_frames[:FRAMES]

@@ -13,10 +13,10 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.speaker.record import speaker_capture
-from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.runtime.progress import ProgressBar
 
 
 def build_body(config: FitConfig) -> Body:

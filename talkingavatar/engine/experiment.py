@@ -10,18 +10,18 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.engine import checkpoint, processes
 from talkingavatar.engine.build import build_body
-from talkingavatar.engine.callbacks import Checkpoints, Journal, Place
-from talkingavatar.engine.machine import make_trainer, on_cpu, prepare_torch
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.signals import Preempted, StopFlag
-from talkingavatar.engine.stages import build_stage
-from talkingavatar.engine.tracking import Tracker
-from talkingavatar.engine.trainable import Conclusion, Trainable, conclude, trains_avatar
+from talkingavatar.engine.loop import processes
+from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
+from talkingavatar.engine.loop.machine import make_trainer, on_cpu, prepare_torch
+from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.stages.registry import build_stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude, trains_avatar
+from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.audio2param import driver_options
+from talkingavatar.runtime.signals import Preempted, StopFlag
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
     check(config)
     prepare_torch(config)
     tracker = Tracker(config, run)
-    fitted: list[Trainable] = []
+    fitted: list[Stage] = []
     journals: list[Journal] = []
     for stage in config.stages:
         fitted.append(build_stage(stage, config, fitted))
@@ -120,7 +120,7 @@ def _follow(config: FitConfig, flag: StopFlag) -> None:
 
 
 def _train(
-    config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Trainable, place: Place, *callbacks: L.Callback
+    config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Stage, place: Place, *callbacks: L.Callback
 ) -> bool:
     """Train one stage from its checkpoint on; whether it came to its end."""
     file = run.path / fitted.file
@@ -135,7 +135,7 @@ def _train(
     return trainer.global_step >= fitted.steps
 
 
-def _steps(config: FitConfig, fitted: list[Trainable]) -> int:
+def _steps(config: FitConfig, fitted: list[Stage]) -> int:
     """Of the whole run, those of stages not built yet included."""
     return sum(stage.steps for stage in fitted) + config.driver.steps * (len(config.stages) - len(fitted))
 

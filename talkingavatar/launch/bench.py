@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from talkingavatar.config.compose import compose, to_yaml
-from talkingavatar.engine.progress import ProgressBar
 from talkingavatar.launch.expansion import Job, expand
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.sweep_file import read_sweep
+from talkingavatar.runtime.progress import ProgressBar
 
 EXPERIMENTS = ("thgs_full", "thgs_wo_saam", "thgs_wo_leb", "thgs_wo_joint", "thgs_vanilla")
 REGIONS = ("full", "matte", "head", "mouth", "hands", "left_hand", "right_hand")

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from talkingavatar.engine.signals import StopFlag
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.progress import SweepProgress
 from talkingavatar.launch.state import AGAIN, alive, command_line, has_failed, last_error, share
+from talkingavatar.runtime.signals import StopFlag
 
 POLL = 0.2  # seconds between looks at the running processes
 SIGTERM_AGAIN = 10.0  # seconds after which a run that does not stop is told again

@@ -106,9 +106,9 @@ def start(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
 
 
 def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
-    from talkingavatar.engine.signals import stop_flag
     from talkingavatar.launch.local import LocalRuns, gpus
     from talkingavatar.launch.progress import SweepProgress
+    from talkingavatar.runtime.signals import stop_flag
 
     lock = folder.lock()
     if lock is None:

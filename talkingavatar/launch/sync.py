@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from talkingavatar.engine.offline import files, mend, records
+from talkingavatar.engine.tracking.offline import files, mend, records
 from talkingavatar.errors import UserError
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import JobState

@@ -27,8 +27,8 @@ from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.data.sampler import frames_of_step
 from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
-from talkingavatar.methods.schedule import Schedule
 from talkingavatar.networks.audio2param import FEEDBACK, Audio2Param, Shape
+from talkingavatar.training.schedule import Schedule
 from talkingavatar.types import BodyPose
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}

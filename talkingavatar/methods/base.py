@@ -18,12 +18,12 @@ from talkingavatar.config.compose import suggestion
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
-from talkingavatar.methods.optimisers import NamedOptimisers
-from talkingavatar.methods.schedule import Schedule, scale_step, scaled
 from talkingavatar.methods.shutter import moments
 from talkingavatar.networks.exposure import Exposure
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
+from talkingavatar.training.optimisers import NamedOptimisers
+from talkingavatar.training.schedule import Schedule, scale_step, scaled
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")

@@ -1,1 +1,1 @@
-"""Trainable parts without training logic: they know no Lightning, no losses and no config files."""
+"""Stage parts without training logic: they know no Lightning, no losses and no config files."""

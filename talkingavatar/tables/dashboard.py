@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from talkingavatar.engine.login import TABLE, media_key, result_key
+from talkingavatar.engine.tracking.names import TABLE, media_key, result_key
 from talkingavatar.tables.curves import in_order
 from talkingavatar.tables.results import Measured
 from talkingavatar.tables.runs import Run

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from talkingavatar.engine.login import logged_in
+from talkingavatar.engine.tracking.login import logged_in
 from talkingavatar.errors import UserError
 from talkingavatar.tables.dashboard import Dashboard, Panel, Section
 

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.engine.video import VideoWriter
+from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.errors import UserError
 
 

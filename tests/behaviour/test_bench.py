@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from talkingavatar.bench import main
-from talkingavatar.engine import step_bench
+from talkingavatar.engine.measuring import step_bench
 
 ROOT = Path(__file__).parents[2]
 

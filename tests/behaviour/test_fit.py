@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from talkingavatar.config.listing import group_options
-from talkingavatar.engine.offline import files, tracked_rows, tracked_summary
+from talkingavatar.engine.tracking.offline import files, tracked_rows, tracked_summary
 from tests.conftest import TINY, imports_first
 from tests.tables.test_dashboard import metric_names
 from tests.wandb_server import services, until_ended

@@ -70,8 +70,8 @@ def test_what_can_be_told_at_once_is_told_before_data_is_made(tiny, overrides, e
             pytest.skip("there is a CUDA device")
     from talkingavatar.config.compose import compose
     from talkingavatar.engine.experiment import run_fit
-    from talkingavatar.engine.signals import StopFlag
     from talkingavatar.errors import UserError
+    from talkingavatar.runtime.signals import StopFlag
 
     run = tmp_path / "run"
     run.mkdir()

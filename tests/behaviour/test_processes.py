@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from talkingavatar.engine.run import RunDirectory
+from talkingavatar.engine.run.directory import RunDirectory
 from tests.conftest import cold
 
 SMALL = [

@@ -35,7 +35,7 @@ def sweep(tmp_path_factory) -> Path:
 
 
 def fill_media(folder, grey):
-    from talkingavatar.engine.video import VideoWriter
+    from talkingavatar.engine.media.writer import VideoWriter
 
     folder.mkdir()
     Image.new("RGB", (2000, 40), (grey, 0, 0)).save(folder / "contact_sheet.png")

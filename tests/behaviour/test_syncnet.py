@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from talkingavatar.engine.trained import load_run
+from talkingavatar.engine.fitted import load_run
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.lipsync.syncnet import find_syncnet, load_syncnet
 

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from talkingavatar.engine.clock import REST, Clock, table
+from talkingavatar.engine.measuring.clock import REST, Clock, table
 
 
 class Worker:

@@ -1,8 +1,8 @@
 """Figures that were measured stand as long as nothing they come from has changed."""
 
 from talkingavatar.config.protocol import Condition
-from talkingavatar.engine.evaluation.evaluate import driver_digest
-from talkingavatar.engine.run import RunDirectory
+from talkingavatar.engine.measuring.evaluate import driver_digest
+from talkingavatar.engine.run.directory import RunDirectory
 
 
 def test_a_driver_trained_on_is_measured_anew(tmp_path):

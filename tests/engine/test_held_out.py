@@ -6,7 +6,7 @@ import pytest
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.engine.build import build_data
-from talkingavatar.engine.evaluation.held_out import held_out, stretches
+from talkingavatar.engine.measuring.held_out import held_out, stretches
 from talkingavatar.errors import UserError
 
 

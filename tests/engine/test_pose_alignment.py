@@ -6,8 +6,8 @@ import torch
 
 from talkingavatar.config.compose import compose
 from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.machine import prepare_torch
-from talkingavatar.engine.pose_alignment import aligned_signal
+from talkingavatar.engine.loop.machine import prepare_torch
+from talkingavatar.engine.measuring.pose_alignment import aligned_signal
 from talkingavatar.metrics.image import psnr
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.signals import Preempted, stop_flag
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.signals import Preempted, stop_flag
 
 
 @pytest.fixture(autouse=True)

@@ -11,17 +11,17 @@ import pytest
 import wandb
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.offline import files, mend, records, tracked_rows, tracked_summary
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.tracking import Tracker, track_results
+from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.tracking.offline import files, mend, records, tracked_rows, tracked_summary
+from talkingavatar.engine.tracking.tracker import Tracker, track_results
 from tests.wandb_server import services, until_ended
 
 WORKER = """
 import os, sys
 from pathlib import Path
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.tracking import Tracker
+from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.tracking.tracker import Tracker
 
 folder, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 config = compose([f"run.path={folder}"])

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from talkingavatar.engine.offline import files
+from talkingavatar.engine.tracking.offline import files
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
@@ -20,8 +20,8 @@ START = """
 import os, signal, subprocess, sys
 from pathlib import Path
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.tracking import Tracker
+from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.tracking.tracker import Tracker
 
 folder, first, last, end = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 run = RunDirectory(Path(folder))

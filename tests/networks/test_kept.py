@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from talkingavatar.methods.optimisers import NamedOptimisers
 from talkingavatar.networks.kept import Kept
+from talkingavatar.training.optimisers import NamedOptimisers
 
 
 @pytest.mark.parametrize("frozen_between", [True, False])

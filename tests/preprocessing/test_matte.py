@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from talkingavatar.engine.video import VideoWriter
+from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, Keypoints
 from talkingavatar.preprocessing.matte import Footage, background, band, plates, refine

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.offline import tracked_rows, tracked_summary
-from talkingavatar.engine.run import RunDirectory
-from talkingavatar.engine.tracking import Tracker, track_results
-from talkingavatar.engine.video import VideoWriter
+from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.tracking.offline import tracked_rows, tracked_summary
+from talkingavatar.engine.tracking.tracker import Tracker, track_results
 from talkingavatar.errors import UserError
 from talkingavatar.tables.dashboard import dashboard
 from talkingavatar.tables.publish import write

@@ -119,7 +119,7 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
 
 
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
-    from talkingavatar.engine.trainable import OTHERS
+    from talkingavatar.engine.stages.stage import OTHERS
 
     assert set(NO_AVATARS) == set(OTHERS)
     write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
@@ -129,7 +129,7 @@ def test_what_is_no_avatar_stands_in_no_table(tmp_path):
 
 def test_all_that_a_fit_measures_stands_in(tmp_path):
     """Its own held-out numbers, as tracked, as aligned and from sound."""
-    from talkingavatar.engine.results import PROTOCOLS
+    from talkingavatar.engine.measuring.fit_results import PROTOCOLS
 
     assert {prefix.removesuffix("/") for prefix in STANDS_IN} == set(PROTOCOLS)
     folder = write_run(tmp_path / "run", own=30.0)

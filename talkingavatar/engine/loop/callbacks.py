@@ -1,0 +1,90 @@
+"""What happens round the steps of a fit: saving, stopping, logging, progress."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from talkingavatar.config.schema import TrainerConfig
+from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.stages.stage import Stage
+from talkingavatar.engine.tracking.tracker import Tracker
+from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.runtime.signals import StopFlag
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage stands in its run."""
+
+    stage: str
+    before: int  # steps of the stages before it
+    steps: int  # of the whole run
+
+
+class Checkpoints(L.Callback):
+    """Saves every so many steps, at the end, and when a warning signal has come, always between two steps."""
+
+    def __init__(
+        self, run: RunDirectory, file: Path, flag: StopFlag, every: int, stop_after: int | None, place: Place
+    ) -> None:
+        self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
+        self.place = place
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.flag.install()
+        first = trainer.strategy.broadcast(trainer.global_step)
+        if first != trainer.global_step:
+            raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
+
+    def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
+        step = trainer.global_step
+        whole = self.place.before + step
+        stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
+        stop = trainer.strategy.reduce_boolean_decision(stop, all=False)  # a signal to one process is one to all
+        if stop or step % self.every == 0 or step >= trainer.max_steps:
+            checkpoint.save(trainer, self.file)
+            if trainer.is_global_zero:
+                self.run.status("running", step=whole, steps=self.place.steps)
+        if stop:
+            trainer.should_stop = True
+
+
+class Journal(L.Callback):
+    """Scalars to metrics.jsonl and the tracker, a live held-out reading, and the progress bar."""
+
+    def __init__(self, run: RunDirectory, tracker: Tracker, fitted: Stage, config: TrainerConfig, place: Place) -> None:
+        self.run, self.tracker, self.fitted, self.place = run, tracker, fitted, place
+        self.trainer_config = config
+        self.note = ""
+        self.seconds = 0.0
+        self.steps = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.run.truncate_metrics(self.place.before + trainer.global_step)
+        steps = trainer.max_steps
+        title = "fit" if steps == self.place.steps else f"fit {self.place.stage}"
+        self.bar = ProgressBar(title, steps, self.trainer_config.progress, done=trainer.global_step).__enter__()
+        self.began = self.last = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
+        now = time.perf_counter()
+        self.seconds, self.steps = self.seconds + now - self.last, self.steps + 1
+        step, scalars = trainer.global_step, self.fitted.scalars()
+        previewed = step % self.trainer_config.preview_every == 0 or step >= trainer.max_steps
+        if previewed:
+            reading, self.note = self.fitted.preview()
+            scalars = scalars | reading
+        if previewed or step % self.trainer_config.log_every == 0:
+            rates = {f"lr/{name}": rate for name, rate in self.fitted.rates(step - 1).items()}
+            scalars = scalars | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
+            self.run.log(self.place.before + step, scalars)
+            self.tracker.follow()
+        self.bar.advance(self.note)
+        self.last = time.perf_counter()
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if hasattr(self, "bar"):
+            self.bar.__exit__()

@@ -1,0 +1,77 @@
+"""Pictures of a measurement: distance against shift, and ground truth beside render."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import Image
+
+from talkingavatar.engine.media.end_of_fit import label
+
+CURVES = {
+    "sync": ("SyncNet: distance of lips and sound", "mean distance (lower is closer)"),
+    "mouth_sync": ("weight-free: mouth foretold by the sound", "correlation (higher is closer)"),
+}
+TALLEST = 360  # pixels of a picture in a strip
+
+
+def strip(pairs: list[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W 3"]]], title: str, file: Path) -> None:
+    """Ground truth above, render below, one column a frame."""
+    columns = []
+    for truth, drawn in pairs:
+        pictures = [label(_smaller(p), t) for p, t in ((truth, "ground truth"), (drawn, title))]
+        columns.append(np.concatenate(pictures))
+    temporary = file.with_suffix(".tmp.png")
+    Image.fromarray(np.concatenate(columns, 1)).save(temporary)
+    temporary.replace(file)
+
+
+def _smaller(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
+    scale = min(1.0, TALLEST / picture.shape[0])
+    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def sync_curves(results: list[dict[str, Any]], folder: Path) -> list[Path]:
+    """One picture a subject: a line for the ground truth and for each run and condition; none without any curve."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    files = []
+    for subject in sorted({result["subject"] for result in results}):
+        rows = [result for result in results if result["subject"] == subject]
+        kinds = [kind for kind in CURVES if any(kind in result["curves"] for result in rows)]
+        if kinds:
+            file = folder / f"sync_{subject}.png"
+            _draw(subject, rows, kinds, file)
+            files.append(file)
+    return files
+
+
+def _draw(subject: str, rows: list[dict[str, Any]], kinds: list[str], file: Path) -> None:
+    """The kinds side by side under one legend: a colour for each line, the ground truth black."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7 * len(kinds), 5.5), layout="constrained")
+    for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
+        curves = {"ground truth": rows[0]["truth"]["curves"].get(kind)}
+        curves |= {_name(row, rows): row["curves"].get(kind) for row in rows}
+        for i, (name, curve) in enumerate(curves.items()):
+            style = {"color": "black", "linewidth": 2.5} if i == 0 else {"color": f"C{i - 1}"}
+            axes.plot(*(curve or ([], [])), label=name, **style)
+        axes.axvline(0, color="grey", linewidth=0.5)
+        title, y = CURVES[kind]
+        axes.set(title=f"{subject}: {title}", xlabel="frames by which the sound leads", ylabel=y)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(rows) + 1))
+    figure.savefig(file, dpi=110)
+
+
+def _name(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """As short as tells the lines apart."""
+    condition = "" if row["condition"] == "full" else f", {row['condition']}"
+    seed = f", seed {row['seed']}" if len({other["seed"] for other in rows}) > 1 else ""
+    return f"{row['experiment']}{condition}{seed}"

@@ -1,0 +1,1 @@
+"""A fitted avatar gives a performance."""

@@ -1,0 +1,202 @@
+"""A fitted avatar gives a new performance: frames to mp4 with sound, and how well its lips follow the sound."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from PIL import ImageColor
+from torch import Tensor
+
+from talkingavatar.audio.features import RATE, resample
+from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.engine.fitted import FittedRun, load_run
+from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
+from talkingavatar.engine.media.end_of_fit import to_picture
+from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.engine.performing.performance import SOUND_RATE, Order, Performance, Score, read_score, rehearse
+from talkingavatar.errors import UserError
+from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.types import DrivingSignal
+
+
+@dataclass(frozen=True)
+class DriveConfig:
+    """What `drive` is given."""
+
+    run: Path
+    order: Order = field(default_factory=Order)
+    background: str | None = None  # a colour by name or #rrggbb, or "plate"; None: the run's own
+    out: Path | None = None  # mp4 file; None: in the run's media folder
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Driven:
+    """What came of it."""
+
+    video: Path
+    report: dict[str, Any]
+
+
+def drive(config: DriveConfig) -> Driven:
+    """Render a performance; the video and its report (json beside it) appear when they are whole.
+
+    Raises:
+        UserError: a mistake in what was given.
+    """
+    score = read_score(config.order)
+    trained = load_run(config.run)
+    background = _background(config.background, trained)
+    video = _video_file(config, trained)
+    performance = rehearse(trained, score)
+    began = time.monotonic()
+    openings = film(trained, performance, video, background, config.progress)
+    spent = time.monotonic() - began
+    report = {
+        "run": str(trained.run.path),
+        "audio": _text(config.order.audio),
+        "motion": _text(config.order.motion),
+        "seed": config.order.seed,
+        "seconds": len(performance) / performance.fps,
+        "frames": len(performance),
+        "fps": performance.fps,
+        "frames_per_s": len(performance) / spent,
+        "lips": [row.row() for row in _lips(trained, performance, openings)],
+        "mouth": _mouth_report(trained, performance),
+    }
+    write_atomically(video.with_suffix(".json"), json.dumps(report, indent=1))
+    return Driven(video, report)
+
+
+def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
+    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew.
+
+    It lasts `seconds`, and no longer than what the speaker was trained and measured on.
+    """
+    data = trained.data
+    capture, config = data.capture, data.config
+    if config.data.name == "speaker":
+        voice = voices()[config.data.identity % len(voices())]
+        speech, seconds = load_speech(voice), min(seconds, config.data.seconds)
+        start = min(config.data.seconds, speech.duration - seconds)
+        sound = speech.excerpt(start, start + seconds).samples
+    else:
+        start, stop, _ = capture.manifest.test
+        fps = capture.manifest.fps
+        sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
+    performance = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
+    file = trained.run.media / "speech.mp4"
+    film(trained, performance, file, progress=config.trainer.progress)
+    return file
+
+
+@torch.no_grad()
+def film(
+    trained: FittedRun,
+    performance: Performance,
+    file: Path,
+    background: Float[Tensor, "#H #W 3"] | None = None,
+    progress: bool = False,
+) -> Float[ndarray, " L"] | None:
+    """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices."""
+    method, device = trained.method, trained.method.device
+    own = torch.tensor(trained.data.config.renderer.background, device=device)
+    change = 0 if background is None else background.to(device) - own
+    cameras = performance.cameras.to(device)
+    ruler, parent = LipRuler(method.body), method.vertices_of()
+    measured = ruler.known and parent is not None
+    openings = []
+    sound = performance.sound.astype(np.float32)
+    with (
+        VideoWriter(file, performance.fps, sound, SOUND_RATE) as video,
+        ProgressBar("frames", len(performance), progress) as bar,
+    ):
+        for t in range(len(performance)):
+            pose = performance.pose[t : t + 1]
+            signal = DrivingSignal(torch.tensor([-1]), pose, performance.windows[t : t + 1]).to(device)
+            gaussians = method.drive(signal)
+            rendering = method.render(gaussians, cameras)
+            video.write(to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * change))
+            if measured and parent is not None:
+                openings.append(ruler.of_gaussians(gaussians, parent, signal.pose))
+            bar.advance()
+    return np.array(openings) if measured else None
+
+
+def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " L"] | None) -> list[LipSync]:
+    """The new performance beside the capture's held-out frames, as tracked and as the mouth model foretells them."""
+    body, data = trained.method.body, trained.data
+    ruler = LipRuler(body)
+    if not ruler.known:
+        return []
+    capture, fps, rows = data.capture, performance.fps, []
+    heldout = slice(*capture.manifest.test[:2])
+    sound = loudness_of(capture.audio, fps, capture.manifest.frames)[heldout]
+    tracked = capture.pose(list(range(*capture.manifest.test[:2])), data.model)
+    rows.append(lip_sync("held-out, as tracked", ruler.of_body(tracked), sound, fps))
+    if performance.mouth is not None:
+        foretold = performance.mouth.predict(capture.audio, fps, capture.manifest.frames)[heldout]
+        rows.append(
+            lip_sync("held-out, from its sound", ruler.of_body(Mouth(body).write(tracked, foretold)), sound, fps)
+        )
+    sound = loudness_of(performance.speech, fps, len(performance))
+    rows.append(lip_sync("performance, body", ruler.of_body(performance.pose), sound, fps))
+    if drawn is not None:
+        rows.append(lip_sync("performance, Gaussians", drawn, sound, fps))
+    return rows
+
+
+def _mouth_report(trained: FittedRun, performance: Performance) -> dict[str, Any] | None:
+    """Cross-validated correlation with sound, and stretch, of each mouth parameter."""
+    if (model := performance.mouth) is None:
+        return None
+    names = Mouth(trained.method.body).names
+    rows = zip(names, model.held_out_r.tolist(), model.gain.tolist(), strict=True)
+    return {name: {"r": r, "gain": gain} for name, r, gain in rows}
+
+
+def _background(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3"] | None:
+    """The colour or picture behind the avatar; None, the run's own."""
+    if given is None:
+        return None
+    if given != "plate":
+        try:
+            return torch.tensor(ImageColor.getrgb(given)[:3])[None, None] / 255
+        except ValueError as error:
+            expected = "a colour (white, #rrggbb) or plate"
+            raise UserError("background", repr(given), expected, "correct it") from error
+    capture = trained.data.capture
+    plate = capture.background()
+    if plate is None:
+        raise UserError("background", f"no plate in {capture.folder}", "background.png in it", "give a colour instead")
+    return torch.from_numpy(plate).float() / 255
+
+
+def _video_file(config: DriveConfig, trained: FittedRun) -> Path:
+    """Where the video goes; its folder exists and can be written."""
+    names = [given.stem for given in (config.order.audio, config.order.motion) if given is not None]
+    file = config.out or trained.run.media / f"{'-'.join(['drive', *names])}.mp4"
+    if file.suffix != ".mp4":
+        raise UserError("out", str(file), "a file that ends in .mp4", "correct it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.with_suffix(".tmp.mp4").open("wb"):
+            pass
+        file.with_suffix(".tmp.mp4").unlink()
+    except OSError as error:
+        expected = "a file in a folder that can be written"
+        raise UserError("out", f"{file}: {error.strerror}", expected, "choose another") from error
+    return file
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

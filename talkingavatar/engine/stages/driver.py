@@ -1,0 +1,199 @@
+"""The fit of a driver: speech and motion of one or many speakers, and its held-out figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.motion_batches import MotionData, Sequences, Variation
+from talkingavatar.data.motion_clips import (
+    MotionClip,
+    capture_clip,
+    embedded_speakers_fit,
+    speaker_clip,
+    whole_speech,
+)
+from talkingavatar.engine.build import build_body
+from talkingavatar.engine.driver import Driver
+from talkingavatar.engine.loop.machine import cores
+from talkingavatar.engine.measuring.fit_results import Results
+from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
+from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.stages.avatar import AvatarFit
+from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.errors import UserError
+from talkingavatar.methods.audio2param import FIELD, GROUP, Audio2ParamTraining, RenderTerm, driver_options
+from talkingavatar.runtime.progress import track
+from talkingavatar.types import BodyPose
+
+
+class DriverFit(Stage):
+    """A driver trained on the run's own capture, on embedded speakers and on further captures."""
+
+    file = "driver.ckpt"
+
+    def __init__(
+        self,
+        config: FitConfig,
+        avatar: AvatarFit | None = None,
+        render_loss: Callable[[BodyPose, int], Tensor] | None = None,
+    ) -> None:
+        """
+        Args:
+            avatar: fitted before, whose capture and body are the driver's; None: a run of the driver alone.
+            render_loss: of one frame of the run's capture in a foretold pose (`methods.audio2param.RenderTerm`).
+
+        Raises:
+            UserError: a mistake in the options, or clips that do not go together or are too short.
+        """
+        self.config, self.steps = config, config.driver.steps
+        self.options = driver_options(config.driver.options)
+        if self.options.windows % config.trainer.processes:
+            expected = f"a multiple of {config.trainer.processes}, the number of processes"
+            raise UserError(f"{FIELD}.windows", str(self.options.windows), expected, "correct it")
+        self.skipped: dict[str, str] = {}
+        self.model: Model = "flame" if "flame" in config.body.name else "smplx"
+        self.body = avatar.method.body if avatar is not None else build_body(config)
+        self.clips = self._clips(avatar)
+        self.measured = [clip for clip in self.clips if clip.test]
+        render = None
+        if render_loss is not None and avatar is not None:
+            render = RenderTerm(render_loss, avatar.capture_data.train_frames)
+        shares = self._shares()
+        self.module = self.training = Audio2ParamTraining(config, self.body, self.clips, shares, render)
+        self._note_terms()
+        if config.driver.init is not None:
+            self.training.adopt(checkpoint.read(Path(config.driver.init).expanduser() / self.file))
+        self.data = MotionData(self.clips, self._sequences(shares), config.seed, self.steps)
+
+    # -- what is trained on --------------------------------------------------------------------------------------------
+
+    def _clips(self, avatar: AvatarFit | None) -> list[MotionClip]:
+        """The run's own first. Its identity is never heard beyond its training part."""
+        config = self.config
+        own = self._own(avatar)
+        clips = [own, *(self._capture(Path(path), config) for path in self.options.captures)]
+        for identity in self._identities():
+            data = whole_speech(config.data, identity, own.fps)
+            heldout = config.data.heldout if avatar is None else 0.0
+            clips.append(speaker_clip(data, config.audio, self.model, own.fps, heldout))
+        for clip in clips:
+            if clip.fps != own.fps:
+                found = f"{clip.name} at {clip.fps:g} frames a second"
+                raise UserError(
+                    "driver.options.captures", found, f"{own.fps:g}, as {own.name}", "give captures of one rate"
+                )
+        names = [clip.name for clip in clips]  # by which speakers are told apart
+        return [
+            replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
+            for number, clip in enumerate(clips)
+        ]
+
+    def _own(self, avatar: AvatarFit | None) -> MotionClip:
+        config = self.config
+        if avatar is not None:
+            return capture_clip(avatar.capture_data.capture, config.audio, self.model)
+        if config.data.name == "speaker":
+            return speaker_clip(config.data, config.audio, self.model, float(config.data.fps), config.data.heldout)
+        assert config.data.path is not None
+        return self._capture(Path(config.data.path), config)
+
+    def _capture(self, folder: Path, config: FitConfig) -> MotionClip:
+        capture = Capture(folder.expanduser(), cache_mb=1)
+        tracked_with = capture.manifest.body.get(self.model, self.body.checksum)
+        if tracked_with != self.body.checksum:
+            expected = f"the model of checksum {tracked_with[:12]}, which {folder} was tracked with"
+            found = f"{self.body.name} ({self.body.checksum[:12]})"
+            raise UserError("body", found, expected, "give that model, or captures tracked with this one")
+        return capture_clip(capture, config.audio, self.model)
+
+    def _identities(self) -> list[int]:
+        """Embedded speakers that can be trained on, the run's own left out."""
+        config = self.config
+        others = [i for i in self.options.identities if config.data.name != "speaker" or i != config.data.identity]
+        if not others:
+            return []
+        why = ""
+        if config.audio.name == "deepspeech":
+            why = "published windows are those of one clip"
+        elif not embedded_speakers_fit(self.body, self.model):
+            why = f"their motion is the open rig's, not that of {self.body.name}"
+        if why:
+            self.skipped["driver/identities"] = why
+        return [] if why else others
+
+    def _shares(self) -> list[float]:
+        """Of the sequences: the run's own capture its share, the others the rest by their length."""
+        frames = [sum(stop - start for start, stop in clip.train) for clip in self.clips]
+        others = sum(frames[1:])
+        own = self.options.own_share if others else 1.0
+        return [own, *((1 - own) * count / others for count in frames[1:])]
+
+    def _sequences(self, shares: list[float]) -> Sequences:
+        options = self.options
+        heard = self.config.audio.name == "logmel" and options.variation > 0
+        variation = Variation().scaled(options.variation) if heard else None
+        return Sequences(options.windows, options.length, tuple(shares), variation, options.grain)
+
+    def _note_terms(self) -> None:
+        rows = self.config.driver.terms
+        if self.training.lips is None and "lips" in rows:
+            self.skipped["driver/loss/lips"] = f"{self.body.name} does not know its lips"
+        if self.training.render is None and "render" in rows and rows["render"].weight > 0:
+            self.skipped["driver/loss/render"] = "there is no avatar to draw"
+
+    # -- the run -------------------------------------------------------------------------------------------------------
+
+    def driver(self) -> Driver:
+        """As trained so far, on the CPU."""
+        training = self.training
+        network = type(training.network)(training.network.shape)
+        network.load_state_dict(training.network.state_dict())
+        mean, std, gain = (values.detach().cpu() for values in (training.mean, training.std, training.gain))
+        return Driver(network.requires_grad_(False), training.parts, mean, std, gain, training.description())
+
+    def scalars(self) -> dict[str, float]:
+        return self.training.scalars
+
+    def rates(self, step: int) -> dict[str, float]:
+        return {f"driver/{GROUP}": self.training.schedule.rate(step)}
+
+    @torch.no_grad()
+    def preview(self) -> tuple[dict[str, float], str]:
+        """Lip opening on the held-out tail of the first clip, against the tracked one."""
+        own = self.clips[0]
+        values = measure_clip(own, self.driver(), self.body, baseline=False).metrics
+        r = values["opening_r/tracked"]
+        return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
+
+    def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
+        torch.set_num_threads(cores(self.config))
+        driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
+        single = len(self.measured) == 1
+        for clip in track(self.measured, "held-out speech", len(self.measured), self.config.trainer.progress):
+            check()
+            measured = measure_clip(clip, driver, self.body)
+            prefix = "driver" if single else f"driver/{clip.name}"
+            results.metrics |= {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
+            results.skipped |= {f"{prefix}/{key}": why for key, why in measured.skipped.items()}
+            table += measured.rows
+            file = run.media / (f"lips-{clip.name}.png" if not single else "lips.png")
+            plot_opening(measured, clip, file)
+            media.append(file)
+        results.definitions["driver"] = self._definitions(driver)
+        return Conclusion(results, table, media)
+
+    def _definitions(self, driver: Driver) -> dict[str, Any]:
+        return {
+            "trained_on": {clip.name: clip.train for clip in self.clips},
+            "ahead_frames": driver.network.ahead,
+            "lookahead_s": driver.lookahead,
+            "targets": list(driver.parts.parts),
+        }

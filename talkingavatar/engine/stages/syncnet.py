@@ -1,0 +1,180 @@
+"""The training of a SyncNet on captures, and the file it leaves: the published layout, its provenance beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.capture import Capture
+from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncBatch, SyncData
+from talkingavatar.data.sync_clips import SyncClip, sync_clip
+from talkingavatar.engine.build import build_data
+from talkingavatar.engine.loop.machine import cores
+from talkingavatar.engine.measuring.fit_results import Results
+from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.run.provenance import provenance
+from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.metrics.lipsync.scores import REACH, SyncScores, shift_accuracy, shift_distances, sync_scores
+from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet, sidecar_of
+from talkingavatar.metrics.suite import SUITE_VERSION
+from talkingavatar.pretrained.syncnet import GROUP, SyncNetTraining, accuracy, distances
+from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.progress import ProgressBar, track
+
+FILE = "syncnet.model"
+PLANTED = 5  # frames by which the sound is made late, to see whether it is found
+
+
+class SyncNetFit(Stage):
+    """The clips of several captures, the network, its held-out figures and its file."""
+
+    def __init__(self, config: FitConfig) -> None:
+        """
+        Raises:
+            UserError: a mistake in the options, or captures that show no face or are too short.
+        """
+        self.config = config
+        self.module = self.training = SyncNetTraining(config)
+        self.steps, options = self.training.steps, self.training.options
+        torch.set_num_threads(cores(config))  # unlike an avatar's, these convolutions are large enough to share out
+        self.captures = self._captures()
+        shape = Shape(options.places, options.windows, options.reach, self.training.middle_steps)
+        self.data = self.clip_data = SyncData([self._clip(c) for c in self.captures], shape, config.seed, self.steps)
+        self.heldout = self.clip_data.heldout()
+
+    def _captures(self) -> list[Capture]:
+        """Embedded speakers by number (or the one capture given), and the captures named beside them."""
+        config, options = self.config, self.training.options
+        speakers = [replace(config.data, identity=i) for i in options.identities]
+        main = speakers if config.data.name == "speaker" else [config.data]
+        named = [replace(config.data, name="capture", path=path) for path in options.captures]
+        return [build_data(replace(config, data=data)).capture for data in (*main, *named)]
+
+    def _clip(self, capture: Capture) -> SyncClip:
+        with ExitStack() as stack:
+
+            def progress(total: int) -> Callable[[], None]:
+                bar = ProgressBar(f"crops {capture.manifest.name}", total, self.config.trainer.progress)
+                return stack.enter_context(bar).advance
+
+            return sync_clip(capture, progress)
+
+    def scalars(self) -> dict[str, float]:
+        return self.training.scalars
+
+    def rates(self, step: int) -> dict[str, float]:
+        return {GROUP: self.training.schedule.rate(step)}
+
+    @torch.no_grad()
+    def preview(self) -> tuple[dict[str, float], str]:
+        """Loss and accuracy on windows of the held-out parts."""
+        if self.heldout is None:
+            return {}, ""
+        training = self.training
+        batch = SyncBatch(*(tensor.to(training.device) for tensor in self.heldout))
+        if training.global_step <= training.middle_steps:
+            batch = batch._replace(lips=batch.lips[..., slice(*MIDDLE), slice(*MIDDLE)])
+        training.eval()
+        lips, sound = training.embed(batch)
+        training.train()
+        losses = {f"preview/{k}": float(v.mean()) for k, v in training.terms(lips, sound, batch).items() if len(v)}
+        share = accuracy(distances(lips, sound), batch)
+        note = f"{100 * share:.0f} % of {len(lips)} held-out windows find their sound"
+        return {"preview/accuracy": share, **losses}, note
+
+    def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
+        """Writes the file first, then measures what the file holds."""
+        file = run.path / FILE
+        _write(self.training.network.state_dict(), file)
+        # What the table says of the file was measured with the file.
+        scorer = SyncNetScorer(find_syncnet(str(file)), self.training.device)
+        results, rows = Results(), []
+        results.definitions = {"suite": SUITE_VERSION, "sync_curves": {}}
+        for number, clip in enumerate(track(self.clip_data.clips, "held-out parts", len(self.captures))):
+            check()
+            name = (
+                clip.name if [c.name for c in self.clip_data.clips].count(clip.name) == 1 else f"{clip.name}#{number}"
+            )
+            rows.append(_measure_clip(scorer, clip, name, results))
+        write_atomically(sidecar_of(file), json.dumps(self._provenance(file, results), indent=1))
+        return Conclusion(results, rows, [])
+
+    def _provenance(self, file: Path, results: Results) -> dict[str, Any]:
+        """What every result scored with the file repeats."""
+        facts = provenance()
+        parts = zip(self.captures, self.clip_data.clips, strict=True)
+        return {
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "experiment": self.config.experiment,
+            "captures": [
+                {"name": clip.name, "folder": str(capture.folder), "train": clip.train, "heldout": clip.test,
+                 "provenance": capture.manifest.provenance}
+                for capture, clip in parts
+            ],
+            "split": "spans of frames at 25 fps",
+            "steps": self.steps,
+            "seed": self.config.seed,
+            "method": asdict(self.config.method),
+            "commit": facts["commit"],
+            "dirty": facts["dirty"],
+            "torch": facts["torch"],
+            "device": facts["device"],
+            "heldout": results.metrics,
+            "skipped": results.skipped,
+            "suite": SUITE_VERSION,
+        }  # fmt: skip
+
+
+def _measure_clip(scorer: SyncNetScorer, clip: SyncClip, name: str, results: Results) -> dict[str, Any]:
+    """Figures of the longest held-out span into `results`; the row of the table."""
+    start, stop = max(clip.test, key=lambda span: span[1] - span[0], default=(0, 0))
+    row: dict[str, Any] = {"held-out": f"{name}, {stop - start} frames"}
+    stream = scorer.lip_stream()
+    for i in range(start, stop):
+        stream.add(np.asarray(clip.crops[i]))
+    lip, audio = stream.finish(), scorer.audio_embeddings(clip.sound(start, stop))
+    if not len(lip):
+        results.skipped[f"heldout/{name}"] = f"{stop - start} held-out frames at 25 fps, 6 are needed"
+        return row | dict.fromkeys(("accuracy, 5 frames", "15 frames", "AO", "MD", "Conf"), "skipped")
+    distances = shift_distances(lip, audio, REACH)
+    for column, frames in (("accuracy, 5 frames", 5), ("15 frames", 15)):
+        share = shift_accuracy(distances, frames)
+        if share is None:
+            needed = 2 * REACH + frames + 1
+            results.skipped[f"heldout/{name}/accuracy_{frames}"] = (
+                f"{stop - start} held-out frames, {needed} are needed"
+            )
+        else:
+            results.metrics[f"heldout/{name}/accuracy_{frames}"] = share
+        row[column] = "skipped" if share is None else f"{100 * share:.0f} %"
+    scores = sync_scores(lip, audio)
+    row |= {"AO": f"{scores.ao}", "MD": f"{scores.md:.3f}", "Conf": f"{scores.conf:.3f}"}
+    _keep(scores, f"heldout/{name}", results)
+    if len(lip) > PLANTED:
+        # Later pictures beside earlier sound: the sound comes late by as much.
+        late = scorer.audio_embeddings(clip.sound(start, stop - PLANTED))
+        planted = sync_scores(lip[PLANTED:], late)
+        _keep(planted, f"heldout/{name}/late_{PLANTED}", results)
+        row[f"AO, sound {PLANTED} late"] = f"{planted.ao}"
+    return row
+
+
+def _keep(scores: SyncScores, key: str, results: Results) -> None:
+    results.metrics |= {f"{key}/ao": float(scores.ao), f"{key}/md": scores.md, f"{key}/conf": scores.conf}
+    results.definitions["sync_curves"][key] = [round(value, 4) for value in scores.curve]
+
+
+def _write(state: dict[str, torch.Tensor], file: Path) -> None:
+    """A plain dict of tensors, whole or not there."""
+    temporary = file.with_suffix(".tmp")
+    torch.save({key: value.cpu() for key, value in state.items()}, temporary)
+    temporary.replace(file)

@@ -1,0 +1,1 @@
+"""What is trained once and used by others."""

@@ -1,0 +1,184 @@
+"""Training of SyncNet: lips and sound that belong together come close, those shifted or of others are pushed apart.
+
+The published training uses a margin on pairs drawn at random. Here each window is told from all others of the step by
+InfoNCE on the same distance (each against every shift of the same speech that the step holds), so that a network of
+this size learns in the few hundred steps a CPU can afford.
+
+A second term pulls both towers to what the mouth does: the landmarks' shape of it in the five frames, turned into the
+common space by a fixed basis that keeps distances. Contrast alone is at chance for hundreds of steps, in which neither
+tower has anything to follow. The lips learn the shape from pictures, the sound its mean given what is heard.
+
+Its lips' tower spends most of its work on what is not the mouth. Convolutions do not mind: the first steps see the
+middle 96 pixels of the crops, through the middle 2 x 2 cells of the last convolution's 6 x 6, at a sixth of the work.
+Its other cells start at zero, and the last steps train the whole on whole crops.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import conv3d
+from torch.optim import AdamW
+
+from talkingavatar.config.options import read_options
+from talkingavatar.config.schema import BudgetConfig, FitConfig
+from talkingavatar.data.sync_batches import SyncBatch
+from talkingavatar.errors import UserError
+from talkingavatar.losses import anchored, sync_contrast
+from talkingavatar.losses.contrast import ELSEWHERE
+from talkingavatar.metrics.lipsync.crop import SIZE
+from talkingavatar.metrics.lipsync.syncnet import WINDOW, SyncNet
+from talkingavatar.training.schedule import Schedule, scaled
+
+CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
+SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
+TERMS = ("contrast", "mouth_lips", "mouth_sound")
+GROUP = "network"  # the one row of the schedule table
+
+
+@dataclass
+class Options:
+    """`method.options` of SyncNet."""
+
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers trained on
+    captures: list[str] = field(default_factory=list)  # folders of captures trained on, beside data.path
+    step_cost: int = 3  # avatar steps that one of these is worth: the budget's steps are divided by it
+    places: int = 24  # of the captures, in a step
+    windows: int = 1  # at each place
+    reach: int = 2  # frames within which the windows of a place lie
+    middle_share: float = 0.85  # of the steps, which see the middle of the crops alone
+    weight_decay: float = 0.01
+
+
+def checked_options(given: dict[str, Any]) -> Options:
+    """Options from configuration.
+
+    Raises:
+        UserError: an unknown name or a value of the wrong type or size.
+    """
+    options = read_options(Options(), given)
+    for name in ("step_cost", "places", "windows", "reach"):
+        if getattr(options, name) < 1:
+            raise UserError(f"method.options.{name}", str(getattr(options, name)), "at least 1", "raise it")
+    if not 0 <= options.middle_share <= 1:
+        raise UserError("method.options.middle_share", str(options.middle_share), "between 0 and 1", "correct it")
+    if options.reach < options.windows:
+        found = f"{options.windows} windows within {options.reach} frames"
+        raise UserError("method.options.reach", found, "at least a frame a window", "raise it")
+    if options.places * options.windows < 2:
+        raise UserError("method.options.windows", "one window a step", "two to compare", "raise it")
+    return options
+
+
+def training_steps(budget: BudgetConfig, options: Options) -> int:
+    """Steps of this training within a budget."""
+    return max(1, budget.steps // options.step_cost)
+
+
+@final
+class SyncNetTraining(L.LightningModule):
+    """One step trains all pairs of a batch's windows."""
+
+    basis: Tensor
+
+    def __init__(self, config: FitConfig) -> None:
+        """
+        Raises:
+            UserError: a mistake in the options or the schedule.
+        """
+        super().__init__()
+        self.config = config
+        self.options = checked_options(config.method.options)
+        self.steps = training_steps(config.budget, self.options)
+        self.middle_steps = int(self.steps * self.options.middle_share)
+        self.schedule = self._schedule()
+        if set(config.loss.terms) != set(TERMS):
+            raise UserError("loss.terms", ", ".join(config.loss.terms) or "none", ", ".join(TERMS), "use loss=syncnet")
+        self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
+        torch.manual_seed(config.seed)
+        self.network = SyncNet()
+        directions = torch.linalg.qr(torch.randn(1024, 4 * WINDOW)).Q.T
+        self.register_buffer("basis", SPREAD * directions, persistent=False)
+        _prepare(self.network)
+
+    def _schedule(self) -> Schedule:
+        table = self.config.method.schedule
+        if set(table) != {GROUP}:
+            raise UserError("method.schedule", ", ".join(table) or "nothing", f"one row, {GROUP}", "correct it")
+        schedule = scaled(GROUP, table[GROUP], self.config.budget, 1)
+        return Schedule(0, schedule.lr, schedule.lr_end, self.steps)
+
+    def embed(self, batch: SyncBatch) -> tuple[Float[Tensor, "N 1024"], Float[Tensor, "N 1024"]]:
+        """Lips and sound of each window."""
+        return self._lips(batch.lips), self.network.forward_audio(batch.audio)
+
+    def terms(
+        self, lips: Float[Tensor, "N 1024"], sound: Float[Tensor, "N 1024"], batch: SyncBatch
+    ) -> dict[str, Float[Tensor, "..."]]:
+        """Unreduced losses by the names of the loss table."""
+        contrast = sync_contrast(distances(lips, sound), batch.apart)
+        anchor = [anchored(side, batch.mouth, self.basis) for side in (lips, sound)]
+        return dict(zip(TERMS, (contrast, *anchor), strict=True))
+
+    def _lips(self, windows: Float[Tensor, "N 3 5 S S"]) -> Float[Tensor, "N 1024"]:
+        """Embeddings of whole crops, or of their middle alone."""
+        network = self.network
+        if windows.shape[-1] == SIZE:
+            return network.forward_lip(windows)
+        last = network.netcnnlip[18]
+        assert isinstance(last, torch.nn.Conv3d)
+        cells = network.netcnnlip[:18](windows)
+        seen = conv3d(cells, last.weight[..., CELLS, CELLS], last.bias)
+        return network.netfclip(network.netcnnlip[19:](seen).flatten(1))
+
+    def training_step(self, batch: SyncBatch, batch_idx: int) -> Float[Tensor, ""]:
+        lips, sound = self.embed(batch)
+        total = torch.zeros((), device=lips.device)
+        self.scalars = {"train/accuracy": accuracy(distances(lips.detach(), sound.detach()), batch)}
+        for name, values in self.terms(lips, sound, batch).items():
+            if len(values):
+                value = values.mean()
+                total = total + self.config.loss.terms[name].weight * value
+                self.scalars[f"loss/{name}"] = float(value.detach())
+        self.scalars["loss/total"] = float(total.detach())
+        if not total.isfinite():
+            raise RuntimeError(f"the loss is {self.scalars['loss/total']} at step {self.global_step}: {self.scalars}")
+        return total
+
+    def on_train_batch_start(self, batch: SyncBatch, batch_idx: int) -> None:
+        rate = self.schedule.rate(self.global_step)
+        optimiser = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimiser, AdamW)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+
+    def configure_optimizers(self) -> AdamW:
+        return AdamW(self.parameters(), lr=self.schedule.lr, weight_decay=self.options.weight_decay, fused=True)
+
+
+def distances(lips: Float[Tensor, "N D"], sound: Float[Tensor, "N D"]) -> Float[Tensor, "N N"]:
+    """Published distance of each window's lips to each window's sound."""
+    return (lips[:, None] - sound + 1e-6).norm(dim=-1)
+
+
+def accuracy(apart: Float[Tensor, "N N"], batch: SyncBatch) -> float:
+    """Share of windows of lips whose nearest sound, of those of their clip, is at most a frame from their own."""
+    rows = torch.arange(len(apart), device=apart.device)
+    nearest = apart.masked_fill(batch.apart == ELSEWHERE, torch.inf).argmin(1)
+    return float((batch.apart[rows, nearest].abs() <= 1).float().mean())
+
+
+@torch.no_grad()
+def _prepare(network: SyncNet) -> None:
+    """A start that looks at the mouth and at what moves: what stands still would drown it."""
+    first, last = network.netcnnlip[0], network.netcnnlip[18]
+    assert isinstance(first, torch.nn.Conv3d) and isinstance(last, torch.nn.Conv3d)
+    first.weight[::2] -= first.weight[::2].mean(2, keepdim=True)
+    kept = last.weight[..., CELLS, CELLS].clone()
+    # Nine times fewer inputs: as strong as torch's own start would be for a kernel of this size.
+    last.weight.zero_()[..., CELLS, CELLS] = 3 * kept

@@ -1,0 +1,36 @@
+import av
+import numpy as np
+import pytest
+
+from talkingavatar.engine.media.writer import VideoWriter
+
+
+def read(file):
+    with av.open(str(file)) as container:
+        video = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    with av.open(str(file)) as container:
+        sound = (
+            np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)]) if container.streams.audio else None
+        )
+    return video, sound
+
+
+def test_frames_length_and_sound_come_back(tmp_path):
+    rate, fps, frames = 16_000, 25, 50
+    click = np.zeros(rate * 3, np.float32)
+    click[rate : rate + 160] = 0.9
+    with VideoWriter(tmp_path / "a.mp4", fps, click, rate) as video:
+        for i in range(frames):
+            video.write(np.full((65, 64, 3), 255 if i == fps else 0, np.uint8))
+    pictures, sound = read(tmp_path / "a.mp4")
+    assert len(pictures) == frames and pictures[0].shape == (66, 64, 3)
+    assert int(np.argmax([p.mean() for p in pictures])) == fps
+    assert abs(np.abs(sound).argmax() - rate) < rate / fps  # the click is heard while the flash is seen
+    assert abs(len(sound) - 2 * rate) < rate / fps * 2
+
+
+def test_nothing_half_written_is_left(tmp_path):
+    with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "a.mp4", 25) as video:
+        video.write(np.zeros((64, 64, 3), np.uint8))
+        raise RuntimeError("stop")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,184 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from talkingavatar.config.compose import compose
+from talkingavatar.data.sync_batches import MIDDLE, SyncBatch
+from talkingavatar.errors import UserError
+from talkingavatar.losses import anchored, sync_contrast
+from talkingavatar.losses.contrast import ELSEWHERE
+from talkingavatar.metrics.lipsync.scores import shift_accuracy
+from talkingavatar.pretrained.syncnet import SyncNetTraining, accuracy, distances
+
+QUIET = ["experiment=syncnet", "tracking=none"]
+
+
+@pytest.fixture(scope="module")
+def training():
+    return SyncNetTraining(compose(QUIET))
+
+
+def apart(*clips):
+    """Frames apart of windows that start at these frames, clip by clip."""
+    start = torch.tensor([s for clip in clips for s in clip])
+    number = torch.tensor([i for i, clip in enumerate(clips) for _ in clip])
+    return torch.where(number[:, None] == number, start[:, None] - start, ELSEWHERE)
+
+
+def batch(places=((0, 5), (3, 9)), side=96, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    count = sum(len(place) for place in places)
+    lips = 255 * torch.rand(count, 3, 5, side, side, generator=draw)
+    sound, mouth = (torch.randn(count, *shape, generator=draw) for shape in ((1, 13, 20), (20,)))
+    return SyncBatch(lips, sound, mouth, apart(*places))
+
+
+def test_contrast_of_equal_distances_is_the_logarithm_of_the_choices():
+    loss = sync_contrast(torch.full((5, 5), 7.0), apart((0, 10, 20), (5, 50)))
+    torch.testing.assert_close(loss, torch.tensor([3.0, 3, 3, 2, 2] * 2).log())
+
+
+def test_contrast_falls_to_nothing_where_only_the_pairs_are_near():
+    far = 50 * (1 - torch.eye(4))
+    assert sync_contrast(far, apart((0, 10, 5, 50))).max() < 1e-6
+    assert sync_contrast(50 - far, apart((0, 10, 5, 50))).min() > 49
+
+
+@pytest.mark.parametrize("frames", [((4, 5, 80),), ((4, 80), (5,))])
+def test_neighbours_and_other_clips_are_no_negatives(frames):
+    """Window 0 is nearest to the sound of window 1 or 2, whichever must not count."""
+    beside = 1 if len(frames) == 1 else 2
+    between = torch.tensor([[1.0, 30, 30], [30, 1, 30], [30, 30, 1]])
+    between[0, beside] = 0
+    between.requires_grad_()
+    loss = sync_contrast(between, apart(*frames))
+    assert loss.max() < 1e-6
+    loss.sum().backward()
+    assert between.grad is not None and between.grad.isfinite().all() and between.grad[0, beside] == 0
+    assert sync_contrast(between, apart((4, 6, 80)))[0] > 1
+
+
+def test_an_anchor_is_nothing_at_the_shape_and_one_at_the_mean():
+    basis = 2 * torch.linalg.qr(torch.randn(64, 20)).Q.T
+    shape = torch.randn(500, 20, generator=torch.Generator().manual_seed(0))
+    assert anchored(shape @ basis, shape, basis).max() < 1e-6
+    assert float(anchored(torch.zeros(500, 64), shape, basis).mean()) == pytest.approx(1, abs=0.1)
+    shape[3, 7] = torch.nan
+    assert anchored(shape @ basis, shape, basis).shape == (499,)
+
+
+def test_distances_of_anchored_embeddings_are_those_of_the_mouths(training):
+    a, b = torch.randn(2, 3, 20, generator=torch.Generator().manual_seed(0)).unbind()
+    apart = distances(a @ training.basis, b @ training.basis)
+    torch.testing.assert_close(apart, 2 * torch.cdist(a, b), rtol=1e-3, atol=1e-3)
+
+
+def test_mouths_that_are_not_known_train_by_contrast_alone(training):
+    given = batch()
+    training.training_step(given._replace(mouth=given.mouth * torch.nan), 0)
+    assert training.scalars["loss/total"] == pytest.approx(training.scalars["loss/contrast"])
+    training.training_step(given, 0)
+    assert training.scalars["loss/total"] > training.scalars["loss/contrast"]
+
+
+def test_the_middle_uses_the_middle_cells_alone(training):
+    """Prepared as it is, the whole tower's last convolution sees its middle cells and nothing else."""
+    state = {key: value.clone() for key, value in training.state_dict().items()}
+    training.eval()
+    whole = batch(side=224).lips
+    last = training.network.netcnnlip[18].weight.detach()
+    assert (last != 0).float().mean() == pytest.approx(4 / 36, abs=1e-6)
+    assert last[..., 2:4, 2:4].std() == pytest.approx(1 / (3 * 256 * 4) ** 0.5, rel=0.05)
+    with torch.no_grad():
+        cells = training.network.netcnnlip[:18](whole)[..., 2:4, 2:4]
+        by_hand = torch.nn.functional.conv3d(cells, last[..., 2:4, 2:4], training.network.netcnnlip[18].bias)
+        torch.testing.assert_close(training.network.netcnnlip[18](training.network.netcnnlip[:18](whole)), by_hand)
+        middle = training._lips(whole[..., slice(*MIDDLE), slice(*MIDDLE)])
+    assert middle.shape == (4, 1024) and not torch.equal(middle[0], middle[1])
+    assert all(torch.equal(state[key], value) for key, value in training.state_dict().items())
+
+
+def test_a_step_lowers_the_loss_and_leaves_unseen_cells_alone():
+    training = SyncNetTraining(compose(QUIET))
+    optimiser, given = training.configure_optimizers(), batch()
+    losses = []
+    for _ in range(8):
+        loss = training.training_step(given, 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] and training.scalars["loss/total"] == losses[-1]
+    last = training.network.netcnnlip[18].weight.detach()
+    assert last[..., :2, :].abs().max() == 0 and last[..., 2:4, 2:4].abs().min(dim=0)[0].max() > 0
+
+
+def test_accuracy_counts_a_frame_beside_as_right():
+    given = batch(((0, 1, 7), (0, 9)))
+    between = torch.full((5, 5), 5.0)
+    between[0, 1] = between[1, 2] = between[2, 2] = between[4, 3] = 1  # a frame off, six off, right, nine off
+    between[3, 3], between[3, 0] = 1, 0  # right: another clip's sound does not count
+    assert accuracy(between, given) == pytest.approx(0.6)
+
+
+def test_shift_accuracy_of_planted_minima():
+    distances = torch.full((71, 31), 9.0)
+    distances[:, 3] = 8  # the positions that sound is not there for at every shift do not count
+    distances[15:56, 16] = 1
+    assert shift_accuracy(distances) == 1
+    distances[15:35, 20] = 0
+    assert shift_accuracy(distances) == pytest.approx(21 / 41)
+    assert shift_accuracy(distances, frames=15) == pytest.approx(20 / 31, abs=0.04)
+    assert shift_accuracy(distances[:30]) is None and shift_accuracy(distances[:40], frames=15) is None
+
+
+def test_rates_and_the_whole_crops_come_when_the_budget_says(training):
+    config = compose(QUIET)
+    assert training.steps == config.budget.steps // training.options.step_cost
+    assert 0 < training.middle_steps < training.steps
+    row = config.method.schedule["network"]
+    assert training.schedule.rate(0) == row.lr and training.schedule.rate(training.steps) == pytest.approx(row.lr_end)
+
+
+def test_the_seed_decides_the_start():
+    a, b = (SyncNetTraining(compose([*QUIET, "seed=1"])).state_dict() for _ in range(2))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    other = SyncNetTraining(compose([*QUIET, "seed=2"])).network.netcnnaud[0].weight
+    assert not torch.equal(a["network.netcnnaud.0.weight"], other)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("identitys", [0], "did you mean identities"),
+        ("windows", 0, "at least 1"),
+        ("windows", 40, "reach"),
+        ("places", "many", "a int"),
+        ("middle_share", 1.5, "between 0 and 1"),
+    ],
+)
+def test_a_mistake_in_the_options_is_named(option, value, message):
+    config = compose(QUIET)
+    options = config.method.options | {option: value}
+    with pytest.raises(UserError, match=message):
+        SyncNetTraining(dataclasses.replace(config, method=dataclasses.replace(config.method, options=options)))
+
+
+def test_a_schedule_of_other_groups_is_refused():
+    config = compose(QUIET)
+    method = dataclasses.replace(config.method, schedule={})
+    with pytest.raises(UserError, match="one row, network"):
+        SyncNetTraining(dataclasses.replace(config, method=method))
+
+
+def test_another_loss_table_is_refused():
+    with pytest.raises(UserError, match=r"loss\.terms.*use loss=syncnet"):
+        SyncNetTraining(compose([*QUIET, "loss=thgs"]))
+
+
+def test_a_loss_that_is_no_number_stops(training):
+    given = batch()
+    with pytest.raises(RuntimeError, match="loss"):
+        training.training_step(given._replace(audio=given.audio * np.nan), 0)
