@@ -18,7 +18,8 @@ from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import suggestion
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.run import checkpoint
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
 from talkingavatar.methods.audio2param import check_description
 from talkingavatar.networks.audio2param import Audio2Param, Shape

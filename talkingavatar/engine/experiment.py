@@ -14,7 +14,8 @@ from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop import processes
 from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.loop.machine import make_trainer, on_cpu, prepare_torch
-from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.run import checkpoint
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.registry import build_stage
 from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude, trains_avatar
 from talkingavatar.engine.tracking.tracker import Tracker

@@ -13,7 +13,8 @@ from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import Driver, driver_beside, spoken
 from talkingavatar.engine.loop.machine import prepare_torch
-from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.run import checkpoint
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method

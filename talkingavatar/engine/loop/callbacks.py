@@ -8,7 +8,8 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import TrainerConfig
-from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.run import checkpoint
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import Stage
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.runtime.progress import ProgressBar

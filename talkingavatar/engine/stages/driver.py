@@ -25,7 +25,8 @@ from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
-from talkingavatar.engine.run.directory import RunDirectory, checkpoint
+from talkingavatar.engine.run import checkpoint
+from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.stage import Conclusion, Stage
 from talkingavatar.errors import UserError
