@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.listing import config_dir, group_options
@@ -98,11 +98,16 @@ def _parse(text: str) -> Override:
 
 def _compose(overrides: list[str]) -> DictConfig:
     try:
-        return hydra_compose(config_name="fit", overrides=overrides)
+        raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         key = getattr(cause, "full_key", None) or "configuration"
         raise UserError(key, str(cause).splitlines()[0], "a valid value", "correct the override") from error
+    chosen = raw.hydra.runtime.choices
+    with open_dict(raw):
+        del raw["hydra"]
+    raw.experiment, raw.family = chosen.experiment, chosen.family
+    return raw
 
 
 def _check_option(override: Override, options: list[str]) -> None:

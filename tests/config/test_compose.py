@@ -13,6 +13,12 @@ def test_every_preset_composes(experiment):
     assert config.experiment == experiment
 
 
+def test_a_family_brings_what_belongs_together():
+    config = compose(["experiment=gaussiantalker_style", "body=flame"])
+    assert config.family == "gaussiantalker" and config.method.name == "audio_deformed"
+    assert config.loss.name == "flame_rigged" and config.data.framing == "head" and config.body.name == "flame"
+
+
 @pytest.mark.parametrize("group", group_options())
 def test_every_option_of_every_group_composes(group):
     for option in group_options()[group]:
