@@ -1,5 +1,6 @@
 """Which presets there are, without composing them."""
 
+from functools import cache
 from pathlib import Path
 
 from talkingavatar.paths import shipped
@@ -10,6 +11,7 @@ def config_dir() -> Path:
     return shipped("conf")
 
 
+@cache
 def group_options() -> dict[str, dict[str, str]]:
     """Every config group of a fit with the names it offers, and where in the group Hydra finds each.
 
