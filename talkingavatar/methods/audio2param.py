@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.optim import AdamW
 
-from talkingavatar.audio.told import told_by_sound
+from talkingavatar.audio.audible import audible_correlation
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.options import read_options
@@ -117,7 +117,7 @@ class Audio2ParamTraining(L.LightningModule):
 
     mean: Float[Tensor, " P"]
     std: Float[Tensor, " P"]
-    told: Float[Tensor, " P"]  # weight of each parameter; 0 for those that sound says nothing about
+    audible: Float[Tensor, " P"]  # weight of each parameter; 0 for those that sound says nothing about
     gain: Float[Tensor, " P"]  # what a trained driver's motion is raised by
     lips: Int[Tensor, " V"] | None
 
@@ -150,8 +150,8 @@ class Audio2ParamTraining(L.LightningModule):
         mean, std = _statistics(self.parts, self.clips, shares, self.options.least_std)
         self.register_buffer("mean", mean)
         self.register_buffer("std", std)
-        told, gain = self._told()
-        self.register_buffer("told", told)
+        audible, gain = self._audible()
+        self.register_buffer("audible", audible)
         self.register_buffer("gain", gain)
         torch.manual_seed(config.seed)
         channels = self.clips[0].features.shape[-1]
@@ -167,7 +167,7 @@ class Audio2ParamTraining(L.LightningModule):
             raise UserError("driver.terms", "none that counts from the first step", expected, "give one start 0")
 
     @torch.no_grad()
-    def _told(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
+    def _audible(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
         """Weights of mean 1, in proportion to how well a linear guess follows each parameter, and gains.
 
         A parameter that sound says nothing about can only be learned by heart. It stays at its mean. Of one that sound
@@ -177,13 +177,13 @@ class Audio2ParamTraining(L.LightningModule):
         stretches = [
             (clip.features[a:b], self.parts.read(clip.pose[a:b])) for clip in self.clips for a, b in clip.train
         ]
-        r = told_by_sound(stretches)
+        r = audible_correlation(stretches)
         gain = (1 / r.clamp_min(1e-3)).clamp(1.0, self.options.most_gain)
-        told = torch.where(r >= self.options.least_r, r, 0.0)
-        if self.options.least_r == 0 or not told.any():
+        audible = torch.where(r >= self.options.least_r, r, 0.0)
+        if self.options.least_r == 0 or not audible.any():
             return torch.ones_like(r), gain
         # Fed back to itself, the network may keep what it likes in the outputs that count for nothing.
-        return told / told.mean(), torch.where(told > 0, gain, 0.0)
+        return audible / audible.mean(), torch.where(audible > 0, gain, 0.0)
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class Audio2ParamTraining(L.LightningModule):
         losses: dict[str, Float[Tensor, "..."]] = {}
         for name, difference in DIFFERENCES.items():
             if self.counts(name):
-                losses[name] = difference(predicted, truth, squared) * self.told
+                losses[name] = difference(predicted, truth, squared) * self.audible
         if self.counts("lips") and self.lips is not None:
             values = self.parameters_of(self._completed(predicted, truth).flatten(0, 1))
             losses["lips"] = lip_distances(self.body, self.parts, self.lips, values, batch.pose)
@@ -229,11 +229,11 @@ class Audio2ParamTraining(L.LightningModule):
         self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
     ) -> Float[Tensor, "N L P"]:
         """The network's output, which may be fed back the truth, but of what sound tells only."""
-        return self.network(features, speaker, truth * (self.told > 0))
+        return self.network(features, speaker, truth * (self.audible > 0))
 
     def _completed(self, predicted: Float[Tensor, "N L P"], truth: Float[Tensor, "N L P"]) -> Float[Tensor, "N L P"]:
         """What is not foretold is lent by the truth: the jaw is not to make up for a smile."""
-        return torch.where(self.told > 0, predicted, truth)
+        return torch.where(self.audible > 0, predicted, truth)
 
     def _drawn(self, render: RenderTerm) -> Float[Tensor, "..."]:
         """What the avatar draws of one training frame, foretold from the sound round it."""

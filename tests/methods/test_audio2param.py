@@ -92,11 +92,11 @@ def test_parameters_are_told_in_deviations_of_what_is_trained_on(head, clips):
 def test_what_sound_does_not_tell_is_not_trained(head, clips):
     made = training(head, clips)
     half = len(made.parts) // 2
-    assert (made.told[:half] > 0).all() and not made.told[half:].any()
-    assert float(made.told.mean()) == pytest.approx(1)
-    assert torch.equal(training(head, clips, least_r=0.0).told, torch.ones(len(made.parts)))
+    assert (made.audible[:half] > 0).all() and not made.audible[half:].any()
+    assert float(made.audible.mean()) == pytest.approx(1)
+    assert torch.equal(training(head, clips, least_r=0.0).audible, torch.ones(len(made.parts)))
     assert not made.gain[half:].any() and (made.gain[:half] >= 1).all() and (made.gain[:half] < 1.5).all()
-    assert torch.equal(training(head, clips, most_gain=1.0).gain, (made.told > 0).float())
+    assert torch.equal(training(head, clips, most_gain=1.0).gain, (made.audible > 0).float())
     assert (training(head, clips, least_r=0.0).gain[half:] == 2).all()
     fit(made, batches(made, clips))
     assert made.network.out.weight[:half].abs().min(1).values.max() > 0 and not made.network.out.weight[half:].any()
@@ -153,14 +153,14 @@ def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
     own = clips[0].pose[frame : frame + 1]
     assert len(pose) == 1 and torch.equal(pose.full_pose[:, 0], own.full_pose[:, 0])
     assert made.network.out.weight.detach().abs().max() > 0
-    assert not made.network.out.weight[made.told == 0].any()
+    assert not made.network.out.weight[made.audible == 0].any()
     made.eval()
     with torch.no_grad():
         whole = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
         made.terms(batches(made, clips).batch(0))
     pose, frame = seen[-1]
     foretold = made.parameters_of(whole[frame : frame + 1])
-    foretold = torch.where(made.told > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
+    foretold = torch.where(made.audible > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
     torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
 
 
@@ -232,7 +232,7 @@ def test_a_new_speaker_begins_with_the_mean_of_the_known_styles(head, clips, che
     styles = checkpoint["state_dict"]["network.style.weight"]
     torch.testing.assert_close(made.network.style.weight, torch.stack([styles.mean(0), styles[1]]))
     assert torch.equal(made.mean, checkpoint["state_dict"]["mean"])
-    assert torch.equal(made.told, checkpoint["state_dict"]["told"])
+    assert torch.equal(made.audible, checkpoint["state_dict"]["audible"])
     with pytest.raises(UserError, match="targets"):
         training(head, [new], targets=["jaw"]).adopt(checkpoint)
 
@@ -245,10 +245,10 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     made.eval()
     with torch.no_grad():
         foretold = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
-    truth, told = made.standard(made.parts.read(clips[0].pose)), made.told > 0
+    truth, audible = made.standard(made.parts.read(clips[0].pose)), made.audible > 0
     held = slice(*clips[0].test[0])
-    error = (foretold - truth)[held][:, told].square().mean() / truth[held][:, told].var(0).mean()
-    assert float(error) < 0.25 and not foretold[:, ~told].any()
+    error = (foretold - truth)[held][:, audible].square().mean() / truth[held][:, audible].var(0).mean()
+    assert float(error) < 0.25 and not foretold[:, ~audible].any()
 
 
 @pytest.mark.parametrize(
