@@ -8,7 +8,7 @@ which body it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast, final
 
 import lightning as L
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 from talkingavatar.audio.audible import audible_correlation
+from talkingavatar.body.lips import lips_of, still_lips
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.options import read_options
@@ -34,7 +35,6 @@ from talkingavatar.types import BodyPose
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
 TERMS = (*DIFFERENCES, "lips", "render")
 GROUP = "network"  # the one row of the schedule table
-LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
 FIELD = "driver.options"
 
 
@@ -207,7 +207,8 @@ class Audio2ParamTraining(L.LightningModule):
                 losses[name] = difference(predicted, truth, squared) * self.audible
         if self.counts("lips") and self.lips is not None:
             values = self.parameters_of(self._completed(predicted, truth).flatten(0, 1))
-            losses["lips"] = lip_distances(self.body, self.parts, self.lips, values, batch.pose)
+            rows = (values, self.parts.read(batch.pose))
+            losses["lips"] = lip_distance(*(still_lips(self.body, self.parts, self.lips, r, batch.pose) for r in rows))
         if self.counts("render") and self.render is not None:
             losses["render"] = self._drawn(self.render)
         return losses
@@ -339,20 +340,6 @@ def check_description(checkpoint: dict[str, Any], here: dict[str, Any], without:
         if value != shapes[1][name]:
             expected = f"{value}, which the driver's checkpoint was made with"
             raise UserError(f"{FIELD}.{name}", str(shapes[1][name]), expected, "give the same, or train it anew")
-
-
-def lips_of(body: Body) -> Int[Tensor, " V"]:
-    """Vertices of the lips; none of a body that does not know them."""
-    return torch.cat([body.regions[name] for name in LIPS]).unique()
-
-
-def lip_distances(
-    body: Body, parts: PoseParts, lips: Int[Tensor, " V"], values: Float[Tensor, "B P"], pose: BodyPose
-) -> Float[Tensor, "B V"]:
-    """Millimetres between the lips of foretold parameters and of a pose, the head held still."""
-    still = replace(pose, full_pose=torch.zeros_like(pose.full_pose), transl=torch.zeros_like(pose.transl))
-    foretold, truth = (body(parts.write(still, rows), lips)[0] for rows in (values, parts.read(pose)))
-    return lip_distance(foretold, truth)
 
 
 def _schedule(config: FitConfig) -> Schedule:

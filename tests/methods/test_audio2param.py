@@ -6,8 +6,8 @@ import lightning as L
 import pytest
 import torch
 
+from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
-from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import LossTermConfig
 from talkingavatar.data.motion_batches import MotionData, Sequences, joined
@@ -17,8 +17,6 @@ from talkingavatar.methods.audio2param import (
     Audio2ParamTraining,
     RenderTerm,
     driver_options,
-    lip_distances,
-    lips_of,
 )
 from tests.planted_motion import planted_clip
 
@@ -124,19 +122,6 @@ def test_terms_without_weight_and_before_their_start_are_not_made(head, clips):
     assert set(made.terms(batch)) == {"params"}
     made.step = 5
     assert set(made.terms(batch)) == {"params", "velocity"}
-
-
-def test_lips_are_compared_with_the_head_held_still(head, clips):
-    parts, lips, pose = PoseParts(head, ("jaw",)), lips_of(head), clips[0].pose[:5]
-    values = parts.read(pose)
-    assert lip_distances(head, parts, lips, values, pose).max() < 1e-3
-    opened = values + torch.tensor([0.05, 0.0, 0.0])
-    apart = lip_distances(head, parts, lips, opened, pose)
-    root = pose.full_pose.clone()
-    root[:, 0] = torch.tensor([0.3, 1.0, -0.2])
-    turned = replace(pose, full_pose=root, transl=torch.ones(5, 3))
-    assert 2 < float(apart.max()) < 8
-    torch.testing.assert_close(lip_distances(head, parts, lips, opened, turned), apart, atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):

@@ -13,12 +13,12 @@ from numpy import ndarray
 
 from talkingavatar.audio.loudness import correlation_and_offset
 from talkingavatar.audio.mouth import away_from_cuts, fit_mouth
+from talkingavatar.body.lips import lips_of, opening_of, still_lips
 from talkingavatar.body.models import Body
+from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.engine.driver import Driver
-from talkingavatar.engine.lips import Mouth
-from talkingavatar.engine.performing.performance import opening_of
-from talkingavatar.methods.audio2param import lip_distances, lips_of
+from talkingavatar.losses import lip_distance
 from talkingavatar.metrics.motion import jitter
 from talkingavatar.types import BodyPose
 
@@ -91,7 +91,9 @@ def _compare(
             f"{prefix}params_r/{other}": parameters,
         }
         if len(lips):
-            apart = lip_distances(body, driver.parts, lips, foretold, motions[other][held])
+            pose = motions[other][held]
+            rows = (foretold, driver.parts.read(pose))
+            apart = lip_distance(*(still_lips(body, driver.parts, lips, row, pose) for row in rows))
             measured.metrics[f"{prefix}lips_mm/{other}"] = float(apart.mean())
 
 
@@ -105,15 +107,16 @@ def _correlations(a: Float[ndarray, "T P"], b: Float[ndarray, "T P"]) -> float:
 
 def _ridge(clip: MotionClip, body: Body) -> BodyPose:
     """The clip's motion with the mouth of `audio.mouth` in it, fitted to the same frames."""
-    mouth, used = Mouth(body), np.zeros(clip.frames, dtype=bool)
+    mouth, used = PoseParts(body, ("jaw", "mouth")), np.zeros(clip.frames, dtype=bool)
     for start, stop in clip.train:
         used[start:stop] = True
     away = used & away_from_cuts(clip.shots, clip.frames, clip.fps)
     used = away if away.sum() > clip.fps else used
     opening = np.zeros(clip.frames)
     opening[used] = opening_of(body, clip.pose[torch.from_numpy(used)])
-    model = fit_mouth(clip.samples, clip.fps, mouth.read(clip.pose), opening, used)
-    return mouth.write(clip.pose, model.predict(clip.samples, clip.fps, clip.frames))
+    model = fit_mouth(clip.samples, clip.fps, mouth.read(clip.pose).numpy(), opening, used)
+    values = model.predict(clip.samples, clip.fps, clip.frames).astype(np.float32)
+    return mouth.write(clip.pose, torch.from_numpy(values))
 
 
 def _row(name: str, clip: MotionClip, measured: Measured) -> dict[str, Any]:

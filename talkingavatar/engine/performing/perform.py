@@ -17,11 +17,20 @@ from torch import Tensor
 
 from talkingavatar.audio.features import RATE, resample
 from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.body.lips import LipRuler
 from talkingavatar.engine.fitted import FittedRun, load_run
-from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
+from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
 from talkingavatar.engine.media.end_of_fit import to_picture
 from talkingavatar.engine.media.writer import VideoWriter
-from talkingavatar.engine.performing.performance import SOUND_RATE, Order, Performance, Score, read_score, rehearse
+from talkingavatar.engine.performing.performance import (
+    SOUND_RATE,
+    Order,
+    Performance,
+    Score,
+    mouth_of,
+    read_score,
+    rehearse,
+)
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar
@@ -145,9 +154,8 @@ def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " 
     rows.append(lip_sync("held-out, as tracked", ruler.of_body(tracked), sound, fps))
     if performance.mouth is not None:
         foretold = performance.mouth.predict(capture.audio, fps, capture.manifest.frames)[heldout]
-        rows.append(
-            lip_sync("held-out, from its sound", ruler.of_body(Mouth(body).write(tracked, foretold)), sound, fps)
-        )
+        spoken = mouth_of(body).write(tracked, torch.from_numpy(foretold.astype(np.float32)))
+        rows.append(lip_sync("held-out, from its sound", ruler.of_body(spoken), sound, fps))
     sound = loudness_of(performance.speech, fps, len(performance))
     rows.append(lip_sync("performance, body", ruler.of_body(performance.pose), sound, fps))
     if drawn is not None:
@@ -159,7 +167,7 @@ def _mouth_report(trained: FittedRun, performance: Performance) -> dict[str, Any
     """Cross-validated correlation with sound, and stretch, of each mouth parameter."""
     if (model := performance.mouth) is None:
         return None
-    names = Mouth(trained.method.body).names
+    names = mouth_of(trained.method.body).names
     rows = zip(names, model.held_out_r.tolist(), model.gain.tolist(), strict=True)
     return {name: {"r": r, "gain": gain} for name, r, gain in rows}
 

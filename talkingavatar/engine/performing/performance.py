@@ -16,12 +16,13 @@ from torch import Tensor
 from talkingavatar.audio.features import attention_windows, audio_features, resample
 from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.audio.reading import read_sound
+from talkingavatar.body.lips import opening_of
 from talkingavatar.body.models import Body
+from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import spans
 from talkingavatar.engine.fitted import FittedRun
-from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.performing.borrowed import borrowed_motion
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
@@ -103,8 +104,9 @@ def rehearse(trained: FittedRun, score: Score) -> Performance:
     mouth = None
     if other is None or order.audio is not None:
         if trained.driver is None:
-            mouth = mouth_of(trained)
-            pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
+            mouth = mouth_model_of(trained)
+            values = mouth.predict(speech, fps, frames).astype(np.float32)
+            pose = mouth_of(body).write(pose, torch.from_numpy(values))
         else:
             pose = trained.driver.pose(features, pose)
     return Performance(fps, pose, attention_windows(features), score.sound, capture.cameras([camera]), mouth)
@@ -121,13 +123,18 @@ def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[
     return path.apply(pose), int(path.first[0])
 
 
-def mouth_of(trained: FittedRun) -> MouthModel:
+def mouth_of(body: Body) -> PoseParts:
+    """What the closed-form mouth foretells."""
+    return PoseParts(body, ("jaw", "mouth"))
+
+
+def mouth_model_of(trained: FittedRun) -> MouthModel:
     """The avatar's mouth from sound, fitted to the frames before the held-out ones; kept in the run directory."""
     data, body = trained.data, trained.method.body
     capture, fps = data.capture, data.capture.manifest.fps
     frames = capture.manifest.frames
-    mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
-    parameters, opening = mouth.read(pose), opening_of(body, pose)
+    mouth, pose = mouth_of(body), capture.pose(list(range(frames)), data.model)
+    parameters, opening = mouth.read(pose).numpy(), opening_of(body, pose)
     trained_on = np.zeros(frames, dtype=bool)
     for start, stop in spans(capture.manifest, capture.manifest.train):
         trained_on[start:stop] = True
@@ -143,12 +150,6 @@ def mouth_of(trained: FittedRun) -> MouthModel:
     with contextlib.suppress(OSError):  # a run on a read-only disk is driven without keeping it
         model.save(file)
     return model
-
-
-def opening_of(body: Body, pose: BodyPose) -> Float[ndarray, " B"]:
-    """Lip opening in metres; of a body that does not know its lips, the jaw's angle stands in."""
-    ruler = LipRuler(body)
-    return ruler.of_body(pose) if ruler.known else pose.full_pose[:, Mouth(body).jaw, 0].numpy()
 
 
 def _sound(order: Order, other: Capture | None) -> Float[ndarray, " N"]:
