@@ -11,19 +11,16 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import LossTermConfig
 from talkingavatar.data.motion_batches import MotionData, Sequences, joined
+from talkingavatar.drivers.audio2param.options import FIELD, read
+from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
+from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.errors import UserError
-from talkingavatar.methods.audio2param import (
-    FIELD,
-    Audio2ParamTraining,
-    RenderTerm,
-    driver_options,
-)
 from tests.planted_motion import planted_clip
 
 SMALL = {
     "width": 16, "heads": 2, "encoder_layers": 1, "past": 3, "windows": 3, "length": 24, "dropout": 0.0, "grain": 0.0,
     "variation": 0.0, "identities": [], "smooth": 0.5,
-    "least_r": 0.3,
+    "least_r": 0.3, "own_share": 0.5,
 }  # fmt: skip
 
 
@@ -55,8 +52,7 @@ def configured(steps=6, terms=None, lr=3e-3, **options):
 
 
 def training(head, clips, render=None, **changes):
-    shares = [1 / len(clips)] * len(clips)
-    return Audio2ParamTraining(configured(**changes), head, clips, shares, render)
+    return Audio2ParamTraining(configured(**changes), head, clips, render)
 
 
 def batches(made, clips, seed=0):
@@ -79,23 +75,27 @@ def test_parameters_are_told_in_deviations_of_what_is_trained_on(head, clips):
     made = training(head, clips)
     rows = [made.parts.read(clip.pose)[: clip.train[0][1]] for clip in clips]
     mean = torch.stack([row.mean(0) for row in rows]).mean(0)
-    torch.testing.assert_close(made.mean, mean)
+    torch.testing.assert_close(made.standard.mean, mean)
     pooled = torch.stack([(row - mean).square().mean(0) for row in rows]).mean(0).sqrt()
     floors = torch.cat([pooled[:3].max().expand(3), pooled[3:].max().expand(len(mean) - 3)]) * made.options.least_std
-    torch.testing.assert_close(made.std, torch.maximum(pooled, floors))
+    torch.testing.assert_close(made.standard.std, torch.maximum(pooled, floors))
     values = made.parts.read(clips[0].pose)
-    torch.testing.assert_close(made.parameters_of(made.standard(values)), values)
+    torch.testing.assert_close(made.standard.back(made.standard(values)), values)
 
 
 def test_what_sound_does_not_tell_is_not_trained(head, clips):
     made = training(head, clips)
     half = len(made.parts) // 2
-    assert (made.audible[:half] > 0).all() and not made.audible[half:].any()
-    assert float(made.audible.mean()) == pytest.approx(1)
-    assert torch.equal(training(head, clips, least_r=0.0).audible, torch.ones(len(made.parts)))
-    assert not made.gain[half:].any() and (made.gain[:half] >= 1).all() and (made.gain[:half] < 1.5).all()
-    assert torch.equal(training(head, clips, most_gain=1.0).gain, (made.audible > 0).float())
-    assert (training(head, clips, least_r=0.0).gain[half:] == 2).all()
+    assert (made.standard.audible[:half] > 0).all() and not made.standard.audible[half:].any()
+    assert float(made.standard.audible.mean()) == pytest.approx(1)
+    assert torch.equal(training(head, clips, least_r=0.0).standard.audible, torch.ones(len(made.parts)))
+    assert (
+        not made.standard.gain[half:].any()
+        and (made.standard.gain[:half] >= 1).all()
+        and (made.standard.gain[:half] < 1.5).all()
+    )
+    assert torch.equal(training(head, clips, most_gain=1.0).standard.gain, (made.standard.audible > 0).float())
+    assert (training(head, clips, least_r=0.0).standard.gain[half:] == 2).all()
     fit(made, batches(made, clips))
     assert made.network.out.weight[:half].abs().min(1).values.max() > 0 and not made.network.out.weight[half:].any()
 
@@ -138,14 +138,14 @@ def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
     own = clips[0].pose[frame : frame + 1]
     assert len(pose) == 1 and torch.equal(pose.full_pose[:, 0], own.full_pose[:, 0])
     assert made.network.out.weight.detach().abs().max() > 0
-    assert not made.network.out.weight[made.audible == 0].any()
+    assert not made.network.out.weight[made.standard.audible == 0].any()
     made.eval()
     with torch.no_grad():
         whole = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
         made.terms(batches(made, clips).batch(0))
     pose, frame = seen[-1]
-    foretold = made.parameters_of(whole[frame : frame + 1])
-    foretold = torch.where(made.audible > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
+    foretold = made.standard.back(whole[frame : frame + 1])
+    foretold = torch.where(made.standard.audible > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
     torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
 
 
@@ -189,10 +189,11 @@ def checkpoint(head, clips):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"body": {"name": "flame", "checksum": "f" * 64}}, "flame .ffffffffffff., which the driver"),
+        ({"driver": "ridge"}, "driver.name: found 'audio2param'; expected ridge"),
+        ({"body": "flame", "checksum": "f" * 64}, "flame .ffffffffffff., which the driver"),
         ({"targets": ["jaw"]}, "driver: targets"),
         ({"speakers": ["other"]}, "driver: speakers"),
-        ({"features": {"name": "wav2vec2", "output": "logits"}}, "driver: features"),
+        ({"features": "wav2vec2"}, "driver: features"),
         ({"fps": 30.0}, "driver: fps"),
     ],
 )
@@ -216,8 +217,8 @@ def test_a_new_speaker_begins_with_the_mean_of_the_known_styles(head, clips, che
     made.adopt(checkpoint)
     styles = checkpoint["state_dict"]["network.style.weight"]
     torch.testing.assert_close(made.network.style.weight, torch.stack([styles.mean(0), styles[1]]))
-    assert torch.equal(made.mean, checkpoint["state_dict"]["mean"])
-    assert torch.equal(made.audible, checkpoint["state_dict"]["audible"])
+    assert torch.equal(made.standard.mean, checkpoint["state_dict"]["standard.mean"])
+    assert torch.equal(made.standard.audible, checkpoint["state_dict"]["standard.audible"])
     with pytest.raises(UserError, match="targets"):
         training(head, [new], targets=["jaw"]).adopt(checkpoint)
 
@@ -230,7 +231,7 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     made.eval()
     with torch.no_grad():
         foretold = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
-    truth, audible = made.standard(made.parts.read(clips[0].pose)), made.audible > 0
+    truth, audible = made.standard(made.parts.read(clips[0].pose)), made.standard.audible > 0
     held = slice(*clips[0].test[0])
     error = (foretold - truth)[held][:, audible].square().mean() / truth[held][:, audible].var(0).mean()
     assert float(error) < 0.25 and not foretold[:, ~audible].any()
@@ -251,8 +252,9 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):
+    config = configured(**options)
     with pytest.raises(UserError, match=message) as error:
-        driver_options(options)
+        read(config)
     assert FIELD in str(error.value)
 
 
@@ -267,7 +269,7 @@ def test_a_mistake_in_targets_terms_and_schedule_is_named(head, clips):
     for schedule, message in (({}, "one row, network"), ({"network": {"lr": -1.0}}, "positive")):
         rows = {name: replace(config.driver.schedule["network"], **row) for name, row in schedule.items()}
         with pytest.raises(UserError, match=message):
-            Audio2ParamTraining(replace(config, driver=replace(config.driver, schedule=rows)), head, clips, [0.5, 0.5])
+            Audio2ParamTraining(replace(config, driver=replace(config.driver, schedule=rows)), head, clips)
 
 
 def test_a_loss_that_is_no_number_stops(head, clips):
