@@ -10,7 +10,7 @@ from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import LossTermConfig
-from talkingavatar.data.motion_batches import MotionData, Sequences, joined
+from talkingavatar.data.motion_batches import MotionData, Sequences
 from talkingavatar.drivers.audio2param.options import FIELD, read
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
 from talkingavatar.drivers.training import RenderTerm
@@ -276,4 +276,4 @@ def test_a_loss_that_is_no_number_stops(head, clips):
     made = training(head, clips)
     batch = batches(made, clips).batch(0)
     with pytest.raises(RuntimeError, match="loss"):
-        made.training_step(batch._replace(pose=joined([batch.pose]), features=batch.features * torch.nan), 0)
+        made.training_step(batch._replace(features=batch.features * torch.nan), 0)
