@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, Protocol, final
 
 import torch
 from jaxtyping import Float
@@ -73,8 +73,8 @@ class Driver(ABC):
     space: MotionSpace
     card: DriverCard
     lookahead: float  # seconds of sound after a frame that its parameters wait for; inf: the whole
-    takes: ClassVar[frozenset[str]] = frozenset()  # what of a prompt it understands
-    draws: ClassVar[bool] = False  # whether another seed gives another motion
+    takes: frozenset[str] = frozenset()  # what of a prompt it understands
+    draws: bool = False  # whether another seed gives another motion
 
     @abstractmethod
     def sample(self, heard: Heard, prompt: Prompt, seed: int, count: int = 1) -> Float[Tensor, "count T P"]:

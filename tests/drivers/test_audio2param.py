@@ -89,11 +89,8 @@ def test_what_sound_does_not_tell_is_not_trained(head, clips):
     assert (made.standard.audible[:half] > 0).all() and not made.standard.audible[half:].any()
     assert float(made.standard.audible.mean()) == pytest.approx(1)
     assert torch.equal(training(head, clips, least_r=0.0).standard.audible, torch.ones(len(made.parts)))
-    assert (
-        not made.standard.gain[half:].any()
-        and (made.standard.gain[:half] >= 1).all()
-        and (made.standard.gain[:half] < 1.5).all()
-    )
+    gain = made.standard.gain
+    assert not gain[half:].any() and (gain[:half] >= 1).all() and (gain[:half] < 1.5).all()
     assert torch.equal(training(head, clips, most_gain=1.0).standard.gain, (made.standard.audible > 0).float())
     assert (training(head, clips, least_r=0.0).standard.gain[half:] == 2).all()
     fit(made, batches(made, clips))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -33,7 +33,7 @@ CHUNK = 500  # frames that are worked on at once, however long the sound
 class Audio2ParamDriver(Driver):
     """A network with what its numbers mean."""
 
-    takes: ClassVar = frozenset({"speaker"})
+    takes = frozenset({"speaker"})
 
     def __init__(self, network: Audio2Param, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
         self.network, self.standard, self.space, self.card = network.eval(), standard, space, card

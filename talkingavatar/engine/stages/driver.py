@@ -21,6 +21,7 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.driver import Driver
+from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop.machine import cores
@@ -142,16 +143,21 @@ class DriverFit(Stage):
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        own = self.clips[0]
-        values = measure_clip(own, self.driver(), self.body, baseline=False).metrics
+        own, driver = self.clips[0], self.driver()
+        if not isinstance(driver.space, RigParameters):
+            return {}, ""
+        values = measure_clip(own, driver, self.body, baseline=False).metrics
         r = values["opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
         driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
-        single = len(self.measured) == 1
-        for clip in track(self.measured, "held-out speech", len(self.measured), self.config.trainer.progress):
+        measured_clips = self.measured
+        if not isinstance(driver.space, RigParameters):
+            measured_clips, results.skipped["driver"] = [], f"{driver.card.driver} foretells no pose to compare"
+        single = len(measured_clips) == 1
+        for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
             prefix = "driver" if single else f"driver/{clip.name}"
