@@ -158,7 +158,8 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
-    experiment: str = "thgs_full"
+    experiment: str = "thgs_full"  # the preset's name
+    family: str = "thgs"  # that the preset is of
     stages: list[str] = field(default_factory=lambda: ["method"])  # method | driver, in order; each continues by itself
     seed: int = 0
     body: BodyConfig = field(default_factory=BodyConfig)

@@ -152,6 +152,8 @@ def _summary(config: FitConfig, steps: int, conclusion: Conclusion, journals: li
     return {
         "status": "finished",
         "experiment": config.experiment,
+        "family": config.family,
+        "stages": list(config.stages),
         "seed": config.seed,
         "data": asdict(config.data),
         "steps": steps,

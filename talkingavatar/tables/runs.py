@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from talkingavatar.config.listing import family_of
 from talkingavatar.errors import UserError
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
@@ -41,6 +42,10 @@ class Run:
     @property
     def experiment(self) -> str:
         return self.config.get("experiment", "unknown")
+
+    @property
+    def family(self) -> str:
+        return self.config.get("family", "unknown")
 
     @property
     def seed(self) -> int:
@@ -108,6 +113,7 @@ def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -
     """A run that was submitted and has left nothing on disk yet: known by its overrides."""
     pairs = (text.lstrip("+").partition("=") for text in overrides)
     config = {"data.name": "speaker"} | {key: value for key, _, value in pairs}
+    config["family"] = config.get("family") or family_of(config.get("experiment", "unknown"))
     return Run(path, state, detail, config, subject=_subject(config, {}))
 
 
