@@ -73,7 +73,7 @@ def _assets() -> Iterator[tuple[str, str, str, str]]:
     from talkingavatar.body.assets import known_assets
     from talkingavatar.metrics.identity import find_embedder
     from talkingavatar.metrics.lipsync.syncnet import find_syncnet
-    from talkingavatar.metrics.lpips import FILES, find_backbone
+    from talkingavatar.networks.perceptual import FILES, find_backbone
 
     for asset in known_assets():
         wanted = f"{' or '.join(asset.file_names)} ({asset.source})"

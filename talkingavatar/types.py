@@ -6,16 +6,61 @@ z forward) and pixel centres at +0.5. Images are float RGB in [0, 1], shape (H, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+Tree = TypeVar("Tree", bound="TensorTree")
+Frames = TypeVar("Frames", bound="FrameTree")
+
+
+class TensorTree:
+    """Base of frozen dataclasses whose fields are tensors, other trees, None or plain values."""
+
+    def to(self: Tree, device: torch.device | str) -> Tree:
+        """All tensors on a device."""
+        return self._each(lambda value: value.to(device))
+
+    def detach(self: Tree) -> Tree:
+        """The same tensors without what made them."""
+        return self._each(lambda value: value.detach())
+
+    def _each(self: Tree, change: Callable[[Any], Any]) -> Tree:
+        changed = {
+            f.name: change(value)
+            for f in fields(cast(Any, self))
+            if isinstance(value := getattr(self, f.name), Tensor | TensorTree)
+        }
+        return replace(cast(Any, self), **changed)
+
+
+class FrameTree(TensorTree):
+    """A tree all of whose tensors have a row a frame."""
+
+    def __getitem__(self: Frames, index: slice | Tensor | list[int]) -> Frames:
+        """Some of the frames."""
+        return self._each(lambda value: value[index])
+
+    @classmethod
+    def cat(cls: type[Frames], trees: Sequence[Frames]) -> Frames:
+        """The frames of all, one after the other; a field must be None in all or in none."""
+        joined: dict[str, Any] = {}
+        for f in fields(cast(Any, cls)):
+            values = [getattr(tree, f.name) for tree in trees]
+            if any(value is None for value in values):
+                assert all(value is None for value in values), f"{f.name} is None in some"
+                joined[f.name] = None
+            else:
+                joined[f.name] = type(values[0]).cat(values) if isinstance(values[0], FrameTree) else torch.cat(values)
+        return cls(**joined)
+
 
 @dataclass(frozen=True)
-class Cameras:
+class Cameras(TensorTree):
     """C pinhole cameras that share one image size."""
 
     viewmats: Float[Tensor, "C 4 4"]  # world to camera
@@ -26,12 +71,9 @@ class Cameras:
     def __len__(self) -> int:
         return self.viewmats.shape[0]
 
-    def to(self, device: torch.device | str) -> Cameras:
-        return replace(self, viewmats=self.viewmats.to(device), Ks=self.Ks.to(device))
-
 
 @dataclass(frozen=True)
-class Gaussians:
+class Gaussians(TensorTree):
     """N activated Gaussians in world space; surfels ("2dgs") ignore the third scale, whose axis is the normal."""
 
     means: Float[Tensor, "N 3"]  # metres
@@ -58,7 +100,7 @@ class Rendering:
 
 
 @dataclass(frozen=True)
-class BodyPose:
+class BodyPose(FrameTree):
     """SMPL-X (or FLAME) parameters of B frames; `full_pose` is in the smplx package's joint order."""
 
     betas: Float[Tensor, "B S"]
@@ -69,28 +111,24 @@ class BodyPose:
     def __len__(self) -> int:
         return self.full_pose.shape[0]
 
-    def __getitem__(self, index: slice | Tensor | list[int]) -> BodyPose:
-        return BodyPose(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def to(self, device: torch.device | str) -> BodyPose:
-        return BodyPose(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
-
 
 @dataclass(frozen=True)
-class DrivingSignal:
-    """Everything a method may be driven by, for B frames. What a capture lacks is None."""
+class DrivingSignal(FrameTree):
+    """Everything a method may be driven by, for B frames (`data.inputs`). What a capture lacks is None."""
 
     frame: Int[Tensor, " B"]  # index in the capture; -1 where the frame belongs to none (new speech)
     pose: BodyPose
     audio: Float[Tensor, "B 8 T C"] | None = None  # windows of the 8 frames [i-4, i+4), features on the video clock
+    latent: Float[Tensor, "B D"] | None = None  # of 2D motion
+    actions: Float[Tensor, "B A"] | None = None  # intensities of OpenFace's 17 action units, 0 to 5
+    emotion: Float[Tensor, "B E"] | None = None  # share of each
 
-    def to(self, device: torch.device | str) -> DrivingSignal:
-        audio = None if self.audio is None else self.audio.to(device)
-        return DrivingSignal(self.frame.to(device), self.pose.to(device), audio)
+    def __len__(self) -> int:
+        return len(self.frame)
 
 
 @dataclass(frozen=True)
-class Batch:
+class Batch(TensorTree):
     """B frames of a capture with what drives them."""
 
     signal: DrivingSignal
@@ -98,14 +136,36 @@ class Batch:
     image: Float[Tensor, "B H W 3"]  # composited on `background`
     matte: Float[Tensor, "B H W 1"]
     background: Float[Tensor, " 3"]
-    motion: BodyPose | None = None  # by which the pose changes from frame to frame there; betas are 0
+    motion: DrivingSignal | None = None  # change of each input from frame to frame there (`data.inputs`)
+    weight: Float[Tensor, "B H W 1"] | None = None  # of each pixel in the image losses; None: all alike
 
-    def to(self, device: torch.device | str) -> Batch:
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def frame(self, i: int) -> Batch:
+        """The i-th frame alone."""
+        rows = slice(i, i + 1)
+        cameras = self.cameras
         return Batch(
-            self.signal.to(device),
-            self.cameras.to(device),
-            self.image.to(device),
-            self.matte.to(device),
-            self.background.to(device),
-            None if self.motion is None else self.motion.to(device),
+            self.signal[rows],
+            replace(cameras, viewmats=cameras.viewmats[rows], Ks=cameras.Ks[rows]),
+            self.image[rows],
+            self.matte[rows],
+            self.background,
+            None if self.motion is None else self.motion[rows],
+            None if self.weight is None else self.weight[rows],
         )
+
+
+Layers = dict[str, Gaussians]  # by name; the last one is shown
+
+
+@dataclass(frozen=True)
+class Shot(TensorTree):
+    """One view that a step draws of one layer."""
+
+    layer: str
+    cameras: Cameras
+    background: Float[Tensor, " 3"]
+    grows: bool = True  # whether density control counts its gradients
+    frozen: bool = False  # whether its losses leave what made the Gaussians alone

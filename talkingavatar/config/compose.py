@@ -143,9 +143,12 @@ def _check_values(config: FitConfig) -> None:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
     if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
         raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
-    if config.trainer.processes > 1 and config.stages != ["driver"]:
-        found, expected = f"{config.trainer.processes} processes", "1: an avatar sees one frame a step"
-        raise UserError("trainer.devices", found, expected, "use it with experiment=audio2param")
+    if config.trainer.processes > 1 and len(config.stages) > 1:
+        found = f"{len(config.stages)} stages for {config.trainer.processes} processes"
+        raise UserError("stages", found, "one, whose steps they share", "give one, or trainer.devices=1")
+    if "method" in config.stages and config.budget.frames_per_step % config.trainer.processes:
+        found, expected = str(config.budget.frames_per_step), f"a multiple of {config.trainer.processes} processes"
+        raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

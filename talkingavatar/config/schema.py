@@ -78,6 +78,10 @@ class RateConfig:
     lr_end: float = 1e-3  # at the last step, log-linear in between
     rule: str = "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
     limit: float = 1.0  # highest rate the rule may reach
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])  # Adam's
+    eps: float = 1e-15  # Adam's; 3DGS's, whose gradients are tiny
+    weight_decay: float = 0.0  # a step of rate 1 takes off this share (AdamW)
+    clip: float = 0.0  # largest norm of the group's gradient; 0 lets any pass
 
 
 @dataclass
@@ -85,7 +89,7 @@ class MethodConfig:
     name: str = "thgs"
     options: dict[str, Any] = field(default_factory=dict)  # the method's own, checked against its dataclass
     schedule: dict[str, RateConfig] = field(default_factory=dict)
-    silence: list[str] = field(default_factory=list)  # inputs withheld from fit and drive: audio | expression | jaw
+    silence: list[str] = field(default_factory=list)  # inputs withheld from fit and drive (INPUTS)
 
 
 @dataclass
@@ -104,6 +108,7 @@ class DriverConfig:
 class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps
+    frames_per_step: int = 1  # of the capture; `trainer.processes` share them
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     visits: int = 10  # training frames are thinned evenly until each is trained on so many times
     paper_steps: int = 150_000  # steps the schedule tables are written for
@@ -172,7 +177,7 @@ class FitConfig:
 
 
 STAGES = ("method", "driver")
-INPUTS = ("audio", "expression", "jaw")  # of a driving signal, that may be silenced
+INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),
@@ -200,6 +205,7 @@ MINIMUM = {
     "data.shutter": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
+    "budget.frames_per_step": 1,
     "driver.steps": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,

@@ -1,7 +1,7 @@
 """From a capture to batches."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import cached_property
 
 import lightning as L
@@ -12,9 +12,9 @@ from torch import Tensor
 from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.inputs import Rest, change, withheld
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
-from talkingavatar.data.silence import silenced
-from talkingavatar.types import Batch, BodyPose, DrivingSignal
+from talkingavatar.types import Batch, DrivingSignal
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
@@ -44,8 +44,8 @@ class CaptureData(L.LightningDataModule):
     def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
         """What drives these frames: tracked pose and sound, less the run's silenced inputs and those of `silence`."""
         signal = DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
-        withheld = {*self.config.method.silence, *silence}
-        return silenced(signal, sorted(withheld), self.quiet, JAW[self.model]) if withheld else signal
+        without = {*self.config.method.silence, *silence}
+        return withheld(signal, sorted(without), Rest(self.quiet, JAW[self.model])) if without else signal
 
     @cached_property
     def quiet(self) -> Float[Tensor, "16 C"]:
@@ -65,20 +65,22 @@ class CaptureData(L.LightningDataModule):
             image = image + (1 - matte) * (background - stored)
         return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, background)
 
-    def motion(self, frame: int) -> BodyPose:
-        """Change of the tracked pose per frame (B = 1), between its neighbours of the same shot."""
+    def motion(self, frame: int) -> DrivingSignal:
+        """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
         start, stop = next(shot for shot in self.capture.manifest.shots if shot[0] <= frame < shot[1])
         before, after = max(frame - 1, start), min(frame + 1, stop - 1)
-        first, last = (self.capture.pose([f], self.model) for f in (before, after))
-        frames = max(after - before, 1)
-        return BodyPose(*((getattr(last, f.name) - getattr(first, f.name)) / frames for f in fields(BodyPose)))
+        return change(self.signal([before]), self.signal([after]), max(after - before, 1))
 
     def train_dataloader(self) -> StepLoader[Batch]:
-        frames, seed = self.train_frames, self.config.seed
+        """The frames of each step; processes that share them take turns."""
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+        return StepLoader(lambda step: self.batch_of_step(step, rank, world), self.config.budget.steps)
 
-        def load(step: int) -> Batch:
-            background = background_of_step(seed, step) if self.config.data.random_background else None
-            batch = self.batch(frames_of_step(frames, seed, step), background)
-            return replace(batch, motion=self.motion(int(batch.signal.frame[0]))) if self.config.data.shutter else batch
-
-        return StepLoader(load, self.config.budget.steps)
+    def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """The share of process `rank` of `world` in the frames of a step."""
+        config, seed = self.config, self.config.seed
+        frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
+        batch = self.batch(frames, background_of_step(seed, step) if config.data.random_background else None)
+        if not config.data.shutter:
+            return batch
+        return replace(batch, motion=DrivingSignal.cat([self.motion(frame) for frame in frames]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import lightning as L
@@ -88,7 +88,7 @@ class MotionData(L.LightningDataModule):
         numbers = range(rank, self.sequences.windows, world)
         parts = [self._sequence(np.random.default_rng([self.seed, step, number])) for number in numbers]
         features, poses, speakers = zip(*parts, strict=True)
-        return MotionBatch(torch.stack(features), joined(poses), torch.tensor(speakers))
+        return MotionBatch(torch.stack(features), BodyPose.cat(poses), torch.tensor(speakers))
 
     def _sequence(self, draw: np.random.Generator) -> tuple[Float[Tensor, "L 16 C"], BodyPose, int]:
         which = int(draw.choice(len(self.clips), p=self.shares))
@@ -108,11 +108,6 @@ def _place(places: list[Span], length: int, draw: np.random.Generator) -> int:
     number = int(draw.integers(counts.sum()))
     span = int(np.searchsorted(counts.cumsum(), number, side="right"))
     return places[span][0] + number - int(counts[:span].sum())
-
-
-def joined(poses: Sequence[BodyPose]) -> BodyPose:
-    """One pose of all frames."""
-    return BodyPose(**{f.name: torch.cat([getattr(pose, f.name) for pose in poses]) for f in fields(BodyPose)})
 
 
 def varied(

@@ -22,7 +22,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import SIZE
 from talkingavatar.metrics.lipsync.mfcc import mfcc
-from talkingavatar.metrics.lipsync.syncnet import WINDOW, as_clip, audio_windows
+from talkingavatar.metrics.lipsync.syncnet import as_clip, audio_windows
+from talkingavatar.networks.syncnet import WINDOW
 
 MIDDLE = (64, 160)  # rows and columns of a crop where the mouth is
 

@@ -29,6 +29,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.networks.audio2param import FEEDBACK, Audio2Param, Shape
 from talkingavatar.training.schedule import Schedule
+from talkingavatar.training.shared import average_gradients
+from talkingavatar.training.terms import weighted
 from talkingavatar.types import BodyPose
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
@@ -189,11 +191,8 @@ class Audio2ParamTraining(L.LightningModule):
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Float[Tensor, ""]:
         values = {name: losses.mean() for name, losses in self.terms(batch).items()}
-        total = torch.stack([self.config.driver.terms[name].weight * value for name, value in values.items()]).sum()
-        shared = _over_processes(torch.stack([*values.values(), total]).detach())
-        self.scalars = {f"driver/loss/{name}": float(v) for name, v in zip((*values, "total"), shared, strict=True)}
-        if not shared.isfinite().all():
-            raise RuntimeError(f"the driver's loss at step {self.step} is {self.scalars}")
+        total, losses = weighted(values, self.config.driver.terms, self.step)
+        self.scalars = {f"driver/{name}": value for name, value in losses.items()}
         return total
 
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
@@ -257,6 +256,9 @@ class Audio2ParamTraining(L.LightningModule):
         for group in optimiser.param_groups:
             group["lr"] = self.schedule.rate(self.step)
 
+    def on_after_backward(self) -> None:
+        average_gradients(self.parameters())
+
     def configure_optimizers(self) -> AdamW:
         decay = self.options.weight_decay
         return AdamW(self.network.parameters(), lr=self.schedule.lr, weight_decay=decay, fused=True)
@@ -302,14 +304,6 @@ class Audio2ParamTraining(L.LightningModule):
         rows = [styles[known.index(name)] if name in known else styles.mean(0) for name in mine["speakers"]]
         state["network.style.weight"] = torch.stack(rows)
         self.load_state_dict(state)
-
-
-def _over_processes(values: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Mean over the processes that share a step."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(values)
-        values /= torch.distributed.get_world_size()
-    return values
 
 
 def check_description(checkpoint: dict[str, Any], here: dict[str, Any], without: tuple[str, ...] = ()) -> None:

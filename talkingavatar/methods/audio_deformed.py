@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
-from talkingavatar.methods.base import GROUPS, MethodContext
+from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
-from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
+from talkingavatar.types import BodyPose, DrivingSignal, Layers
 
 EYES = "eye"  # how names of the eyes' actions begin
 
@@ -75,25 +75,28 @@ class AudioDeformed(TriangleBound):
         groups.pop("expression")
         return groups | {"deformation": others, "planes": planes}
 
-    def drive(self, signal: DrivingSignal) -> Gaussians:
-        pose = self.refined_pose(signal)
-        bare, raw = self._without_face(pose), self.gaussians
-        shape = (raw["means"], raw["quats"], raw["scales"])
-        if signal.audio is None or not self.started("deformation"):
-            return self.placed(bare, *shape)
+    def deform(self, signal: DrivingSignal) -> Layers:
+        pose, raw = self.refined_pose(signal), dict(self.gaussians)
+        if signal.audio is not None and self.started("deformation"):
+            raw = self._listen(raw, signal.audio[0], pose.expression[0, self.eyes])
+        return {SHOWN: self.placed(self._without_face(pose), raw)}
+
+    def _listen(
+        self, raw: dict[str, Tensor], windows: Float[Tensor, "8 16 C"], eyes: Float[Tensor, " E"]
+    ) -> dict[str, Tensor]:
+        """The raw attributes with what sound and eyes do to them."""
         binding = self.carried_binding
         chosen, canonical = self._head.get(self._head_gaussians, raw["means"], binding)
-        offsets = self.deformation(canonical, signal.audio[0], pose.expression[0, self.eyes])
+        offsets = self.deformation(canonical, windows, eyes)
         # Offsets are made where the head is at rest, and turned with it.
         at = binding[chosen]
         turned = (self.canonical_rotation[at].mT @ offsets["means"][..., None])[..., 0]
-        moved = (turned / self.canonical_scale[at, None], offsets["quats"], offsets["scales"])
-        changed = (whole.index_add(0, chosen, change) for whole, change in zip(shape, moved, strict=True))
-        placed = self.placed(bare, *changed)
-        opacities = raw["opacities"].index_add(0, chosen, offsets["opacities"][:, 0]).sigmoid()
-        colours = torch.zeros_like(raw["sh"][:, 0]).index_add(0, chosen, offsets["sh"])
-        sh = torch.cat([raw["sh"][:, :1] + colours[:, None], raw["sh"][:, 1:]], 1)
-        return replace(placed, opacities=opacities, sh=sh)
+        offsets["means"] = turned / self.canonical_scale[at, None]
+        offsets["opacities"] = offsets["opacities"][:, 0]
+        # Of the spherical harmonics, only the constant one changes.
+        colours = torch.zeros_like(raw["sh"][:, 0]).index_add(0, chosen, offsets.pop("sh"))
+        heard = {name: raw[name].index_add(0, chosen, change) for name, change in offsets.items()}
+        return heard | {"sh": torch.cat([raw["sh"][:, :1] + colours[:, None], raw["sh"][:, 1:]], 1)}
 
     def _head_gaussians(self) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Those on the head, and where they lie on the figure at rest; no gradient goes through the planes to them."""

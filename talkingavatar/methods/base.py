@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast, final
 
 import lightning as L
 import torch
@@ -22,11 +22,15 @@ from talkingavatar.methods.shutter import moments
 from talkingavatar.networks.exposure import Exposure
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
-from talkingavatar.training.optimisers import NamedOptimisers
+from talkingavatar.training.critic import Critic
+from talkingavatar.training.optimisers import NamedOptimisers, adams
 from talkingavatar.training.schedule import Schedule, scale_step, scaled
-from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering
+from talkingavatar.training.shared import average_gradients, gathered
+from talkingavatar.training.terms import weighted
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
+SHOWN = "shown"  # the layer and the shot of methods that have one
 GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
 TERMS = ("l1", "dssim", "normal")  # that every method has
 
@@ -37,6 +41,25 @@ def _check_names(table: str, rows: Iterable[str], kind: str, known: Iterable[str
         if name not in known:
             expected = f"one of {', '.join(known)}"
             raise UserError(f"{table}.{name}", f"an unknown {kind}", expected, suggestion(name, known))
+
+
+@dataclass(frozen=True)
+class Knob:
+    """Something of a signal that one may turn by hand, from `low` to `high`; 0 is neutral."""
+
+    name: str
+    low: float
+    high: float
+    turn: Callable[[DrivingSignal, float], DrivingSignal]
+
+
+def _expression_knob(column: int, name: str) -> Knob:
+    def turn(signal: DrivingSignal, value: float) -> DrivingSignal:
+        expression = signal.pose.expression.clone()
+        expression[:, column] = value
+        return replace(signal, pose=replace(signal.pose, expression=expression))
+
+    return Knob(name, -0.5, 1.5, turn)
 
 
 @dataclass(frozen=True)
@@ -54,10 +77,11 @@ class MethodContext:
 class Method(L.LightningModule, ABC):
     """Turns a driving signal into Gaussians. Each family is one final class.
 
-    `gaussians` holds the raw attributes (log scales, logit opacities); `carried` the integer tensors, a row a Gaussian,
-    that follow it through clone, split and prune. A step trains one frame.
+    `gaussians` holds the raw attributes (log scales, logit opacities) and what further floats a family learns for each
+    Gaussian; `carried` the integer tensors, a row a Gaussian. All of them follow it through clone, split and prune.
     """
 
+    layers: ClassVar[tuple[str, ...]] = (SHOWN,)  # names of what `deform` gives; the last one is shown
     group_names: ClassVar[tuple[str, ...]] = GROUPS  # of everything that has learning rates; a family adds its own
     term_names: ClassVar[tuple[str, ...]] = TERMS  # of its losses
 
@@ -90,8 +114,32 @@ class Method(L.LightningModule, ABC):
         _check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
     @abstractmethod
+    def deform(self, signal: DrivingSignal) -> Layers:
+        """World-space Gaussians of one frame (B = 1), by layer."""
+
+    @final
     def drive(self, signal: DrivingSignal) -> Gaussians:
-        """World-space Gaussians of one frame (B = 1)."""
+        """World-space Gaussians of one frame (B = 1) as they are shown."""
+        return self.deform(signal)[self.layers[-1]]
+
+    def shots(self, batch: Batch) -> dict[str, Shot]:
+        """The views that a step draws of one frame (B = 1), by name: what is shown, as the frame's camera sees it."""
+        return {SHOWN: Shot(self.layers[-1], batch.cameras, batch.background)}
+
+    def critic(self) -> Critic | None:
+        """A loss that learns, if there is one; its groups are this method's own."""
+        return None
+
+    def knobs(self) -> list[Knob]:
+        """What one may turn by hand: each expression coefficient, all else neutral."""
+        return [_expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
+
+    def nudged(
+        self, signal: DrivingSignal, turned: Float[Tensor, "B J 3"], moved: Float[Tensor, "B 3"]
+    ) -> DrivingSignal:
+        """The signal with the body's joints turned (radians) and the whole moved (metres), to align it to a picture."""
+        pose = replace(signal.pose, full_pose=signal.pose.full_pose + turned, transl=signal.pose.transl + moved)
+        return replace(signal, pose=pose)
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
@@ -115,9 +163,15 @@ class Method(L.LightningModule, ABC):
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         """Take what density control carried."""
 
-    def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
-        """Unreduced losses by the names of the loss table; a family adds its own."""
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        """Unreduced losses by the names of the loss table, of one frame's shots; a family adds its own."""
+        return self.image_terms(drawn[SHOWN], batch)
+
+    def image_terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        """Those between a shot and the frame; the batch's weights count."""
         terms = {"l1": l1(rendering.rgb, batch.image), "dssim": dssim(rendering.rgb, batch.image)}
+        if batch.weight is not None:
+            terms = {name: batch.weight * values for name, values in terms.items()}
         if self.counts("normal") and rendering.normals is not None and rendering.depth_normals is not None:
             terms["normal"] = normal_consistency(rendering.normals, rendering.depth_normals)
         return terms
@@ -149,32 +203,40 @@ class Method(L.LightningModule, ABC):
     # -- the step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        drawings = [self._drawn(s, batch) for s in moments(batch, self.config.data.shutter, self.body)]
-        rendering = drawings[0]
-        if len(drawings) > 1:
-            rendering = replace(rendering, rgb=torch.stack([drawn.rgb for drawn in drawings]).mean(0))
-        if self.density is not None:
-            self.density.before_backward(self.step, rendering.info)
-            self._info = rendering.info
-        total = torch.zeros((), device=rendering.rgb.device)
-        self.scalars = {"gaussians": float(len(self.gaussians["means"]))}
-        for name, values in self.terms(rendering, batch).items():
-            if self.counts(name):
-                # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
-                value = values.sum() / values.numel()
-                total = total + self.config.loss.terms[name].weight * value
-                self.scalars[f"loss/{name}"] = float(value.detach())
-        self.scalars["loss/total"] = float(total.detach())
-        if not total.isfinite():
-            raise RuntimeError(f"the loss is {float(total)} at step {self.step}: {self.scalars}")
+        self._infos = []
+        frames = [self._losses(batch.frame(i)) for i in range(len(batch))]
+        values = {name: torch.stack([frame[name] for frame in frames]).mean() for name in frames[0]}
+        total, losses = weighted(values, self.config.loss.terms, self.step)
+        self.scalars = {"gaussians": float(len(self.gaussians["means"])), **losses}
         return total
 
-    def _drawn(self, signal: DrivingSignal, batch: Batch) -> Rendering:
-        """What the camera of this batch sees of the signal, under the exposure learned for its frame."""
-        gaussians = self.drive(signal)
+    def _losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Means of the terms that count, of one frame."""
+        moments_drawn = [self._drawn(s, batch) for s in moments(batch, self.config.data.shutter, self.body)]
+        drawn = moments_drawn[0]
+        if len(moments_drawn) > 1:
+            drawn = {
+                name: replace(shot, rgb=torch.stack([moment[name].rgb for moment in moments_drawn]).mean(0))
+                for name, shot in drawn.items()
+            }
+        if self.density is not None:
+            infos = [drawn[name].info for name, shot in self.shots(batch).items() if shot.grows]
+            self.density.before_backward(self.step, infos)
+            self._infos.append(infos)
+        # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
+        terms = self.terms(drawn, batch).items()
+        return {name: values.sum() / values.numel() for name, values in terms if self.counts(name)}
+
+    def _drawn(self, signal: DrivingSignal, batch: Batch) -> dict[str, Rendering]:
+        """The shots of one frame under the exposure learned for it."""
+        layers = self.deform(signal)
         if self.exposure is not None and self.started("exposure"):
-            gaussians = self.exposure(gaussians, self.row(signal))
-        return self.render(gaussians, batch.cameras, batch.background)
+            layers = {name: self.exposure(gaussians, self.row(signal)) for name, gaussians in layers.items()}
+        drawn = {}
+        for name, shot in self.shots(batch).items():
+            gaussians = layers[shot.layer].detach() if shot.frozen else layers[shot.layer]
+            drawn[name] = self.render(gaussians, shot.cameras, shot.background)
+        return drawn
 
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight and has started."""
@@ -191,25 +253,55 @@ class Method(L.LightningModule, ABC):
         torch.manual_seed(self.config.seed * 1_000_003 + self.step)
         optimisers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimisers, NamedOptimisers)
+        apart = self._critic_groups()
         for name, schedule in self.schedules.items():
             rate = schedule.rate(self.step)
             optimisers.set_rate(name, rate)
             for parameter in optimisers.parameters_of(name):
-                parameter.requires_grad_(rate > 0)
+                parameter.requires_grad_(rate > 0 and name not in apart)
+
+    def on_after_backward(self) -> None:
+        average_gradients(self.parameters())
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        optimizer.step(closure=optimizer_closure)
+        optimizer.step(closure=optimizer_closure, without=self._critic_groups())
+        # Inside the optimiser's step, so that no checkpoint falls in between.
+        if (critic := self.critic()) is not None:
+            self._step_critic(critic)
         if self.density is not None:
-            # Inside the optimiser's step, so that no checkpoint falls between it and the change of the count.
-            self.density.after_step(self.step, self._info)
+            infos = [info for frame in self._infos for info in frame]
+            self.density.after_step(self.step, gathered(self.density.seen(self.step, infos, len(self._infos)), 1))
             self.carry(self.density.carried)
 
+    def _critic_groups(self) -> tuple[str, ...]:
+        critic = self.critic()
+        return () if critic is None else critic.groups
+
+    def _step_critic(self, critic: Critic) -> None:
+        """Its own step, on what the method's step has drawn."""
+        optimisers = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimisers, NamedOptimisers)
+        started = [name for name in critic.groups if self.started(name)]
+        parameters = [p for name in started for p in optimisers.parameters_of(name)]
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            gradients = torch.autograd.grad(critic.loss(), parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        average_gradients(parameters)
+        optimisers.step_groups(started)
+        for parameter in parameters:
+            parameter.requires_grad_(False)
+            parameter.grad = None
+
     def configure_optimizers(self) -> NamedOptimisers:
-        groups = {name: [self.gaussians[name]] for name in ATTRIBUTES} | self.parameter_groups()
+        groups = {name: [values] for name, values in self.gaussians.items()} | self.parameter_groups()
         if self.exposure is not None:
             groups["exposure"] = [self.exposure.log_gain]
         self.requires_grad_(False)  # each group's start step sets its own free
-        inner = {name: Adam(groups[name], lr=0.0, eps=1e-15, fused=True) for name in self.schedules}
+        rows = self.config.method.schedule
+        inner = adams(groups, {name: rows[name] for name in self.schedules})
         policy = self.density_policy()
         if policy.name != "none":
             self.density = self._density_control(policy, inner)
@@ -228,7 +320,7 @@ class Method(L.LightningModule, ABC):
             max_gaussians=config.max_gaussians,
         )
         policy = replace(policy, **self.density_details())
-        optimisers = {name: inner[name] for name in ATTRIBUTES}
+        optimisers = {name: inner[name] for name in self.gaussians}
         control = DensityControl(policy, self.gaussians, optimisers, self.carried)
         if self._density_state is not None:
             control.load_state_dict(self._density_state)
@@ -242,7 +334,7 @@ class Method(L.LightningModule, ABC):
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     _density_state: dict[str, Any] | None = None
-    _info: dict[str, Any]
+    _infos: list[list[dict[str, Any]]]  # of this step's renderings that density control sees, by frame
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The body is named, not stored: it is licensed, large and does not change."""
@@ -266,7 +358,7 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
-        for name in ATTRIBUTES:
+        for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})
         self._density_state = checkpoint["density"]

@@ -12,9 +12,9 @@ from typing import final
 
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.base import SHOWN, MethodContext
 from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
-from talkingavatar.types import DrivingSignal, Gaussians
+from talkingavatar.types import DrivingSignal, Layers
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,5 @@ class FlameRigged(TriangleBound):
         read_options(Options(), config.method.options)
         super().check(config)
 
-    def drive(self, signal: DrivingSignal) -> Gaussians:
-        raw = self.gaussians
-        return self.placed(self.refined_pose(signal), raw["means"], raw["quats"], raw["scales"])
+    def deform(self, signal: DrivingSignal) -> Layers:
+        return {SHOWN: self.placed(self.refined_pose(signal), dict(self.gaussians))}

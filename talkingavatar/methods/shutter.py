@@ -5,13 +5,12 @@ Fitted to one moment, Gaussians learn the smear of a quick hand and keep it when
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.data.inputs import moved
 from talkingavatar.geometry.cameras import project
 from talkingavatar.types import Batch, BodyPose, DrivingSignal
 
@@ -33,17 +32,6 @@ def moments(batch: Batch, shutter: float, body: Body) -> list[DrivingSignal]:
     if blur(early.pose, late.pose, batch, body) < BLURRED:
         return [batch.signal]
     return [early, late]
-
-
-def moved(signal: DrivingSignal, motion: BodyPose, time: float) -> DrivingSignal:
-    """The signal with its pose `time` frames later."""
-    pose = replace(
-        signal.pose,
-        full_pose=signal.pose.full_pose + time * motion.full_pose,
-        transl=signal.pose.transl + time * motion.transl,
-        expression=signal.pose.expression + time * motion.expression,
-    )
-    return replace(signal, pose=pose)
 
 
 @torch.no_grad()

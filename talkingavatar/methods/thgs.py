@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,7 +17,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
+from talkingavatar.methods.base import GROUPS, SHOWN, TERMS, Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
@@ -25,7 +25,7 @@ from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
-from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
+from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
 
 
 @dataclass(frozen=True)
@@ -129,15 +129,15 @@ class THGS(Method):
             ],
         }
 
-    def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
-        terms = super().terms(rendering, batch)
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
         means = self.gaussians["means"]
         terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
         if self.started("leb"):
             terms["leb"] = self.leb.norm(self.options.leb_norm)
         return terms
 
-    def drive(self, signal: DrivingSignal) -> Gaussians:
+    def deform(self, signal: DrivingSignal) -> Layers:
         pose = self.refined_pose(signal)
         raw = self.gaussians
         means, quats, log_scales = raw["means"], raw["quats"], raw["scales"]
@@ -146,18 +146,7 @@ class THGS(Method):
         offsets = Offsets(self.vertex_offsets(pose), self.carried_parent)
         maps = self._maps(means, offsets, pose)
         means, quats, scales = place(Local(means, quats, log_scales.exp()), maps, offsets=offsets)
-        return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        state = checkpoint["state_dict"]
-        if state["skinning.residual"].ndim == 2:
-            # Runs of earlier versions hold all joints of every node; those left out were zero and could not be learned.
-            kept = self.skinning.weights.rows, self.skinning.weights.joints
-            state["skinning.residual"] = state["skinning.residual"][kept]
-            for optimiser in checkpoint.get("optimizer_states", []):
-                for moments in optimiser.get("skinning", {"state": {}})["state"].values():
-                    moments |= {name: value[kept] for name, value in moments.items() if name.startswith("exp_avg")}
+        return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -79,8 +80,8 @@ class TriangleBound(Method):
             "shoulders": [self.figure.follow],
         }
 
-    def terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
-        terms = super().terms(rendering, batch)
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
         raw, options = self.gaussians, self.bound_options
         terms["position"] = beyond_position(raw["means"], options.most_position)
         terms["scale"] = beyond_scale(raw["scales"].exp(), options.most_scale)
@@ -93,14 +94,12 @@ class TriangleBound(Method):
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def placed(
-        self, pose: BodyPose, means: Float[Tensor, "N 3"], quats: Float[Tensor, "N 4"], log_scales: Float[Tensor, "N 3"]
-    ) -> Gaussians:
-        """Local Gaussians in world space, on the figure in one frame's pose."""
+    def placed(self, pose: BodyPose, raw: Mapping[str, Tensor]) -> Gaussians:
+        """Local Gaussians (all five raw attributes) in world space, on the figure in one frame's pose."""
         maps = triangle_maps(self.figure(pose), self.figure.faces)
-        local = Local(means, quats, log_scales.exp())
+        local = Local(raw["means"], raw["quats"], raw["scales"].exp())
         means, quats, scales = place(local, maps, self.carried_binding, scaled=True)
-        return Gaussians(means, quats, scales, self.gaussians["opacities"].sigmoid(), self.gaussians["sh"])
+        return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
     def _initial_gaussians(self) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)

@@ -32,8 +32,9 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses import anchored, sync_contrast
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import SIZE
-from talkingavatar.metrics.lipsync.syncnet import WINDOW, SyncNet
+from talkingavatar.networks.syncnet import WINDOW, SyncNet
 from talkingavatar.training.schedule import Schedule, scaled
+from talkingavatar.training.terms import weighted
 
 CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
@@ -138,16 +139,10 @@ class SyncNetTraining(L.LightningModule):
 
     def training_step(self, batch: SyncBatch, batch_idx: int) -> Float[Tensor, ""]:
         lips, sound = self.embed(batch)
-        total = torch.zeros((), device=lips.device)
-        self.scalars = {"train/accuracy": accuracy(distances(lips.detach(), sound.detach()), batch)}
-        for name, values in self.terms(lips, sound, batch).items():
-            if len(values):
-                value = values.mean()
-                total = total + self.config.loss.terms[name].weight * value
-                self.scalars[f"loss/{name}"] = float(value.detach())
-        self.scalars["loss/total"] = float(total.detach())
-        if not total.isfinite():
-            raise RuntimeError(f"the loss is {self.scalars['loss/total']} at step {self.global_step}: {self.scalars}")
+        values = {name: v.mean() for name, v in self.terms(lips, sound, batch).items() if len(v)}
+        total, losses = weighted(values, self.config.loss.terms, self.global_step)
+        share = accuracy(distances(lips.detach(), sound.detach()), batch)
+        self.scalars = {"train/accuracy": share, **losses}
         return total
 
     def on_train_batch_start(self, batch: SyncBatch, batch_idx: int) -> None:

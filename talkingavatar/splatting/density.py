@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from gsplat.strategy import DefaultStrategy
 from gsplat.strategy.ops import remove, reset_opa
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -47,7 +48,8 @@ class DensityControl:
     New Gaussians of a split are drawn from torch's global generator, which the caller seeds.
 
     Args:
-        parameters: means, quats, scales (log), opacities (logit), sh; replaced as the count changes.
+        parameters: means, quats, scales (log), opacities (logit), sh, and further floats, a row a Gaussian; replaced as
+            the count changes.
         optimisers: one optimiser with one group for each of them; moments follow their Gaussians.
         carried: integer tensors, a row a Gaussian (parent, region).
 
@@ -90,19 +92,41 @@ class DensityControl:
         """The integers as they are now."""
         return {name: self._state[name] for name in self._names}
 
-    def before_backward(self, step: int, info: dict[str, Any]) -> None:
-        """Call with a rendering's `info` before its loss is differentiated."""
+    def before_backward(self, step: int, infos: Sequence[dict[str, Any]]) -> None:
+        """Call with the `info` of the step's renderings before their loss is differentiated."""
         if self._active(step):
-            info[_key(info)].retain_grad()
+            for info in infos:
+                info[_key(info)].retain_grad()
 
-    def after_step(self, step: int, info: dict[str, Any]) -> DensityChange:
-        """Call after the optimisers' step; counts gradients and, when it is time, changes the Gaussians."""
+    def seen(self, step: int, infos: Sequence[dict[str, Any]], frames: int = 1) -> Float[Tensor, "2 C N"]:
+        """What the backward pass has left in them, a row a view: image-plane gradients, and which Gaussians were seen.
+
+        Gradients are those of a loss on the whole of a view, whose image reaches from -1 to 1.
+
+        Args:
+            frames: whose losses were averaged, beside the views of each rendering.
+        """
+        if not self._active(step):
+            return self.parameters["means"].new_zeros(2, 0, len(self.parameters["means"]))
+        views = []
+        for info in infos:
+            share = info["n_cameras"] * frames
+            size = [info[side] / 2.0 * share for side in ("width", "height")]
+            scaled = torch.stack([g * s for g, s in zip(info[_key(info)].grad.unbind(-1), size, strict=True)], -1)
+            visible = (info["radii"] > 0.0).all(-1)
+            views.append(torch.stack([scaled.norm(dim=-1).where(visible, 0.0), visible.to(scaled)]))
+        return torch.cat(views, 1)
+
+    def after_step(self, step: int, seen: Float[Tensor, "2 C N"]) -> DensityChange:
+        """Call after the optimisers' step; counts what was `seen` and, when it is time, changes the Gaussians."""
         strategy, policy = self._strategy, self.policy
         strategy.change = DensityChange()
         if not self._active(step):
             return strategy.change
-        strategy.key_for_gradient = _key(info)  # type: ignore[assignment]
-        strategy.step_post_backward(self.parameters, self.optimisers, self._state, step, info)
+        for view in seen.unbind(1):
+            for name, value in zip(("grad2d", "count"), view, strict=True):
+                self._state[name] = value.clone() if self._state[name] is None else self._state[name] + value
+        strategy.step_post_backward(self.parameters, self.optimisers, self._state, step, {})
         # gsplat 1.5's own reset never happens (`0 & step > 0` binds as a chained comparison).
         if policy.reset_opacity_every and step > 0 and step % policy.reset_opacity_every == 0:
             reset_opa(self.parameters, self.optimisers, self._state, value=2 * policy.prune_opacity)
@@ -134,6 +158,9 @@ class _CappedStrategy(DefaultStrategy):
     max_gaussians: int = sys.maxsize
     keep: str | None = None
     change: DensityChange = field(default_factory=DensityChange)
+
+    def _update_state(self, *rest: Any, **named: Any) -> None:
+        """Counted already, over all views of the step (`DensityControl.seen`)."""
 
     @torch.no_grad()
     def _grow_gs(self, params: Any, optimizers: Any, state: dict[str, Any], step: int) -> tuple[int, int]:

@@ -7,8 +7,9 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.data.inputs import moved
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.shutter import blur, moments, moved
+from talkingavatar.methods.shutter import blur, moments
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
@@ -29,19 +30,20 @@ def batch(body):
     K = torch.tensor([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]])
     signal = DrivingSignal(torch.tensor([0]), pose, torch.zeros(1, 8, 16, 44))
     plain = torch.ones(1, SIZE, SIZE, 3)
-    motion = replace(pose, transl=torch.tensor([[0.5, 0.0, 0.0]]))
+    motion = replace(signal, pose=replace(pose, transl=torch.tensor([[0.5, 0.0, 0.0]])))
     return Batch(signal, Cameras(view[None], K[None], SIZE, SIZE), plain, plain[..., :1], torch.ones(3), motion)
 
 
 def test_two_moments_lie_evenly_about_the_signal(batch, body):
     early, late = moments(batch, 0.8, body)
     assert torch.equal((early.pose.transl + late.pose.transl) / 2, batch.signal.pose.transl)
-    torch.testing.assert_close(late.pose.transl - early.pose.transl, 0.4 * batch.motion.transl)
+    torch.testing.assert_close(late.pose.transl - early.pose.transl, 0.4 * batch.motion.pose.transl)
     assert early.frame is batch.signal.frame and early.audio is batch.signal.audio
 
 
 def test_what_hardly_moves_is_drawn_once(batch, body):
-    still = replace(batch, motion=replace(batch.motion, transl=torch.tensor([[0.01, 0.0, 0.0]])))
+    slow = replace(batch.motion, pose=replace(batch.motion.pose, transl=torch.tensor([[0.01, 0.0, 0.0]])))
+    still = replace(batch, motion=slow)
     for one in (moments(still, 0.5, body), moments(batch, 0.0, body), moments(replace(batch, motion=None), 0.5, body)):
         assert len(one) == 1 and one[0] is batch.signal
 

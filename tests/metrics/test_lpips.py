@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.lpips import Lpips, find_backbone
+from talkingavatar.metrics.lpips import Lpips
+from talkingavatar.networks.perceptual import find_backbone
 
 
 def backbone(name):

@@ -9,7 +9,6 @@ from talkingavatar.errors import UserError
 from talkingavatar.metrics.lipsync.scores import SLACK, sync_scores
 from talkingavatar.metrics.lipsync.syncnet import (
     LipStream,
-    SyncNet,
     SyncNetScorer,
     as_clip,
     audio_embeddings,
@@ -18,6 +17,7 @@ from talkingavatar.metrics.lipsync.syncnet import (
     load_syncnet,
     sidecar_of,
 )
+from talkingavatar.networks.syncnet import SyncNet
 
 # Weights by key as the published file has them; every convolution and linear layer has a bias of its first dimension.
 PUBLISHED = {

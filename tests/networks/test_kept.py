@@ -3,15 +3,17 @@
 import pytest
 import torch
 
+from talkingavatar.config.schema import RateConfig
 from talkingavatar.networks.kept import Kept
-from talkingavatar.training.optimisers import NamedOptimisers
+from talkingavatar.training.optimisers import NamedOptimisers, adams
 
 
 @pytest.mark.parametrize("frozen_between", [True, False])
 def test_an_optimiser_s_step_is_noticed(frozen_between):
     """A fused one does not count its changes; a preview between two steps must not see earlier weights."""
     weight = torch.nn.Parameter(torch.ones(3))
-    optimiser = NamedOptimisers({"weight": torch.optim.Adam([weight], lr=0.1, fused=True)})
+    optimiser = NamedOptimisers(adams({"weight": [weight]}, {"weight": RateConfig()}))
+    optimiser.set_rate("weight", 0.1)
     kept, calls = Kept[torch.Tensor](), []
 
     def doubled():

@@ -41,12 +41,12 @@ class Fit:
             p = self.parameters
             g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
             rendering = rasterise(g, cameras(2, 32, 32), WHITE, self.mode)
-            self.control.before_backward(self.step, rendering.info)
+            self.control.before_backward(self.step, [rendering.info])
             (rendering.rgb - 0.5).square().mean().backward()
             for optimiser in self.optimisers.values():
                 optimiser.step()
                 optimiser.zero_grad()
-            changes.append(self.control.after_step(self.step, rendering.info))
+            changes.append(self.control.after_step(self.step, self.control.seen(self.step, [rendering.info])))
             self.step += 1
         return changes
 

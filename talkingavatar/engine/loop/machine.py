@@ -17,6 +17,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.loop import processes
 from talkingavatar.errors import UserError
 from talkingavatar.splatting.cpu.launch import set_threads
+from talkingavatar.training.shared import SharedSteps
 
 
 def on_cpu(config: FitConfig) -> bool:
@@ -73,7 +74,7 @@ def make_trainer(config: FitConfig, folder: Path, steps: int, callbacks: list[L.
         accelerator="cpu" if cpu else "gpu",
         devices=config.trainer.devices,
         num_nodes=config.trainer.nodes,
-        strategy="ddp" if config.trainer.processes > 1 else "auto",
+        strategy=SharedSteps() if config.trainer.processes > 1 else "auto",
         deterministic=cpu,
         max_steps=steps,
         callbacks=callbacks,

@@ -19,8 +19,9 @@ from talkingavatar.engine.measuring.speed import measure_speed
 from talkingavatar.geometry.cameras import project
 from talkingavatar.methods.base import Method
 from talkingavatar.metrics.image import ImageMetrics
-from talkingavatar.metrics.lpips import Lpips, find_backbone
+from talkingavatar.metrics.lpips import Lpips
 from talkingavatar.metrics.suite import SUITE_VERSION
+from talkingavatar.networks.perceptual import find_backbone
 from talkingavatar.runtime.progress import track
 from talkingavatar.types import BodyPose, Cameras
 

@@ -6,8 +6,6 @@ protocol, 300 steps there). Jaw, eyes, expression and sound stay as they came in
 still counts.
 """
 
-from dataclasses import replace
-
 import torch
 from torch.optim import Adam
 
@@ -33,16 +31,11 @@ def aligned_signal(method: Method, batch: Batch) -> DrivingSignal:
     optimiser = Adam([{"params": [turned], "lr": RADIANS}, {"params": [moved], "lr": METRES}])
     signal = batch.signal
     for _ in range(STEPS):
-        signal = _shifted(batch.signal, turned * free, moved)
+        signal = method.nudged(batch.signal, turned * free, moved)
         rendering = method.render(method.drive(signal), batch.cameras)
         optimiser.zero_grad()
         l1(rendering.rgb, batch.image).mean().backward()
         optimiser.step()
         for group in optimiser.param_groups:
             group["lr"] *= 0.1 ** (1 / STEPS)
-    return _shifted(batch.signal, (turned * free).detach(), moved.detach())
-
-
-def _shifted(signal: DrivingSignal, turned: torch.Tensor, moved: torch.Tensor) -> DrivingSignal:
-    pose = replace(signal.pose, full_pose=signal.pose.full_pose + turned, transl=signal.pose.transl + moved)
-    return replace(signal, pose=pose)
+    return method.nudged(batch.signal, (turned * free).detach(), moved.detach())

@@ -87,8 +87,8 @@ class _Watch(L.Callback):
         (optimiser,) = trainer.optimizers
         self.clock.time(optimiser, "step", "optimiser")
         if (density := getattr(pl_module, "density", None)) is not None:
-            self.clock.time(density, "before_backward", "density")
-            self.clock.time(density, "after_step", "density")
+            for call in ("before_backward", "seen", "after_step"):
+                self.clock.time(density, call, "density")
 
     def on_train_batch_start(self, trainer: L.Trainer, *rest: Any) -> None:
         if trainer.global_step == self.first:
@@ -118,5 +118,5 @@ def instrument(clock: Clock, method: Method) -> None:
         return replace(rendering, **dict(zip(SHOWN, images, strict=True)))  # type: ignore[arg-type]
 
     method.render = timed  # type: ignore[method-assign]
-    clock.time(method, "drive", "drive")
+    clock.time(method, "deform", "drive")
     clock.time(method, "training_step", "losses")

@@ -11,7 +11,8 @@ import torch
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.identity import FaceEmbedder, find_embedder
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet
-from talkingavatar.metrics.lpips import Lpips, find_backbone
+from talkingavatar.metrics.lpips import Lpips
+from talkingavatar.networks.perceptual import find_backbone
 from talkingavatar.preprocessing.landmarks.face_stream import DETECTOR, FaceStream
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,15 @@ from talkingavatar.data.capture import RATE
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.measuring.fit_results import evenly
 from talkingavatar.engine.media.writer import VideoWriter
-from talkingavatar.methods.base import Method
+from talkingavatar.methods.base import Knob, Method
 from talkingavatar.metrics.image import crop_slices
 from talkingavatar.runtime.progress import ProgressBar
-from talkingavatar.types import BodyPose, Cameras, DrivingSignal
+from talkingavatar.types import Cameras, DrivingSignal
 
 Picture = UInt8[ndarray, "H W 3"]
 TURNTABLE_FRAMES = 50
 SWEEP = ("mouthSmileLeft", "jawOpen", "browInnerUp", "mouthPucker", "eyeBlinkLeft")
-SWEEP_VALUES = (-0.5, 0.0, 0.5, 1.0, 1.5)
+SWEPT = 5  # values of each
 
 
 @torch.no_grad()
@@ -31,7 +32,7 @@ def write_media(method: Method, data: CaptureData, folder: Path, check: Callable
     """Side-by-side video with sound, turntable, expression sweep, contact sheet. `check` may raise to stop."""
     most = data.config.budget.media_frames or None
     frames, turns = data.capture.test_frames[:most], min(TURNTABLE_FRAMES, most or TURNTABLE_FRAMES)
-    total = len(frames) + turns + len(_sweep_rows(method)) * len(SWEEP_VALUES) + 4
+    total = len(frames) + turns + len(_swept(method)) * SWEPT + 4
     with ProgressBar("media", total, data.config.trainer.progress) as bar:
 
         def tick() -> None:
@@ -100,28 +101,24 @@ def orbit(camera: Cameras, centre: Float[Tensor, " 3"], angle: float) -> Cameras
     return Cameras(camera.viewmats @ turn, camera.Ks, camera.width, camera.height)
 
 
-def _sweep_rows(method: Method) -> list[str]:
-    names = method.body.expression_names
-    return [name for name in SWEEP if name in names] or list(names[:5])
+def _swept(method: Method) -> list[Knob]:
+    knobs = method.knobs()
+    return [knob for name in SWEEP for knob in knobs if knob.name == name] or knobs[:5]
 
 
 def _expression_sweep(method: Method, data: CaptureData, file: Path, tick: Callable[[], None]) -> Path:
-    """One expression coefficient a row, swept with all else neutral (as the paper's figure 6), head crops."""
+    """One knob a row, swept with all else neutral (as the paper's figure 6), head crops."""
     capture = data.capture
     frame = capture.test_frames[0]
-    signal, camera = data.signal([frame]), capture.cameras([frame])
+    signal, camera = data.signal([frame], ["expression", "latent", "actions", "emotion"]), capture.cameras([frame])
+    neutral = replace(signal, frame=torch.tensor([-1]), audio=None)
     head = _head(data, frame)
-    names = method.body.expression_names
     sheet = []
-    for name in _sweep_rows(method):
+    for knob in _swept(method):
         row = []
-        for value in SWEEP_VALUES:
-            expression = torch.zeros_like(signal.pose.expression)
-            expression[0, names.index(name)] = value
-            pose = BodyPose(signal.pose.betas, expression, signal.pose.full_pose, signal.pose.transl)
-            silent = DrivingSignal(torch.tensor([-1]), pose, None)
-            drawn = draw(method, silent, camera)[head]
-            row.append(label(_enlarge(drawn, 192), f"{name} {value:+.1f}"))
+        for value in np.linspace(knob.low, knob.high, SWEPT).tolist():
+            drawn = draw(method, knob.turn(neutral, value), camera)[head]
+            row.append(label(_enlarge(drawn, 192), f"{knob.name} {value:+.1f}"))
             tick()
         sheet.append(np.concatenate(row, 1))
     Image.fromarray(np.concatenate(sheet)).save(file)

@@ -1,8 +1,10 @@
 import torch
 
 from talkingavatar.config.compose import compose
+from talkingavatar.config.schema import INPUTS
 from talkingavatar.data.datamodule import JAW
-from talkingavatar.data.silence import silenced
+from talkingavatar.data.inputs import INPUTS as TABLE
+from talkingavatar.data.inputs import Rest, change, moved, withheld
 from talkingavatar.engine.build import build_data
 
 OVERRIDES = ["data.seconds=2", "data.size=64", "trainer.progress=false"]
@@ -31,5 +33,19 @@ def test_a_run_that_never_had_an_input_is_not_driven_by_it(cache):
 def test_nothing_withheld_changes_nothing(cache):
     data = build_data(compose(OVERRIDES))
     signal = data.signal([3])
-    same = silenced(signal, (), data.quiet)
+    same = withheld(signal, (), Rest(data.quiet, JAW[data.model]))
     assert torch.equal(same.audio, signal.audio) and torch.equal(same.pose.expression, signal.pose.expression)
+
+
+def test_the_configuration_knows_every_input():
+    assert set(INPUTS) == set(TABLE)
+
+
+def test_what_moves_is_followed(cache):
+    """From one frame to the next in one step, and half of the way in half of it; sound has no way."""
+    data = build_data(compose(OVERRIDES))
+    now, later = data.signal([3]), data.signal([4])
+    motion = change(now, later, 1)
+    torch.testing.assert_close(moved(now, motion, 1.0).pose.full_pose, later.pose.full_pose)
+    torch.testing.assert_close(2 * moved(now, motion, 0.5).pose.transl, now.pose.transl + later.pose.transl)
+    assert moved(now, motion, 1.0).audio is now.audio
