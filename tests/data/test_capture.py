@@ -51,12 +51,12 @@ def test_reads_what_was_written(folder):
 
 def test_pictures_in_memory_stay_within_the_budget(folder):
     capture = Capture(folder, cache_mb=1)
-    capture._cache_limit = 3 * SIZE * SIZE * 3
+    capture.pictures.cache_limit = 3 * SIZE * SIZE * 3
     first = capture.frame(0)
     for i in range(FRAMES):
         capture.frame(i)
-        assert capture._cache_bytes <= capture._cache_limit
-        assert capture._cache_bytes == sum(p.nbytes for p in capture._cache.values())
+        assert capture.pictures.cache_bytes <= capture.pictures.cache_limit
+        assert capture.pictures.cache_bytes == sum(p.nbytes for p in capture.pictures._cache.values())
     assert (capture.frame(0) == first).all()
 
 

@@ -1,88 +1,25 @@
-"""The on-disk capture format: one person's recorded performance.
-
-```
-<capture>/
-  capture.json         format, version, name, fps, width, height, frames, splits, body, provenance (see `Manifest`)
-  frames/000000.png    8-bit RGB, the subject composited on `background`
-  mattes/000000.png    8-bit coverage of the subject
-  audio.flac           16 kHz mono, as long as the video
-  cameras.npz          viewmats (1 or T,4,4) world to camera in OpenCV axes, Ks (1 or T,3,3) pixels
-  smplx.npz            as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), expression_names;
-                       keypoint_offsets (137,3), where known: from the body's keypoints to the detector's, at rest
-  flame.npz            the same of FLAME's 5 joints; one of both is there, or both under one camera
-  landmarks.npz        points (T,68,3): x, y in pixels, confidence
-  regions.npz          boxes (T,4) in pixels, x0 y0 x1 y1, of head, mouth, left_hand, right_hand; NaN where unseen
-  aus.npz              names, values (T,A): facial actions, where known
-  features/<kind>.npy  audio windows (T,16,C) on the video clock, made on first use
-  keypoints.npz        what was seen: `preprocessing.keypoints.Keypoints`, where the capture was made from a video
-  background.png       the scene without the person, where it could be made
-  truth/               the same files with true parameters, where they are known; read by evaluation only
-```
-
-Everything is on the video clock: row t of every table belongs to frame t, at t / fps seconds. A recording that was cut
-has several shots; frames on both sides of a cut are not neighbours, and no audio window reaches across one.
-"""
+"""A capture on disk, read lazily."""
 
 from __future__ import annotations
 
-import json
-from collections import OrderedDict
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from PIL import Image
 from torch import Tensor
 
+from talkingavatar.data.capture.manifest import read_manifest, usable
+from talkingavatar.data.capture.pictures import Pictures
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras
 
 Model = Literal["smplx", "flame"]
-FORMAT, VERSION, RATE = "talkingavatar-capture", 1, 16_000
+RATE = 16_000  # Hz, of the sound
 PARAMETERS = ("betas", "expression", "full_pose", "transl")
 REGIONS = ("head", "mouth", "left_hand", "right_hand")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `capture.json` says."""
-
-    name: str
-    fps: float
-    width: int
-    height: int
-    frames: int
-    train: tuple[int, int, int]  # start, stop, step of the frames trained on
-    test: tuple[int, int, int]  # of the held-out frames
-    # Checksums of the models that the tables "smplx" and "flame" were tracked with.
-    body: dict[str, str] = field(default_factory=dict)
-    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    provenance: dict[str, Any] = field(default_factory=dict)
-    shots: list[tuple[int, int]] = field(default_factory=list)  # start, stop of each; one of all frames if not given
-    unusable: list[int] = field(default_factory=list)  # frames left out of both parts: nobody, or nobody's face, seen
-    format: str = FORMAT
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        if not self.shots:
-            object.__setattr__(self, "shots", [(0, self.frames)])
-
-    def write(self, folder: Path) -> None:
-        (folder / "capture.json").write_text(json.dumps(asdict(self), indent=1))
-
-
-def paper_split(frames: int, heldout: float, stride: int) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """The paper's rule: every `stride`-th frame of the first part is trained on, the tail is held out.
-
-    The end is exclusive, unlike in the published loader, where one frame lies in both parts.
-    """
-    start = max(1, min(frames - 1, round(frames * (1 - heldout))))
-    return (0, start, stride), (start, frames, 1)
 
 
 class Capture:
@@ -94,13 +31,12 @@ class Capture:
 
     def __init__(self, folder: Path, cache_mb: int = 1024) -> None:
         self.folder = folder
-        self.manifest = _read_manifest(folder)
+        self.manifest = read_manifest(folder)
         self._tracked: dict[str, dict[str, ndarray]] = {}
         if (folder / "smplx.npz").is_file() or not (folder / "flame.npz").is_file():
             self._tables("smplx")
         self.audio = self._audio()
-        self._cache: OrderedDict[tuple[str, int], ndarray] = OrderedDict()
-        self._cache_bytes, self._cache_limit = 0, cache_mb << 20
+        self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
         cameras = self._table("cameras.npz", ("viewmats", "Ks"))
         frames = self.manifest.frames
         self.viewmats = np.broadcast_to(cameras["viewmats"], (frames, 4, 4))
@@ -109,24 +45,24 @@ class Capture:
 
     @property
     def train_frames(self) -> list[int]:
-        return _usable(self.manifest, self.manifest.train)
+        return usable(self.manifest, self.manifest.train)
 
     @property
     def test_frames(self) -> list[int]:
-        return _usable(self.manifest, self.manifest.test)
+        return usable(self.manifest, self.manifest.test)
 
     def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
         """The picture, composited on the background."""
-        return self._picture("frames", index, "RGB")
+        return self.pictures.read("frames", index, "RGB")
 
     def matte(self, index: int) -> UInt8[ndarray, "H W"]:
-        return self._picture("mattes", index, "L")
+        return self.pictures.read("mattes", index, "L")
 
     def background(self) -> UInt8[ndarray, "H W 3"] | None:
         """The scene without the person, where it is known."""
         if not (self.folder / "background.png").is_file():
             return None
-        return self._read_picture(self.folder / "background.png", "RGB")
+        return self.pictures.read_file(self.folder / "background.png", "RGB")
 
     def cameras(self, indices: list[int]) -> Cameras:
         return Cameras(
@@ -181,35 +117,6 @@ class Capture:
             _keep(file, windows)
         return torch.from_numpy(windows)
 
-    def _picture(self, kind: str, index: int, mode: str) -> ndarray:
-        if (kept := self._cache.get((kind, index))) is not None:
-            self._cache.move_to_end((kind, index))
-            return kept
-        pixels = self._read_picture(self.folder / kind / f"{index:06d}.png", mode)
-        self._remember((kind, index), pixels)
-        return pixels
-
-    def _read_picture(self, file: Path, mode: str) -> ndarray:
-        try:
-            with Image.open(file) as image:
-                pixels = np.array(image.convert(mode))
-        except FileNotFoundError as error:
-            raise UserError(str(file), "no such file", "a picture", "make the capture again") from error
-        except (OSError, SyntaxError) as error:
-            raise UserError(
-                str(file), f"a truncated or foreign file ({error})", "a whole PNG", "make the capture again"
-            ) from error
-        size = (self.manifest.height, self.manifest.width)
-        if pixels.shape[:2] != size:
-            raise UserError(str(file), f"{pixels.shape[:2]}", f"{size} pixels", "make the capture again")
-        return pixels
-
-    def _remember(self, key: tuple[str, int], pixels: ndarray) -> None:
-        self._cache[key] = pixels
-        self._cache_bytes += pixels.nbytes
-        while self._cache_bytes > self._cache_limit and len(self._cache) > 1:
-            self._cache_bytes -= self._cache.popitem(last=False)[1].nbytes
-
     def _table(self, name: str, keys: tuple[str, ...]) -> dict[str, ndarray]:
         return _read_npz(self.folder / name, keys)
 
@@ -250,39 +157,6 @@ class Capture:
                 "cut both to one length",
             )
         return samples
-
-
-def _read_manifest(folder: Path) -> Manifest:
-    file = folder / "capture.json"
-    if not file.is_file():
-        found = "no such folder" if not folder.is_dir() else "a folder without capture.json"
-        raise UserError("data.path", f"{folder}: {found}", "a capture", "give a folder written by preprocess")
-    try:
-        content = json.loads(file.read_text())
-        splits = {part: tuple(content[part]) for part in ("train", "test")}
-        background = tuple(float(v) for v in content["background"])
-        shots = [(int(start), int(stop)) for start, stop in content.get("shots", [])]
-        fps = float(content["fps"])
-        manifest = Manifest(**{**content, **splits, "fps": fps, "background": background, "shots": shots})
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(
-            str(file), f"{type(error).__name__}: {error}", "a capture's manifest", "make it again"
-        ) from error
-    if (manifest.format, manifest.version) != (FORMAT, VERSION):
-        found = f"{manifest.format} version {manifest.version}"
-        raise UserError(str(file), found, f"{FORMAT} version {VERSION}", "make the capture again")
-    edges = [0, *(stop for _, stop in manifest.shots)]
-    if edges[-1] != manifest.frames or manifest.shots != list(pairwise(edges)):
-        found = f"{manifest.shots}"
-        raise UserError(f"{file}:shots", found, f"shots that cover 0 to {manifest.frames}", "make the capture again")
-    if not _usable(manifest, manifest.train) or not _usable(manifest, manifest.test):
-        raise UserError(f"{file}:train, test", "an empty split", "frames in both parts", "give a longer clip")
-    return manifest
-
-
-def _usable(manifest: Manifest, part: tuple[int, int, int]) -> list[int]:
-    left_out = set(manifest.unusable)
-    return [frame for frame in range(*part) if frame not in left_out]
 
 
 def _read_npz(file: Path, keys: tuple[str, ...]) -> dict[str, ndarray]:
