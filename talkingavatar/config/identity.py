@@ -4,16 +4,16 @@ import hashlib
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from talkingavatar.config.schema import NO_AVATARS, SCHEMA, FitConfig
+from talkingavatar.config.schema import SCHEMA, FitConfig
 from talkingavatar.errors import UserError
 
 # Sections that decide what a stage comes to, by its kind. What stands nowhere here only says how and where it is done.
 ALWAYS = ("experiment", "family", "stages", "seed", "data", "budget")
 USED = {
     "avatar": ("body", "audio", "renderer", "density", "loss", "method", "metrics"),
-    "pretrained": ("loss", "method"),
+    "pretrained": ("pretrained",),
     "driver": ("body", "audio", "driver"),
 }
 NOT_USED = ("data.cache_mb",)
@@ -48,14 +48,10 @@ def check_schema(run: Path, found: object) -> None:
 
 def identity(config: FitConfig) -> dict[str, Any]:
     """Dotted keys and values of all that decides the result and differs from the schema's defaults."""
-    used = [*ALWAYS, *(section for kind in _kinds(config) for section in USED[kind])]
+    used = [*ALWAYS, *(section for stage in config.stages.values() for section in USED[stage.kind])]
     changed = _changed(config, type(config)(), "")
-    return {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
-
-
-def _kinds(config: FitConfig) -> list[str]:
-    kind = "pretrained" if config.method.name in NO_AVATARS else "avatar"
-    return [kind if stage == "method" else stage for stage in config.stages]
+    decides = {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
+    return decides | {"stages": list(config.stages)}  # in their order
 
 
 def _within(key: str, sections: list[str] | tuple[str, ...]) -> bool:
@@ -66,7 +62,8 @@ def _changed(value: Any, default: Any, key: str) -> dict[str, Any]:
     """What differs from the default; of a table, that there is a row as well, be all in it default."""
     rows: dict[str, Any] = {}
     if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name), getattr(default, f.name)) for f in fields(value)]
+        plain = cast(Any, type(value))() if default is None else default  # None: of a stage's own section
+        pairs = [(f.name, getattr(value, f.name), getattr(plain, f.name)) for f in fields(value)]
     elif isinstance(value, dict):
         rows = {f"{key}{name}": "" for name, row in value.items() if is_dataclass(row)}
         pairs = [

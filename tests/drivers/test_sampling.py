@@ -31,7 +31,7 @@ class ToyTraining(DriverTraining):
         super().__init__()
         self.config, self.body, self.clips = config, body, clips
         self.space, self.spread = RigParameters(body, ["jaw"]), nn.Parameter(torch.zeros(3))
-        self.data = MotionData(clips, Sequences(2, 16), config.seed, config.driver.steps)
+        self.data = MotionData(clips, Sequences(2, 16), config.seed, config.budget.steps)
         self.scalars, self.skipped = {}, {}
 
     @property
@@ -90,7 +90,7 @@ def run(cache, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "site")
     overrides = ["experiment=gaussianheadtalk_full", *TINY, "budget.steps=10", "budget.aligned_frames=0"]
     config = compose([*overrides, "trainer.progress=false", f"run.path={tmp_path / 'run'}"])
-    config = replace(config, driver=DriverConfig("toy", 5, options={"identities": []}))
+    config = replace(config, driver=DriverConfig("toy", options={"identities": []}))
     assert run_fit(config, StopFlag()).run == tmp_path / "run"
     return tmp_path / "run"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
@@ -30,32 +29,22 @@ from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_open
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
-from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.progress import track
-from talkingavatar.types import BodyPose
 
 
 class DriverFit(Stage):
     """A driver trained on the run's own capture, on embedded speakers and on further captures."""
 
-    file = "driver.ckpt"
-
-    def __init__(
-        self,
-        config: FitConfig,
-        avatar: AvatarFit | None = None,
-        render_loss: Callable[[BodyPose, int], Tensor] | None = None,
-    ) -> None:
-        """
-        Args:
-            avatar: fitted before, whose capture and body are the driver's; None: a run of the driver alone.
-            render_loss: of one frame of the run's capture in a foretold pose (`drivers.training.RenderTerm`).
+    def __init__(self, context: StageContext) -> None:
+        """An avatar fitted before lends its capture and body, and shows what it draws.
 
         Raises:
             UserError: a mistake in the options, or clips that do not go together or are too short.
         """
-        self.config, self.steps = config, config.driver.steps
+        super().__init__(context)
+        config, avatar = self.config, context.last(AvatarFit)
         self.kind = driver_class(config.driver.name)
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
@@ -63,13 +52,16 @@ class DriverFit(Stage):
         self.body = avatar.method.body if avatar is not None else build_body(config)
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
-        render = None
-        if render_loss is not None and avatar is not None:
-            render = RenderTerm(render_loss, avatar.capture_data.train_frames)
+        render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
         self.module = self.training = self.kind.training(config, self.body, self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
-            self.training.adopt(checkpoint.read(Path(config.driver.init).expanduser() / self.file))
+            other = RunDirectory(Path(config.driver.init).expanduser())
+            self.training.adopt(checkpoint.read(other.checkpoint(self.name)))
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        driver_class(config.driver.name).options(config)
 
     # -- what is trained on --------------------------------------------------------------------------------------------
 
