@@ -43,10 +43,8 @@ def stage_overrides(wanted: Sequence[str], there: Sequence[str]) -> list[str]:
     order = [name for name in there if name in wanted] + new
     if order != list(wanted):
         raise UserError("stages", ", ".join(wanted), f"{', '.join(order)}, in this order", "correct it")
-    return [
-        *(f"~stages.{name}" for name in there if name not in wanted),
-        *(f"+stages={{{n}:{{kind:{n}}}}}" for n in new),
-    ]
+    dropped = [f"~stages.{name}" for name in there if name not in wanted]
+    return dropped + [f"+stages={{{name}:{{kind:{name}}}}}" for name in new]
 
 
 def check_stages(config: FitConfig) -> None:

@@ -13,8 +13,8 @@ from talkingavatar.metrics.lipsync.syncnet import find_syncnet, load_syncnet
 TINY = [
     "experiment=syncnet", "tracking=none", "data.seconds=4", "data.heldout=0.5", "data.size=64", "budget.name=tiny",
     "budget.steps=6", "pretrained.step_cost=1", "pretrained.options.identities=[0,1]", "pretrained.options.places=2",
-    "pretrained.options.windows=2", "pretrained.options.middle_share=0.67", "trainer.checkpoint_every=2", "trainer.log_every=1",
-    "trainer.preview_every=3",
+    "pretrained.options.windows=2", "pretrained.options.middle_share=0.67", "trainer.checkpoint_every=2",
+    "trainer.log_every=1", "trainer.preview_every=3",
 ]  # fmt: skip
 
 
