@@ -15,9 +15,9 @@ from talkingavatar.engine.run.directory import RunDirectory
 from tests.conftest import TINY, cold
 
 SMALL = [
-    "experiment=audio2param", "data.seconds=4", "data.size=64", "stages.driver.steps=24",
-    "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16", "driver.options.dropout=0",
-    "tracking=none", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
+    "experiment=audio2param", "data.seconds=4", "data.size=64", "stages.driver.steps=24", "tracking=none",
+    "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16",
+    "driver.options.dropout=0", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1"]
 

@@ -42,7 +42,7 @@ def test_both_stages_continue_and_speak(command, tiny, tmp_path):
     assert summary["steps"] == 52
     assert {"spoken/mouth/psnr", "heldout/mouth/psnr", "driver/opening_r/true"} <= summary["metrics"].keys()
     assert any("from sound" in row["held-out"] for row in summary["table"])
-    assert {"speech.mp4", "lips.png", "side_by_side.mp4"} <= {file.name for file in (parts / "media").iterdir()}
+    assert {"speech.mp4", "driver-lips.png", "side_by_side.mp4"} <= {file.name for file in (parts / "media").iterdir()}
     steps = [json.loads(line)["step"] for line in (parts / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] == 52
 

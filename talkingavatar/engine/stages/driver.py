@@ -19,6 +19,7 @@ from talkingavatar.data.motion_clips import (
     whole_speech,
 )
 from talkingavatar.drivers import driver_class
+from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
@@ -45,6 +46,7 @@ class DriverFit(Stage):
         """
         super().__init__(context)
         config, avatar = self.config, context.last(AvatarFit)
+        self.earlier = [stage.driver() for stage in context.before.values() if isinstance(stage, DriverFit)]
         self.kind = driver_class(config.driver.name)
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
@@ -126,6 +128,10 @@ class DriverFit(Stage):
         training = self.training
         return self.kind.load({"driver": asdict(training.card), "state_dict": training.state_dict()}, self.body)
 
+    def speaking(self) -> Driver:
+        """As it is used: behind the drivers of the stages before it."""
+        return Chain([*self.earlier, self.driver()]) if self.earlier else self.driver()
+
     def scalars(self) -> dict[str, float]:
         return self.training.scalars
 
@@ -135,7 +141,7 @@ class DriverFit(Stage):
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        own, driver = self.clips[0], self.driver()
+        own, driver = self.clips[0], self.speaking()
         if not isinstance(driver.space, RigParameters):
             return {}, ""
         values = measure_clip(own, driver, self.body, baseline=False).metrics
@@ -144,22 +150,22 @@ class DriverFit(Stage):
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
-        driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
+        driver, results, table, media = self.speaking(), Results(skipped=dict(self.skipped)), [], []
         measured_clips = self.measured
         if not isinstance(driver.space, RigParameters):
-            measured_clips, results.skipped["driver"] = [], f"{driver.card.driver} foretells no pose to compare"
+            measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no pose to compare"
         single = len(measured_clips) == 1
         for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
-            prefix = "driver" if single else f"driver/{clip.name}"
+            prefix = self.name if single else f"{self.name}/{clip.name}"
             results.metrics |= {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
             results.skipped |= {f"{prefix}/{key}": why for key, why in measured.skipped.items()}
             table += measured.rows
-            file = run.media / (f"lips-{clip.name}.png" if not single else "lips.png")
+            file = run.media / f"{prefix.replace('/', '-')}-lips.png"
             plot_opening(measured, clip, file)
             media.append(file)
-        results.definitions["driver"] = self._definitions(driver)
+        results.definitions[self.name] = self._definitions(driver)
         return Conclusion(results, table, media)
 
     def _definitions(self, driver: Driver) -> dict[str, Any]:
