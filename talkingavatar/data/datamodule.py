@@ -39,7 +39,8 @@ class CaptureData(L.LightningDataModule):
         self.windows = attention_windows(self.features, capture.manifest.shots)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
-        self.train_frames = thinned(capture.train_frames, max(FEWEST, config.budget.steps // config.budget.visits))
+        seen = config.budget.steps * config.budget.frames_per_step
+        self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
 
     def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
         """What drives these frames: tracked pose and sound, less the run's silenced inputs and those of `silence`."""
