@@ -16,7 +16,7 @@ from PIL import ImageColor
 from torch import Tensor
 
 from talkingavatar.audio.features import RATE, resample
-from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.data.sources import source_of
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
 from talkingavatar.engine.media.end_of_fit import to_picture
@@ -78,19 +78,12 @@ def drive(config: DriveConfig) -> Driven:
 
 
 def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
-    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew.
-
-    It lasts `seconds`, and no longer than what the speaker was trained and measured on.
-    """
+    """A video of speech that was not trained on: what the person says next, else held-out speech anew."""
     data = trained.data
     capture, config = data.capture, data.config
-    if config.data.name == "speaker":
-        voice = voices()[config.data.identity % len(voices())]
-        speech, seconds = load_speech(voice), min(seconds, config.data.seconds)
-        start = min(config.data.seconds, speech.duration - seconds)
-        sound = speech.excerpt(start, start + seconds).samples
-    else:
-        start, stop, _ = capture.manifest.test
+    sound = source_of(config.data).unheard(config.data, seconds)
+    if sound is None:
+        start, stop, _ = capture.manifest.test[0]
         fps = capture.manifest.fps
         sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
     performance = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
@@ -139,9 +132,9 @@ def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " 
     if not ruler.known:
         return []
     capture, fps, rows = data.capture, performance.fps, []
-    heldout = slice(*capture.manifest.test[:2])
+    heldout = [frame for start, stop, _ in capture.manifest.test for frame in range(start, stop)]
     sound = loudness_of(capture.audio, fps, capture.manifest.frames)[heldout]
-    tracked = capture.pose(list(range(*capture.manifest.test[:2])), data.model)
+    tracked = capture.pose(heldout, data.model)
     rows.append(lip_sync("held-out, as tracked", ruler.of_body(tracked), sound, fps))
     if performance.mouth is not None:
         foretold = performance.mouth.predict(capture.audio, fps, capture.manifest.frames)[heldout]
