@@ -24,13 +24,15 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   start stop  stretch of the sound, seconds
   background  a colour (white, #rrggbb), or plate: the capture's clean plate. Default: the run's own background
   out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder
-  seed        of the idle motion's order (0)
+  seed        of the idle motion's order, and of what a driver draws (0)
+  samples     videos that a driver draws with this seed and those after it; each is as if it were the only one (1)
+  speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
 Beside the video lies a report (json): lip opening against the sound, and speed.
 Exit codes: 0 done, 2 a mistake in what was given."""
 
 FOLLOWS = 0.2  # cross-validated correlation of the best mouth parameter below which a warning is due
-KEYS = ("run", "audio", "motion", "start", "stop", "background", "out", "seed")
+KEYS = ("run", "audio", "motion", "start", "stop", "background", "out", "seed", "samples", "speaker")
 
 
 def main(arguments: list[str]) -> int:
@@ -44,12 +46,12 @@ def main(arguments: list[str]) -> int:
         config = parse(arguments)
         from talkingavatar.engine.performing.perform import drive
 
-        driven = drive(config)
+        for driven in drive(config):
+            _show(driven.report)
+            print(f"video: {driven.video}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    _show(driven.report)
-    print(f"video: {driven.video}")
     return 0
 
 
@@ -65,9 +67,12 @@ def parse(arguments: list[str]) -> "DriveConfig":
     given = key_values(arguments, KEYS)
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
+    from talkingavatar.drivers.driver import Prompt
     from talkingavatar.engine.performing.perform import DriveConfig
     from talkingavatar.engine.performing.performance import Order
 
+    if (samples := _number("samples", given.get("samples", "1"), int)) < 1:
+        raise UserError("samples", str(samples), "at least 1", "correct it")
     paths = {key: Path(given[key]).expanduser() if key in given else None for key in ("audio", "motion", "out")}
     order = Order(
         audio=paths["audio"],
@@ -75,6 +80,8 @@ def parse(arguments: list[str]) -> "DriveConfig":
         start=_number("start", given.get("start", "0"), float),
         stop=_number("stop", given["stop"], float) if "stop" in given else None,
         seed=_number("seed", given.get("seed", "0"), int),
+        samples=samples,
+        prompt=Prompt(speaker=given.get("speaker")),
     )
     return DriveConfig(Path(given["run"]).expanduser(), order, given.get("background"), paths["out"])
 

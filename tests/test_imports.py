@@ -17,7 +17,7 @@ LAYERS = [
     {"losses", "metrics"},
     {"data"},
     {"training"},
-    {"methods", "pretrained", "preprocessing"},
+    {"methods", "drivers", "pretrained", "preprocessing"},
     {"engine"},
     {"exporters", "viewer", "tables", "launch"},
 ]

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.listing import config_dir, group_options
@@ -33,18 +33,18 @@ def compose(overrides: Iterable[str]) -> FitConfig:
     Raises:
         UserError: an unknown group option, key or value; the nearest name is suggested.
     """
-    overrides = list(overrides)
     groups = group_options()
-    parsed = [_parse(text) for text in overrides]
-    chosen = [o for o in parsed if o.key_or_group in groups]
-    for override in chosen:
-        _check_option(override, groups[override.key_or_group])
+    texts, parsed = [], [_parse(text) for text in overrides]
+    for override in parsed:
+        group = groups.get(override.key_or_group)
+        texts.append(str(override.input_line) if group is None else _found(override, group))
+    chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        known = _flatten(_compose([str(o.input_line) for o in chosen]))
+        known = _flatten(_compose(chosen))
         for override in parsed:
-            if override not in chosen and not override.is_add():
+            if override.key_or_group not in groups and not override.is_add():
                 _check_key(override.key_or_group, known, groups)
-        raw = _compose(overrides)
+        raw = _compose(texts)
     return typed(raw)
 
 
@@ -91,34 +91,40 @@ def differences(a: FitConfig, b: FitConfig) -> list[str]:
 
 def _parse(text: str) -> Override:
     try:
-        return OverridesParser.create().parse_overrides([text])[0]
+        override = OverridesParser.create().parse_overrides([text])[0]
     except HydraException as error:
         raise UserError("override", repr(text), "key=value", "see --help for examples") from error
+    if override.is_sweep_override():
+        action = "give several to `python -m talkingavatar.sweep`"
+        raise UserError(override.key_or_group, text.partition("=")[2], "one value", action)
+    return override
 
 
 def _compose(overrides: list[str]) -> DictConfig:
     try:
-        return hydra_compose(config_name="fit", overrides=overrides)
+        raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         key = getattr(cause, "full_key", None) or "configuration"
         raise UserError(key, str(cause).splitlines()[0], "a valid value", "correct the override") from error
+    chosen = raw.hydra.runtime.choices
+    with open_dict(raw):
+        del raw["hydra"]
+    raw.experiment, raw.family = chosen.experiment.replace("/", "_"), chosen.family
+    return raw
 
 
-def _check_option(override: Override, options: list[str]) -> None:
-    value = override.value()
-    values = value if isinstance(value, list) else [value]
-    for name in values:
-        if str(name) not in options:
-            raise UserError(
-                override.key_or_group,
-                repr(str(name)),
-                f"one of {', '.join(options)}",
-                suggestion(str(name), options),
-            )
+def _found(override: Override, options: dict[str, str]) -> str:
+    """The choice of a preset by its name as one by its place in the group."""
+    key, name = override.key_or_group, str(override.value())
+    if override.is_delete() or override.package is not None:
+        raise UserError(key, str(override.input_line), "a plain choice", f"give {key}=<name>")
+    if name not in options:
+        raise UserError(key, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
+    return f"{key}={options[name]}"
 
 
-def _check_key(key: str, known: dict[str, Any], groups: dict[str, list[str]]) -> None:
+def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
     if key in known or any(name.startswith(key + ".") for name in known):
         return
     names = [*known, *groups]

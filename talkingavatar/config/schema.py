@@ -96,7 +96,7 @@ class MethodConfig:
 class DriverConfig:
     """The second stage of an experiment: what foretells a pose's parts from sound (`stages`)."""
 
-    name: str = "audio2param"  # audio2param
+    name: str = "audio2param"  # as registered in talkingavatar/drivers, or by another package
     steps: int = 600  # optimisation steps
     init: str | None = None  # run directory whose driver is the start: train on many speakers, adapt to one
     options: dict[str, Any] = field(default_factory=dict)  # the driver's own, checked against its dataclass
@@ -158,7 +158,8 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
-    experiment: str = "thgs_full"
+    experiment: str = "thgs_full"  # the preset's name
+    family: str = "thgs"  # that the preset is of
     stages: list[str] = field(default_factory=lambda: ["method"])  # method | driver, in order; each continues by itself
     seed: int = 0
     body: BodyConfig = field(default_factory=BodyConfig)
@@ -191,7 +192,6 @@ CHOICES = {
     "renderer.mode": ("2dgs", "3dgs"),
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
     "density.name": ("none", "default"),
-    "driver.name": ("audio2param",),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "tracking.name": ("none", "wandb"),
 }

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.drivers import driver_class
 from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop import processes
 from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
@@ -21,7 +22,6 @@ from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude, train
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.audio2param import driver_options
 from talkingavatar.runtime.signals import Preempted, StopFlag
 
 
@@ -75,7 +75,7 @@ def check(config: FitConfig) -> None:
     """
     on_cpu(config)
     if "driver" in config.stages:
-        driver_options(config.driver.options)
+        driver_class(config.driver.name).options(config)
     if config.stages != ["driver"] and trains_avatar(config.method.name):
         method_class(config.method.name).check(config)
     elif len(config.stages) > 1:
@@ -152,6 +152,8 @@ def _summary(config: FitConfig, steps: int, conclusion: Conclusion, journals: li
     return {
         "status": "finished",
         "experiment": config.experiment,
+        "family": config.family,
+        "stages": list(config.stages),
         "seed": config.seed,
         "data": asdict(config.data),
         "steps": steps,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +9,15 @@ import torch
 
 from talkingavatar.config.compose import from_yaml
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.drivers.driver import Driver
 from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.driver import Driver, driver_beside, spoken
+from talkingavatar.engine.driver import driver_beside, ridge_of
 from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
-from talkingavatar.types import BodyPose
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class FittedRun:
     run: RunDirectory
     data: CaptureData
     method: Method
-    driver: Driver | None = None  # what foretells the pose from sound, where the experiment has that stage
+    driver: Driver | None = None  # what foretells motion from sound, where the experiment has that stage
 
-    def spoken(self, pose: BodyPose, frames: list[int], silence: Sequence[str] = ()) -> BodyPose:
-        """The pose of these frames of the capture with the parts that the driver foretells from the capture's sound."""
-        return spoken(self.data, self.driver, pose, frames, silence)
+    def mouth(self) -> Driver:
+        """What makes the avatar speak: its driver; where none was trained, the closed-form mouth of its capture."""
+        return self.driver or ridge_of(self.data, self.method.body, self.run.path)
 
 
 def load_run(folder: Path) -> FittedRun:

@@ -1,10 +1,8 @@
 """The final LightningModules, one a family, and their common base."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from talkingavatar.config.compose import suggestion
-from talkingavatar.errors import UserError
+from talkingavatar.config.plugins import named
 
 if TYPE_CHECKING:
     from talkingavatar.methods.base import Method
@@ -17,12 +15,9 @@ METHODS = {
 
 
 def method_class(name: str) -> "type[Method]":
-    """The class of a method's name.
+    """The class of a method's name; other packages offer theirs as entry points of `talkingavatar.methods`.
 
     Raises:
         UserError: there is no such method.
     """
-    if name not in METHODS:
-        raise UserError("method.name", repr(name), f"one of {', '.join(METHODS)}", suggestion(name, METHODS))
-    module, attribute = METHODS[name].split(":")
-    return getattr(import_module(module), attribute)
+    return named("method.name", name, METHODS, "talkingavatar.methods")

@@ -47,7 +47,7 @@ def _read_result(file: Path) -> tuple[dict[str, Any] | None, str]:
         result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
         result["condition"], result["subject"] = str(result["condition"]), str(result["subject"])
         result["seed"], result["suite"] = int(result["seed"]), int(result["suite"])
-        result["experiment"] = str(result["experiment"])
+        result["experiment"], result["family"] = str(result["experiment"]), str(result["family"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return None, f"evaluation/{file.name} cannot be read: {type(error).__name__}: {error}"
     return result, ""
@@ -70,8 +70,8 @@ def table_results(
     for run, measured in runs:
         if run.config.get("method.name") in NO_AVATARS:
             continue
-        rows = (row for row in protocol.rows_for([run.experiment]) if fnmatchcase(run.experiment, row.experiment))
-        for condition in dict.fromkeys(row.condition for row in rows):
+        rows = protocol.rows_for([(run.experiment, run.family)])
+        for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):
             result = measured.get(condition) or _stand_in(run, condition)
             name = (variants or {}).get(run.path) if open_rows else None
             found.append({**result, "experiment": name} if name else result)
@@ -108,6 +108,7 @@ def _stand_in(run: Run, condition: str) -> dict[str, Any]:
     """The fit's own held-out numbers, else only the reason why there are none."""
     facts: dict[str, Any] = {
         "experiment": run.experiment,
+        "family": run.family,
         "seed": run.seed,
         "subject": run.subject,
         "condition": condition,

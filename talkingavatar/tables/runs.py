@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from talkingavatar.config.listing import family_of
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
@@ -43,6 +44,10 @@ class Run:
     @property
     def experiment(self) -> str:
         return self.config.get("experiment", "unknown")
+
+    @property
+    def family(self) -> str:
+        return self.config.get("family", "unknown")
 
     @property
     def seed(self) -> int:
@@ -110,6 +115,7 @@ def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -
     """A run that was submitted and has left nothing on disk yet: known by its overrides."""
     pairs = (text.lstrip("+").partition("=") for text in overrides)
     config = {"data.name": DataConfig.name} | {key: value for key, _, value in pairs}
+    config["family"] = config.get("family") or family_of(config.get("experiment", "unknown"))
     return Run(path, state, detail, config, subject=_subject(config, {}))
 
 

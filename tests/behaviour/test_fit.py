@@ -52,6 +52,7 @@ def whole(warm, cache, tmp_path_factory) -> Path:
 def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
     run = whole
     summary = json.loads((run / "summary.json").read_text())
+    assert (summary["experiment"], summary["family"], summary["stages"]) == ("thgs_full", "thgs", ["method"])
     assert summary["status"] == "finished" and summary["wall_s"] > 0 and summary["steps_per_s"] > 0
     assert {"heldout/full/psnr", "heldout/head/ssim", "speed/end_to_end_fps"} <= summary["metrics"].keys()
     assert ("heldout/full/lpips_alex" in summary["metrics"]) != ("lpips_alex" in summary["skipped"])

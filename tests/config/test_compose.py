@@ -3,14 +3,30 @@ import re
 import pytest
 
 from talkingavatar.config.compose import compose, differences, from_yaml, run_name, to_yaml
-from talkingavatar.config.listing import group_options
+from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.errors import UserError
 
 
 @pytest.mark.parametrize("experiment", group_options()["experiment"])
 def test_every_preset_composes(experiment):
+    """Under the name of its place, and of the family in whose folder it stands."""
     config = compose([f"experiment={experiment}"])
-    assert config.experiment == experiment
+    assert config.experiment == experiment and config.family == family_of(experiment)
+
+
+def test_a_family_brings_what_belongs_together():
+    config = compose(["experiment=gaussiantalker_style", "body=flame"])
+    assert config.family == "gaussiantalker" and config.method.name == "audio_deformed"
+    assert config.loss.name == "flame_rigged" and config.data.framing == "head" and config.body.name == "flame"
+
+
+def test_names_are_those_of_families_and_rows():
+    """Names that commands, sweeps and tables were written with."""
+    known = group_options()["experiment"]
+    assert {"thgs_full", "gaussianheadtalk_full", "gaussiantalker_style", "syncnet", "audio2param"} <= known.keys()
+    files = list((config_dir() / "experiment").rglob("*.yaml"))
+    assert len(files) == len(known)  # no two places of one name
+    assert family_of("thgs_wo_leb") == "thgs" and family_of("syncnet") == "syncnet" and family_of("mine") == "mine"
 
 
 @pytest.mark.parametrize("group", group_options())
@@ -38,6 +54,10 @@ def test_presets_differ_from_full_in_what_their_name_says():
     ("override", "expected"),
     [
         ("experiment=thgs_ful", "did you mean thgs_full"),
+        ("experiment=thgs/wo_leb", "did you mean thgs_wo_leb"),
+        ("experiment=thgs_full,thgs_wo_leb", "talkingavatar.sweep"),
+        ("seed=0,1", "talkingavatar.sweep"),
+        ("~experiment", "a plain choice"),
         ("budgt=quick", "did you mean budget"),
         ("data.sise=100", "did you mean data.size"),
         ("budget.steps=many", "budget.steps"),

@@ -11,12 +11,11 @@ from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import load_body
 from talkingavatar.data.capture import Manifest, Span
 from talkingavatar.data.motion_clips import spans
-from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.borrowed import carried_over, resampled
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
-from talkingavatar.types import BodyPose, Gaussians
+from talkingavatar.types import BodyPose
 
 FPS = 25
 
@@ -61,37 +60,6 @@ def test_idle_motion_of_short_shots(shot):
     if shot[1] - shot[0] < 100:  # too short for a passage: to and fro, no faster than it was played
         place = path.first + path.share * (path.second - path.first)
         assert np.abs(np.diff(place)).max() <= 1 and np.ptp(place) == pytest.approx(shot[1] - shot[0] - 1, abs=0.1)
-
-
-def test_the_mouth_is_replaced_and_nothing_else(body):
-    torch.manual_seed(0)
-    pose = replace(body.zero_pose(4), expression=torch.rand(4, len(body.expression_names)))
-    mouth = Mouth(body)
-    values = np.random.default_rng(0).normal(size=mouth.read(pose).shape).astype(np.float32)
-    changed = mouth.write(pose, values)
-    assert np.array_equal(mouth.read(changed), values)
-    blink = body.expression_names.index("eyeBlinkLeft")
-    assert torch.equal(changed.expression[:, blink], pose.expression[:, blink])
-    kept = [j for j in range(55) if j != mouth.jaw]
-    assert torch.equal(changed.full_pose[:, kept], pose.full_pose[:, kept])
-
-
-def test_lip_opening_grows_with_the_jaw_wherever_the_head_is(body):
-    ruler, pose = LipRuler(body), body.zero_pose(5)
-    full_pose = pose.full_pose.clone()
-    full_pose[:, body.joint_names.index("jaw"), 0] = torch.linspace(0, 0.3, 5)
-    still = ruler.of_body(replace(pose, full_pose=full_pose))
-    assert (np.diff(still) > 1e-3).all() and abs(still[0]) < 5e-3
-    full_pose[:, 0] = torch.tensor([0.3, -1.0, 0.5])
-    full_pose[:, body.joint_names.index("neck")] = torch.tensor([0.2, 0.4, 0.1])
-    moved = replace(pose, full_pose=full_pose, transl=torch.ones(5, 3))
-    assert ruler.of_body(moved) == pytest.approx(still, abs=1e-4)
-    vertices, _ = body(moved[4:5])
-    count = vertices.shape[1]
-    gaussians = Gaussians(
-        vertices[0], torch.ones(count, 4), torch.ones(count, 3), torch.ones(count), torch.zeros(count, 1, 3)
-    )
-    assert ruler.of_gaussians(gaussians, torch.arange(count), moved[4:5]) == pytest.approx(still[4], abs=1e-4)
 
 
 def test_motion_is_resampled_and_runs_back_and_forth():

@@ -28,7 +28,13 @@ PROTOCOL = Protocol(
 def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own=None, state="finished", **config):
     """A run directory; `psnr` as evaluate measured it, `own` as the fit did itself."""
     folder.mkdir(parents=True)
-    tree = {"experiment": experiment, "seed": seed, "data": {"name": "speaker", "identity": identity}, **config}
+    tree = {
+        "experiment": experiment,
+        "family": "thgs",
+        "seed": seed,
+        "data": {"name": "speaker", "identity": identity},
+        **config,
+    }
     tree.setdefault("method", {"name": "thgs"})
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     status = {"state": state, "time": 1000.0, "step": 30, "steps": 40}
@@ -40,7 +46,13 @@ def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own
         content = {"status": state, "steps": 40, "wall_s": 75.2, "metrics": metrics, "definitions": {"suite": 2}}
         (folder / "summary.json").write_text(json.dumps(content))
     if psnr is not None:
-        facts = {"experiment": experiment, "seed": seed, "subject": f"speaker-{identity}", "condition": "full"}
+        facts = {
+            "experiment": experiment,
+            "family": "thgs",
+            "seed": seed,
+            "subject": f"speaker-{identity}",
+            "condition": "full",
+        }
         facts |= {"suite": 2, "commit": "abc", "device": "cpu", "split": {"count": 9}, "steps": 40}
         facts |= {"metrics": {"full/psnr": psnr, "full/lpips_alex": 0.04}, "skipped": {"sync": "no syncnet"}}
         facts |= {"curves": {"sync": [[-1, 0, 1], [9.0, 7.0, 8.5]]}, "truth": {"metrics": {}, "skipped": {}}}

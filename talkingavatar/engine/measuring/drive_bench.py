@@ -37,8 +37,8 @@ def bench_drive(run: Path, frames: int) -> list[dict[str, Any]]:
         sound = Path(folder) / "speech.wav"
         soundfile.write(sound, speech.samples, speech.rate)
         score = read_score(Order(audio=sound))
-        performance = rehearse(trained, score)  # also makes what the run keeps: the mouth model
-        few = replace(performance, pose=performance.pose[:WARM], windows=performance.windows[:WARM])
+        (performance,) = rehearse(trained, score)  # also makes what the run keeps: the mouth model
+        few = replace(performance, signal=performance.signal[:WARM])
         film(trained, few, Path(folder) / "warm.mp4")
         for owner, name, part in ((method, "drive", "drive"), (method, "render", "rasterise")):
             clock.time(owner, name, part)
@@ -46,7 +46,7 @@ def bench_drive(run: Path, frames: int) -> list[dict[str, Any]]:
         try:
             clock.reset()
             with clock.part("audio"):
-                performance = rehearse(trained, score)
+                (performance,) = rehearse(trained, score)
             film(trained, performance, Path(folder) / "speech.mp4")
             clock.switch(REST)
         finally:

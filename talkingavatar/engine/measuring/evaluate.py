@@ -68,15 +68,17 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     """
     protocols = {name: read_protocol(name) for name in config.protocols}
     extra = {name: read_condition(name) for name in config.conditions}
-    experiments = {run: _experiment(run) for run in config.runs}
+    experiments = {run: _experiment_and_family(run) for run in config.runs}
     out = _folder(config)
     results = []
     tools: Tools | None = None
     for run, experiment in experiments.items():
-        wanted = _conditions(experiment, protocols) | extra
+        wanted = _conditions(*experiment, protocols) | extra
         if not wanted:
             needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
-            raise UserError("run", f"{run}, of {experiment}", f"one of {', '.join(needed)}", "choose another protocol")
+            raise UserError(
+                "run", f"{run}, of {experiment[0]}", f"one of {', '.join(needed)}", "choose another protocol"
+            )
         trained = load_run(run)
         torch.set_num_threads(cores(trained.data.config))  # the metrics' networks are large enough
         tools = tools or _tools(config, trained)
@@ -173,6 +175,8 @@ class Measurement:
             "suite": SUITE_VERSION,
             "run": str(trained.run.path),
             "experiment": config.experiment,
+            "family": config.family,
+            "stages": list(config.stages),
             "seed": config.seed,
             "budget": config.budget.name,
             "steps": trained.method.step,
@@ -205,7 +209,7 @@ def _known(file: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _experiment(run: Path) -> str:
+def _experiment_and_family(run: Path) -> tuple[str, str]:
     """Of a run directory, without loading it."""
     from talkingavatar.config.compose import from_yaml
 
@@ -213,12 +217,13 @@ def _experiment(run: Path) -> str:
         found = "no such folder" if not run.is_dir() else "a folder without config.yaml"
         action = "give a run directory of fit (its last line says which)"
         raise UserError("run", f"{run}: {found}", "the folder of a fitted run", action)
-    return from_yaml(run / "config.yaml").experiment
+    config = from_yaml(run / "config.yaml")
+    return config.experiment, config.family
 
 
-def _conditions(experiment: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
+def _conditions(experiment: str, family: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
     """Those that the rows of this experiment need."""
-    rows = [row for protocol in protocols.values() for row in protocol.rows_for([experiment])]
+    rows = [row for protocol in protocols.values() for row in protocol.rows_for([(experiment, family)])]
     names = dict.fromkeys(row.condition for row in rows if fnmatchcase(experiment, row.experiment))
     return {name: read_condition(name) for name in names}
 

@@ -1,7 +1,7 @@
 """The numbers of a finished fit: held-out image metrics, pose error of trained frames, speed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from torch import Tensor
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import REGIONS
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.driver import Driver, spoken
+from talkingavatar.drivers.driver import Driver
+from talkingavatar.engine.driver import spoken
 from talkingavatar.engine.measuring.keypoint_distance import fitted_pose, keypoint_distance
 from talkingavatar.engine.measuring.pose_alignment import aligned_signal
 from talkingavatar.engine.measuring.speed import measure_speed
@@ -72,7 +73,7 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None], driver
     frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
     aligned = evenly(frames, config.budget.aligned_frames) if config.budget.aligned_frames else []
     protocols = {name: ImageMetrics(networks) for name in PROTOCOLS}
-    said = None if driver is None else spoken(data, driver, data.capture.pose(frames, data.model), frames)
+    said = None if driver is None else spoken(data, driver, frames)
     for frame in track(frames, "held-out frames", len(frames), config.trainer.progress):
         check()
         batch = data.batch([frame]).to(method.device)
@@ -82,7 +83,7 @@ def measure(method: Method, data: CaptureData, check: Callable[[], None], driver
             signals["aligned"] = aligned_signal(method, batch)
         if said is not None:
             i = frames.index(frame)
-            signals["spoken"] = replace(batch.signal, pose=said[[i]].to(method.device))
+            signals["spoken"] = said[i : i + 1].to(method.device)
         for protocol, signal in signals.items():
             rendering = method.render(method.drive(signal), batch.cameras)
             protocols[protocol].add(rendering.rgb[0], batch.image[0], boxes, batch.matte[0])

@@ -12,15 +12,16 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from talkingavatar.audio.loudness import correlation_and_offset
-from talkingavatar.audio.mouth import away_from_cuts, fit_mouth
+from talkingavatar.body.lips import lips_of, opening_of, still_lips
 from talkingavatar.body.models import Body
+from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.data.motion_clips import MotionClip
-from talkingavatar.engine.driver import Driver
-from talkingavatar.engine.lips import Mouth
-from talkingavatar.engine.performing.performance import opening_of
-from talkingavatar.methods.audio2param import lip_distances, lips_of
+from talkingavatar.drivers.driver import Driver, Heard, Prompt
+from talkingavatar.drivers.ridge import RidgeMouth
+from talkingavatar.drivers.space import RigParameters
+from talkingavatar.losses import lip_distance
 from talkingavatar.metrics.motion import jitter
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 
 STILL = 1e-6  # radians or coefficients: a standard deviation below which a parameter does not move
 REACH = 0.4  # seconds by which an offset is looked for, to both sides
@@ -43,21 +44,25 @@ def measure_clip(clip: MotionClip, driver: Driver, body: Body, baseline: bool = 
     Keys end in what is compared with: `opening_r/tracked`, `opening_r/true`. `baseline` adds the closed-form mouth of
     `audio.mouth`, fitted to the same clip's training frames, as `ridge/...`.
     """
-    measured = Measured()
-    foretold = driver.pose(clip.features, clip.pose, clip.name, clip.shots)
+    assert isinstance(driver.space, RigParameters), "what is measured is a pose"
+    measured, parts = Measured(), driver.space.parts
+    heard = Heard(clip.fps, clip.samples, clip.features, clip.shots)
+    signal = DrivingSignal(torch.arange(clip.frames), clip.pose)
+    foretold = driver.foretell(signal, heard, Prompt(speaker=clip.name).only(driver.takes)).pose
     motions = {"tracked": clip.pose, "predicted": foretold} | ({"true": clip.truth} if clip.truth is not None else {})
     if baseline:
-        motions["ridge"] = _ridge(clip, body)
+        ridge = RidgeMouth.fitted(heard, clip.pose, clip.train, body, clip.name)
+        motions["ridge"] = ridge.foretell(signal, heard).pose
     if clip.truth is None:
         measured.skipped["true"] = f"the true motion of {clip.name} is not known"
     held = clip.test_frames
     measured.openings = {name: opening_of(body, pose[held]) for name, pose in motions.items()}
-    moving = driver.parts.read(foretold[held]).std(0) > STILL  # what stays at its mean would look steady
+    moving = parts.read(foretold[held]).std(0) > STILL  # what stays at its mean would look steady
     for name, pose in motions.items():
         prefix = {"predicted": "", "ridge": "ridge/"}.get(name)
         if prefix is not None:
-            _compare(prefix, name, motions, measured, clip, driver, body)
-        values = (driver.parts.read(pose) / driver.std)[:, moving].numpy()[:, :, None]
+            _compare(prefix, name, motions, measured, clip, parts, body)
+        values = (parts.read(pose) / driver.scale)[:, moving].numpy()[:, :, None]
         measured.metrics[f"jitter/{name}"] = jitter(values, clip.test)
     measured.rows = [_row(name, clip, measured) for name in motions]
     measured.metrics = {key: value for key, value in measured.metrics.items() if np.isfinite(value)}
@@ -70,19 +75,19 @@ def _compare(
     motions: dict[str, BodyPose],
     measured: Measured,
     clip: MotionClip,
-    driver: Driver,
+    parts: PoseParts,
     body: Body,
 ) -> None:
     """What follows sound against what was tracked and what is true."""
     held, reach = clip.test_frames, round(REACH * clip.fps)
-    foretold, lips = driver.parts.read(motions[name][held]), lips_of(body)
+    foretold, lips = parts.read(motions[name][held]), lips_of(body)
     for other in ("tracked", "true"):
         if other not in motions:
             continue
         r, _, offset = correlation_and_offset(measured.openings[name], measured.openings[other], reach)
         apart = np.abs(measured.openings[name] - measured.openings[other]).mean()
         extent = measured.openings[name].std() / max(STILL, measured.openings[other].std())
-        parameters = _correlations(foretold.numpy(), driver.parts.read(motions[other][held]).numpy())
+        parameters = _correlations(foretold.numpy(), parts.read(motions[other][held]).numpy())
         measured.metrics |= {
             f"{prefix}opening_r/{other}": r,
             f"{prefix}opening_offset/{other}": float(offset),
@@ -91,7 +96,9 @@ def _compare(
             f"{prefix}params_r/{other}": parameters,
         }
         if len(lips):
-            apart = lip_distances(body, driver.parts, lips, foretold, motions[other][held])
+            pose = motions[other][held]
+            rows = (foretold, parts.read(pose))
+            apart = lip_distance(*(still_lips(body, parts, lips, row, pose) for row in rows))
             measured.metrics[f"{prefix}lips_mm/{other}"] = float(apart.mean())
 
 
@@ -101,19 +108,6 @@ def _correlations(a: Float[ndarray, "T P"], b: Float[ndarray, "T P"]) -> float:
     if not moving.any() or len(a) < 3:
         return float("nan")
     return float(np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(a.T[moving], b.T[moving], strict=True)]))
-
-
-def _ridge(clip: MotionClip, body: Body) -> BodyPose:
-    """The clip's motion with the mouth of `audio.mouth` in it, fitted to the same frames."""
-    mouth, used = Mouth(body), np.zeros(clip.frames, dtype=bool)
-    for start, stop in clip.train:
-        used[start:stop] = True
-    away = used & away_from_cuts(clip.shots, clip.frames, clip.fps)
-    used = away if away.sum() > clip.fps else used
-    opening = np.zeros(clip.frames)
-    opening[used] = opening_of(body, clip.pose[torch.from_numpy(used)])
-    model = fit_mouth(clip.samples, clip.fps, mouth.read(clip.pose), opening, used)
-    return mouth.write(clip.pose, model.predict(clip.samples, clip.fps, clip.frames))
 
 
 def _row(name: str, clip: MotionClip, measured: Measured) -> dict[str, Any]:

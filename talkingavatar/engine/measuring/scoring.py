@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from talkingavatar.config.protocol import Condition
+from talkingavatar.engine.driver import required, spoken
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.held_out import HeldOut
 from talkingavatar.engine.measuring.pixels import VideoMeasure, VideoScores, finite, seen_points, to_bytes
@@ -23,7 +24,7 @@ from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.landmarks import PARTS, landmark_distances, lmd
 from talkingavatar.metrics.motion import JitterMeter, acceleration_error
 from talkingavatar.runtime.progress import track
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 
 SHOWN = 5  # pairs of pictures kept to be looked at
 
@@ -73,9 +74,7 @@ def score(
         for i, frame in track(list(enumerate(held.frames)), title, len(held.frames), data.config.trainer.progress):
             check()
             batch = data.batch([frame])
-            signal = data.signal([frame], condition.silence)
-            if said is not None:
-                signal = replace(signal, pose=said[[i]])
+            signal = data.signal([frame], condition.silence) if said is None else said[i : i + 1]
             batch = replace(batch, signal=signal).to(method.device)
             signal = aligned_signal(method, batch) if condition.align else batch.signal
             rendering = method.render(method.drive(signal), batch.cameras)
@@ -92,12 +91,12 @@ def score(
     return Scored(scores, pairs)
 
 
-def _spoken(trained: FittedRun, held: HeldOut, condition: Condition) -> BodyPose | None:
-    """The poses that the driver foretells; None where the condition does not ask for them."""
+def _spoken(trained: FittedRun, held: HeldOut, condition: Condition) -> DrivingSignal | None:
+    """What the driver foretells of the held-out frames; None where the condition does not ask for it."""
     if not condition.spoken:
         return None
-    tracked = held.data.signal(held.frames, condition.silence).pose
-    return trained.spoken(tracked, held.frames, condition.silence)
+    driver = required(trained.driver, held.data.config.experiment)
+    return spoken(held.data, driver, held.frames, condition.silence)
 
 
 class MotionMeter:

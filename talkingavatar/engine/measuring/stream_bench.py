@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,16 @@ from torch import Tensor
 from talkingavatar.audio.features import BANDS, RATE
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.models import load_body
-from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
-from talkingavatar.engine.driver import Driver, required
+from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
+from talkingavatar.drivers.audio2param.options import read, shape_of
+from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.driver import Driver, Prompt
+from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.standardise import Standardise
+from talkingavatar.engine.driver import required
 from talkingavatar.engine.fitted import FittedRun, load_run
-from talkingavatar.methods.audio2param import driver_options, shape_of
+from talkingavatar.errors import UserError
 from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.types import DrivingSignal
 
@@ -47,13 +53,13 @@ def bench_stream(run: Path | None, chunks: list[float], seconds: float) -> list[
     sound = load_speech(voices()[0]).excerpt(0.0, seconds).samples
     draw = None if trained is None else _drawing(trained, driver)
     drawn = ", and the drawing" if draw else ""
-    print(f"{len(sound) / RATE:g} s of speech, {driver.fps:g} frames a second, one thread{drawn}")
+    print(f"{len(sound) / RATE:g} s of speech, {driver.card.fps:g} frames a second, one thread{drawn}")
     print("".join(f"{name:>16}" for name in HEADER), flush=True)
     whole, rows = None, []
     for chunk in [0.0, *chunks]:
         row, parameters = _case(driver, sound, chunk, draw)
         whole = parameters if whole is None else whole
-        row["apart"] = float(((parameters - whole) / driver.std).abs().max())
+        row["apart"] = float(((parameters - whole) / driver.scale).abs().max())
         rows.append(row)
         print("".join(f"{value:>16.4g}" for value in row.values()), flush=True)
     return rows
@@ -62,7 +68,10 @@ def bench_stream(run: Path | None, chunks: list[float], seconds: float) -> list[
 def _case(
     driver: Driver, sound: Float[ndarray, " N"], chunk: float, draw: Callable[[Tensor, int], None] | None
 ) -> tuple[dict[str, Any], Float[Tensor, "T P"]]:
-    stream, spent = driver.stream(), []
+    stream, spent = driver.stream(Prompt()), []
+    if stream is None:
+        found = f"{driver.card.driver}, which hears the whole sound before it speaks"
+        raise UserError("run", found, "a driver with a live form", "give another run")
     frames: list[Float[Tensor, " P"]] = []
     step = round(chunk / 1e3 * RATE) or len(sound)
     for first in range(0, len(sound), step):
@@ -96,23 +105,25 @@ def _drawing(trained: FittedRun, driver: Driver) -> Callable[[Tensor, int], None
     still, cameras = data.signal([frame]).pose, data.capture.cameras([frame]).to(method.device)
 
     def draw(parameters: Float[Tensor, "1 P"], number: int) -> None:
-        pose = driver.parts.write(still, parameters)
-        signal = DrivingSignal(torch.tensor([-1]), pose, data.windows[[number % len(data.windows)]])
+        signal = DrivingSignal(torch.tensor([-1]), still, data.windows[[number % len(data.windows)]])
+        signal = driver.space.write(signal, parameters)
         method.render(method.drive(signal.to(method.device)), cameras).rgb.cpu()
 
-    draw(driver.mean[None], 0)  # compiles and fills caches
+    draw(torch.zeros(1, len(driver.space.names)), 0)  # compiles and fills caches
     return draw
 
 
 def _untrained() -> Driver:
     """A driver of the default's size with random weights."""
-    config = compose(["experiment=audio2param"])
-    options = driver_options(config.driver.options)
-    parts = PoseParts(load_body("open_flame"), options.targets)
-    fps = float(config.data.fps)
+    config, body = compose(["experiment=audio2param"]), load_body("open_flame")
+    options = read(config)
+    space = RigParameters(body, options.targets)
     torch.manual_seed(0)
-    network = Audio2Param(shape_of(options, BANDS, len(parts), 1))
+    shape = shape_of(options, BANDS, len(space.names), 1)
+    network = Audio2Param(shape)
     torch.nn.init.normal_(network.out.weight, std=0.1)
-    ones = torch.ones(len(parts))
-    description = {"features": {"name": "logmel", "output": "logits"}, "fps": fps, "speakers": ["nobody"]}
-    return Driver(network.requires_grad_(False), parts, torch.zeros(len(parts)), ones, ones, description)
+    card = DriverCard(
+        "audio2param", asdict(shape), options.targets, space.names, ["nobody"], "logmel", "logits",
+        float(config.data.fps), body.name, body.checksum,
+    )  # fmt: skip
+    return Audio2ParamDriver(network.requires_grad_(False), Standardise(len(space.names)), space, card)

@@ -16,9 +16,11 @@ from PIL import ImageColor
 from torch import Tensor
 
 from talkingavatar.audio.features import RATE, resample
+from talkingavatar.body.lips import LipRuler
 from talkingavatar.data.sources import source_of
+from talkingavatar.engine.driver import heard_of
 from talkingavatar.engine.fitted import FittedRun, load_run
-from talkingavatar.engine.lips import LipRuler, LipSync, Mouth, lip_sync, loudness_of
+from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
 from talkingavatar.engine.media.end_of_fit import to_picture
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.performance import SOUND_RATE, Order, Performance, Score, read_score, rehearse
@@ -47,8 +49,8 @@ class Driven:
     report: dict[str, Any]
 
 
-def drive(config: DriveConfig) -> Driven:
-    """Render a performance; the video and its report (json beside it) appear when they are whole.
+def drive(config: DriveConfig) -> list[Driven]:
+    """Render a performance, or each sample of it; a video and its report (json beside it) appear when they are whole.
 
     Raises:
         UserError: a mistake in what was given.
@@ -57,7 +59,24 @@ def drive(config: DriveConfig) -> Driven:
     trained = load_run(config.run)
     background = _background(config.background, trained)
     video = _video_file(config, trained)
-    performance = rehearse(trained, score)
+    performances = rehearse(trained, score)
+    videos = [video]
+    if len(performances) > 1:
+        videos = [video.with_stem(f"{video.stem}-{number}") for number in range(1, len(performances) + 1)]
+    return [
+        _driven(config, trained, performance, background, file, config.order.seed + number)
+        for number, (performance, file) in enumerate(zip(performances, videos, strict=True))
+    ]
+
+
+def _driven(
+    config: DriveConfig,
+    trained: FittedRun,
+    performance: Performance,
+    background: Float[Tensor, "#H #W 3"] | None,
+    video: Path,
+    seed: int,
+) -> Driven:
     began = time.monotonic()
     openings = film(trained, performance, video, background, config.progress)
     spent = time.monotonic() - began
@@ -65,13 +84,13 @@ def drive(config: DriveConfig) -> Driven:
         "run": str(trained.run.path),
         "audio": _text(config.order.audio),
         "motion": _text(config.order.motion),
-        "seed": config.order.seed,
+        "seed": seed,
         "seconds": len(performance) / performance.fps,
         "frames": len(performance),
         "fps": performance.fps,
         "frames_per_s": len(performance) / spent,
         "lips": [row.row() for row in _lips(trained, performance, openings)],
-        "mouth": _mouth_report(trained, performance),
+        "mouth": None if performance.driver is None else performance.driver.report(),
     }
     write_atomically(video.with_suffix(".json"), json.dumps(report, indent=1))
     return Driven(video, report)
@@ -86,7 +105,7 @@ def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
         start, stop, _ = capture.manifest.test[0]
         fps = capture.manifest.fps
         sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
-    performance = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
+    (performance,) = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
     file = trained.run.media / "speech.mp4"
     film(trained, performance, file, progress=config.trainer.progress)
     return file
@@ -114,8 +133,7 @@ def film(
         ProgressBar("frames", len(performance), progress) as bar,
     ):
         for t in range(len(performance)):
-            pose = performance.pose[t : t + 1]
-            signal = DrivingSignal(torch.tensor([-1]), pose, performance.windows[t : t + 1]).to(device)
+            signal = performance.signal[t : t + 1].to(device)
             gaussians = method.drive(signal)
             rendering = method.render(gaussians, cameras)
             video.write(to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * change))
@@ -126,7 +144,7 @@ def film(
 
 
 def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " L"] | None) -> list[LipSync]:
-    """The new performance beside the capture's held-out frames, as tracked and as the mouth model foretells them."""
+    """The new performance beside the capture's held-out frames, as tracked and as the driver foretells them."""
     body, data = trained.method.body, trained.data
     ruler = LipRuler(body)
     if not ruler.known:
@@ -136,25 +154,15 @@ def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " 
     sound = loudness_of(capture.audio, fps, capture.manifest.frames)[heldout]
     tracked = capture.pose(heldout, data.model)
     rows.append(lip_sync("held-out, as tracked", ruler.of_body(tracked), sound, fps))
-    if performance.mouth is not None:
-        foretold = performance.mouth.predict(capture.audio, fps, capture.manifest.frames)[heldout]
-        rows.append(
-            lip_sync("held-out, from its sound", ruler.of_body(Mouth(body).write(tracked, foretold)), sound, fps)
-        )
+    if performance.driver is not None:
+        signal = DrivingSignal(torch.tensor(heldout), tracked)
+        foretold = performance.driver.foretell(signal, heard_of(data, heldout))
+        rows.append(lip_sync("held-out, from its sound", ruler.of_body(foretold.pose), sound, fps))
     sound = loudness_of(performance.speech, fps, len(performance))
-    rows.append(lip_sync("performance, body", ruler.of_body(performance.pose), sound, fps))
+    rows.append(lip_sync("performance, body", ruler.of_body(performance.signal.pose), sound, fps))
     if drawn is not None:
         rows.append(lip_sync("performance, Gaussians", drawn, sound, fps))
     return rows
-
-
-def _mouth_report(trained: FittedRun, performance: Performance) -> dict[str, Any] | None:
-    """Cross-validated correlation with sound, and stretch, of each mouth parameter."""
-    if (model := performance.mouth) is None:
-        return None
-    names = Mouth(trained.method.body).names
-    rows = zip(names, model.held_out_r.tolist(), model.gain.tolist(), strict=True)
-    return {name: {"r": r, "gain": gain} for name, r, gain in rows}
 
 
 def _background(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3"] | None:

@@ -1,10 +1,8 @@
-"""What a fitted avatar is to perform: body motion, mouth and sound of every frame."""
+"""What a fitted avatar is to perform: what drives it in every frame, and the sound."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +12,17 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.audio.features import attention_windows, audio_features, resample
-from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import spans
+from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.engine.fitted import FittedRun
-from talkingavatar.engine.lips import LipRuler, Mouth
 from talkingavatar.engine.performing.borrowed import borrowed_motion
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
-from talkingavatar.types import BodyPose, Cameras
+from talkingavatar.types import BodyPose, Cameras, DrivingSignal
 
 SOUND_RATE = 48_000  # Hz, of the sound in the video; features are made at 16 kHz
 
@@ -35,14 +32,13 @@ class Performance:
     """L frames for one avatar, on the clock of its capture."""
 
     fps: float
-    pose: BodyPose
-    windows: Float[Tensor, "L 8 16 C"]  # what the method hears
+    signal: DrivingSignal
     sound: Float[ndarray, " N"]  # 48 kHz mono
     cameras: Cameras  # one
-    mouth: MouthModel | None  # None where the mouth is another clip's own, or a driver's
+    driver: Driver | None  # by which it follows the sound; None where the mouth is another clip's own
 
     def __len__(self) -> int:
-        return len(self.pose)
+        return len(self.signal.pose)
 
     @property
     def speech(self) -> Float[ndarray, " M"]:
@@ -58,7 +54,9 @@ class Order:
     motion: Path | None = None
     start: float = 0.0  # seconds of the sound
     stop: float | None = None
-    seed: int = 0
+    seed: int = 0  # of the idle motion's order, and of what a driver draws
+    samples: int = 1  # of the same, that a driver draws with this seed and those after it
+    prompt: Prompt = field(default_factory=Prompt)  # to the driver
 
 
 @dataclass(frozen=True)
@@ -80,14 +78,16 @@ def read_score(order: Order) -> Score:
     return Score(order, _sound(order, other), other)
 
 
-def rehearse(trained: FittedRun, score: Score) -> Performance:
-    """Sound and motion, brought to the avatar's clock and body.
+def rehearse(trained: FittedRun, score: Score) -> list[Performance]:
+    """Sound and motion, brought to the avatar's clock and body: a performance for each sample.
 
     Raises:
-        UserError: the sound is shorter than a frame, or the motion is another body's.
+        UserError: the sound is shorter than a frame, the motion is another body's, or no driver gives what is asked.
     """
     data, order, other = trained.data, score.order, score.other
     capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
+    driver = trained.mouth() if other is None or order.audio is not None else None
+    _refuse(driver, order)
     seconds = len(score.sound) / SOUND_RATE
     frames = round(seconds * fps)
     if frames < 1:
@@ -100,14 +100,24 @@ def rehearse(trained: FittedRun, score: Score) -> Performance:
         first = round(order.start * other.manifest.fps) if order.audio is None else 0
         pose, camera = borrowed_motion(other, data, body, frames, first)
     features = features_of(data, speech, frames)
-    mouth = None
-    if other is None or order.audio is not None:
-        if trained.driver is None:
-            mouth = mouth_of(trained)
-            pose = Mouth(body).write(pose, mouth.predict(speech, fps, frames))
-        else:
-            pose = trained.driver.pose(features, pose)
-    return Performance(fps, pose, attention_windows(features), score.sound, capture.cameras([camera]), mouth)
+    signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
+    cameras = capture.cameras([camera])
+    if driver is None:
+        return [Performance(fps, signal, score.sound, cameras, None)]
+    heard = Heard(fps, speech, features)
+    foretold = [driver.foretell(signal, heard, order.prompt, order.seed + k) for k in range(order.samples)]
+    return [Performance(fps, signal, score.sound, cameras, driver) for signal in foretold]
+
+
+def _refuse(driver: Driver | None, order: Order) -> None:
+    """Samples or a prompt that nothing answers."""
+    if driver is None and (order.samples > 1 or order.prompt.given()):
+        found = ", ".join([*order.prompt.given(), *["samples"] * (order.samples > 1)])
+        expected = "nothing: the mouth is the other capture's own"
+        raise UserError("motion", found, expected, "leave it out, or give audio=...")
+    if driver is not None and not driver.draws and order.samples > 1:
+        expected = f"1: {driver.card.driver} gives one motion for a sound"
+        raise UserError("samples", str(order.samples), expected, "leave it out, or use a driver that draws")
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
@@ -119,36 +129,6 @@ def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[
         joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
     path = idle_path(joints.numpy(), stretch, frames, capture.manifest.fps, seed)
     return path.apply(pose), int(path.first[0])
-
-
-def mouth_of(trained: FittedRun) -> MouthModel:
-    """The avatar's mouth from sound, fitted to the frames before the held-out ones; kept in the run directory."""
-    data, body = trained.data, trained.method.body
-    capture, fps = data.capture, data.capture.manifest.fps
-    frames = capture.manifest.frames
-    mouth, pose = Mouth(body), capture.pose(list(range(frames)), data.model)
-    parameters, opening = mouth.read(pose), opening_of(body, pose)
-    trained_on = np.zeros(frames, dtype=bool)
-    for start, stop in spans(capture.manifest, capture.manifest.train):
-        trained_on[start:stop] = True
-    used = trained_on & away_from_cuts(capture.manifest.shots, frames, fps)
-    used = used if used.sum() > fps else trained_on  # a clip of nothing but cuts
-    digest = hashlib.sha256(f"{VERSION} {fps} {mouth.names}".encode())
-    for part in (capture.audio, parameters, opening, used):
-        digest.update(np.ascontiguousarray(part).tobytes())
-    file = trained.run.path / f"mouth-{digest.hexdigest()[:12]}.npz"
-    if file.is_file():
-        return MouthModel.load(file)
-    model = fit_mouth(capture.audio, fps, parameters, opening, used)
-    with contextlib.suppress(OSError):  # a run on a read-only disk is driven without keeping it
-        model.save(file)
-    return model
-
-
-def opening_of(body: Body, pose: BodyPose) -> Float[ndarray, " B"]:
-    """Lip opening in metres; of a body that does not know its lips, the jaw's angle stands in."""
-    ruler = LipRuler(body)
-    return ruler.of_body(pose) if ruler.known else pose.full_pose[:, Mouth(body).jaw, 0].numpy()
 
 
 def _sound(order: Order, other: Capture | None) -> Float[ndarray, " N"]:

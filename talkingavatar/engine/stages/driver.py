@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
-from talkingavatar.data.motion_batches import MotionData, Sequences, Variation
 from talkingavatar.data.motion_clips import (
     MotionClip,
     capture_clip,
@@ -22,8 +21,11 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.data.sources import source_of
 from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.drivers import driver_class
+from talkingavatar.drivers.driver import Driver
+from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.engine.build import build_body, build_capture
-from talkingavatar.engine.driver import Driver
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
@@ -32,7 +34,6 @@ from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.stage import Conclusion, Stage
 from talkingavatar.errors import UserError
-from talkingavatar.methods.audio2param import FIELD, GROUP, Audio2ParamTraining, RenderTerm, driver_options
 from talkingavatar.runtime.progress import track
 from talkingavatar.types import BodyPose
 
@@ -51,16 +52,14 @@ class DriverFit(Stage):
         """
         Args:
             avatar: fitted before, whose capture and body are the driver's; None: a run of the driver alone.
-            render_loss: of one frame of the run's capture in a foretold pose (`methods.audio2param.RenderTerm`).
+            render_loss: of one frame of the run's capture in a foretold pose (`drivers.training.RenderTerm`).
 
         Raises:
             UserError: a mistake in the options, or clips that do not go together or are too short.
         """
         self.config, self.steps = config, config.driver.steps
-        self.options = driver_options(config.driver.options)
-        if self.options.windows % config.trainer.processes:
-            expected = f"a multiple of {config.trainer.processes}, the number of processes"
-            raise UserError(f"{FIELD}.windows", str(self.options.windows), expected, "correct it")
+        self.kind = driver_class(config.driver.name)
+        self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.body = avatar.method.body if avatar is not None else build_body(config)
@@ -69,12 +68,10 @@ class DriverFit(Stage):
         render = None
         if render_loss is not None and avatar is not None:
             render = RenderTerm(render_loss, avatar.capture_data.train_frames)
-        shares = self._shares()
-        self.module = self.training = Audio2ParamTraining(config, self.body, self.clips, shares, render)
-        self._note_terms()
+        self.module = self.training = self.kind.training(config, self.body, self.clips, render)
+        self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
             self.training.adopt(checkpoint.read(Path(config.driver.init).expanduser() / self.file))
-        self.data = MotionData(self.clips, self._sequences(shares), config.seed, self.steps)
 
     # -- what is trained on --------------------------------------------------------------------------------------------
 
@@ -131,55 +128,37 @@ class DriverFit(Stage):
             self.skipped["driver/identities"] = why
         return [] if why else others
 
-    def _shares(self) -> list[float]:
-        """Of the sequences: the run's own capture its share, the others the rest by their length."""
-        frames = [sum(stop - start for start, stop in clip.train) for clip in self.clips]
-        others = sum(frames[1:])
-        own = self.options.own_share if others else 1.0
-        return [own, *((1 - own) * count / others for count in frames[1:])]
-
-    def _sequences(self, shares: list[float]) -> Sequences:
-        options = self.options
-        heard = self.config.audio.name == "logmel" and options.variation > 0
-        variation = Variation().scaled(options.variation) if heard else None
-        return Sequences(options.windows, options.length, tuple(shares), variation, options.grain)
-
-    def _note_terms(self) -> None:
-        rows = self.config.driver.terms
-        if self.training.lips is None and "lips" in rows:
-            self.skipped["driver/loss/lips"] = f"{self.body.name} does not know its lips"
-        if self.training.render is None and "render" in rows and rows["render"].weight > 0:
-            self.skipped["driver/loss/render"] = "there is no avatar to draw"
-
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def driver(self) -> Driver:
         """As trained so far, on the CPU."""
         training = self.training
-        network = type(training.network)(training.network.shape)
-        network.load_state_dict(training.network.state_dict())
-        mean, std, gain = (values.detach().cpu() for values in (training.mean, training.std, training.gain))
-        return Driver(network.requires_grad_(False), training.parts, mean, std, gain, training.description())
+        return self.kind.load({"driver": asdict(training.card), "state_dict": training.state_dict()}, self.body)
 
     def scalars(self) -> dict[str, float]:
         return self.training.scalars
 
     def rates(self, step: int) -> dict[str, float]:
-        return {f"driver/{GROUP}": self.training.schedule.rate(step)}
+        return self.training.rates(step)
 
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        own = self.clips[0]
-        values = measure_clip(own, self.driver(), self.body, baseline=False).metrics
+        own, driver = self.clips[0], self.driver()
+        if not isinstance(driver.space, RigParameters):
+            return {}, ""
+        values = measure_clip(own, driver, self.body, baseline=False).metrics
         r = values["opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
         driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
-        single = len(self.measured) == 1
-        for clip in track(self.measured, "held-out speech", len(self.measured), self.config.trainer.progress):
+        measured_clips = self.measured
+        if not isinstance(driver.space, RigParameters):
+            measured_clips, results.skipped["driver"] = [], f"{driver.card.driver} foretells no pose to compare"
+        single = len(measured_clips) == 1
+        for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
             prefix = "driver" if single else f"driver/{clip.name}"
@@ -195,7 +174,6 @@ class DriverFit(Stage):
     def _definitions(self, driver: Driver) -> dict[str, Any]:
         return {
             "trained_on": {clip.name: clip.train for clip in self.clips},
-            "ahead_frames": driver.network.ahead,
             "lookahead_s": driver.lookahead,
-            "targets": list(driver.parts.parts),
+            "targets": driver.card.targets,
         }

@@ -6,26 +6,21 @@ import lightning as L
 import pytest
 import torch
 
+from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
-from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import LossTermConfig
-from talkingavatar.data.motion_batches import MotionData, Sequences, joined
+from talkingavatar.data.motion_batches import MotionData, Sequences
+from talkingavatar.drivers.audio2param.options import FIELD, read
+from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
+from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.errors import UserError
-from talkingavatar.methods.audio2param import (
-    FIELD,
-    Audio2ParamTraining,
-    RenderTerm,
-    driver_options,
-    lip_distances,
-    lips_of,
-)
 from tests.planted_motion import planted_clip
 
 SMALL = {
     "width": 16, "heads": 2, "encoder_layers": 1, "past": 3, "windows": 3, "length": 24, "dropout": 0.0, "grain": 0.0,
     "variation": 0.0, "identities": [], "smooth": 0.5,
-    "least_r": 0.3,
+    "least_r": 0.3, "own_share": 0.5,
 }  # fmt: skip
 
 
@@ -57,8 +52,7 @@ def configured(steps=6, terms=None, lr=3e-3, **options):
 
 
 def training(head, clips, render=None, **changes):
-    shares = [1 / len(clips)] * len(clips)
-    return Audio2ParamTraining(configured(**changes), head, clips, shares, render)
+    return Audio2ParamTraining(configured(**changes), head, clips, render)
 
 
 def batches(made, clips, seed=0):
@@ -81,23 +75,24 @@ def test_parameters_are_told_in_deviations_of_what_is_trained_on(head, clips):
     made = training(head, clips)
     rows = [made.parts.read(clip.pose)[: clip.train[0][1]] for clip in clips]
     mean = torch.stack([row.mean(0) for row in rows]).mean(0)
-    torch.testing.assert_close(made.mean, mean)
+    torch.testing.assert_close(made.standard.mean, mean)
     pooled = torch.stack([(row - mean).square().mean(0) for row in rows]).mean(0).sqrt()
     floors = torch.cat([pooled[:3].max().expand(3), pooled[3:].max().expand(len(mean) - 3)]) * made.options.least_std
-    torch.testing.assert_close(made.std, torch.maximum(pooled, floors))
+    torch.testing.assert_close(made.standard.std, torch.maximum(pooled, floors))
     values = made.parts.read(clips[0].pose)
-    torch.testing.assert_close(made.parameters_of(made.standard(values)), values)
+    torch.testing.assert_close(made.standard.back(made.standard(values)), values)
 
 
 def test_what_sound_does_not_tell_is_not_trained(head, clips):
     made = training(head, clips)
     half = len(made.parts) // 2
-    assert (made.told[:half] > 0).all() and not made.told[half:].any()
-    assert float(made.told.mean()) == pytest.approx(1)
-    assert torch.equal(training(head, clips, least_r=0.0).told, torch.ones(len(made.parts)))
-    assert not made.gain[half:].any() and (made.gain[:half] >= 1).all() and (made.gain[:half] < 1.5).all()
-    assert torch.equal(training(head, clips, most_gain=1.0).gain, (made.told > 0).float())
-    assert (training(head, clips, least_r=0.0).gain[half:] == 2).all()
+    assert (made.standard.audible[:half] > 0).all() and not made.standard.audible[half:].any()
+    assert float(made.standard.audible.mean()) == pytest.approx(1)
+    assert torch.equal(training(head, clips, least_r=0.0).standard.audible, torch.ones(len(made.parts)))
+    gain = made.standard.gain
+    assert not gain[half:].any() and (gain[:half] >= 1).all() and (gain[:half] < 1.5).all()
+    assert torch.equal(training(head, clips, most_gain=1.0).standard.gain, (made.standard.audible > 0).float())
+    assert (training(head, clips, least_r=0.0).standard.gain[half:] == 2).all()
     fit(made, batches(made, clips))
     assert made.network.out.weight[:half].abs().min(1).values.max() > 0 and not made.network.out.weight[half:].any()
 
@@ -126,19 +121,6 @@ def test_terms_without_weight_and_before_their_start_are_not_made(head, clips):
     assert set(made.terms(batch)) == {"params", "velocity"}
 
 
-def test_lips_are_compared_with_the_head_held_still(head, clips):
-    parts, lips, pose = PoseParts(head, ("jaw",)), lips_of(head), clips[0].pose[:5]
-    values = parts.read(pose)
-    assert lip_distances(head, parts, lips, values, pose).max() < 1e-3
-    opened = values + torch.tensor([0.05, 0.0, 0.0])
-    apart = lip_distances(head, parts, lips, opened, pose)
-    root = pose.full_pose.clone()
-    root[:, 0] = torch.tensor([0.3, 1.0, -0.2])
-    turned = replace(pose, full_pose=root, transl=torch.ones(5, 3))
-    assert 2 < float(apart.max()) < 8
-    torch.testing.assert_close(lip_distances(head, parts, lips, opened, turned), apart, atol=1e-3, rtol=1e-3)
-
-
 def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
     seen = []
 
@@ -153,14 +135,14 @@ def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
     own = clips[0].pose[frame : frame + 1]
     assert len(pose) == 1 and torch.equal(pose.full_pose[:, 0], own.full_pose[:, 0])
     assert made.network.out.weight.detach().abs().max() > 0
-    assert not made.network.out.weight[made.told == 0].any()
+    assert not made.network.out.weight[made.standard.audible == 0].any()
     made.eval()
     with torch.no_grad():
         whole = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
         made.terms(batches(made, clips).batch(0))
     pose, frame = seen[-1]
-    foretold = made.parameters_of(whole[frame : frame + 1])
-    foretold = torch.where(made.told > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
+    foretold = made.standard.back(whole[frame : frame + 1])
+    foretold = torch.where(made.standard.audible > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
     torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
 
 
@@ -204,10 +186,11 @@ def checkpoint(head, clips):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"body": {"name": "flame", "checksum": "f" * 64}}, "flame .ffffffffffff., which the driver"),
+        ({"driver": "ridge"}, "driver.name: found 'audio2param'; expected ridge"),
+        ({"body": "flame", "checksum": "f" * 64}, "flame .ffffffffffff., which the driver"),
         ({"targets": ["jaw"]}, "driver: targets"),
         ({"speakers": ["other"]}, "driver: speakers"),
-        ({"features": {"name": "wav2vec2", "output": "logits"}}, "driver: features"),
+        ({"features": "wav2vec2"}, "driver: features"),
         ({"fps": 30.0}, "driver: fps"),
     ],
 )
@@ -231,8 +214,8 @@ def test_a_new_speaker_begins_with_the_mean_of_the_known_styles(head, clips, che
     made.adopt(checkpoint)
     styles = checkpoint["state_dict"]["network.style.weight"]
     torch.testing.assert_close(made.network.style.weight, torch.stack([styles.mean(0), styles[1]]))
-    assert torch.equal(made.mean, checkpoint["state_dict"]["mean"])
-    assert torch.equal(made.told, checkpoint["state_dict"]["told"])
+    assert torch.equal(made.standard.mean, checkpoint["state_dict"]["standard.mean"])
+    assert torch.equal(made.standard.audible, checkpoint["state_dict"]["standard.audible"])
     with pytest.raises(UserError, match="targets"):
         training(head, [new], targets=["jaw"]).adopt(checkpoint)
 
@@ -245,10 +228,10 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     made.eval()
     with torch.no_grad():
         foretold = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
-    truth, told = made.standard(made.parts.read(clips[0].pose)), made.told > 0
+    truth, audible = made.standard(made.parts.read(clips[0].pose)), made.standard.audible > 0
     held = slice(*clips[0].test[0])
-    error = (foretold - truth)[held][:, told].square().mean() / truth[held][:, told].var(0).mean()
-    assert float(error) < 0.25 and not foretold[:, ~told].any()
+    error = (foretold - truth)[held][:, audible].square().mean() / truth[held][:, audible].var(0).mean()
+    assert float(error) < 0.25 and not foretold[:, ~audible].any()
 
 
 @pytest.mark.parametrize(
@@ -266,8 +249,9 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):
+    config = configured(**options)
     with pytest.raises(UserError, match=message) as error:
-        driver_options(options)
+        read(config)
     assert FIELD in str(error.value)
 
 
@@ -282,11 +266,11 @@ def test_a_mistake_in_targets_terms_and_schedule_is_named(head, clips):
     for schedule, message in (({}, "one row, network"), ({"network": {"lr": -1.0}}, "positive")):
         rows = {name: replace(config.driver.schedule["network"], **row) for name, row in schedule.items()}
         with pytest.raises(UserError, match=message):
-            Audio2ParamTraining(replace(config, driver=replace(config.driver, schedule=rows)), head, clips, [0.5, 0.5])
+            Audio2ParamTraining(replace(config, driver=replace(config.driver, schedule=rows)), head, clips)
 
 
 def test_a_loss_that_is_no_number_stops(head, clips):
     made = training(head, clips)
     batch = batches(made, clips).batch(0)
     with pytest.raises(RuntimeError, match="loss"):
-        made.training_step(batch._replace(pose=joined([batch.pose]), features=batch.features * torch.nan), 0)
+        made.training_step(batch._replace(features=batch.features * torch.nan), 0)

@@ -1,4 +1,4 @@
-"""Which parameters sound tells of: how well a linear guess follows each on speech it was not fitted to."""
+"""Which parameters are audible: how well a linear guess follows each on speech it was not fitted to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ MOST_COLUMNS = 512  # of a guess: neighbouring steps of a window are averaged un
 STRENGTH = 15.0  # of the ridge, times the root of the frames: between what suits seconds and what suits minutes
 
 
-def told_by_sound(stretches: Sequence[tuple[Float[Tensor, "_ 16 C"], Float[Tensor, "_ P"]]]) -> Float[Tensor, " P"]:
+def audible_correlation(
+    stretches: Sequence[tuple[Float[Tensor, "_ 16 C"], Float[Tensor, "_ P"]]],
+) -> Float[Tensor, " P"]:
     """Cross-validated correlation of P parameters with their best linear guess from each frame's feature window.
 
     Args:

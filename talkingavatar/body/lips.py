@@ -1,0 +1,75 @@
+"""A body's lips: where they are, how far they stand apart, and where a motion moves them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from talkingavatar.body.models import Body
+from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.types import BodyPose, Gaussians
+
+LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
+
+
+class LipRuler:
+    """Measures how far apart the middles of the inner lips are, along the head's own vertical."""
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self.head = body.parents[body.joint_names.index("jaw")]
+        self.upper, self.lower = (_middle(body.regions[f"lip_inner_{side}"]) for side in ("upper", "lower"))
+
+    @property
+    def known(self) -> bool:
+        """Whether the body knows its lips."""
+        return bool(len(self.upper)) and bool(len(self.lower))
+
+    @torch.no_grad()
+    def of_body(self, pose: BodyPose) -> Float[ndarray, " B"]:
+        """Opening in metres of the posed body; negative where the lips are pressed past each other."""
+        parts = [self._of_vertices(pose[start : start + 32]) for start in range(0, len(pose), 32)]
+        return torch.cat(parts).cpu().numpy()
+
+    def of_gaussians(self, gaussians: Gaussians, parent: Int[Tensor, " N"], pose: BodyPose) -> float:
+        """Opening in metres of what is drawn in one frame: Gaussians whose parent vertices lie on the inner lips."""
+        places = []
+        for lip in (self.upper, self.lower):
+            places.append(gaussians.means[torch.isin(parent, lip)].mean(0))
+        return float((places[0] - places[1]) @ self._up(pose)[0])
+
+    def _of_vertices(self, pose: BodyPose) -> Float[Tensor, " B"]:
+        vertices, _ = self.body(pose)
+        between = vertices[:, self.upper].mean(1) - vertices[:, self.lower].mean(1)
+        return (between * self._up(pose)).sum(-1)
+
+    def _up(self, pose: BodyPose) -> Float[Tensor, "B 3"]:
+        return self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[:, self.head, :3, 1]
+
+
+def _middle(ring: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
+    """The middle third of a ring that runs from one corner of the mouth to the other."""
+    return ring[len(ring) // 3 : len(ring) - len(ring) // 3]
+
+
+def opening_of(body: Body, pose: BodyPose) -> Float[ndarray, " B"]:
+    """Lip opening in metres; of a body that does not know its lips, the jaw's angle stands in."""
+    ruler = LipRuler(body)
+    return ruler.of_body(pose) if ruler.known else pose.full_pose[:, body.joint_names.index("jaw"), 0].numpy()
+
+
+def lips_of(body: Body) -> Int[Tensor, " V"]:
+    """Vertices of the lips; none of a body that does not know them."""
+    return torch.cat([body.regions[name] for name in LIPS]).unique()
+
+
+def still_lips(
+    body: Body, parts: PoseParts, lips: Int[Tensor, " V"], values: Float[Tensor, "B P"], pose: BodyPose
+) -> Float[Tensor, "B V 3"]:
+    """Where the lips are (metres) in a pose with these values of some parts in it, the head held still."""
+    still = replace(pose, full_pose=torch.zeros_like(pose.full_pose), transl=torch.zeros_like(pose.transl))
+    return body(parts.write(still, values), lips)[0]

@@ -1,0 +1,1 @@
+"""Audio2Param: a transformer from speech features to parts of a pose."""

@@ -1,0 +1,79 @@
+"""What the stage of a driver asks of its training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+
+from talkingavatar.data.motion_clips import MotionClip
+from talkingavatar.drivers.card import DriverCard
+from talkingavatar.types import BodyPose
+
+
+@dataclass
+class DriverOptions:
+    """What every trained driver has among its `driver.options`: of whom it learns."""
+
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers, the run's own left out
+    captures: list[str] = field(default_factory=list)  # folders of further captures
+    own_share: float = 0.2  # of what is learned from, the run's own capture
+
+
+@dataclass(frozen=True)
+class RenderTerm:
+    """What an avatar draws of a foretold pose, against its picture.
+
+    `loss(pose, frame)` is given one frame's pose with the foretold parts in it and that frame's number in the run's own
+    capture, and returns unreduced losses; `frames` are those that have pictures to train on.
+    """
+
+    loss: Callable[[BodyPose, int], Tensor]
+    frames: list[int]
+
+
+class DriverTraining(L.LightningModule, ABC):
+    """A module that trains a driver. Its checkpoints hold the driver's card."""
+
+    data: L.LightningDataModule  # its training loader is keyed by seed and step
+    scalars: dict[str, float]  # of the last step, for whoever logs
+    skipped: dict[str, str]  # terms that cannot be there, and why
+
+    @property
+    @abstractmethod
+    def card(self) -> DriverCard:
+        """What the weights are for."""
+
+    @abstractmethod
+    def rates(self, step: int) -> dict[str, float]:
+        """Learning rate of each parameter group at a step."""
+
+    @abstractmethod
+    def adopt(self, checkpoint: dict[str, Any]) -> None:
+        """Start from another run's driver.
+
+        Raises:
+            UserError: it is no driver's, or one of another shape, for other parts, features or body.
+        """
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["driver"] = asdict(self.card)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """
+        Raises:
+            UserError: the checkpoint is no driver's, or one for other speakers, parts, features or body.
+        """
+        self.card.check(DriverCard.of(checkpoint))
+
+
+def shares_of(clips: Sequence[MotionClip], own_share: float) -> list[float]:
+    """Of each clip in what is trained on: the first, the run's own, its share, the others the rest by their length."""
+    frames = [sum(stop - start for start, stop in clip.train) for clip in clips]
+    others = sum(frames[1:])
+    own = own_share if others else 1.0
+    return [own, *((1 - own) * count / others for count in frames[1:])]

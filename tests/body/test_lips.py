@@ -1,0 +1,49 @@
+"""Lips: how far they stand apart wherever the head is, and where a motion moves them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from talkingavatar.body.lips import LipRuler, lips_of, still_lips
+from talkingavatar.body.models import load_body
+from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.types import Gaussians
+
+
+@pytest.fixture(scope="module")
+def body(cache):
+    return load_body("open")
+
+
+def test_lip_opening_grows_with_the_jaw_wherever_the_head_is(body):
+    ruler, pose = LipRuler(body), body.zero_pose(5)
+    full_pose = pose.full_pose.clone()
+    full_pose[:, body.joint_names.index("jaw"), 0] = torch.linspace(0, 0.3, 5)
+    still = ruler.of_body(replace(pose, full_pose=full_pose))
+    assert (np.diff(still) > 1e-3).all() and abs(still[0]) < 5e-3
+    full_pose[:, 0] = torch.tensor([0.3, -1.0, 0.5])
+    full_pose[:, body.joint_names.index("neck")] = torch.tensor([0.2, 0.4, 0.1])
+    moved = replace(pose, full_pose=full_pose, transl=torch.ones(5, 3))
+    assert ruler.of_body(moved) == pytest.approx(still, abs=1e-4)
+    vertices, _ = body(moved[4:5])
+    count = vertices.shape[1]
+    gaussians = Gaussians(
+        vertices[0], torch.ones(count, 4), torch.ones(count, 3), torch.ones(count), torch.zeros(count, 1, 3)
+    )
+    assert ruler.of_gaussians(gaussians, torch.arange(count), moved[4:5]) == pytest.approx(still[4], abs=1e-4)
+
+
+def test_lips_are_compared_with_the_head_held_still(cache):
+    head = load_body("open_flame")
+    parts, lips, pose = PoseParts(head, ("jaw",)), lips_of(head), head.zero_pose(5)
+    values = parts.read(pose)
+    opened = still_lips(head, parts, lips, values + torch.tensor([0.05, 0.0, 0.0]), pose)
+    apart = 1e3 * (opened - still_lips(head, parts, lips, values, pose)).norm(dim=-1)
+    assert apart.shape == (5, len(lips)) and 2 < float(apart.max()) < 8
+    root = pose.full_pose.clone()
+    root[:, 0] = torch.tensor([0.3, 1.0, -0.2])
+    turned = replace(pose, full_pose=root, transl=torch.ones(5, 3))
+    again = still_lips(head, parts, lips, values + torch.tensor([0.05, 0.0, 0.0]), turned)
+    torch.testing.assert_close(again, opened)
