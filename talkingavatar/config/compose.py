@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
 # Keys that choose how a run is carried out, not what it computes: they leave its name alone.
@@ -159,8 +159,9 @@ def _check_values(config: FitConfig) -> None:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"
             raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
-    if config.data.name == "capture" and not config.data.path:
-        raise UserError("data.path", "nothing", "a capture folder", "give data.path=<folder>")
+    for key, expected in SOURCES[config.data.name].items():
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

@@ -56,15 +56,17 @@ class CaptureData(L.LightningDataModule):
             silence_features(fps, self.capture.manifest.frames, audio.name, audio.path, audio.output)
         )[0]
 
-    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None) -> Batch:
-        """These frames with their pictures, on the configured background or another."""
-        background = self.background if background is None else background
-        image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
-        matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
-        stored = torch.tensor(self.capture.manifest.background)
+    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
+        """These frames with their pictures by a view (None: the first), on the configured background or another."""
+        background, capture = self.background if background is None else background, self.capture
+        pictures = capture.view_pictures(view or capture.manifest.views[0], frames)
+        images, mattes = zip(*pictures, strict=True)
+        image = torch.stack([torch.from_numpy(pixels) for pixels in images]).float() / 255
+        matte = torch.stack([torch.from_numpy(pixels) for pixels in mattes]).float()[..., None] / 255
+        stored = torch.tensor(capture.manifest.background)
         if not torch.equal(stored, background):
             image = image + (1 - matte) * (background - stored)
-        return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, background)
+        return Batch(self.signal(frames), capture.cameras(frames, view), image, matte, background)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
