@@ -1,8 +1,6 @@
 """From command-line overrides to a checked `FitConfig`; every mistake becomes one clear line."""
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,12 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SOURCES, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
-
-# Keys that choose how a run is carried out, not what it computes: they leave its name alone.
-NOT_IDENTITY = ("run", "tracking", "trainer")
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
 
@@ -40,11 +36,13 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        known = _flatten(_compose(chosen))
-        for override in parsed:
-            if override.key_or_group not in groups and not override.is_add():
-                _check_key(override.key_or_group, known, groups)
-        raw = _compose(texts)
+        raw = _compose(chosen)
+        if len(chosen) < len(texts):
+            known = _flatten(raw)
+            for override in parsed:
+                if override.key_or_group not in groups and not override.is_add():
+                    _check_key(override.key_or_group, known, groups)
+            raw = _compose(texts)
     return typed(raw)
 
 
@@ -62,31 +60,22 @@ def typed(raw: DictConfig) -> FitConfig:
     return config
 
 
-def run_name(config: FitConfig) -> str:
-    """Readable prefix and a hash of all that decides the result, never of the clock."""
-    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{config.experiment}-{config.budget.name}-s{config.seed}-{digest}"
-
-
 def to_yaml(config: FitConfig) -> str:
     """The resolved configuration as YAML."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def from_yaml(path: Path) -> FitConfig:
-    """Read a run's resolved configuration; `run.path` becomes the folder it lies in."""
+    """Read a run's resolved configuration; `run.path` becomes the folder it lies in.
+
+    Raises:
+        UserError: it is of another schema than ours.
+    """
     raw = OmegaConf.load(path)
     assert isinstance(raw, DictConfig)
+    check_schema(path.parent, raw.get("schema"))
     config = typed(raw)
     return replace(config, run=replace(config.run, path=str(path.parent)))
-
-
-def differences(a: FitConfig, b: FitConfig) -> list[str]:
-    """Dotted keys whose values differ between two configurations, among those that decide the result."""
-    flat_a, flat_b = _flatten_dict(asdict(a)), _flatten_dict(asdict(b))
-    keys = sorted(flat_a.keys() | flat_b.keys())
-    return [k for k in keys if flat_a.get(k) != flat_b.get(k) and k.split(".")[0] not in NOT_IDENTITY]
 
 
 def _parse(text: str) -> Override:
@@ -145,6 +134,8 @@ def _check_values(config: FitConfig) -> None:
     for key, least in MINIMUM.items():
         if flat[key] < least:
             raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
+    if config.schema != SCHEMA:
+        raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
     if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:

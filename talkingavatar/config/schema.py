@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+# Raised when a field goes, or means something else: runs of another number are refused. A new field raises nothing.
+SCHEMA = 1
+
 
 @dataclass
 class BodyConfig:
@@ -158,6 +161,7 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
+    schema: int = SCHEMA  # of this file
     experiment: str = "thgs_full"  # the preset's name
     family: str = "thgs"  # that the preset is of
     stages: list[str] = field(default_factory=lambda: ["method"])  # method | driver, in order; each continues by itself
@@ -180,6 +184,7 @@ class FitConfig:
 STAGES = ("method", "driver")
 # Where captures come from (data.sources), and what of `data` each cannot do without.
 SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
+NO_AVATARS = ("syncnet",)  # methods that are trained once and used by others
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.protocol import Protocol
+from talkingavatar.config.schema import NO_AVATARS
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
 # The beginnings of a summary's keys, and the condition under which these were measured.
 STANDS_IN = {"heldout/": "full", "aligned/": "aligned", "spoken/": "spoken"}
-NO_AVATARS = ("syncnet",)  # methods whose runs no table is about (engine.trainable.OTHERS)
 NOT_VARIED = ("seed", "data.identity", "data.path", "run.", "tracking.", "trainer.")  # keys that make no other row
 VARIED = 4  # differing keys in a row's name
 LISTED = 24  # run directories in a command

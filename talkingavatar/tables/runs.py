@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import family_of
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.sources import SOURCES
@@ -93,6 +94,28 @@ def is_run(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in MARKS)
 
 
+def refuse_another_schema(path: Path) -> None:
+    """
+    Raises:
+        UserError: the run is of another schema than ours; not one whose configuration cannot be read at all.
+    """
+    tree = _mapping(_read(path / "config.yaml", []))
+    if tree:
+        check_schema(path, tree.get("schema"))
+
+
+def _config(path: Path, problems: list[str]) -> dict[str, str]:
+    """Dotted keys of a run's configuration; none where it is of another schema, whose keys may mean something else."""
+    tree = _mapping(_read(path / "config.yaml", problems, required=True))
+    try:
+        if tree:
+            check_schema(path, tree.get("schema"))
+    except UserError as error:
+        problems.append(str(error))
+        return {}
+    return flat(tree)
+
+
 def _folders(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir())
 
@@ -100,7 +123,7 @@ def _folders(folder: Path) -> list[Path]:
 def read_run(path: Path, now: float | None = None) -> Run:
     """A run directory; a file that is missing or broken leaves its part empty and is named."""
     problems: list[str] = []
-    config = flat(_read(path / "config.yaml", problems, required=True))
+    config = _config(path, problems)
     status = _mapping(_read(path / "status.json", problems))
     summary = _mapping(_read(path / "summary.json", problems))
     starts = _read(path / "provenance.json", problems)

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from talkingavatar.config.compose import compose, differences, from_yaml, run_name, to_yaml
+from talkingavatar.config.compose import compose, from_yaml, to_yaml
+from talkingavatar.config.identity import differences
 from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.errors import UserError
 
@@ -77,15 +78,6 @@ def test_a_mistake_is_one_clear_line(override, expected):
     message = str(caught.value)
     assert expected in message and "\n" not in message
     assert re.search(r".+: found .+; expected .+; .+", message)
-
-
-def test_run_name_is_made_of_what_decides_the_result():
-    name = run_name(compose(["seed=1"]))
-    assert name == run_name(compose(["seed=1"]))
-    assert name == run_name(compose(["seed=1", "tracking=none", "trainer.progress=false", "run.fresh=true"]))
-    assert name != run_name(compose(["seed=2"]))
-    assert name != run_name(compose(["seed=1", "loss.terms.l1.weight=0.7"]))
-    assert name.startswith("thgs_full-quick-s1-")
 
 
 def test_yaml_round_trip(tmp_path):

@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from talkingavatar.config.protocol import Column, Protocol, Row, names, read_protocol
+from talkingavatar.config.schema import SCHEMA
 from talkingavatar.errors import UserError
 from talkingavatar.tables import curves, runs
 from talkingavatar.tables.formats import to_csv, to_markdown
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.latex import escaped, to_latex
 from talkingavatar.tables.paper import paper_file, read_paper
-from talkingavatar.tables.results import NO_AVATARS, STANDS_IN, command_for, read_results, table_results, variants
+from talkingavatar.tables.results import STANDS_IN, command_for, read_results, table_results, variants
 from talkingavatar.tables.table import TRUTH, build_table, with_mean
 
 PROTOCOL = Protocol(
@@ -29,6 +30,7 @@ def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own
     """A run directory; `psnr` as evaluate measured it, `own` as the fit did itself."""
     folder.mkdir(parents=True)
     tree = {
+        "schema": SCHEMA,
         "experiment": experiment,
         "family": "thgs",
         "seed": seed,
@@ -131,9 +133,6 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
 
 
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
-    from talkingavatar.engine.stages.stage import OTHERS
-
-    assert set(NO_AVATARS) == set(OTHERS)
     write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
     assert table_results(Protocol("overview", PROTOCOL.columns), found) == []
@@ -164,7 +163,13 @@ def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):
         "summary.json", "evaluation/full.json", "evaluation/silent.json",
     ]  # fmt: skip
     assert "no sign for 2 h 0 min" in runs.read_run(run, now=1000.0 + 7200).detail
+    (run / "config.yaml").write_text("seed: 3")
+    read = runs.read_run(run)
+    assert "a configuration of no schema; expected schema 1; fit it anew" in read.problems[0] and not read.config
+    with pytest.raises(UserError, match="fit it anew"):
+        runs.refuse_another_schema(run)
     (run / "config.yaml").write_text("a: [")
+    runs.refuse_another_schema(run)
     assert "config.yaml cannot be read" in runs.read_run(run).problems[0]
     (run / "status.json").unlink()
     assert runs.read_run(run).state == "unknown"

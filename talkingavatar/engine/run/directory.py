@@ -26,7 +26,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from talkingavatar.config.compose import differences, from_yaml, run_name, to_yaml
+from talkingavatar.config.compose import from_yaml, to_yaml
+from talkingavatar.config.identity import differences, run_name
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
@@ -48,7 +49,7 @@ class RunDirectory:
         """Create or continue the run of a configuration.
 
         Raises:
-            UserError: it cannot be written, or it holds a run of another configuration.
+            UserError: it cannot be written, or it holds a run of another configuration or schema.
         """
         run = RunDirectory(RunDirectory.path_of(config))
         if config.run.fresh and run.path.is_dir() and (run.path / "config.yaml").is_file():

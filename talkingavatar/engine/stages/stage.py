@@ -11,12 +11,11 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.schema import NO_AVATARS
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
 from talkingavatar.methods import METHODS
-
-OTHERS = ("syncnet",)  # methods (`method.name`) that are no avatars
 
 
 @dataclass(frozen=True)
@@ -63,10 +62,10 @@ def trains_avatar(name: str) -> bool:
     Raises:
         UserError: there is no such method.
     """
-    if name not in METHODS and name not in OTHERS:
-        known = (*METHODS, *OTHERS)
+    if name not in METHODS and name not in NO_AVATARS:
+        known = (*METHODS, *NO_AVATARS)
         raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
-    return name not in OTHERS
+    return name not in NO_AVATARS
 
 
 def conclude(stages: list[Stage], run: RunDirectory, check: Callable[[], None]) -> Conclusion:
