@@ -31,7 +31,7 @@ class Options:
 
 @final
 class Toy(Method):
-    """"still": as the body moves; "shown": as the latent moves it besides."""
+    """ "still": as the body moves; "shown": as the latent moves it besides."""
 
     layers = ("still", SHOWN)
     group_names = (*GROUPS, "codes", "reading", "critic")
