@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
@@ -156,8 +156,9 @@ def _check_values(config: FitConfig) -> None:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"
             raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
-    if config.data.name == "capture" and not config.data.path:
-        raise UserError("data.path", "nothing", "a capture folder", "give data.path=<folder>")
+    for key, expected in SOURCES[config.data.name].items():
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

@@ -182,6 +182,8 @@ class FitConfig:
 
 
 STAGES = ("method", "driver")
+# Where captures come from (data.sources), and what of `data` each cannot do without.
+SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
 NO_AVATARS = ("syncnet",)  # methods that are trained once and used by others
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
@@ -189,7 +191,7 @@ CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),
     "body.gender": ("neutral", "male", "female"),
     "data.framing": ("body", "head"),
-    "data.name": ("speaker", "capture"),
+    "data.name": tuple(SOURCES),
     "audio.name": ("logmel", "wav2vec2", "deepspeech"),
     "audio.output": ("logits", "hidden"),
     "renderer.mode": ("2dgs", "3dgs"),

@@ -9,7 +9,7 @@ import torch
 from talkingavatar.audio.features import log_mel
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.capture import Capture, Manifest
+from talkingavatar.data.capture import Capture, Manifest, Span
 from talkingavatar.data.motion_batches import MotionData, Sequences, Variation, joined, reheard, varied
 from talkingavatar.data.motion_clips import (
     capture_clip,
@@ -67,7 +67,15 @@ def test_a_whole_speech_is_trained_on_to_its_end(head):
 
 def test_spans_avoid_cuts_and_unusable_frames_and_know_no_stride():
     manifest = Manifest(
-        "m", 25.0, 8, 8, 100, (5, 80, 4), (80, 100, 1), shots=[(0, 40), (40, 100)], unusable=[20, 21, 40, 99]
+        "m",
+        25.0,
+        8,
+        8,
+        100,
+        [Span(5, 30, 4), Span(30, 80, 2)],
+        [Span(80, 100)],
+        shots=[(0, 40), (40, 100)],
+        unusable=[20, 21, 40, 99],
     )
     assert spans(manifest, manifest.train) == [(5, 20), (22, 40), (41, 80)]
     assert spans(manifest, manifest.test) == [(80, 99)]

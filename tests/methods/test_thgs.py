@@ -11,7 +11,7 @@ from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import GROUPS, MethodContext
+from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
@@ -163,7 +163,7 @@ def test_every_group_learns_from_a_picture(thgs, poses):
     batch = look_at(poses)([2])
     batch = replace(batch, signal=replace(batch.signal, audio=torch.randn(1, 8, 16, 44)))
     rendering = method.render(method.drive(batch.signal), batch.cameras)
-    sum(term.mean() for term in method.terms(rendering, batch).values()).backward()
+    sum(term.mean() for term in method.terms({SHOWN: rendering}, batch).values()).backward()
     groups = method.parameter_groups() | {name: [method.gaussians[name]] for name in method.gaussians}
     for name in method.schedules:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in groups[name]), name
