@@ -15,13 +15,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
 from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
+for section, nodes in OPTIONS.items():
+    for name, node in nodes.items():
+        ConfigStore.instance().store(group=f"{section}/options", name=name, node=node)
 
 
 def compose(overrides: Iterable[str]) -> FitConfig:
@@ -50,7 +54,9 @@ def compose(overrides: Iterable[str]) -> FitConfig:
 def typed(raw: DictConfig) -> FitConfig:
     """Check a raw configuration against the schema."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), raw)
+        plain = OmegaConf.to_container(raw)
+        assert isinstance(plain, dict)
+        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "configuration"
@@ -150,8 +156,9 @@ def _check_values(config: FitConfig) -> None:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"
             raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
-    if config.data.name == "capture" and not config.data.path:
-        raise UserError("data.path", "nothing", "a capture folder", "give data.path=<folder>")
+    for key, expected in SOURCES[config.data.name].items():
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

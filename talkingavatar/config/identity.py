@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.schema import SCHEMA, FitConfig
 from talkingavatar.errors import UserError
 
@@ -49,9 +50,22 @@ def check_schema(run: Path, found: object) -> None:
 def identity(config: FitConfig) -> dict[str, Any]:
     """Dotted keys and values of all that decides the result and differs from the schema's defaults."""
     used = [*ALWAYS, *(section for stage in config.stages.values() for section in USED[stage.kind])]
-    changed = _changed(config, type(config)(), "")
+    default = type(config)()
+    for section in OPTIONS:
+        setattr(default, section, _plain(getattr(config, section)))
+    changed = _changed(config, default, "")
     decides = {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
     return decides | {"stages": list(config.stages)}  # in their order
+
+
+def _plain(section: Any) -> Any:
+    """A section's defaults, among them those of the options that its method or driver declares."""
+    plain = type(section)()
+    kind = next((name for name in OPTIONS if isinstance(section, type(getattr(FitConfig(), name)))), "")
+    declared = OPTIONS.get(kind, {}).get(getattr(section, "name", ""))
+    if declared is not None:
+        plain.options = asdict(declared())
+    return plain
 
 
 def _within(key: str, sections: list[str] | tuple[str, ...]) -> bool:
@@ -62,7 +76,7 @@ def _changed(value: Any, default: Any, key: str) -> dict[str, Any]:
     """What differs from the default; of a table, that there is a row as well, be all in it default."""
     rows: dict[str, Any] = {}
     if is_dataclass(value):
-        plain = cast(Any, type(value))() if default is None else default  # None: of a stage's own section
+        plain = _plain(value) if default is None else default  # None: of a stage's own section
         pairs = [(f.name, getattr(value, f.name), getattr(plain, f.name)) for f in fields(value)]
     elif isinstance(value, dict):
         rows = {f"{key}{name}": "" for name, row in value.items() if is_dataclass(row)}

@@ -211,13 +211,15 @@ class FitConfig:
 
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages
+# Where captures come from (data.sources), and what of `data` each cannot do without.
+SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),
     "body.gender": ("neutral", "male", "female"),
     "data.framing": ("body", "head"),
-    "data.name": ("speaker", "capture"),
+    "data.name": tuple(SOURCES),
     "audio.name": ("logmel", "wav2vec2", "deepspeech"),
     "audio.output": ("logits", "hidden"),
     "renderer.mode": ("2dgs", "3dgs"),

@@ -13,11 +13,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.motion_clips import MotionClip, Span
+from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.space import MotionSpace
-from talkingavatar.drivers.training import DriverOptions, DriverTraining, RenderTerm
+from talkingavatar.drivers.training import DriverTraining, RenderTerm
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 
@@ -29,7 +30,7 @@ class Heard:
     fps: float
     samples: Float[ndarray, " N"]  # the sound, 16 kHz mono
     features: Float[Tensor, "T 16 C"]  # of the kind the run was fitted with
-    shots: Sequence[Span] = ()  # (start, stop) of each, that hear nothing of each other; none means one
+    shots: Sequence[Stretch] = ()  # (start, stop) of each, that hear nothing of each other; none means one
     wanted: list[int] | None = None  # frames that a signal is made of; None: all
     motion: Float[Tensor, "T Q"] | None = None  # what the driver before this one foretold, in its space
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
@@ -12,7 +11,7 @@ from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.data.speaker.record import speaker_capture
+from talkingavatar.data.sources import source_of
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
@@ -27,19 +26,19 @@ def build_body(config: FitConfig) -> Body:
     return load_body(config.body.name, config.body.path, config.body.gender)
 
 
+def build_capture(config: FitConfig) -> Capture:
+    """The capture of a configuration, made on first use where its source makes it."""
+    with ExitStack() as stack:
+
+        def progress(title: str, total: int) -> Callable[[], None]:
+            return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
+
+        return source_of(config.data).open(config.data, progress)
+
+
 def build_data(config: FitConfig) -> CaptureData:
-    """The capture of a configuration; the embedded one is made on first use."""
-    if config.data.name == "speaker":
-        with ExitStack() as stack:
-
-            def progress(title: str, total: int) -> Callable[[], None]:
-                return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
-
-            folder = speaker_capture(config.data, progress)
-    else:
-        assert config.data.path is not None
-        folder = Path(config.data.path).expanduser()
-    return CaptureData(Capture(folder, config.data.cache_mb), config)
+    """The same, ready to be trained on."""
+    return CaptureData(build_capture(config), config)
 
 
 def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:

@@ -13,6 +13,8 @@ import yaml
 
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import family_of
+from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
@@ -140,7 +142,7 @@ def read_run(path: Path, now: float | None = None) -> Run:
 def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -> Run:
     """A run that was submitted and has left nothing on disk yet: known by its overrides."""
     pairs = (text.lstrip("+").partition("=") for text in overrides)
-    config = {"data.name": "speaker"} | {key: value for key, _, value in pairs}
+    config = {"data.name": DataConfig.name} | {key: value for key, _, value in pairs}
     config["family"] = config.get("family") or family_of(config.get("experiment", "unknown"))
     return Run(path, state, detail, config, subject=_subject(config, {}))
 
@@ -179,13 +181,11 @@ def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) ->
 
 def _subject(config: Mapping[str, str], start: Mapping[str, Any]) -> str:
     """Who was fitted, under the name `evaluate` gives."""
-    if config.get("data.name") == "speaker":
-        return f"speaker-{config.get('data.identity', '0')}"
-    if given := config.get("data.path"):
-        folder = Path(str(start.get("cwd", "."))) / Path(given).expanduser()
-        manifest = _mapping(_read(folder / "capture.json", []))
-        return str(manifest.get("name", folder.name))
-    return "unknown"
+    source, identity = SOURCES.get(config.get("data.name", "")), config.get("data.identity", "0")
+    if source is None or not identity.isdecimal():
+        return "unknown"
+    data = DataConfig(path=config.get("data.path"), identity=int(identity))
+    return source.title(data, Path(str(start.get("cwd", ".")))) or "unknown"
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, str]:

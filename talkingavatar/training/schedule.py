@@ -61,7 +61,7 @@ def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int, 
     factor = {
         "fixed": 1.0,
         "travel": budget.paper_steps / budget.steps,
-        "visits": budget.paper_visits * train_frames / budget.steps,
+        "visits": budget.paper_visits * train_frames / (budget.steps * budget.frames_per_step),
     }[row.rule]
     # Between two visits Adam carries a row on, over about sqrt(frames) times the rate: the second moment, too, is
     # fed on visits only. What is limited is the way of one visit.

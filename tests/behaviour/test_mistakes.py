@@ -91,7 +91,7 @@ def test_missing_capture(command, tmp_path):
 
 
 def test_truncated_frame(command, tiny, capture):
-    for file in (capture / "frames").iterdir():
+    for file in (capture / "frames" / "front").iterdir():
         file.write_bytes(file.read_bytes()[:200])
     refused(command("fit", *tiny, "data=capture", f"data.path={capture}"), "truncated", ".png")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,8 +12,9 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.data.capture.manifest import read_manifest, usable
+from talkingavatar.data.capture.manifest import read_manifest
 from talkingavatar.data.capture.pictures import Pictures
+from talkingavatar.data.capture.tables import Table, check_finite, check_rows, read_npz, read_table
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras
 
@@ -37,39 +39,52 @@ class Capture:
             self._tables("smplx")
         self.audio = self._audio()
         self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
-        cameras = self._table("cameras.npz", ("viewmats", "Ks"))
-        frames = self.manifest.frames
-        self.viewmats = np.broadcast_to(cameras["viewmats"], (frames, 4, 4))
-        self.Ks = np.broadcast_to(cameras["Ks"], (frames, 3, 3))
-        self.regions = self._table("regions.npz", REGIONS)
+        self.viewmats, self.Ks = self._cameras()
+        self.regions = read_npz(folder / "regions.npz", REGIONS)
+        for name in REGIONS:
+            check_rows(f"{folder / 'regions.npz'}:{name}", self.regions[name], self.manifest.frames)
 
     @property
     def train_frames(self) -> list[int]:
-        return usable(self.manifest, self.manifest.train)
+        return self.manifest.usable(self.manifest.train)
 
     @property
     def test_frames(self) -> list[int]:
-        return usable(self.manifest, self.manifest.test)
+        return self.manifest.usable(self.manifest.test)
 
-    def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
-        """The picture, composited on the background."""
-        return self.pictures.read("frames", index, "RGB")
+    def frame(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W 3"]:
+        """The picture by a view (None: the first), composited on the background."""
+        return self.pictures.read(f"frames/{view or self.manifest.views[0]}", index, "RGB")
 
-    def matte(self, index: int) -> UInt8[ndarray, "H W"]:
-        return self.pictures.read("mattes", index, "L")
+    def matte(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W"]:
+        return self.pictures.read(f"mattes/{view or self.manifest.views[0]}", index, "L")
+
+    def view_pictures(
+        self, view: str, frames: Sequence[int]
+    ) -> Iterator[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]]:
+        """Picture and matte of each of these frames by one of the views.
+
+        Raises:
+            UserError: this view has no picture of a frame.
+        """
+        for frame in frames:
+            yield self.frame(frame, view), self.matte(frame, view)
 
     def background(self) -> UInt8[ndarray, "H W 3"] | None:
-        """The scene without the person, where it is known."""
+        """The scene of the first view without the person, where it is known."""
         if not (self.folder / "background.png").is_file():
             return None
         return self.pictures.read_file(self.folder / "background.png", "RGB")
 
-    def cameras(self, indices: list[int]) -> Cameras:
+    def cameras(self, indices: list[int], view: str | None = None) -> Cameras:
+        """A view's camera (None: the first's) in each of these frames."""
+        manifest = self.manifest
+        number = manifest.views.index(view) if view else 0
         return Cameras(
-            torch.from_numpy(self.viewmats[indices]).float(),
-            torch.from_numpy(self.Ks[indices]).float(),
-            self.manifest.width,
-            self.manifest.height,
+            torch.from_numpy(self.viewmats[number, indices]).float(),
+            torch.from_numpy(self.Ks[number, indices]).float(),
+            manifest.width,
+            manifest.height,
         )
 
     def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
@@ -85,6 +100,15 @@ class Capture:
         """True parameters, where they are known; for evaluation only."""
         file = self.folder / "truth" / f"{model}.npz"
         return _body_pose(self._parameters(file), indices) if file.is_file() else None
+
+    def table(self, name: str, truth: bool = False) -> Table | None:
+        """`<name>.npz`: actions, emotion, motion; None where the capture has none. True values for evaluation only.
+
+        Raises:
+            UserError: it is damaged, of the wrong length or not finite.
+        """
+        file = self.folder / ("truth" if truth else ".") / f"{name}.npz"
+        return read_table(file, self.manifest.frames) if file.is_file() else None
 
     def _tables(self, model: Model) -> dict[str, ndarray]:
         if model not in self._tracked:
@@ -117,25 +141,25 @@ class Capture:
             _keep(file, windows)
         return torch.from_numpy(windows)
 
-    def _table(self, name: str, keys: tuple[str, ...]) -> dict[str, ndarray]:
-        return _read_npz(self.folder / name, keys)
+    def _cameras(self) -> tuple[Float[ndarray, "V T 4 4"], Float[ndarray, "V T 3 3"]]:
+        file, (views, frames) = self.folder / "cameras.npz", (len(self.manifest.views), self.manifest.frames)
+        arrays = read_npz(file, ("viewmats", "Ks"))
+        for name, side in (("viewmats", 4), ("Ks", 3)):
+            if arrays[name].shape not in {(views, count, side, side) for count in (1, frames)}:
+                expected = f"{views} views, 1 or {frames} frames, {side}, {side}"
+                raise UserError(f"{file}:{name}", f"{arrays[name].shape}", expected, "make the capture again")
+        return (
+            np.broadcast_to(arrays["viewmats"], (views, frames, 4, 4)),
+            np.broadcast_to(arrays["Ks"], (views, frames, 3, 3)),
+        )
 
     def _parameters(self, file: Path) -> dict[str, ndarray]:
         """SMPL-X parameters, every one finite and as long as the video."""
-        table = _read_npz(file, (*PARAMETERS, "expression_names"))
-        frames = self.manifest.frames
+        table = read_npz(file, (*PARAMETERS, "expression_names"))
         for key in PARAMETERS:
-            values = table[key]
-            if key != "betas" and len(values) != frames:
-                raise UserError(f"{file}:{key}", f"{len(values)} rows", f"{frames} frames", "track the video again")
-            if not np.isfinite(values).all():
-                row = np.argwhere(~np.isfinite(values))[0]
-                raise UserError(
-                    f"{file}:{key}",
-                    f"NaN at {row.tolist()}",
-                    "finite numbers",
-                    "track that frame again or cut it out",
-                )
+            if key != "betas":
+                check_rows(f"{file}:{key}", table[key], self.manifest.frames)
+            check_finite(f"{file}:{key}", table[key])
         return table
 
     def _audio(self) -> Float[ndarray, " N"]:
@@ -157,21 +181,6 @@ class Capture:
                 "cut both to one length",
             )
         return samples
-
-
-def _read_npz(file: Path, keys: tuple[str, ...]) -> dict[str, ndarray]:
-    import zipfile
-
-    try:
-        with np.load(file) as archive:
-            table = {key: archive[key] for key in archive.files}
-    except FileNotFoundError as error:
-        raise UserError(str(file), "no such file", "a table", "make the capture again") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(str(file), f"an unreadable file ({error})", "an npz", "make the capture again") from error
-    if missing := [key for key in keys if key not in table]:
-        raise UserError(str(file), f"no {', '.join(missing)}", ", ".join(keys), "make the capture again")
-    return table
 
 
 def _body_pose(table: dict[str, ndarray], indices: list[int]) -> BodyPose:

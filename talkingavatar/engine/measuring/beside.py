@@ -1,4 +1,4 @@
-"""What is measured beside the held-out frames: views from the side, and how far the fitted body is from the truth."""
+"""What is measured beside the held-out frames: held-out views, and how far the fitted body is from the truth."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from talkingavatar.data.speaker.views import side_views
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.fit_results import evenly, joint_distance
 from talkingavatar.engine.measuring.held_out import HeldOut
@@ -25,29 +24,31 @@ PARTS = {"hand": "hands"}  # keypoints are grouped under the detector's names
 
 @torch.no_grad()
 def views(
-    trained: FittedRun, held: HeldOut, tools: Tools, degrees: tuple[int, ...], folder: Path, skipped: dict[str, str]
+    trained: FittedRun, held: HeldOut, tools: Tools, chosen: tuple[str, ...], folder: Path, skipped: dict[str, str]
 ) -> dict[str, float]:
-    """PSNR, SSIM and LPIPS from the side, as `view_<degrees>/<metric>`, and a picture of them."""
+    """PSNR, SSIM and LPIPS in views never trained on, as `view_<name>/<metric>`, and a picture of them."""
     data, method = held.data, trained.method
-    if data.config.data.name != "speaker":
-        skipped |= {f"view_{d}": "no true picture from the side: only the embedded speaker has one" for d in degrees}
-        return {}
+    there = data.capture.manifest.test_views
+    known = [view for view in chosen if view in there]
+    reason = f"no such held-out view; there are {', '.join(there) or 'none'}"
+    skipped |= {f"view_{view}": reason for view in chosen if view not in there}
     frames, pairs = evenly(held.frames, VIEW_FRAMES), []
     found: dict[str, float] = {}
-    with ProgressBar("side views", len(frames) * len(degrees), data.config.trainer.progress) as bar:
-        for angle in degrees:
+    with ProgressBar("held-out views", len(frames) * len(known), data.config.trainer.progress) as bar:
+        for view in known:
             images = ImageMetrics(tools.lpips)
-            for view in side_views(data.config.data, data.capture, frames, angle, bar.advance):
-                matte = torch.from_numpy(view.matte).float()[..., None] / 255
-                image = torch.from_numpy(view.image).float() / 255 + (1 - matte) * (data.background - 1)
-                signal = data.signal([view.frame]).to(method.device)
-                rendering = method.render(method.drive(signal), view.cameras.to(method.device))
-                images.add(rendering.rgb[0], image.clamp(0, 1).to(method.device), {})
-                if view.frame in frames[:: VIEW_FRAMES // 2]:
+            batch = data.batch(frames, view=view)
+            for i, frame in enumerate(frames):
+                seen = batch.frame(i).to(method.device)
+                image = seen.image[0].clamp(0, 1)
+                rendering = method.render(method.drive(seen.signal), seen.cameras)
+                images.add(rendering.rgb[0], image, {})
+                if frame in frames[:: VIEW_FRAMES // 2]:
                     pairs.append((to_bytes(image), to_bytes(rendering.rgb[0])))
-            found |= {key.replace("full/", f"view_{angle}/"): value for key, value in images.means().items()}
+                bar.advance()
+            found |= {key.replace("full/", f"view_{view}/"): value for key, value in images.means().items()}
     if pairs:
-        strip(pairs, f"from the side: {', '.join(map(str, degrees))} degrees", folder / "views.png")
+        strip(pairs, f"held-out views: {', '.join(known)}", folder / "views.png")
     return found
 
 

@@ -47,7 +47,7 @@ class EvaluateConfig:
     weights: str | None = None  # folder of LPIPS backbones
     syncnet: str | None = None  # SyncNet's weights
     landmarks: str = "mediapipe"  # mediapipe | none
-    views: tuple[int, ...] = (30, 60)  # degrees, of the embedded speaker
+    views: tuple[str, ...] | None = None  # held-out cameras; None: all of the capture
     out: Path | None = None
     fresh: bool = False  # measure again what was measured
     progress: bool = True
@@ -132,7 +132,9 @@ class Measurement:
         if found.pairs:
             strip(found.pairs, f"{self.trained.data.config.experiment}, {name}", self.folder / f"{name}.png")
         if name == "full":
-            scores.metrics |= views(self.trained, held, self.tools, self.config.views, self.folder, scores.skipped)
+            known = held.data.capture.manifest.test_views
+            chosen = tuple(known) if self.config.views is None else self.config.views
+            scores.metrics |= views(self.trained, held, self.tools, chosen, self.folder, scores.skipped)
         skipped = self.tools.skipped | self.skipped | scores.skipped
         return self._facts(name, condition, held) | {
             "definitions": definitions(list(scores.metrics)),
@@ -240,7 +242,8 @@ def _tools(config: EvaluateConfig, trained: FittedRun) -> Tools:
 
 def driver_digest(run: RunDirectory, config: FitConfig, condition: Condition) -> list[str]:
     """Of the drivers' checkpoints, where a condition's numbers come from them as well."""
-    return [_digest(file) for file in driver_files(run, config) if file.is_file()] if condition.spoken else []
+    files = driver_files(run, config).values() if condition.spoken else ()
+    return [_digest(file) for file in files if file.is_file()]
 
 
 def _digest(file: Path) -> str:

@@ -18,12 +18,14 @@ from talkingavatar.data.motion_clips import (
     speaker_clip,
     whole_speech,
 )
+from talkingavatar.data.sources import source_of
+from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
-from talkingavatar.engine.build import build_body
+from talkingavatar.engine.build import build_body, build_capture
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
@@ -71,7 +73,8 @@ class DriverFit(Stage):
         """The run's own first. Its identity is never heard beyond its training part."""
         config = self.config
         own = self._own(avatar)
-        clips = [own, *(self._capture(Path(path), config) for path in self.options.captures)]
+        further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
+        clips = [own, *(self._clip(capture) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -92,24 +95,22 @@ class DriverFit(Stage):
         config = self.config
         if avatar is not None:
             return capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        if config.data.name == "speaker":
-            return speaker_clip(config.data, config.audio, self.model, float(config.data.fps), config.data.heldout)
-        assert config.data.path is not None
-        return self._capture(Path(config.data.path), config)
+        known = source_of(config.data).motion(config.data, config.audio, self.model)
+        return self._clip(build_capture(config)) if known is None else known
 
-    def _capture(self, folder: Path, config: FitConfig) -> MotionClip:
-        capture = Capture(folder.expanduser(), cache_mb=1)
+    def _clip(self, capture: Capture) -> MotionClip:
         tracked_with = capture.manifest.body.get(self.model, self.body.checksum)
         if tracked_with != self.body.checksum:
-            expected = f"the model of checksum {tracked_with[:12]}, which {folder} was tracked with"
+            expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
             found = f"{self.body.name} ({self.body.checksum[:12]})"
             raise UserError("body", found, expected, "give that model, or captures tracked with this one")
-        return capture_clip(capture, config.audio, self.model)
+        return capture_clip(capture, self.config.audio, self.model)
 
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
         config = self.config
-        others = [i for i in self.options.identities if config.data.name != "speaker" or i != config.data.identity]
+        own = source_of(config.data).title(config.data)
+        others = [identity for identity in self.options.identities if capture_name(identity) != own]
         if not others:
             return []
         why = ""

@@ -15,9 +15,10 @@ import torch
 
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture
+from talkingavatar.data.sources import source_of
 from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncBatch, SyncData
 from talkingavatar.data.sync_clips import SyncClip, sync_clip
-from talkingavatar.engine.build import build_data
+from talkingavatar.engine.build import build_capture
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.run.directory import RunDirectory
@@ -59,10 +60,9 @@ class SyncNetFit(Stage):
     def _captures(self) -> list[Capture]:
         """Embedded speakers by number (or the one capture given), and the captures named beside them."""
         config, options = self.config, self.training.options
-        speakers = [replace(config.data, identity=i) for i in options.identities]
-        main = speakers if config.data.name == "speaker" else [config.data]
+        main = source_of(config.data).people(config.data, options.identities)
         named = [replace(config.data, name="capture", path=path) for path in options.captures]
-        return [build_data(replace(config, data=data)).capture for data in (*main, *named)]
+        return [build_capture(replace(config, data=data)) for data in (*main, *named)]
 
     def _clip(self, capture: Capture) -> SyncClip:
         with ExitStack() as stack:
