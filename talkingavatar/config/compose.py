@@ -15,12 +15,16 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
 from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
+for section, nodes in OPTIONS.items():
+    for name, node in nodes.items():
+        ConfigStore.instance().store(group=f"{section}/options", name=name, node=node)
 
 
 def compose(overrides: Iterable[str]) -> FitConfig:
@@ -49,7 +53,9 @@ def compose(overrides: Iterable[str]) -> FitConfig:
 def typed(raw: DictConfig) -> FitConfig:
     """Check a raw configuration against the schema."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), raw)
+        plain = OmegaConf.to_container(raw)
+        assert isinstance(plain, dict)
+        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "configuration"

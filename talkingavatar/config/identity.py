@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.schema import NO_AVATARS, SCHEMA, FitConfig
 from talkingavatar.errors import UserError
 
@@ -49,8 +50,16 @@ def check_schema(run: Path, found: object) -> None:
 def identity(config: FitConfig) -> dict[str, Any]:
     """Dotted keys and values of all that decides the result and differs from the schema's defaults."""
     used = [*ALWAYS, *(section for kind in _kinds(config) for section in USED[kind])]
-    changed = _changed(config, type(config)(), "")
+    default = type(config)()
+    default.method.options = _options("method", config.method.name)
+    default.driver.options = _options("driver", config.driver.name)
+    changed = _changed(config, default, "")
     return {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
+
+
+def _options(section: str, name: str) -> dict[str, Any]:
+    """Defaults of the options that a method or a driver declares."""
+    return asdict(OPTIONS[section][name]()) if name in OPTIONS[section] else {}
 
 
 def _kinds(config: FitConfig) -> list[str]:

@@ -13,11 +13,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.space import MotionSpace
-from talkingavatar.drivers.training import DriverOptions, DriverTraining, RenderTerm
+from talkingavatar.drivers.training import DriverTraining, RenderTerm
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 

@@ -15,7 +15,6 @@ Its other cells start at zero, and the last steps train the whole on whole crops
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, final
 
 import lightning as L
@@ -25,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import conv3d
 from torch.optim import AdamW
 
+from talkingavatar.config.family_options import SyncNet as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import BudgetConfig, FitConfig
 from talkingavatar.data.sync_batches import SyncBatch
@@ -40,20 +40,6 @@ CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batc
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
 TERMS = ("contrast", "mouth_lips", "mouth_sound")
 GROUP = "network"  # the one row of the schedule table
-
-
-@dataclass
-class Options:
-    """`method.options` of SyncNet."""
-
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers trained on
-    captures: list[str] = field(default_factory=list)  # folders of captures trained on, beside data.path
-    step_cost: int = 3  # avatar steps that one of these is worth: the budget's steps are divided by it
-    places: int = 24  # of the captures, in a step
-    windows: int = 1  # at each place
-    reach: int = 2  # frames within which the windows of a place lie
-    middle_share: float = 0.85  # of the steps, which see the middle of the crops alone
-    weight_decay: float = 0.01
 
 
 def checked_options(given: dict[str, Any]) -> Options:

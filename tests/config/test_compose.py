@@ -1,8 +1,10 @@
 import re
+from dataclasses import asdict, fields
 
 import pytest
 
 from talkingavatar.config.compose import compose, from_yaml, to_yaml
+from talkingavatar.config.family_options import OPTIONS, Audio2Param, Thgs
 from talkingavatar.config.identity import differences
 from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.errors import UserError
@@ -66,6 +68,8 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data=capture", "data.path"),
         ("trainer.accelerator=gpuu", "did you mean gpu"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
+        ("method.options.leb=maybe", "not a valid bool"),
+        ("driver.options.width=wide", "driver.options.width"),
         ("data.heldout=2", "between 0 and 1"),
         ("method.silence=[audi]", "did you mean audio"),
         ("nonsense", "key=value"),
@@ -78,6 +82,20 @@ def test_a_mistake_is_one_clear_line(override, expected):
     message = str(caught.value)
     assert expected in message and "\n" not in message
     assert re.search(r".+: found .+; expected .+; .+", message)
+
+
+def test_an_option_is_set_without_plus_and_its_default_stands_once():
+    config = compose(["method.options.anchor_skinning=false", "driver.options.targets=[jaw]"])
+    assert config.method.options == asdict(Thgs(anchor_skinning=False))
+    assert config.driver.options == asdict(Audio2Param(targets=["jaw"]))
+    text = (config_dir() / "driver" / "audio2param.yaml").read_text()
+    assert not [option.name for option in fields(Audio2Param) if f"  {option.name}:" in text]
+
+
+@pytest.mark.parametrize(("section", "name"), [(s, name) for s, nodes in OPTIONS.items() for name in nodes])
+def test_every_node_of_options_is_asked_for_by_a_preset(section, name):
+    config = compose([f"{section}={name}"])
+    assert getattr(config, section).options == asdict(OPTIONS[section][name]())
 
 
 def test_yaml_round_trip(tmp_path):

@@ -1,10 +1,11 @@
 """A run's name and folder: made of what its stages use and what differs from the defaults."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 
 import pytest
 
 from talkingavatar.config.compose import compose, from_yaml, to_yaml
+from talkingavatar.config.family_options import OPTIONS, Thgs
 from talkingavatar.config.identity import ALWAYS, NOT_USED, USED, differences, identity, run_name
 from talkingavatar.config.schema import DataConfig, FitConfig, RateConfig
 from talkingavatar.errors import UserError
@@ -96,3 +97,14 @@ def test_a_run_of_another_schema_is_refused(tmp_path):
             from_yaml(tmp_path / "config.yaml")
     with pytest.raises(UserError, match="schema: found 2"):
         compose(["schema=2"])
+
+
+def test_an_option_that_is_new_renames_no_run(monkeypatch):
+    config = compose(["experiment=thgs_wo_leb"])
+    assert identity(config)["method.options.leb"] is False and "method.options.saam" not in identity(config)
+    names = {"method.options.weather", "method.options.leb"}
+    monkeypatch.setitem(OPTIONS["method"], "thgs", make_dataclass("Later", [("weather", str, "fair")], bases=(Thgs,)))
+    for weather, named in (("fair", {"method.options.leb"}), ("foul", names)):
+        options = config.method.options | {"weather": weather}
+        known = identity(replace(config, method=replace(config.method, options=options)))
+        assert named == names & known.keys()

@@ -11,6 +11,7 @@ from torch import nn
 
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.config.compose import compose
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import DriverConfig
 from talkingavatar.data.motion_batches import MotionData, Sequences
@@ -18,7 +19,7 @@ from talkingavatar.drive import main
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.space import RigParameters
-from talkingavatar.drivers.training import DriverOptions, DriverTraining
+from talkingavatar.drivers.training import DriverTraining
 from talkingavatar.engine.experiment import run_fit
 from talkingavatar.runtime.signals import StopFlag
 from tests.conftest import TINY

@@ -13,6 +13,7 @@ from torch import Tensor
 from talkingavatar.audio.stream import LogMelStream
 from talkingavatar.body.models import Body
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.audio2param.options import read
@@ -21,7 +22,7 @@ from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.standardise import Standardise
-from talkingavatar.drivers.training import DriverOptions, RenderTerm
+from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.errors import UserError
 from talkingavatar.networks.audio2param import Audio2Param, Shape
 from talkingavatar.networks.audio2param_stream import FeatureStream
