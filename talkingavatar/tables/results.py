@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.protocol import Protocol
-from talkingavatar.config.schema import NO_AVATARS
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
@@ -68,7 +67,7 @@ def table_results(
     found: list[Mapping[str, Any]] = []
     open_rows = any(not row.label for row in protocol.rows)
     for run, measured in runs:
-        if run.config.get("method.name") in NO_AVATARS:
+        if run.kinds == {"pretrained"}:
             continue
         rows = protocol.rows_for([(run.experiment, run.family)])
         for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):

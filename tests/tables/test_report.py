@@ -133,7 +133,7 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
 
 
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
-    write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
+    write_run(tmp_path / "a", "syncnet", stages={"syncnet": {"kind": "pretrained"}}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
     assert table_results(Protocol("overview", PROTOCOL.columns), found) == []
 

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.driver import driver_files
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.beside import distances, views
@@ -94,7 +96,7 @@ class Measurement:
         trained.data.config.trainer.progress = config.progress
         self.folder = trained.run.path / "evaluation"
         self.folder.mkdir(exist_ok=True)
-        self.checkpoint = _digest(trained.run.checkpoint)
+        self.checkpoint = _digest(trained.checkpoint)
         self.held: HeldOut | None = None
         self.truth = VideoScores()
         self.common: dict[str, float] = {}
@@ -117,7 +119,7 @@ class Measurement:
         """Of all that decides the numbers."""
         config = self.config
         options = [config.frames, config.landmarks, config.views, self.tools.used, self.tools.skipped]
-        measured = [self.checkpoint, *driver_digest(self.trained.run, condition)]
+        measured = [self.checkpoint, *driver_digest(self.trained.run, self.trained.data.config, condition)]
         stated = json.dumps([SUITE_VERSION, asdict(condition), measured, options], sort_keys=True, default=list)
         return hashlib.sha256(stated.encode()).hexdigest()
 
@@ -238,9 +240,10 @@ def _tools(config: EvaluateConfig, trained: FittedRun) -> Tools:
     return Tools.find(list(config.lpips), config.weights, config.syncnet, config.landmarks, device, announce)
 
 
-def driver_digest(run: RunDirectory, condition: Condition) -> list[str]:
-    """Of the driver's checkpoint, where a condition's numbers come from it as well."""
-    return [_digest(run.driver)] if condition.spoken and run.driver.is_file() else []
+def driver_digest(run: RunDirectory, config: FitConfig, condition: Condition) -> list[str]:
+    """Of the drivers' checkpoints, where a condition's numbers come from them as well."""
+    files = driver_files(run, config).values() if condition.spoken else ()
+    return [_digest(file) for file in files if file.is_file()]
 
 
 def _digest(file: Path) -> str:
