@@ -7,11 +7,14 @@ from pathlib import Path
 
 import torch
 
+from talkingavatar.body.models import Body
 from talkingavatar.config.compose import from_yaml
+from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.driver import Driver
-from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.driver import driver_beside, ridge_of
+from talkingavatar.engine.build import build_body, build_clip, build_data, build_method
+from talkingavatar.engine.driver import driver_beside, load_driver, ridge_of
 from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
@@ -32,6 +35,32 @@ class FittedRun:
     def mouth(self) -> Driver:
         """What makes the avatar speak: its driver; where none was trained, the closed-form mouth of its capture."""
         return self.driver or ridge_of(self.data, self.method.body, self.run.path)
+
+
+@dataclass(frozen=True)
+class FittedDriver:
+    """A driver that was trained alone, and the run's own speech and motion."""
+
+    run: RunDirectory
+    config: FitConfig
+    clip: MotionClip
+    driver: Driver
+    body: Body
+
+
+def load_driver_run(folder: Path) -> FittedDriver:
+    """Open the run directory of a driver alone.
+
+    Raises:
+        UserError: it has no checkpoint yet, or its capture or body is not to be had.
+    """
+    run = RunDirectory(folder)
+    if not run.driver.is_file():
+        action = "let fit come to its first checkpoint"
+        raise UserError("run", f"{folder}: no checkpoint", f"{run.driver.name} in it", action)
+    config = from_yaml(run.path / "config.yaml")
+    body = build_body(config)
+    return FittedDriver(run, config, build_clip(config, body), load_driver(run.driver, body, config), body)
 
 
 def load_run(folder: Path) -> FittedRun:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.capture import Model
 from talkingavatar.data.motion_clips import (
     MotionClip,
     capture_clip,
@@ -22,10 +22,10 @@ from talkingavatar.data.motion_clips import (
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.training import RenderTerm
-from talkingavatar.engine.build import build_body
+from talkingavatar.engine.build import build_body, build_clip, clip_of_capture
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
-from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
+from talkingavatar.engine.measuring.motion_scores import SPOKEN, measure_clip, plot_opening
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
@@ -75,8 +75,11 @@ class DriverFit(Stage):
     def _clips(self, avatar: AvatarFit | None) -> list[MotionClip]:
         """The run's own first. Its identity is never heard beyond its training part."""
         config = self.config
-        own = self._own(avatar)
-        clips = [own, *(self._capture(Path(path), config) for path in self.options.captures)]
+        if avatar is None:
+            own = build_clip(config, self.body)
+        else:
+            own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
+        clips = [own, *(clip_of_capture(Path(path), config, self.model, self.body) for path in self.options.captures)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -92,24 +95,6 @@ class DriverFit(Stage):
             replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
             for number, clip in enumerate(clips)
         ]
-
-    def _own(self, avatar: AvatarFit | None) -> MotionClip:
-        config = self.config
-        if avatar is not None:
-            return capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        if config.data.name == "speaker":
-            return speaker_clip(config.data, config.audio, self.model, float(config.data.fps), config.data.heldout)
-        assert config.data.path is not None
-        return self._capture(Path(config.data.path), config)
-
-    def _capture(self, folder: Path, config: FitConfig) -> MotionClip:
-        capture = Capture(folder.expanduser(), cache_mb=1)
-        tracked_with = capture.manifest.body.get(self.model, self.body.checksum)
-        if tracked_with != self.body.checksum:
-            expected = f"the model of checksum {tracked_with[:12]}, which {folder} was tracked with"
-            found = f"{self.body.name} ({self.body.checksum[:12]})"
-            raise UserError("body", found, expected, "give that model, or captures tracked with this one")
-        return capture_clip(capture, config.audio, self.model)
 
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
@@ -142,9 +127,8 @@ class DriverFit(Stage):
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        own = self.clips[0]
-        values = measure_clip(own, self.driver(), self.body, baseline=False).metrics
-        r = values["opening_r/tracked"]
+        measured = measure_clip(self.clips[0], self.driver(), self.body, SPOKEN)
+        r = measured.found["spoken"].metrics["driver/opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
@@ -154,12 +138,10 @@ class DriverFit(Stage):
         for clip in track(self.measured, "held-out speech", len(self.measured), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
-            prefix = "driver" if single else f"driver/{clip.name}"
-            results.metrics |= {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
-            results.skipped |= {f"{prefix}/{key}": why for key, why in measured.skipped.items()}
-            table += measured.rows
+            results.add(measured.results("driver" if single else f"driver/{clip.name}", own=clip is self.clips[0]))
+            table += measured.rows()
             file = run.media / (f"lips-{clip.name}.png" if not single else "lips.png")
-            plot_opening(measured, clip, file)
+            plot_opening(measured, file)
             media.append(file)
         results.definitions["driver"] = self._definitions(driver)
         return Conclusion(results, table, media)
