@@ -16,7 +16,7 @@ from talkingavatar.engine.measuring.fit_results import MeasuredCondition, Result
 from talkingavatar.engine.measuring.held_out import evenly, some_held_out
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Options, Setting
 from talkingavatar.engine.measuring.measures.registry import MEASURES, find_networks
-from talkingavatar.engine.measuring.scoring import score_avatar, score_run
+from talkingavatar.engine.measuring.scoring import Measures, score_avatar, score_run
 from talkingavatar.metrics.suite import SUITE_VERSION
 
 PREFIXES = {"full": "heldout", "aligned": "aligned", "spoken": "spoken"}  # of a condition's keys in a summary
@@ -53,17 +53,22 @@ def measure(avatar: FittedRun, check: Callable[[], None]) -> Results:
         settings["aligned"] = replace(plain, held=held, condition=Condition(align=True))
     if avatar.driver is not None:
         settings["spoken"] = replace(plain, condition=Condition(spoken=True))
+    found = {name: _score(name, setting, avatar, measures) for name, setting in settings.items()}
     of_run = score_run(plain, measures)
     results = Results(skipped=networks.missing | of_run.missed, definitions=dict(networks.used))
-    for name, setting in settings.items():
-        driven = DrivenFrames(avatar, setting.held, setting.condition)
-        found = score_avatar(setting, measures, Findings(), driven, f"held-out frames{TITLES[name]}").findings
-        results.metrics |= {f"{PREFIXES[name]}/{key}": value for key, value in found.metrics.items()}
-        own = MeasuredCondition(name, setting.held.frames, found.metrics | of_run.metrics, found.missed)
+    for name, findings in found.items():
+        results.metrics |= {f"{PREFIXES[name]}/{key}": value for key, value in findings.metrics.items()}
+        frames_of = settings[name].held.frames
+        own = MeasuredCondition(name, frames_of, findings.metrics | of_run.metrics, findings.missed)
         results.conditions.append(own)
     results.metrics |= of_run.metrics
     results.definitions |= {"suite": SUITE_VERSION, "heldout_frames": frames, "aligned_frames": aligned}
     return results
+
+
+def _score(name: str, setting: Setting, avatar: FittedRun, measures: Measures) -> Findings:
+    driven = DrivenFrames(avatar, setting.held, setting.condition)
+    return score_avatar(setting, measures, Findings(), driven, f"held-out frames{TITLES[name]}").findings
 
 
 def table(results: Results) -> list[dict[str, Any]]:

@@ -124,10 +124,11 @@ class Measurement:
         setting = replace(self.setting, condition=condition)
         try:
             truth = self._truth(condition)
+            of_run = self._of_run()  # before the frames: its peak of memory is that of drawing, not of measuring
             found = self.opened.score(setting, MEASURES, truth, name)
         except Unmeasurable as error:
             return self._facts(name, condition) | {"metrics": {}, "skipped": {}, "curves": {}, "why": str(error)}
-        found.add(self._of_run())
+        found.add(of_run)
         return self._facts(name, condition) | {
             "definitions": definitions(found.metrics, MEASURES),
             "metrics": found.metrics,

@@ -154,7 +154,7 @@ class Picture:
 class Measure(ABC):
     """A metric, or several that fall off together."""
 
-    keys: ClassVar[tuple[str, ...]]  # of its numbers or their groups: what is skipped where a need is not met
+    keys: ClassVar[tuple[str, ...]]  # of its numbers, their groups or kinds
     version: ClassVar[int] = 1  # raise when a number of the same frames would change
     needs: ClassVar[tuple[str, ...]] = ()  # see `Setting.absent`
     wants: ClassVar[tuple[str, ...]] = ()  # beginnings of names of networks that it can do without, but says so
@@ -172,6 +172,11 @@ class Measure(ABC):
             UserError: a file is there but is not what its name says, or what was named is not there.
         """
         return {}
+
+    @classmethod
+    def missed(cls, options: Options) -> tuple[str, ...]:
+        """Under which keys it is missed where a need is not met."""
+        return cls.keys
 
     def add(self, i: int, shown: Picture | None, truth: Batch | None, signal: DrivingSignal) -> None:  # noqa: B027
         """The i-th frame of those held out.

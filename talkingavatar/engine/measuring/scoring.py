@@ -52,7 +52,7 @@ class Scoring:
         if not whys:
             self.running.append(measure(self.setting))
         elif why := next(filter(None, whys), NOT_ASKED):
-            self.found.skipped |= dict.fromkeys(measure.keys, why)
+            self.found.skipped |= dict.fromkeys(measure.missed(self.setting.options), why)
 
     def __enter__(self) -> Scoring:
         return self

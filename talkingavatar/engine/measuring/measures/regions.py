@@ -16,7 +16,7 @@ WATCHED = ("hands", "mouth", "head")  # regions whose absence is told
 class RegionQuality(Measure):
     """Likeness of pixels, as `<region>/<psnr|ssim|lpips_...>`."""
 
-    keys = ("psnr", "ssim", "lpips")
+    keys = ("psnr", "ssim")
     needs = ("pictures", "truth")
     wants = ("lpips_",)
     at_end = True
@@ -35,6 +35,10 @@ class RegionQuality(Measure):
     @classmethod
     def find(cls, options: Options) -> dict[str, Found]:
         return {f"lpips_{name}": _lpips(name, options) for name in options.lpips}
+
+    @classmethod
+    def missed(cls, options: Options) -> tuple[str, ...]:
+        return (*cls.keys, *(f"lpips_{name}" for name in options.lpips))
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

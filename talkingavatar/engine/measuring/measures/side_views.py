@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from talkingavatar.engine.measuring.compared_pictures import true_pictures
 from talkingavatar.engine.measuring.held_out import evenly
-from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
+from talkingavatar.engine.measuring.measure import Findings, Measure, Options, to_bytes
 from talkingavatar.engine.measuring.truth_above_render import Pair, strip
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.metrics.image import ImageMetrics
@@ -22,24 +22,26 @@ class SideViews(Measure):
     """
 
     keys = ("view",)
-    needs = ("avatar",)
+    needs = ("avatar", "plain")
     definitions: ClassVar = {"view": "rendered from the side, against the true picture from there; degrees in the name"}
+
+    @classmethod
+    def missed(cls, options: Options) -> tuple[str, ...]:
+        return tuple(f"view_{angle}" for angle in options.views)
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
         degrees = self.setting.options.views
-        findings = Findings()
+        metrics: dict[str, float] = {}
         pairs: list[Pair] = []
-        why = self.setting.absent.get("plain", "")
         try:
             with ProgressBar("side views", FRAMES * len(degrees), self.setting.progress) as bar:
-                for angle in degrees if not why else ():
-                    findings.metrics |= self._from(angle, bar, pairs)
+                for angle in degrees:
+                    metrics |= self._from(angle, bar, pairs)
         except Unmeasurable as error:
-            why = str(error)
+            return Findings(skipped=dict.fromkeys(self.missed(self.setting.options), str(error)))
         if pairs and self.setting.folder is not None:
             strip(pairs, f"from the side: {', '.join(map(str, degrees))} degrees", self.setting.folder / "views.png")
-        findings.skipped = {f"view_{angle}": why for angle in degrees} if why else {}
-        return findings
+        return Findings(metrics)
 
     def _from(self, degrees: int, bar: ProgressBar, pairs: list[Pair]) -> dict[str, float]:
         avatar = self.setting.avatar
