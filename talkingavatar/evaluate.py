@@ -29,7 +29,7 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   weights    folder of their files (else $TALKINGAVATAR_WEIGHTS and torch hub's cache)
   syncnet    file or folder of SyncNet's weights (else the same folder and the cache); experiment=syncnet trains some
   landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
-  views      degrees from the front, of the embedded speaker (30,60); none
+  views      held-out cameras of the capture, by name (all; of the embedded speaker 30,60: degrees from the front); none
   out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
   fresh      true: measure again what was measured
   progress   false: no progress bar
@@ -124,7 +124,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
         weights=given.get("weights"),
         syncnet=given.get("syncnet"),
         landmarks=choice("landmarks", given.get("landmarks", "mediapipe"), ("mediapipe", "none")),
-        views=() if given.get("views") == "none" else whole_numbers("views", given.get("views", "30,60")),
+        views=() if given.get("views") == "none" else lists["views"] or None,
         out=Path(given["out"]).expanduser() if "out" in given else None,
         fresh=boolean("fresh", given.get("fresh", "false")),
         progress=boolean("progress", given.get("progress", "true")),

@@ -14,7 +14,7 @@ HELP = """Write a published dataset as a capture, to fit with data=capture data.
   python -m talkingavatar.import_capture from=thgs path=TalkingAvatar/Fah
   python -m talkingavatar.import_capture from=vhap path=export/306 camera=8 fps=25 audio=306.wav
   python -m talkingavatar.import_capture from=renderme360 path=0026_s1_raw.smc camera=25 width=612
-  python -m talkingavatar.import_capture from=emotalk3d path=EmoTalk3D layout=0048.yaml sequence=2-00-01
+  python -m talkingavatar.import_capture from=emotalk3d path=EmoTalk3D layout=0048.yaml test_views=cam_09
 
   from        thgs (TalkingAvatar's release), vhap (GaussianAvatars' and VHAP's transforms.json),
               renderme360 (SMC containers, or the unfolded tree), emotalk3d (any layout a YAML describes)
@@ -22,8 +22,11 @@ HELP = """Write a published dataset as a capture, to fit with data=capture data.
   name, out   the capture's name, and its folder. Default: <name> in $TALKINGAVATAR_CAPTURES or ./captures
   fps         where the dataset does not tell (thgs 30, vhap 25, renderme360 30)
   width       pictures are scaled to it, pixels
-  camera      of several: one index or name
-  sequence    of several
+  camera      of several: one index or name. Of renderme360 and emotalk3d all are taken; this is the first view,
+              which is trained on
+  test_views  cameras that are held out, with commas between, or none. Default: the last of several
+  sequence    of several, or some of them with commas between. Default for renderme360: all speech; for emotalk3d: all.
+              They become shots of one capture, and the last fifth of the sentences is held out
   audio       sound that is kept apart
   body        SMPL-X model file: needed where hands are stored as components
   layout      YAML with path templates; see talkingavatar/data/importers/emotalk3d.py
@@ -32,7 +35,8 @@ HELP = """Write a published dataset as a capture, to fit with data=capture data.
 Exit codes: 0 done, 2 a mistake in what was given."""
 
 KEYS = (
-    "from", "path", "name", "out", "fps", "width", "camera", "sequence", "audio", "body", "layout", "train", "test",
+    "from", "path", "name", "out", "fps", "width", "camera", "sequence", "test_views", "audio", "body", "layout",
+    "train", "test",
 )  # fmt: skip
 
 
@@ -68,6 +72,7 @@ def _import(given: dict[str, str]) -> int:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
     print(f"{clip.frames} frames at {clip.fps:g} a second, {len(clip.unusable)} of them unusable")
+    print(f"views: {', '.join(clip.views)}; held out: {', '.join(clip.test_views) or 'none'}")
     for key, value in clip.provenance.items():
         print(f"{key}: {value}")
     print(f"capture: {folder}")
@@ -94,6 +99,7 @@ def _options(given: dict[str, str]) -> "Options":
             fps=float(given["fps"]) if "fps" in given else None,
             width=int(given["width"]) if "width" in given else None,
             camera=given.get("camera"),
+            test_views=_views(given["test_views"]) if "test_views" in given else None,
             sequence=given.get("sequence"),
             audio=file("audio"),
             body=file("body"),
@@ -103,6 +109,10 @@ def _options(given: dict[str, str]) -> "Options":
         )
     except ValueError as error:
         raise UserError("fps, width, train, test", str(error), "numbers, first-last:step", "correct them") from error
+
+
+def _views(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(text.split(","))
 
 
 def _frames(text: str) -> tuple[int, int, int]:

@@ -243,19 +243,20 @@ def _named(runs: tuple[Path, ...]) -> tuple[Path, str]:
     """Where the page of these runs goes, and its title.
 
     Raises:
-        UserError: one is no run directory.
+        UserError: one is no run directory, or of another schema.
     """
     import hashlib
 
     from talkingavatar.errors import UserError
     from talkingavatar.paths import runs_root
-    from talkingavatar.tables.runs import is_run
+    from talkingavatar.tables.runs import is_run, refuse_another_schema
 
     for run in runs:
         if not is_run(run):
             found = "no such folder" if not run.is_dir() else "a folder without config.yaml"
             action = "give a run directory of fit (its last line says which), or sweep=<folder>"
             raise UserError("run", f"{run}: {found}", "the folder of a run", action)
+        refuse_another_schema(run)
     if len(runs) == 1:
         return runs[0], runs[0].absolute().name
     digest = hashlib.sha256("\n".join(sorted(str(run.absolute()) for run in runs)).encode()).hexdigest()

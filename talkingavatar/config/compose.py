@@ -1,8 +1,6 @@
 """From command-line overrides to a checked `FitConfig`; every mistake becomes one clear line."""
 
 import difflib
-import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,17 +12,20 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from talkingavatar.config.family_options import OPTIONS
+from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
+from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
 
-# Keys that choose how a run is carried out, not what it computes: they leave its name alone.
-NOT_IDENTITY = ("run", "tracking", "trainer")
-
 ConfigStore.instance().store(name="schema", node=FitConfig)
+for section, nodes in OPTIONS.items():
+    for name, node in nodes.items():
+        ConfigStore.instance().store(group=f"{section}/options", name=name, node=node)
 
 
 def compose(overrides: Iterable[str]) -> FitConfig:
@@ -33,25 +34,29 @@ def compose(overrides: Iterable[str]) -> FitConfig:
     Raises:
         UserError: an unknown group option, key or value; the nearest name is suggested.
     """
-    overrides = list(overrides)
     groups = group_options()
-    parsed = [_parse(text) for text in overrides]
-    chosen = [o for o in parsed if o.key_or_group in groups]
-    for override in chosen:
-        _check_option(override, groups[override.key_or_group])
+    texts, parsed = [], [_parse(text) for text in overrides]
+    for override in parsed:
+        group = groups.get(override.key_or_group)
+        texts.append(str(override.input_line) if group is None else _found(override, group))
+    chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
-        known = _flatten(_compose([str(o.input_line) for o in chosen]))
-        for override in parsed:
-            if override not in chosen and not override.is_add():
-                _check_key(override.key_or_group, known, groups)
-        raw = _compose(overrides)
+        raw = _compose(chosen)
+        if len(chosen) < len(texts):
+            known = _flatten(raw)
+            for override in parsed:
+                if override.key_or_group not in groups and not override.is_add():
+                    _check_key(override.key_or_group, known, groups)
+            raw = _compose([text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)])
     return typed(raw)
 
 
 def typed(raw: DictConfig) -> FitConfig:
     """Check a raw configuration against the schema."""
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), raw)
+        plain = OmegaConf.to_container(raw)
+        assert isinstance(plain, dict)
+        merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or "configuration"
@@ -62,63 +67,66 @@ def typed(raw: DictConfig) -> FitConfig:
     return config
 
 
-def run_name(config: FitConfig) -> str:
-    """Readable prefix and a hash of all that decides the result, never of the clock."""
-    identity = {key: value for key, value in asdict(config).items() if key not in NOT_IDENTITY}
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{config.experiment}-{config.budget.name}-s{config.seed}-{digest}"
-
-
 def to_yaml(config: FitConfig) -> str:
     """The resolved configuration as YAML."""
     return OmegaConf.to_yaml(OmegaConf.structured(config))
 
 
 def from_yaml(path: Path) -> FitConfig:
-    """Read a run's resolved configuration; `run.path` becomes the folder it lies in."""
+    """Read a run's resolved configuration; `run.path` becomes the folder it lies in.
+
+    Raises:
+        UserError: it is of another schema than ours.
+    """
     raw = OmegaConf.load(path)
     assert isinstance(raw, DictConfig)
+    check_schema(path.parent, raw.get("schema"))
     config = typed(raw)
     return replace(config, run=replace(config.run, path=str(path.parent)))
 
 
-def differences(a: FitConfig, b: FitConfig) -> list[str]:
-    """Dotted keys whose values differ between two configurations, among those that decide the result."""
-    flat_a, flat_b = _flatten_dict(asdict(a)), _flatten_dict(asdict(b))
-    keys = sorted(flat_a.keys() | flat_b.keys())
-    return [k for k in keys if flat_a.get(k) != flat_b.get(k) and k.split(".")[0] not in NOT_IDENTITY]
-
-
 def _parse(text: str) -> Override:
     try:
-        return OverridesParser.create().parse_overrides([text])[0]
+        override = OverridesParser.create().parse_overrides([text])[0]
     except HydraException as error:
         raise UserError("override", repr(text), "key=value", "see --help for examples") from error
+    if override.is_sweep_override():
+        action = "give several to `python -m talkingavatar.sweep`"
+        raise UserError(override.key_or_group, text.partition("=")[2], "one value", action)
+    return override
 
 
 def _compose(overrides: list[str]) -> DictConfig:
     try:
-        return hydra_compose(config_name="fit", overrides=overrides)
+        raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         key = getattr(cause, "full_key", None) or "configuration"
         raise UserError(key, str(cause).splitlines()[0], "a valid value", "correct the override") from error
+    chosen = raw.hydra.runtime.choices
+    with open_dict(raw):
+        del raw["hydra"]
+    raw.experiment, raw.family = chosen.experiment.replace("/", "_"), chosen.family
+    return raw
 
 
-def _check_option(override: Override, options: list[str]) -> None:
-    value = override.value()
-    values = value if isinstance(value, list) else [value]
-    for name in values:
-        if str(name) not in options:
-            raise UserError(
-                override.key_or_group,
-                repr(str(name)),
-                f"one of {', '.join(options)}",
-                suggestion(str(name), options),
-            )
+def _stages(text: str, override: Override, preset: DictConfig) -> list[str]:
+    """A list of stages in words that change the preset's."""
+    wanted = override.value() if override.key_or_group == "stages" and not override.is_delete() else None
+    return stage_overrides([str(name) for name in wanted], list(preset.stages)) if isinstance(wanted, list) else [text]
 
 
-def _check_key(key: str, known: dict[str, Any], groups: dict[str, list[str]]) -> None:
+def _found(override: Override, options: dict[str, str]) -> str:
+    """The choice of a preset by its name as one by its place in the group."""
+    key, name = override.key_or_group, str(override.value())
+    if override.is_delete() or override.package is not None:
+        raise UserError(key, str(override.input_line), "a plain choice", f"give {key}=<name>")
+    if name not in options:
+        raise UserError(key, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
+    return f"{key}={options[name]}"
+
+
+def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
     if key in known or any(name.startswith(key + ".") for name in known):
         return
     names = [*known, *groups]
@@ -139,22 +147,18 @@ def _check_values(config: FitConfig) -> None:
     for key, least in MINIMUM.items():
         if flat[key] < least:
             raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
+    if config.schema != SCHEMA:
+        raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
-    if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
-        raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
-    if config.trainer.processes > 1 and len(config.stages) > 1:
-        found = f"{len(config.stages)} stages for {config.trainer.processes} processes"
-        raise UserError("stages", found, "one, whose steps they share", "give one, or trainer.devices=1")
-    if "method" in config.stages and config.budget.frames_per_step % config.trainer.processes:
-        found, expected = str(config.budget.frames_per_step), f"a multiple of {config.trainer.processes} processes"
-        raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
+    check_stages(config)
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"
             raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
-    if config.data.name == "capture" and not config.data.path:
-        raise UserError("data.path", "nothing", "a capture folder", "give data.path=<folder>")
+    for key, expected in SOURCES[config.data.name].items():
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

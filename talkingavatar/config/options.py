@@ -15,14 +15,16 @@ def read_options(defaults: Options, given: dict[str, Any], field: str = "method.
     """The defaults (a dataclass instance) with what the configuration gives.
 
     Raises:
-        UserError: an unknown name or a value of the wrong type.
+        UserError: an unknown name, or a value of the wrong type or not among the field's few.
     """
-    names = [f.name for f in fields(defaults)]  # type: ignore[arg-type]
+    choices = {f.name: f.metadata.get("one of") for f in fields(defaults)}  # type: ignore[arg-type]
     for name, value in given.items():
-        if name not in names:
-            expected = f"one of {', '.join(names)}"
-            raise UserError(f"{field}.{name}", "an unknown key", expected, suggestion(name, names))
+        if name not in choices:
+            expected = f"one of {', '.join(choices)}"
+            raise UserError(f"{field}.{name}", "an unknown key", expected, suggestion(name, choices))
         wanted = type(getattr(defaults, name))
         if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
             raise UserError(f"{field}.{name}", repr(value), f"a {wanted.__name__}", "correct it")
+        if (known := choices[name]) and value not in known:
+            raise UserError(f"{field}.{name}", repr(value), f"one of {', '.join(known)}", suggestion(value, known))
     return replace(defaults, **given)  # type: ignore[type-var]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from fnmatch import filter as matching
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.compose import suggestion
-from talkingavatar.config.listing import config_dir
+from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.config.schema import INPUTS
 from talkingavatar.errors import UserError
 
@@ -34,8 +35,8 @@ class Condition:
     seed: int = 0  # of these
     align: bool = False  # align the body's pose to each picture first
     layer: str | None = None  # of the method's Gaussians, or "captured"; None: the one that is shown
-    reference: str = "captured"  # captured | true: the pictures that frames are compared with
-    view: str | None = None  # seen from: degrees to the person's left, or a camera's name; None: the capture's own
+    reference: str = "captured"  # captured | true: what frames are compared with; true ones where a teacher drew those
+    view: str | None = None  # of the capture, by name (of the embedded speaker: degrees); None: the first
 
     @property
     def plain(self) -> bool:
@@ -78,19 +79,23 @@ class Protocol:
         """The conditions its rows need, in order."""
         return list(dict.fromkeys(row.condition for row in self.rows))
 
-    def rows_for(self, experiments: Iterable[str]) -> list[Row]:
-        """Its rows, labelled, and one a condition for each experiment of a family that none of them names.
+    def rows_for(self, runs: Iterable[tuple[str, str]]) -> list[Row]:
+        """Its rows, labelled, and one a condition for each experiment of a family that none of them is of.
 
-        So any method fits in; a family (`thgs_full` is of `thgs`) whose rows stand here gets no others.
+        So any method fits in; a family whose rows stand here gets no others.
+
+        Args:
+            runs: experiment and family of each.
         """
-        experiments, rows = list(dict.fromkeys(experiments)), []
+        family_of_run, rows = dict(runs), []
         for row in self.rows:
-            fitting = [name for name in experiments if fnmatchcase(name, row.experiment)]
+            fitting = [name for name in family_of_run if fnmatchcase(name, row.experiment)]
             told = f", {row.condition}" if len(self.conditions) > 1 else ""
             rows += [row] if row.label else [replace(row, label=f"{n}{told}", experiment=n) for n in fitting]
-        families = {row.experiment.split("_")[0] for row in self.rows}
-        for name in experiments:
-            if "*" not in families and name.split("_")[0] not in families:
+        known = group_options()["experiment"]
+        named = {family_of(name) for row in self.rows for name in (row.experiment, *matching(known, row.experiment))}
+        for name, family in family_of_run.items():
+            if "*" not in named and family not in named:
                 rows += [Row(f"{name}, {condition}", name, condition) for condition in self.conditions]
         return rows
 

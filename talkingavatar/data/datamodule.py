@@ -12,7 +12,7 @@ from torch import Tensor
 from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
-from talkingavatar.data.inputs import Rest, change, withheld
+from talkingavatar.data.inputs import Rest, change, read_tables, withheld
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.types import Batch, DrivingSignal
 
@@ -37,13 +37,17 @@ class CaptureData(L.LightningDataModule):
         audio = config.audio
         self.features = capture.features(audio.name, audio.path, audio.output)
         self.windows = attention_windows(self.features, capture.manifest.shots)
+        self.tables = read_tables(capture)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
-        self.train_frames = thinned(capture.train_frames, max(FEWEST, config.budget.steps // config.budget.visits))
+        seen = config.budget.steps * config.budget.frames_per_step
+        self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
 
     def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
         """What drives these frames: tracked pose and sound, less the run's silenced inputs and those of `silence`."""
-        signal = DrivingSignal(torch.tensor(frames), self.capture.pose(frames, self.model), self.windows[frames])
+        tables = {name: values[frames] for name, values in self.tables.items()}
+        pose = self.capture.pose(frames, self.model)
+        signal = DrivingSignal(torch.tensor(frames), pose, self.windows[frames], **tables)
         without = {*self.config.method.silence, *silence}
         return withheld(signal, sorted(without), Rest(self.quiet, JAW[self.model])) if without else signal
 
@@ -55,15 +59,17 @@ class CaptureData(L.LightningDataModule):
             silence_features(fps, self.capture.manifest.frames, audio.name, audio.path, audio.output)
         )[0]
 
-    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None) -> Batch:
-        """These frames with their pictures, on the configured background or another."""
-        background = self.background if background is None else background
-        image = torch.stack([torch.from_numpy(self.capture.frame(i)) for i in frames]).float() / 255
-        matte = torch.stack([torch.from_numpy(self.capture.matte(i)) for i in frames]).float()[..., None] / 255
-        stored = torch.tensor(self.capture.manifest.background)
+    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
+        """These frames with their pictures by a view (None: the first), on the configured background or another."""
+        background, capture = self.background if background is None else background, self.capture
+        pictures = capture.view_pictures(view or capture.manifest.views[0], frames)
+        images, mattes = zip(*pictures, strict=True)
+        image = torch.stack([torch.from_numpy(pixels) for pixels in images]).float() / 255
+        matte = torch.stack([torch.from_numpy(pixels) for pixels in mattes]).float()[..., None] / 255
+        stored = torch.tensor(capture.manifest.background)
         if not torch.equal(stored, background):
             image = image + (1 - matte) * (background - stored)
-        return Batch(self.signal(frames), self.capture.cameras(frames), image, matte, background)
+        return Batch(self.signal(frames), capture.cameras(frames, view), image, matte, background)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""

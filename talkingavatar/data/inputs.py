@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.data.capture import Capture
 from talkingavatar.types import BodyPose, DrivingSignal
 
 
@@ -28,8 +29,10 @@ class Input:
     `without` gives the signal in which it is neutral; what the signal lacks anyway stays None.
     """
 
-    about: str
+    field: str  # of the signal, where it lies
     without: Callable[[DrivingSignal, Rest], DrivingSignal]
+    table: str | None = None  # of the capture, that it is read from; None: with the pose or the sound
+    moves: bool = False  # its change from frame to frame tells where it was while the shutter was open
 
 
 def _silent(signal: DrivingSignal, rest: Rest) -> DrivingSignal:
@@ -60,15 +63,20 @@ def _zeroed(name: str) -> Callable[[DrivingSignal, Rest], DrivingSignal]:
 
 # The names are those of `config.schema.INPUTS`.
 INPUTS = {
-    "audio": Input("sound; silence", _silent),
-    "expression": Input("coefficients of the tracked face; 0", _expressionless),
-    "jaw": Input("its tracked joint; at rest", _shut),
-    "latent": Input("2D motion latent; 0", _zeroed("latent")),
-    "actions": Input("action units; 0", _zeroed("actions")),
-    "emotion": Input("share of each emotion; 0", _zeroed("emotion")),
+    "audio": Input("audio", _silent),
+    "expression": Input("pose", _expressionless, moves=True),
+    "jaw": Input("pose", _shut, moves=True),
+    "latent": Input("latent", _zeroed("latent"), table="motion", moves=True),
+    "actions": Input("actions", _zeroed("actions"), table="actions", moves=True),
+    "emotion": Input("emotion", _zeroed("emotion"), table="emotion"),
 }
-# Fields of the signal whose change from frame to frame tells where they were while the shutter was open.
-MOVING = ("pose", "latent", "actions")
+MOVING = sorted({known.field for known in INPUTS.values() if known.moves})
+
+
+def read_tables(capture: Capture) -> dict[str, Float[Tensor, "T D"]]:
+    """Fields of the signal that the capture keeps as tables, of all frames."""
+    tables = {known.field: capture.table(known.table) for known in INPUTS.values() if known.table}
+    return {name: torch.from_numpy(table.values) for name, table in tables.items() if table is not None}
 
 
 def withheld(signal: DrivingSignal, inputs: Iterable[str], rest: Rest) -> DrivingSignal:

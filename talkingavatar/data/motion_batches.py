@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from talkingavatar.audio.features import FLOOR, LOG_MEAN, LOG_STD
-from talkingavatar.data.motion_clips import MotionClip, Span
+from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.data.sampler import StepLoader
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose
@@ -102,7 +102,7 @@ class MotionData(L.LightningDataModule):
         return features, self.clips[which].pose[part], which
 
 
-def _place(places: list[Span], length: int, draw: np.random.Generator) -> int:
+def _place(places: list[Stretch], length: int, draw: np.random.Generator) -> int:
     """A first frame; all that there are have the same chance."""
     counts = np.array([stop - start - length + 1 for start, stop in places])
     number = int(draw.integers(counts.sum()))

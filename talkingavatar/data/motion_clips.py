@@ -16,10 +16,11 @@ from talkingavatar.audio.features import audio_features
 from talkingavatar.audio.speech import load_speech
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import AudioConfig, DataConfig
-from talkingavatar.data.capture import RATE, Capture, Manifest, Model, paper_split
+from talkingavatar.data.capture import RATE, Capture, Manifest, Model, Span, paper_split
+from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.types import BodyPose
 
-Span = tuple[int, int]  # start and stop of frames
+Stretch = tuple[int, int]  # start and stop of neighbouring frames
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class MotionClip:
     pose: BodyPose  # of all frames
     samples: Float[ndarray, " N"]  # the sound, 16 kHz mono
     fps: float
-    shots: list[Span]
-    train: list[Span]  # every frame before the held-out tail, without a cut or an unusable frame inside
-    test: list[Span]  # of the held-out tail, likewise
+    shots: list[Stretch]
+    train: list[Stretch]  # of the training part, without a cut or an unusable frame inside
+    test: list[Stretch]  # of the held-out part, likewise
     truth: BodyPose | None = None  # the true motion, where it is known; for evaluation only
 
     @property
@@ -81,10 +82,10 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
 
     recording = rehearse(config, fps)
     frames, samples = recording.frames, recording.sound()
-    start = paper_split(frames, heldout, 1)[1][0] if heldout > 0 else frames
+    start = paper_split(frames, heldout, 1)[1].start if heldout > 0 else frames
     features = audio_features(samples, RATE, fps, frames, audio.name, audio.path, audio.output)
     return MotionClip(
-        name=f"speaker-{config.identity}",
+        name=capture_name(config.identity),
         features=torch.from_numpy(np.asarray(features, np.float32)),
         pose=recording.parameters(model).pose(),
         samples=samples,
@@ -102,12 +103,9 @@ def whole_speech(config: DataConfig, identity: int, fps: float) -> DataConfig:
     return replace(config, identity=identity, seconds=seconds)
 
 
-def spans(manifest: Manifest, part: Sequence[int]) -> list[Span]:
-    """Starts and stops of a part of a capture (its stride apart), without a cut or an unusable frame inside."""
-    usable = np.zeros(manifest.frames, dtype=bool)
-    usable[part[0] : part[1]] = True
-    usable[manifest.unusable] = False
-    found = []
+def spans(manifest: Manifest, part: Sequence[Span]) -> list[Stretch]:
+    """Stretches of a part of a capture (its strides apart), without a cut or an unusable frame inside."""
+    usable, found = manifest.inside(part), []
     for first, last in manifest.shots:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], usable[first:last], [False]]).astype(int)))
         found += [(first + int(a), first + int(b)) for a, b in edges.reshape(-1, 2)]

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from talkingavatar.data.capture import RATE, Capture
+from talkingavatar.data.capture import RATE, Capture, Span
 from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, detector_boxes, to_25fps
 from talkingavatar.paths import cache_root
 
@@ -48,7 +48,7 @@ def sync_clip(capture: Capture, progress: Callable[[int], Callable[[], None]]) -
     """
     manifest = capture.manifest
     shown = to_25fps(manifest.frames, manifest.fps)
-    spans = {part: _spans(capture, shown, getattr(manifest, part)[:2]) for part in ("train", "test")}
+    spans = {part: _spans(capture, shown, getattr(manifest, part)) for part in ("train", "test")}
     return SyncClip(manifest.name, _crops(capture, shown, progress), capture.audio, _mouth(capture)[shown], **spans)
 
 
@@ -72,11 +72,11 @@ def _mouth(capture: Capture) -> Float[ndarray, "T 4"]:
     return ((lengths - middle) / np.nanstd(lengths, 0).clip(1e-6)).clip(-4, 4)
 
 
-def _spans(capture: Capture, shown: list[int], part: tuple[int, int]) -> list[tuple[int, int]]:
+def _spans(capture: Capture, shown: list[int], part: list[Span]) -> list[tuple[int, int]]:
     """Runs of frames at 25 fps that lie in the part and in one shot and are usable."""
-    unusable = set(capture.manifest.unusable)
+    usable = capture.manifest.inside(part)
     shot = np.repeat(range(len(capture.manifest.shots)), [stop - start for start, stop in capture.manifest.shots])
-    label = [int(shot[f]) if part[0] <= f < part[1] and f not in unusable else -1 for f in shown]
+    label = [int(shot[f]) if usable[f] else -1 for f in shown]
     runs, at = [], 0
     for value, members in groupby(label):
         length = len(list(members))

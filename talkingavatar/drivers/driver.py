@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Protocol, final
+from typing import Any, Protocol, final
 
 import torch
 from jaxtyping import Float
@@ -13,11 +13,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.motion_clips import MotionClip, Span
+from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.space import MotionSpace
-from talkingavatar.drivers.training import DriverOptions, DriverTraining, RenderTerm
+from talkingavatar.drivers.training import DriverTraining, RenderTerm
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 
@@ -29,7 +30,7 @@ class Heard:
     fps: float
     samples: Float[ndarray, " N"]  # the sound, 16 kHz mono
     features: Float[Tensor, "T 16 C"]  # of the kind the run was fitted with
-    shots: Sequence[Span] = ()  # (start, stop) of each, that hear nothing of each other; none means one
+    shots: Sequence[Stretch] = ()  # (start, stop) of each, that hear nothing of each other; none means one
     wanted: list[int] | None = None  # frames that a signal is made of; None: all
     motion: Float[Tensor, "T Q"] | None = None  # what the driver before this one foretold, in its space
 
@@ -73,8 +74,8 @@ class Driver(ABC):
     space: MotionSpace
     card: DriverCard
     lookahead: float  # seconds of sound after a frame that its parameters wait for; inf: the whole
-    takes: ClassVar[frozenset[str]] = frozenset()  # what of a prompt it understands
-    draws: ClassVar[bool] = False  # whether another seed gives another motion
+    takes: frozenset[str] = frozenset()  # what of a prompt it understands
+    draws: bool = False  # whether another seed gives another motion
 
     @abstractmethod
     def sample(self, heard: Heard, prompt: Prompt, seed: int, count: int = 1) -> Float[Tensor, "count T P"]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from talkingavatar.audio.mouth import VERSION, MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.body.lips import opening_of
 from talkingavatar.body.models import Body
-from talkingavatar.data.motion_clips import Span
+from talkingavatar.data.motion_clips import Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.space import RigParameters
@@ -40,7 +40,7 @@ class RidgeMouth(Driver):
         cls,
         heard: Heard,
         pose: BodyPose,
-        train: Sequence[Span],
+        train: Sequence[Stretch],
         body: Body,
         speaker: str,
         folder: Path | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Literal, Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -42,3 +42,18 @@ class RigParameters:
 
     def write(self, signal: DrivingSignal, values: Float[Tensor, "B P"]) -> DrivingSignal:
         return replace(signal, pose=self.parts.write(signal.pose, values.to(signal.pose.expression)))
+
+
+class SignalField:
+    """A field of the signal whose numbers have names: a motion latent, facial actions, shares of emotions."""
+
+    def __init__(self, field: Literal["latent", "actions", "emotion"], names: list[str]) -> None:
+        self.field, self.names = field, names
+
+    def read(self, signal: DrivingSignal) -> Float[Tensor, "B P"]:
+        values = getattr(signal, self.field)
+        assert values is not None, f"the signal has no {self.field}"
+        return values
+
+    def write(self, signal: DrivingSignal, values: Float[Tensor, "B P"]) -> DrivingSignal:
+        return replace(signal, **cast(Any, {self.field: values.to(signal.pose.expression)}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning as L
@@ -13,15 +13,6 @@ from torch import Tensor
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.types import BodyPose
-
-
-@dataclass
-class DriverOptions:
-    """What every trained driver has among its `driver.options`: of whom it learns."""
-
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers, the run's own left out
-    captures: list[str] = field(default_factory=list)  # folders of further captures
-    own_share: float = 0.2  # of what is learned from, the run's own capture
 
 
 @dataclass(frozen=True)

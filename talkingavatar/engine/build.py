@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
@@ -12,8 +11,8 @@ from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.data.motion_clips import MotionClip, capture_clip, speaker_clip
-from talkingavatar.data.speaker.record import speaker_capture
+from talkingavatar.data.motion_clips import MotionClip, capture_clip
+from talkingavatar.data.sources import source_of
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import Method, MethodContext
@@ -28,47 +27,49 @@ def build_body(config: FitConfig) -> Body:
     return load_body(config.body.name, config.body.path, config.body.gender)
 
 
+def build_capture(config: FitConfig) -> Capture:
+    """The capture of a configuration, made on first use where its source makes it."""
+    with ExitStack() as stack:
+
+        def progress(title: str, total: int) -> Callable[[], None]:
+            return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
+
+        return source_of(config.data).open(config.data, progress)
+
+
 def build_data(config: FitConfig) -> CaptureData:
-    """The capture of a configuration; the embedded one is made on first use."""
-    if config.data.name == "speaker":
-        with ExitStack() as stack:
-
-            def progress(title: str, total: int) -> Callable[[], None]:
-                return stack.enter_context(ProgressBar(title, total, config.trainer.progress)).advance
-
-            folder = speaker_capture(config.data, progress)
-    else:
-        assert config.data.path is not None
-        folder = Path(config.data.path).expanduser()
-    return CaptureData(Capture(folder, config.data.cache_mb), config)
+    """The same, ready to be trained on."""
+    return CaptureData(build_capture(config), config)
 
 
 def build_clip(config: FitConfig, body: Body) -> MotionClip:
-    """The speech and motion of a configuration's own speaker, without pictures.
+    """A configuration's own speech and motion; no picture is drawn where they are known before.
 
     Raises:
         UserError: the capture was tracked with another body model.
     """
-    model: Model = "flame" if "flame" in config.body.name else "smplx"
-    if config.data.name == "speaker":
-        return speaker_clip(config.data, config.audio, model, float(config.data.fps), config.data.heldout)
-    assert config.data.path is not None
-    return clip_of_capture(Path(config.data.path), config, model, body)
+    known = source_of(config.data).motion(config.data, config.audio, model_of(config))
+    return clip_of(build_capture(config), config, body) if known is None else known
 
 
-def clip_of_capture(folder: Path, config: FitConfig, model: Model, body: Body) -> MotionClip:
-    """The same of a capture on disk.
+def clip_of(capture: Capture, config: FitConfig, body: Body) -> MotionClip:
+    """The same of a capture, as a configuration hears it.
 
     Raises:
         UserError: it was tracked with another body model.
     """
-    capture = Capture(folder.expanduser(), cache_mb=1)
+    model = model_of(config)
     tracked_with = capture.manifest.body.get(model, body.checksum)
     if tracked_with != body.checksum:
-        expected = f"the model of checksum {tracked_with[:12]}, which {folder} was tracked with"
+        expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
         found = f"{body.name} ({body.checksum[:12]})"
         raise UserError("body", found, expected, "give that model, or captures tracked with this one")
     return capture_clip(capture, config.audio, model)
+
+
+def model_of(config: FitConfig) -> Model:
+    """Whose parameters a body has."""
+    return "flame" if "flame" in config.body.name else "smplx"
 
 
 def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:

@@ -122,7 +122,14 @@ def _finish(run: Path, experiment: str, seed: int, draw: random.Random) -> None:
     _write(run / "summary.json", {"status": "finished", "wall_s": 500.0, "steps": STEPS, "metrics": own, "skipped": {}})
     lips = {"sync/ao": 0.0, "sync/md": 7 + draw.random(), "sync/conf": 3 * draw.random(), "lmd/mouth_px": draw.random()}
     curve = [list(range(-15, 16)), [7 + draw.random() for _ in range(31)]]
-    facts = {"experiment": experiment, "seed": seed, "subject": "speaker-0", "condition": "full", "suite": 1}
+    facts = {
+        "experiment": experiment,
+        "family": "thgs",
+        "seed": seed,
+        "subject": "speaker-0",
+        "condition": "full",
+        "suite": 1,
+    }
     facts |= {"commit": "0000000", "device": "cpu", "split": {"count": 120}, "steps": STEPS, "skipped": {}}
     facts |= {
         "metrics": numbers | lips,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,7 +51,7 @@ def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
     return ordered[0], ordered[-1]
 
 
-def _check_option(key: str, value: str, options: list[str]) -> None:
+def _check_option(key: str, value: str, options: Iterable[str]) -> None:
     if value not in options:
         raise UserError(key, repr(value), f"one of {', '.join(options)}", suggestion(value, options))
 

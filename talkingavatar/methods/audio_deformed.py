@@ -6,30 +6,24 @@ of the tracked body are not used, but for the actions of the eyes, which the pub
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from talkingavatar.config.family_options import AudioDeformed as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
 from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
-from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
+from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
 from talkingavatar.types import BodyPose, DrivingSignal, Layers
 
 EYES = "eye"  # how names of the eyes' actions begin
-
-
-@dataclass(frozen=True)
-class Options(BoundOptions):
-    """`method.options` of the baseline."""
-
-    margin: float = 0.05  # metres round the figure's head, whose Gaussians the sound deforms
 
 
 @final

@@ -220,7 +220,7 @@ class Method(L.LightningModule, ABC):
                 for name, shot in drawn.items()
             }
         if self.density is not None:
-            infos = [drawn[name].info for name, shot in self.shots(batch).items() if shot.grows]
+            infos = [drawn[name].info for name, shot in self.shots(batch).items() if shot.grows and not shot.frozen]
             self.density.before_backward(self.step, infos)
             self._infos.append(infos)
         # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
@@ -283,6 +283,8 @@ class Method(L.LightningModule, ABC):
         assert isinstance(optimisers, NamedOptimisers)
         started = [name for name in critic.groups if self.started(name)]
         parameters = [p for name in started for p in optimisers.parameters_of(name)]
+        if not parameters:
+            return
         for parameter in parameters:
             parameter.requires_grad_(True)
         with torch.enable_grad():

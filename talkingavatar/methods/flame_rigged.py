@@ -7,19 +7,14 @@ not move stands still.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import final
 
+from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.methods.base import SHOWN, MethodContext
-from talkingavatar.methods.triangle_bound import BoundOptions, TriangleBound
+from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.types import DrivingSignal, Layers
-
-
-@dataclass(frozen=True)
-class Options(BoundOptions):
-    """`method.options` of the rigged head."""
 
 
 @final

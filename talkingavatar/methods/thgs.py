@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
+from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
@@ -26,24 +26,6 @@ from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
-
-
-@dataclass(frozen=True)
-class Options:
-    """`method.options` of THGS; each of the first three is a row of the paper's ablation."""
-
-    leb: bool = True  # Learnable Expression Blendshapes
-    saam: bool = True  # Spatial Audio Attention Module
-    joint: bool = True  # pose, expression and skinning optimised from the pictures
-    leb_norm: Norm = "sumsq"
-    opacity: float = 0.9  # at the start
-    scale_min: float = 1e-4  # metres
-    scale_max: float = 2e-2
-    sh_degree: int = 0
-    mouth_margin: float = 0.02  # metres round the teeth within which SAAM acts
-    detach_skinning: bool = True  # no gradient through the skinning grid's coordinates
-    anchor_skinning: bool = True  # add what the grid misses of the parent vertex's own weights
-
 
 # The parameter groups behind each switch.
 PARTS = {
@@ -74,7 +56,7 @@ class THGS(Method):
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
-        self.options = read_options(Options(), self.config.method.options)
+        self.options = read_options(Thgs(), self.config.method.options)
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians()
@@ -102,7 +84,7 @@ class THGS(Method):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
+        read_options(Thgs(), config.method.options)
         super().check(config)
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
@@ -134,7 +116,7 @@ class THGS(Method):
         means = self.gaussians["means"]
         terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
         if self.started("leb"):
-            terms["leb"] = self.leb.norm(self.options.leb_norm)
+            terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
 
     def deform(self, signal: DrivingSignal) -> Layers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.body.figure import Figure
+from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
 from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
@@ -23,17 +23,6 @@ from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rende
 # The local frame's second axis is the normal; a surfel's is its third.
 UPRIGHT = (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0)
 LOCAL_SCALE = 25.0  # gsplat's scene scale for local units: a Gaussian is split above, cloned below a quarter triangle
-
-
-@dataclass(frozen=True)
-class BoundOptions:
-    """What all such families can be told (`method.options`)."""
-
-    opacity: float = 0.5  # at the start; GaussianAvatars' 0.1 takes thousands of steps to become opaque
-    scale: float = 0.4  # of a Gaussian at the start, in triangles
-    sh_degree: int = 0
-    most_scale: float = 0.6  # triangles, above which the scale loss pulls (GaussianAvatars)
-    most_position: float = 1.0  # triangles from the centroid, beyond which the position loss pulls (GaussianAvatars)
 
 
 class TriangleBound(Method):
@@ -48,7 +37,7 @@ class TriangleBound(Method):
 
     carried_binding: Tensor
 
-    def __init__(self, context: MethodContext, options: BoundOptions) -> None:
+    def __init__(self, context: MethodContext, options: Options) -> None:
         super().__init__(context)
         self.bound_options = options
         self.figure = Figure(self.body, context.pose[context.train_frames])

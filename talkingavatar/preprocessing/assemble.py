@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 
 from talkingavatar.body.body import Body
-from talkingavatar.data.capture import RATE, Manifest, Model
+from talkingavatar.data.capture import CaptureWriter, Manifest, Model, Span, Table
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.alignment.align import Alignment
 from talkingavatar.preprocessing.clip import Clip
@@ -24,23 +22,23 @@ from talkingavatar.preprocessing.landmarks.source import Actions
 from talkingavatar.preprocessing.stages import remove, write_json
 from talkingavatar.preprocessing.sync import shifted
 
-ASSEMBLE_VERSION = 2
+ASSEMBLE_VERSION = 3
 TRAINED = 400  # frames that a stride is chosen for
 SHORT_SHOT = 0.4  # seconds; shorter shots are not used
 FACE = 0.5  # share of the 68 landmarks that makes a face
 MANIFEST, CONTENTS = "capture.json", "contents.json"
 ALL_PARTS = (
     "frames", "mattes", "audio.flac", "cameras.npz", "smplx.npz", "flame.npz", "landmarks.npz", "keypoints.npz",
-    "regions.npz", "aus.npz", "background.png", "features", "truth",
+    "regions.npz", "actions.npz", "background.png", "features", "truth",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which frames are trained on and held out; start, stop, step."""
+    """Which frames are trained on and held out."""
 
-    train: tuple[int, int, int]
-    test: tuple[int, int, int]
+    train: Span
+    test: Span
     unusable: list[int]
 
 
@@ -86,7 +84,7 @@ def split_frames(
     step = stride or max(1, round(before / TRAINED))
     if not before or not len(usable[usable >= edge]):
         raise UserError("heldout", f"{heldout:g}", "frames in both parts", "choose another share")
-    return Split((0, edge, step), (edge, len(keypoints), 1), unusable)
+    return Split(Span(0, edge, step), Span(edge, len(keypoints)), unusable)
 
 
 def unusable_frames(keypoints: Keypoints, shots: list[tuple[int, int]], fps: float) -> list[int]:
@@ -132,31 +130,44 @@ def _delete(part: Path) -> None:
 
 def write_capture(parts: Parts, provenance: dict[str, Any], folder: Path) -> None:
     """All files of the capture, the manifest last."""
-    clip, keypoints = parts.clip, parts.keypoints
-    _link_pictures(parts.matte, folder, clip.frames)
-    soundfile.write(folder / "audio.flac", shifted(clip.audio, parts.offset, clip.fps), RATE)
+    clip, keypoints, writer = parts.clip, parts.keypoints, CaptureWriter(folder)
+    _link_pictures(parts.matte, writer, clip.frames)
+    writer.sound(shifted(clip.audio, parts.offset, clip.fps))
     fitted, model = parts.alignment, model_of(parts.body)
-    np.savez(folder / "cameras.npz", viewmats=fitted.viewmat.numpy()[None], Ks=fitted.K.numpy()[None])
-    _write_pose(folder / f"{model}.npz", fitted, parts.body)
+    writer.cameras(fitted.viewmat.numpy()[None, None], fitted.K.numpy()[None, None])
+    writer.parameters(model, _parameters(fitted), parts.body.expression_names)
     if parts.actions is not None:
-        np.savez(folder / "aus.npz", names=parts.actions.names, values=parts.actions.values)
-    np.savez(folder / "landmarks.npz", points=keypoints.face68().astype(np.float32))
+        writer.table("actions", bridged(parts.actions, clip.shots))
+    writer.landmarks(keypoints.face68().astype(np.float32))
     keypoints.save(folder / "keypoints.npz")
-    np.savez(folder / "regions.npz", allow_pickle=False, **region_boxes(keypoints, clip.width, clip.height))
-    Manifest(
-        name=parts.name,
-        fps=clip.fps,
-        width=clip.width,
-        height=clip.height,
-        frames=clip.frames,
-        train=parts.split.train,
-        test=parts.split.test,
-        body={model: parts.body.checksum},
-        provenance=provenance,
-        shots=clip.shots,
-        unusable=parts.split.unusable,
-    ).write(folder)
+    writer.regions(region_boxes(keypoints, clip.width, clip.height))
+    writer.finish(
+        Manifest(
+            name=parts.name,
+            fps=clip.fps,
+            width=clip.width,
+            height=clip.height,
+            frames=clip.frames,
+            train=[parts.split.train],
+            test=[parts.split.test],
+            body={model: parts.body.checksum},
+            provenance=provenance,
+            shots=clip.shots,
+            unusable=parts.split.unusable,
+        )
+    )
     write_json(folder / CONTENTS, [name for name in ALL_PARTS if (folder / name).exists()])
+
+
+def bridged(actions: Actions, shots: list[tuple[int, int]]) -> Table:
+    """Frames without a face get what lies between their neighbours of the same shot; a shot without any, rest."""
+    values = np.zeros_like(actions.values, np.float32)
+    known = np.isfinite(actions.values).all(1)
+    for start, stop in shots:
+        if (seen := start + np.flatnonzero(known[start:stop])).size:
+            rows = np.arange(start, stop)
+            values[start:stop] = np.stack([np.interp(rows, seen, column[seen]) for column in actions.values.T], 1)
+    return Table(actions.names, values, actions.scale)
 
 
 def model_of(body: Body) -> Model:
@@ -194,32 +205,23 @@ def _box(
     return box
 
 
-def _link_pictures(matte: Path, folder: Path, frames: int) -> None:
-    """Frames, mattes and the clean plate as the matte stage left them; linked, not copied, where the disk can."""
-    for kind in ("frames", "mattes"):
-        (folder / kind).mkdir(exist_ok=True)
-        for index in range(frames):
-            _link(matte / kind / f"{index:06d}.png", folder / kind / f"{index:06d}.png")
+def _link_pictures(matte: Path, writer: CaptureWriter, frames: int) -> None:
+    """Frames, mattes and the clean plate as the matte stage left them."""
+    for index in range(frames):
+        name = f"{index:06d}.png"
+        writer.link_picture(index, matte / "frames" / name, matte / "mattes" / name)
     if (matte / "background.png").is_file():
-        _link(matte / "background.png", folder / "background.png")
+        writer.link(matte / "background.png", "background.png")
 
 
-def _link(source: Path, target: Path) -> None:
-    target.unlink(missing_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:  # this disk has no hard links
-        shutil.copyfile(source, target)
-
-
-def _write_pose(file: Path, alignment: Alignment, body: Body) -> None:
+def _parameters(alignment: Alignment) -> dict[str, ndarray]:
+    """The body's table."""
     pose = alignment.pose
     tables = {
         "betas": pose.betas[0],
         "expression": pose.expression,
         "full_pose": pose.full_pose,
         "transl": pose.transl,
+        "keypoint_offsets": alignment.offsets,
     }
-    arrays = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in tables.items()}
-    arrays["keypoint_offsets"] = alignment.offsets.detach().cpu().numpy().astype(np.float32)
-    np.savez(file, allow_pickle=False, **arrays, expression_names=body.expression_names)
+    return {name: values.detach().cpu().numpy() for name, values in tables.items()}

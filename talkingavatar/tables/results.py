@@ -13,7 +13,6 @@ from talkingavatar.config.protocol import Protocol
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
-NO_AVATARS = ("syncnet",)  # methods whose runs no table is about (engine.trainable.OTHERS)
 NOT_VARIED = ("seed", "data.identity", "data.path", "run.", "tracking.", "trainer.")  # keys that make no other row
 VARIED = 4  # differing keys in a row's name
 LISTED = 24  # run directories in a command
@@ -45,7 +44,7 @@ def _read_result(file: Path) -> tuple[dict[str, Any] | None, str]:
         result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
         result["condition"], result["subject"] = str(result["condition"]), str(result["subject"])
         result["seed"], result["suite"] = int(result["seed"]), int(result["suite"])
-        result["experiment"] = str(result["experiment"])
+        result["experiment"], result["family"] = str(result["experiment"]), str(result["family"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return None, f"evaluation/{file.name} cannot be read: {type(error).__name__}: {error}"
     return result, ""
@@ -66,10 +65,10 @@ def table_results(
     found: list[Mapping[str, Any]] = []
     open_rows = any(not row.label for row in protocol.rows)
     for run, measured in runs:
-        if run.config.get("method.name") in NO_AVATARS:
+        if run.kinds == {"pretrained"}:
             continue
-        rows = (row for row in protocol.rows_for([run.experiment]) if fnmatchcase(run.experiment, row.experiment))
-        for condition in dict.fromkeys(row.condition for row in rows):
+        rows = protocol.rows_for([(run.experiment, run.family)])
+        for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):
             own = _own(run, condition)
             result = _filled(measured[condition], own) if condition in measured else _stand_in(run, condition, own)
             name = (variants or {}).get(run.path) if open_rows else None
@@ -126,6 +125,7 @@ def _stand_in(run: Run, condition: str, own: list[Mapping[str, Any]]) -> dict[st
     """The fit's own held-out numbers, else only the reason why there are none."""
     facts: dict[str, Any] = {
         "experiment": run.experiment,
+        "family": run.family,
         "seed": run.seed,
         "subject": run.subject,
         "condition": condition,

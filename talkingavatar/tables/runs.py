@@ -11,6 +11,10 @@ from typing import Any
 
 import yaml
 
+from talkingavatar.config.identity import check_schema
+from talkingavatar.config.listing import family_of
+from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
@@ -41,6 +45,15 @@ class Run:
     @property
     def experiment(self) -> str:
         return self.config.get("experiment", "unknown")
+
+    @property
+    def family(self) -> str:
+        return self.config.get("family", "unknown")
+
+    @property
+    def kinds(self) -> set[str]:
+        """Of its stages."""
+        return {kind for key, kind in self.config.items() if key.startswith("stages.") and key.endswith(".kind")}
 
     @property
     def seed(self) -> int:
@@ -86,6 +99,28 @@ def is_run(folder: Path) -> bool:
     return any((folder / mark).is_file() for mark in MARKS)
 
 
+def refuse_another_schema(path: Path) -> None:
+    """
+    Raises:
+        UserError: the run is of another schema than ours; not one whose configuration cannot be read at all.
+    """
+    tree = _mapping(_read(path / "config.yaml", []))
+    if tree:
+        check_schema(path, tree.get("schema"))
+
+
+def _config(path: Path, problems: list[str]) -> dict[str, str]:
+    """Dotted keys of a run's configuration; none where it is of another schema, whose keys may mean something else."""
+    tree = _mapping(_read(path / "config.yaml", problems, required=True))
+    try:
+        if tree:
+            check_schema(path, tree.get("schema"))
+    except UserError as error:
+        problems.append(str(error))
+        return {}
+    return flat(tree)
+
+
 def _folders(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir())
 
@@ -93,7 +128,7 @@ def _folders(folder: Path) -> list[Path]:
 def read_run(path: Path, now: float | None = None) -> Run:
     """A run directory; a file that is missing or broken leaves its part empty and is named."""
     problems: list[str] = []
-    config = flat(_read(path / "config.yaml", problems, required=True))
+    config = _config(path, problems)
     status = _mapping(_read(path / "status.json", problems))
     summary = _mapping(_read(path / "summary.json", problems))
     starts = _read(path / "provenance.json", problems)
@@ -107,7 +142,8 @@ def read_run(path: Path, now: float | None = None) -> Run:
 def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -> Run:
     """A run that was submitted and has left nothing on disk yet: known by its overrides."""
     pairs = (text.lstrip("+").partition("=") for text in overrides)
-    config = {"data.name": "speaker"} | {key: value for key, _, value in pairs}
+    config = {"data.name": DataConfig.name} | {key: value for key, _, value in pairs}
+    config["family"] = config.get("family") or family_of(config.get("experiment", "unknown"))
     return Run(path, state, detail, config, subject=_subject(config, {}))
 
 
@@ -145,13 +181,11 @@ def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) ->
 
 def _subject(config: Mapping[str, str], start: Mapping[str, Any]) -> str:
     """Who was fitted, under the name `evaluate` gives."""
-    if config.get("data.name") == "speaker":
-        return f"speaker-{config.get('data.identity', '0')}"
-    if given := config.get("data.path"):
-        folder = Path(str(start.get("cwd", "."))) / Path(given).expanduser()
-        manifest = _mapping(_read(folder / "capture.json", []))
-        return str(manifest.get("name", folder.name))
-    return "unknown"
+    source, identity = SOURCES.get(config.get("data.name", "")), config.get("data.identity", "0")
+    if source is None or not identity.isdecimal():
+        return "unknown"
+    data = DataConfig(path=config.get("data.path"), identity=int(identity))
+    return source.title(data, Path(str(start.get("cwd", ".")))) or "unknown"
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, str]:

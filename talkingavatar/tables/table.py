@@ -61,7 +61,7 @@ def build_table(name: str, protocol: Protocol, results: Iterable[Result], every_
     """Fill a protocol's rows. Several seeds of one row are averaged; a row without any result is left out, unless
     every row is asked for."""
     results = list(results)
-    rows = protocol.rows_for(str(result["experiment"]) for result in results)
+    rows = protocol.rows_for((str(result["experiment"]), str(result["family"])) for result in results)
     subjects = tuple(sorted({str(result["subject"]) for result in results}))
     lines = []
     for subject in subjects:

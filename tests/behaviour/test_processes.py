@@ -1,4 +1,4 @@
-"""A driver trained by several processes: the same losses as by one, stopped and killed as one."""
+"""A fit shared by several processes: the same as by one, stopped and killed as one."""
 
 import json
 import os
@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from talkingavatar.engine.run.directory import RunDirectory
-from tests.conftest import cold
+from tests.conftest import TINY, cold
 
 SMALL = [
-    "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.steps=24", "driver.options.identities=[]",
-    "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16", "driver.options.dropout=0",
-    "tracking=none", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
+    "experiment=audio2param", "data.seconds=4", "data.size=64", "stages.driver.steps=24", "tracking=none",
+    "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16",
+    "driver.options.dropout=0", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1"]
 
@@ -52,7 +52,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(alone, tmp_path):
 
 def started(run, *more):
     process = subprocess.Popen(
-        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "driver.steps=4000", f"run.path={run}", *more],
+        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "stages.driver.steps=4000", f"run.path={run}", *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -92,10 +92,27 @@ def test_none_is_left_when_one_is_killed(tmp_path):
     torch.load(tmp_path / "driver.ckpt", weights_only=True)
 
 
+def test_two_processes_fit_an_avatar_as_one_with_all_frames(warm, tmp_path):
+    """The same Gaussians in the same order with the same parents, through clone and split; stopped in between."""
+    fit = ["experiment=thgs_full", *TINY, "budget.steps=14", "budget.frames_per_step=2", "trainer.progress=false"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert warm.start("fit", *fit, "trainer.threads=1", f"run.path={one}").finish(300).returncode == 0
+    done = cold("fit", *fit, *TWO, f"run.path={two}", "run.stop_after=9")
+    assert done.returncode == 75, done.stderr
+    done = cold("fit", *fit, *TWO, f"run.path={two}")
+    assert done.returncode == 0, done.stderr
+    alone, shared = (torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"] for run in (one, two))
+    assert len(alone["carried_parent"]) > len(alone["carried_parent"].unique())
+    assert alone.keys() == shared.keys()
+    for name, values in alone.items():
+        torch.testing.assert_close(shared[name], values, rtol=0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
 @pytest.mark.parametrize(
     ("overrides", "environment", "message"),
     [
-        (["experiment=thgs_full", "trainer=ddp"], {}, "an avatar sees one frame a step"),
+        (["experiment=thgs_full", "trainer=ddp"], {}, "budget.frames_per_step: found 1; expected a multiple of 2"),
+        (["experiment=gaussianheadtalk_full", "trainer=ddp"], {}, "stages: found 2 stages for 2 processes"),
         (["trainer=ddp", "driver.options.windows=3"], {}, "driver.options.windows: found 3; expected a multiple of 2"),
         (["trainer=ddp", "trainer.nodes=2"], {}, "trainer.nodes: found 2 machines"),
         (["trainer=ddp"], {"SLURM_STEP_NUM_TASKS": "3"}, "3 processes in all"),

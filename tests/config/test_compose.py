@@ -1,16 +1,35 @@
 import re
+from dataclasses import asdict, fields
 
 import pytest
 
-from talkingavatar.config.compose import compose, differences, from_yaml, run_name, to_yaml
-from talkingavatar.config.listing import group_options
+from talkingavatar.config.compose import compose, from_yaml, to_yaml
+from talkingavatar.config.family_options import OPTIONS, Audio2Param, Thgs
+from talkingavatar.config.identity import differences
+from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.errors import UserError
 
 
 @pytest.mark.parametrize("experiment", group_options()["experiment"])
 def test_every_preset_composes(experiment):
+    """Under the name of its place, and of the family in whose folder it stands."""
     config = compose([f"experiment={experiment}"])
-    assert config.experiment == experiment
+    assert config.experiment == experiment and config.family == family_of(experiment)
+
+
+def test_a_family_brings_what_belongs_together():
+    config = compose(["experiment=gaussiantalker_style", "body=flame"])
+    assert config.family == "gaussiantalker" and config.method.name == "audio_deformed"
+    assert config.loss.name == "flame_rigged" and config.data.framing == "head" and config.body.name == "flame"
+
+
+def test_names_are_those_of_families_and_rows():
+    """Names that commands, sweeps and tables were written with."""
+    known = group_options()["experiment"]
+    assert {"thgs_full", "gaussianheadtalk_full", "gaussiantalker_style", "syncnet", "audio2param"} <= known.keys()
+    files = list((config_dir() / "experiment").rglob("*.yaml"))
+    assert len(files) == len(known)  # no two places of one name
+    assert family_of("thgs_wo_leb") == "thgs" and family_of("syncnet") == "syncnet" and family_of("mine") == "mine"
 
 
 @pytest.mark.parametrize("group", group_options())
@@ -38,6 +57,10 @@ def test_presets_differ_from_full_in_what_their_name_says():
     ("override", "expected"),
     [
         ("experiment=thgs_ful", "did you mean thgs_full"),
+        ("experiment=thgs/wo_leb", "did you mean thgs_wo_leb"),
+        ("experiment=thgs_full,thgs_wo_leb", "talkingavatar.sweep"),
+        ("seed=0,1", "talkingavatar.sweep"),
+        ("~experiment", "a plain choice"),
         ("budgt=quick", "did you mean budget"),
         ("data.sise=100", "did you mean data.size"),
         ("budget.steps=many", "budget.steps"),
@@ -45,6 +68,8 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data=capture", "data.path"),
         ("trainer.accelerator=gpuu", "did you mean gpu"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
+        ("method.options.leb=maybe", "not a valid bool"),
+        ("driver.options.width=wide", "driver.options.width"),
         ("data.heldout=2", "between 0 and 1"),
         ("method.silence=[audi]", "did you mean audio"),
         ("nonsense", "key=value"),
@@ -59,13 +84,18 @@ def test_a_mistake_is_one_clear_line(override, expected):
     assert re.search(r".+: found .+; expected .+; .+", message)
 
 
-def test_run_name_is_made_of_what_decides_the_result():
-    name = run_name(compose(["seed=1"]))
-    assert name == run_name(compose(["seed=1"]))
-    assert name == run_name(compose(["seed=1", "tracking=none", "trainer.progress=false", "run.fresh=true"]))
-    assert name != run_name(compose(["seed=2"]))
-    assert name != run_name(compose(["seed=1", "loss.terms.l1.weight=0.7"]))
-    assert name.startswith("thgs_full-quick-s1-")
+def test_an_option_is_set_without_plus_and_its_default_stands_once():
+    config = compose(["method.options.anchor_skinning=false", "driver.options.targets=[jaw]"])
+    assert config.method.options == asdict(Thgs(anchor_skinning=False))
+    assert config.driver.options == asdict(Audio2Param(targets=["jaw"]))
+    text = (config_dir() / "driver" / "audio2param.yaml").read_text()
+    assert not [option.name for option in fields(Audio2Param) if f"  {option.name}:" in text]
+
+
+@pytest.mark.parametrize(("section", "name"), [(s, name) for s, nodes in OPTIONS.items() for name in nodes])
+def test_every_node_of_options_is_asked_for_by_a_preset(section, name):
+    config = compose([f"{section}={name}"])
+    assert getattr(config, section).options == asdict(OPTIONS[section][name]())
 
 
 def test_yaml_round_trip(tmp_path):

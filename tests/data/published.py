@@ -26,6 +26,6 @@ def imported(form, tmp_path, **options) -> Capture:
     clip = FORMATS[form](Options(**options))
     ticks = []
     write_clip(clip, tmp_path / "capture", options.get("width"), lambda title, total: lambda: ticks.append(title))
-    assert len(ticks) == clip.frames
+    assert len(ticks) == clip.frames * len(clip.views)
     assert [f.name for f in tmp_path.iterdir() if f.name.startswith(".")] == []
     return Capture(tmp_path / "capture")

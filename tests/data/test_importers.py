@@ -128,8 +128,8 @@ def test_thgs_camera_as_the_loader_means_it(subject, tmp_path):
 def test_thgs_split_ends_are_inclusive_and_no_frame_is_in_both_parts(subject, tmp_path):
     root, _ = subject
     capture = imported("thgs", tmp_path, path=root, train=(0, 8, 4), test=(8, 11, 1))
-    assert list(range(*capture.manifest.train)) == [0, 4]
-    assert list(range(*capture.manifest.test)) == [8, 9, 10, 11]
+    assert capture.train_frames == [0, 4]
+    assert capture.manifest.test == [(8, 12, 1)] and capture.test_frames == [9, 10, 11]  # 8 has no mask
     with pytest.raises(UserError, match="frames of 0 to 11"):
         FORMATS["thgs"](Options(path=root, train=(0, 8, 4), test=(8, 12, 1)))
 
@@ -176,7 +176,7 @@ def test_the_command(subject, tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     folder = tmp_path / "captures" / "someone"
     assert shown.splitlines()[-1] == f"capture: {folder}" and "1 of them unusable" in shown
-    assert Capture(folder).manifest.train == (0, 8, 2)
+    assert Capture(folder).manifest.train == [(0, 8, 2)]
     for arguments, expected in {
         ("from=thgs", f"path={root}", "name=someone"): "which exists",
         ("from=thg", f"path={root}"): "did you mean thgs",

@@ -57,7 +57,7 @@ def test_vhap_export(export, tmp_path):
     capture = imported("vhap", tmp_path, path=export, camera="3", fps=20.0, audio=tmp_path / "talk.wav", width=8)
     manifest = capture.manifest
     assert (manifest.frames, manifest.fps, manifest.width, manifest.height) == (10, 20.0, 8, 8)
-    assert (manifest.train, manifest.test) == ((0, 7, 1), (7, 10, 1))
+    assert (manifest.train, manifest.test) == ([(0, 7, 1)], [(7, 10, 1)])
     camera = capture.cameras([0])
     head = np.array([0.2, 0.1, 0.5, 1.0])  # half a metre before the camera
     seen = camera.viewmats[0].numpy() @ head
@@ -105,7 +105,6 @@ def test_vhap_as_one_file_without_sound_or_masks(export, tmp_path):
 
 LAYOUT = """
 subject: "0048"
-sequence: "2-00-01"
 camera: "cam_05"
 fps: 25
 first: 1
@@ -116,40 +115,103 @@ axes: opengl
 audio: "{subject}/audio/{sequence}.wav"
 meshes: "{subject}/{sequence}/{frame:06d}.obj"
 flame: "{subject}/{sequence}/flame/{frame:06d}.npz"
+emotions: {"2": "happy"}
 """
+SENTENCES = {
+    "1-00-01": 4,
+    "2-01-01": 5,
+    "2-01-02": 3,
+}  # frames of each; the last sentence is said with one emotion only
+CAMERAS = {"cam_03": (0.5, 16), "cam_05": (1.5, 32)}  # how far off, and how large the pictures are
 
 
-def test_emotalk3d_by_templates(tmp_path):
+@pytest.fixture
+def talk(tmp_path):
+    """Three sentences of one subject by two cameras."""
     root = tmp_path / "EmoTalk3D"
-    clip = root / "0048" / "2-00-01"
-    (clip / "flame").mkdir(parents=True)
-    for t in range(1, 6):
-        picture(clip / "cam_05" / f"{t:06d}.png", (200, 30, t))
-        half_mask(clip / "masks" / "cam_05" / f"{t:06d}.png")
-        np.savez(clip / "flame" / f"{t:06d}.npz", **flame_parameters(t))
-    c2w = np.eye(4)
-    c2w[2, 3] = 1.5
-    K = pinhole(20, 20, 8, 8)
-    (root / "0048" / "cameras.json").write_text(json.dumps({"cam_05": {"K": K.tolist(), "c2w": c2w.tolist()}}))
-    (root / "0048" / "audio").mkdir()
-    soundfile.write(root / "0048" / "audio" / "2-00-01.wav", np.full(3200, 0.25), RATE)
+    (root / "0048" / "audio").mkdir(parents=True)
+    for number, (sequence, frames) in enumerate(SENTENCES.items()):
+        clip = root / "0048" / sequence
+        (clip / "flame").mkdir(parents=True)
+        for t in range(1, frames + 1):
+            for camera, (_, size) in CAMERAS.items():
+                picture(clip / camera / f"{t:06d}.png", (200, 60 * number, t), size=(size, size))
+                half_mask(clip / "masks" / camera / f"{t:06d}.png", size=(size, size))
+            np.savez(clip / "flame" / f"{t:06d}.npz", **flame_parameters(10 * number + t))
+        # Longer than the pictures; what is too much is cut, and the next sentence begins with its own pictures.
+        sound = np.full(round(1.5 * frames / 25 * RATE), 0.25 * (number + 1))
+        soundfile.write(root / "0048" / "audio" / f"{sequence}.wav", sound, RATE)
+    cameras = {}
+    for camera, (distance, size) in CAMERAS.items():
+        c2w = np.diag([1.0, 1, 1, 1])
+        c2w[2, 3] = distance
+        K = pinhole(size, size, size / 2, size / 2)
+        cameras[camera] = {"K": K.tolist(), "c2w": c2w.tolist()}
+    (root / "0048" / "cameras.json").write_text(json.dumps(cameras))
     (tmp_path / "layout.yaml").write_text(LAYOUT)
-    capture = imported("emotalk3d", tmp_path, path=root, layout=tmp_path / "layout.yaml")
+    return root
+
+
+def test_emotalk3d_sentences_are_shots_and_cameras_views(talk, tmp_path):
+    capture = imported("emotalk3d", tmp_path, path=talk, layout=tmp_path / "layout.yaml")
     manifest = capture.manifest
-    assert (manifest.name, manifest.frames, manifest.fps) == ("0048-2-00-01", 5, 25.0)
-    assert (manifest.provenance["emotion"], manifest.provenance["intensity"]) == ("2", "00")
-    assert capture.frame(0)[0, 0].tolist() == pytest.approx((200, 30, 1)) and not capture.matte(0)[0, 12]
-    assert (capture.viewmats[0] @ [0, 0, 0, 1])[:3] == pytest.approx([0, 0, 1.5])
-    assert capture.pose([2], "flame").expression[0, 0] == 3
-    assert capture.audio[100] == pytest.approx(0.25, abs=1e-3)
-    for change, expected in {
-        "images: '{wrong}.png'": "layout", "imges: a": "layout", "camera: cam_09": "cam_09", "first: 5": "1 pictures",
-    }.items():  # fmt: skip
-        key = change.split(":")[0]
-        kept = "\n".join(line for line in LAYOUT.splitlines() if not line.startswith(key + ":"))
-        (tmp_path / "bad.yaml").write_text(f"{kept}\n{change}\n")
-        with pytest.raises(UserError, match=expected):
-            FORMATS["emotalk3d"](Options(path=root, layout=tmp_path / "bad.yaml"))
+    assert (manifest.name, manifest.frames, manifest.fps) == ("0048", 12, 25.0)
+    assert manifest.shots == [(0, 4), (4, 9), (9, 12)]
+    assert (manifest.views, manifest.test_views) == (["cam_05", "cam_03"], ["cam_03"])
+    assert (manifest.train, manifest.test) == ([(0, 4, 1), (4, 9, 1)], [(9, 12, 1)])  # the whole second sentence
+    assert manifest.provenance["sequences"]["2-01-02"] == {"emotion": "2", "intensity": "01", "sentence": "02"}
+    emotion = capture.table("emotion")
+    assert emotion.names == ["1", "happy"]
+    assert emotion.values[:4].tolist() == [[1, 0]] * 4 and emotion.values[4:].tolist() == [[0, 1]] * 8
+    assert capture.pose([4, 11], "flame").expression[:, 0].tolist() == [11, 23]
+    heard = capture.audio.reshape(12, 640)
+    assert heard[:, 320] == pytest.approx([0.25] * 4 + [0.5] * 5 + [0.75] * 3, abs=1e-3)
+
+
+def test_emotalk3d_pictures_of_all_cameras_have_one_size(talk, tmp_path):
+    capture = imported("emotalk3d", tmp_path, path=talk, layout=tmp_path / "layout.yaml", width=16)
+    assert (capture.manifest.width, capture.manifest.height) == (16, 16)
+    for view, (distance, _) in CAMERAS.items():
+        assert capture.frame(5, view)[0, 0].tolist() == pytest.approx((200, 60, 2), abs=1)
+        assert capture.matte(5, view)[0, 4] == 255 and not capture.matte(5, view)[0, 12]
+        camera = capture.cameras([5], view)
+        assert (camera.viewmats[0].numpy() @ [0, 0, 0, 1])[:3] == pytest.approx([0, 0, distance])
+        assert camera.Ks[0].numpy() == pytest.approx(
+            pinhole(16, 16, 8, 8)
+        )  # both saw the same, in more or fewer pixels
+
+
+def test_emotalk3d_some_of_it(talk, tmp_path):
+    chosen = {"layout": tmp_path / "layout.yaml", "sequence": "2-01-01", "camera": "cam_03", "test_views": ()}
+    capture = imported("emotalk3d", tmp_path, path=talk, **chosen)
+    manifest = capture.manifest
+    assert (manifest.name, manifest.frames, manifest.views) == ("0048-2-01-01", 5, ["cam_03", "cam_05"])
+    assert (manifest.test_views, manifest.train, manifest.test) == ([], [(0, 4, 1)], [(4, 5, 1)])
+    assert capture.table("emotion").names == ["happy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("images: '{wrong}.png'", "layout"),
+        ("imges: a", "layout"),
+        ("camera: cam_09", "cam_09"),
+        ("first: 4", "1 pictures"),
+        ("images: '{subject}/of_{sequence}/{frame}.png'", "layout.sequences"),
+        ("sequences: [3-00-01]", "3-00-01"),
+    ],
+)
+def test_emotalk3d_a_mistake_in_the_layout_is_named(talk, tmp_path, change, expected):
+    key = change.split(":")[0]
+    kept = "\n".join(line for line in LAYOUT.splitlines() if not line.startswith(key + ":"))
+    (tmp_path / "bad.yaml").write_text(f"{kept}\n{change}\n")
+    with pytest.raises(UserError, match=expected):
+        FORMATS["emotalk3d"](Options(path=talk, layout=tmp_path / "bad.yaml"))
+
+
+def test_a_held_out_view_must_be_there(talk, tmp_path):
+    with pytest.raises(UserError, match="test_views: found cam_05; expected some of cam_03"):
+        FORMATS["emotalk3d"](Options(path=talk, layout=tmp_path / "layout.yaml", test_views=("cam_05",)))
 
 
 # -- RenderMe-360 ------------------------------------------------------------------------------------------------------
@@ -180,38 +242,50 @@ def encoded(colour, size=(SIZE, SIZE)) -> np.ndarray:
     return np.frombuffer(buffer.getvalue(), np.uint8)
 
 
-@pytest.mark.parametrize("meaning", ["camera to world", "world to camera"])
-def test_renderme360_containers(tmp_path, meaning):
+def write_performance(
+    folder, part: str, meaning: str, cameras: tuple[str, ...], frames: int, flame: bool
+) -> np.ndarray:
+    """The two containers of a part; camera 25's world to camera."""
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     K, w2c = pinhole(20, 20, 8, 8), w2c_of_a_side_camera()
     world, pixels = landmarks(w2c, K)
-    (tmp_path / "raw" / "0026").mkdir(parents=True)
-    (tmp_path / "anno" / "0026").mkdir(parents=True)
-    with h5py.File(tmp_path / "raw" / "0026" / "0026_e1_raw.smc", "w") as raw:
-        raw.attrs.update({"actor_id": "0026", "performance_part": "e1", "age": np.int64(30)})
-        for t in range(5):
-            raw[f"Camera/25/color/{t}"] = encoded((200, 30, t))
+    for kind in ("raw", "anno"):
+        (folder / kind / "0026").mkdir(parents=True, exist_ok=True)
+    with h5py.File(folder / "raw" / "0026" / f"0026_{part}_raw.smc", "w") as raw:
+        raw.attrs.update({"actor_id": "0026", "performance_part": part, "age": np.int64(30)})
+        for camera in cameras:
+            for t in range(frames):
+                raw[f"Camera/{camera}/color/{t}"] = encoded((200, int(camera), t))
         raw["Camera/00/audio/audio"] = np.full(48000, 8192, np.int16)
         raw["Camera/00/audio/sample_rate"] = np.int64(48000)
-    with h5py.File(tmp_path / "anno" / "0026" / "0026_e1_anno.smc", "w") as anno:
-        entries = {"K": K, "D": np.zeros(5), "RT": w2c if meaning.startswith("world") else np.linalg.inv(w2c)}
-        for key, value in entries.items():
-            anno[f"Calibration/25/{key}"] = value
-        for t in range(5):
+    with h5py.File(folder / "anno" / "0026" / f"0026_{part}_anno.smc", "w") as anno:
+        for camera in cameras:
+            moved = w2c.copy()
+            moved[0, 3] += int(camera) - 25
+            entries = {"K": K, "D": np.zeros(5), "RT": moved if meaning.startswith("world") else np.linalg.inv(moved)}
+            for key, value in entries.items():
+                anno[f"Calibration/{camera}/{key}"] = value
+        for t in range(frames):
             anno[f"Camera/25/mask/{t}"] = encoded((255, 255, 255) if t else (0, 0, 0))
             anno[f"Keypoints3d/{t}"] = world
             anno[f"Keypoints2d/25/{t}"] = pixels
-            flame = {"shape": np.ones(100), "exp": np.full(50, float(t)), "verts": np.zeros((5023, 3))}
+            values = {"shape": np.ones(100), "exp": np.full(50, float(t)), "verts": np.zeros((5023, 3))}
             joints = ("global_pose", "neck_pose", "jaw_pose", "left_eye_pose", "right_eye_pose", "trans")
-            flame |= {key: np.full(3, float(i)) for i, key in enumerate(joints)}
-            for key, value in flame.items():
+            values |= {key: np.full(3, float(i)) for i, key in enumerate(joints)}
+            for key, value in values.items() if flame else ():
                 anno[f"FLAME/{t}/{key}"] = value
+    return w2c
+
+
+@pytest.mark.parametrize("meaning", ["camera to world", "world to camera"])
+def test_renderme360_containers(tmp_path, meaning):
+    w2c = write_performance(tmp_path, "e1", meaning, ("25",), 5, flame=True)
     capture = imported("renderme360", tmp_path, path=tmp_path / "raw" / "0026" / "0026_e1_raw.smc")
     manifest = capture.manifest
     assert (manifest.name, manifest.frames, manifest.fps) == ("0026_e1", 5, 30.0)
     assert manifest.provenance["RT"] == meaning and manifest.provenance["reprojection_px"] < 1e-3
-    assert capture.viewmats[0] == pytest.approx(w2c, abs=1e-6)
-    assert capture.frame(3)[0, 0].tolist() == pytest.approx((200, 30, 3)) and (capture.frame(0) == 255).all()
+    assert capture.cameras([0]).viewmats[0].numpy() == pytest.approx(w2c, abs=1e-6)
+    assert capture.frame(3)[0, 0].tolist() == pytest.approx((200, 25, 3)) and (capture.frame(0) == 255).all()
     assert capture.audio[2000] == pytest.approx(0.25, abs=0.01)
     pose = capture.pose([4], "flame")
     assert pose.full_pose[0, :, 0].tolist() == [0, 1, 2, 3, 4] and pose.transl[0, 0] == 5
@@ -219,6 +293,26 @@ def test_renderme360_containers(tmp_path, meaning):
     assert manifest.provenance["facts"]["age"] == 30
     with pytest.raises(UserError, match="one of 25"):
         FORMATS["renderme360"](Options(path=tmp_path / "raw" / "0026", camera="7"))
+
+
+def test_renderme360_all_speech_of_a_person_by_all_cameras(tmp_path):
+    """A camera that missed a part is left out; expressions are another matter than speech."""
+    meaning = "camera to world"
+    for part, cameras, frames in (("s1", ("25", "18", "31"), 3), ("s2", ("18", "25"), 4), ("e1", ("25",), 2)):
+        w2c = write_performance(tmp_path, part, meaning, cameras, frames, flame=part == "e1")
+    capture = imported("renderme360", tmp_path, path=tmp_path / "raw" / "0026")
+    manifest = capture.manifest
+    assert (manifest.name, manifest.shots, manifest.views) == ("0026", [(0, 3), (3, 7)], ["25", "18"])
+    assert (manifest.train, manifest.test, manifest.test_views) == ([(0, 3, 1)], [(3, 7, 1)], ["18"])
+    assert manifest.provenance["performances"] == ["0026_s1", "0026_s2"]
+    assert capture.frame(4, "25")[0, 0].tolist() == [200, 25, 1] and capture.frame(4, "18")[0, 0].tolist() == [
+        200,
+        18,
+        1,
+    ]
+    assert capture.cameras([4], "18").viewmats[0, 0, 3] == pytest.approx(w2c[0, 3] - 7)
+    chosen = FORMATS["renderme360"](Options(path=tmp_path / "raw" / "0026", sequence="e1,s2"))
+    assert chosen.provenance["performances"] == ["0026_e1", "0026_s2"] and chosen.parameters == {}
 
 
 def test_renderme360_unfolded(tmp_path):
@@ -239,7 +333,8 @@ def test_renderme360_unfolded(tmp_path):
     (root / "audios").mkdir()
     soundfile.write(root / "audios" / "s1.wav", np.full(4000, 0.5), 8000)
     capture = imported("renderme360", tmp_path, path=root)
-    assert capture.manifest.frames == 4 and capture.viewmats[0] == pytest.approx(w2c, abs=1e-6)
+    assert capture.manifest.frames == 4 and capture.manifest.views == ["25"]  # of camera 0 there are no pictures
+    assert capture.cameras([0]).viewmats[0].numpy() == pytest.approx(w2c, abs=1e-6)
     assert capture.frame(2)[0, 0].tolist() == pytest.approx((200, 30, 2)) and not capture.matte(2)[0, 12]
     assert capture.audio[500] == pytest.approx(0.5, abs=0.01)
     assert capture.manifest.body["smplx"].startswith("none")

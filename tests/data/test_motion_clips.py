@@ -9,8 +9,8 @@ import torch
 from talkingavatar.audio.features import log_mel
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.capture import Capture, Manifest
-from talkingavatar.data.motion_batches import MotionData, Sequences, Variation, joined, reheard, varied
+from talkingavatar.data.capture import Capture, Manifest, Span
+from talkingavatar.data.motion_batches import MotionData, Sequences, Variation, reheard, varied
 from talkingavatar.data.motion_clips import (
     capture_clip,
     embedded_speakers_fit,
@@ -20,6 +20,7 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.data.speaker.record import speaker_capture
 from talkingavatar.errors import UserError
+from talkingavatar.types import BodyPose
 from tests.planted_motion import planted_clip
 
 CONFIG = compose(["data.seconds=2", "data.size=64", "body=open_flame"])
@@ -67,7 +68,15 @@ def test_a_whole_speech_is_trained_on_to_its_end(head):
 
 def test_spans_avoid_cuts_and_unusable_frames_and_know_no_stride():
     manifest = Manifest(
-        "m", 25.0, 8, 8, 100, (5, 80, 4), (80, 100, 1), shots=[(0, 40), (40, 100)], unusable=[20, 21, 40, 99]
+        "m",
+        25.0,
+        8,
+        8,
+        100,
+        [Span(5, 30, 4), Span(30, 80, 2)],
+        [Span(80, 100)],
+        shots=[(0, 40), (40, 100)],
+        unusable=[20, 21, 40, 99],
     )
     assert spans(manifest, manifest.train) == [(5, 20), (22, 40), (41, 80)]
     assert spans(manifest, manifest.test) == [(80, 99)]
@@ -105,7 +114,7 @@ def test_processes_share_the_sequences_of_a_step(clips, world):
     order = [number for rank in range(world) for number in range(rank, 6, world)]
     assert torch.equal(torch.cat([part.features for part in parts]), whole.features[order])
     assert torch.equal(torch.cat([part.speaker for part in parts]), whole.speaker[order])
-    poses = joined([part.pose for part in parts])
+    poses = BodyPose.cat([part.pose for part in parts])
     assert torch.equal(poses.expression.unflatten(0, (6, 20)), whole.pose.expression.unflatten(0, (6, 20))[order])
 
 

@@ -38,7 +38,7 @@ def test_head_and_neck_hold_the_head_and_leave_the_shoulders(data):
         grown = 0.1 * (y1 - y0)  # by the image metrics
         assert y0 - grown < head[1] and x0 - grown < head[0] and x1 + grown > head[2]
         assert (y1 - y0) == pytest.approx(x1 - x0)
-        K, view = data.capture.Ks[frame], data.capture.viewmats[frame]
+        K, view = data.capture.Ks[0, frame], data.capture.viewmats[0, frame]
         seen = (view[:3, :3] @ joints[i].T.numpy() + view[:3, 3:]).T
         y = seen[:, 1] / seen[:, 2] * K[1, 1] + K[1, 2]
         shoulder = min(y[names.index("left_shoulder")], y[names.index("right_shoulder")])

@@ -9,7 +9,7 @@ import torch
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.body.models import load_body
-from talkingavatar.data.capture import Manifest
+from talkingavatar.data.capture import Manifest, Span
 from talkingavatar.data.motion_clips import spans
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.borrowed import carried_over, resampled
@@ -113,6 +113,6 @@ def test_clicks_stay_where_they_were(tmp_path, fps, frames):
 
 def test_stretches_avoid_cuts_held_out_and_unusable_frames():
     manifest = Manifest(
-        "m", 25.0, 8, 8, 100, (5, 80, 2), (80, 100, 1), shots=[(0, 40), (40, 100)], unusable=[20, 21, 40]
+        "m", 25.0, 8, 8, 100, [Span(5, 80, 2)], [Span(80, 100)], shots=[(0, 40), (40, 100)], unusable=[20, 21, 40]
     )
     assert spans(manifest, manifest.train) == [(5, 20), (22, 40), (41, 80)]

@@ -7,11 +7,12 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import GROUPS, MethodContext
-from talkingavatar.methods.thgs import THGS, Options
+from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
+from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]
@@ -162,7 +163,7 @@ def test_every_group_learns_from_a_picture(thgs, poses):
     batch = look_at(poses)([2])
     batch = replace(batch, signal=replace(batch.signal, audio=torch.randn(1, 8, 16, 44)))
     rendering = method.render(method.drive(batch.signal), batch.cameras)
-    sum(term.mean() for term in method.terms(rendering, batch).values()).backward()
+    sum(term.mean() for term in method.terms({SHOWN: rendering}, batch).values()).backward()
     groups = method.parameter_groups() | {name: [method.gaussians[name]] for name in method.gaussians}
     for name in method.schedules:
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in groups[name]), name
@@ -216,11 +217,16 @@ def test_a_checkpoint_of_another_body_is_refused(thgs):
 
 @pytest.mark.parametrize(
     ("given", "expected"),
-    [({"lebb": False}, "did you mean leb"), ({"leb": "yes"}, "a bool"), ({"sh_degree": 1.5}, "a int")],
+    [
+        ({"lebb": False}, "did you mean leb"),
+        ({"leb": "yes"}, "a bool"),
+        ({"sh_degree": 1.5}, "a int"),
+        ({"leb_norm": "fros"}, "did you mean fro"),
+    ],
 )
 def test_options_are_checked(given, expected):
     with pytest.raises(UserError, match=expected):
-        read_options(Options(), given)
+        read_options(Thgs(), given)
 
 
 def test_unknown_method_is_refused():

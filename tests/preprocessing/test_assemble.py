@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from talkingavatar.body.models import load_body
-from talkingavatar.data.capture import RATE, Capture
+from talkingavatar.data.capture import RATE, Capture, Span
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing import assemble
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
@@ -47,7 +47,7 @@ def test_the_tail_is_held_out():
 @pytest.mark.parametrize(("frames", "stride"), [(100, 1), (600, 1), (1000, 2), (2000, 4)])
 def test_about_400_frames_are_trained_on(frames, stride):
     found = split(frames)
-    assert found.train[2] == stride and len(range(*found.train)) <= 500
+    assert found.train[2] == stride and len(found.train.frames) <= 500
     assert split(frames, stride=3).train[2] == 3
 
 
@@ -65,7 +65,7 @@ def test_frames_without_a_face_and_stubs_of_shots_are_left_out():
 def test_a_face_at_the_end_only_still_gives_both_parts():
     found = split(100, without_face=tuple(range(60)))
     used = set(range(100)) - set(found.unusable)
-    assert used & set(range(*found.train)) and used & set(range(*found.test))
+    assert used & set(found.train.frames) and used & set(found.test.frames)
 
 
 def test_a_clip_that_is_all_cuts_is_refused():
@@ -122,8 +122,8 @@ def parts(tmp_path, body) -> assemble.Parts:
         pose, torch.eye(3), torch.eye(4), torch.zeros(FRAMES, 137, 2), torch.zeros(137, 3),
         {"vanilla": Distances(float("nan"), 2.0, 3.0, 4.0)},
     )  # fmt: skip
-    actions = Actions(["AU01_r"], np.zeros((FRAMES, 1)))
-    planned = assemble.Split((0, 20, 1), (20, FRAMES, 1), [4])
+    actions = Actions(["AU01"], np.linspace(0, 5, FRAMES)[:, None], 5.0)
+    planned = assemble.Split(Span(0, 20), Span(20, FRAMES), [4])
     return assemble.Parts("tiny", clip, keypoints(), actions, tmp_path / "matte", found, body, 2.0, planned)
 
 
@@ -145,12 +145,21 @@ def test_what_is_published_is_a_capture(parts, tmp_path):
     assert torch.equal(capture.pose([3]).full_pose, parts.alignment.pose.full_pose[[3]])
     assert capture.manifest.body == {"smplx": parts.body.checksum}
     assert capture.landmarks().shape == (FRAMES, 68, 3)
+    actions = capture.table("actions")
+    assert (actions.names, actions.scale) == (["AU01"], 5.0)
+    assert actions.values == pytest.approx(parts.actions.values)
     heard, _ = soundfile.read(folder / "audio.flac", dtype="float32")
     late = round(2 / 25 * RATE)
     assert np.abs(heard[:-late] - parts.clip.audio[late:]).max() < 1e-3 and (heard[-late:] == 0).all()
     kept = Keypoints.load(folder / "keypoints.npz")
     assert all(np.array_equal(getattr(kept, f.name), getattr(parts.keypoints, f.name), equal_nan=True)
                for f in fields(Keypoints))  # fmt: skip
+
+
+def test_actions_of_a_face_that_was_lost_lie_between_those_seen():
+    values = np.array([0, np.nan, 2, np.nan, np.nan, 5, np.nan, np.nan])[:, None]
+    found = assemble.bridged(Actions(["AU01"], values, 5.0), [(0, 4), (4, 6), (6, 8)])
+    assert found.values[:, 0].tolist() == [0, 1, 2, 2, 5, 5, 0, 0] and found.scale == 5
 
 
 def test_publishing_may_be_stopped_anywhere(parts, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def test_landmarks_confidence_and_actions(tmp_path):
     np.testing.assert_allclose(seen.keypoints.face68()[..., 2], [[0.9] * 68, [0.7] * 68])
     np.testing.assert_allclose(seen.keypoints.iris[0, :, 0], [28 + 3.5, 3.5])
     assert seen.actions.names == ["AU01", "AU12"] and seen.masks is None
-    np.testing.assert_allclose(seen.actions.values, [[0.2, 1.0]] * 2)
+    np.testing.assert_allclose(seen.actions.values, [[1.0, 5.0]] * 2)
     body_and_hands = seen.keypoints.points[:, :67]
     assert np.isnan(body_and_hands[..., :2]).all() and (body_and_hands[..., 2] == 0).all()
 

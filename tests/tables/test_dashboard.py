@@ -59,6 +59,7 @@ def tracked(tmp_path, monkeypatch):
     run.status("finished", step=20, steps=20)
     facts = {
         "experiment": "thgs_full",
+        "family": "thgs",
         "seed": 0,
         "subject": "speaker-0",
         "suite": 2,

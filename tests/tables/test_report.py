@@ -9,13 +9,14 @@ import pytest
 import yaml
 
 from talkingavatar.config.protocol import Column, Protocol, Row, names, read_protocol
+from talkingavatar.config.schema import SCHEMA
 from talkingavatar.errors import UserError
 from talkingavatar.tables import curves, runs
 from talkingavatar.tables.formats import to_csv, to_markdown
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.latex import escaped, to_latex
 from talkingavatar.tables.paper import paper_file, read_paper
-from talkingavatar.tables.results import NO_AVATARS, command_for, read_results, table_results, variants
+from talkingavatar.tables.results import command_for, read_results, table_results, variants
 from talkingavatar.tables.table import TRUTH, build_table, with_mean
 
 PROTOCOL = Protocol(
@@ -28,7 +29,14 @@ PROTOCOL = Protocol(
 def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own=None, state="finished", **config):
     """A run directory; `psnr` as evaluate measured it, `own` as the fit did itself."""
     folder.mkdir(parents=True)
-    tree = {"experiment": experiment, "seed": seed, "data": {"name": "speaker", "identity": identity}, **config}
+    tree = {
+        "schema": SCHEMA,
+        "experiment": experiment,
+        "family": "thgs",
+        "seed": seed,
+        "data": {"name": "speaker", "identity": identity},
+        **config,
+    }
     tree.setdefault("method", {"name": "thgs"})
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     status = {"state": state, "time": 1000.0, "step": 30, "steps": 40}
@@ -42,7 +50,13 @@ def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own
         content["measured"] = [{"condition": "full", "frames": [7, 8], "metrics": under, "skipped": {}}]
         (folder / "summary.json").write_text(json.dumps(content))
     if psnr is not None:
-        facts = {"experiment": experiment, "seed": seed, "subject": f"speaker-{identity}", "condition": "full"}
+        facts = {
+            "experiment": experiment,
+            "family": "thgs",
+            "seed": seed,
+            "subject": f"speaker-{identity}",
+            "condition": "full",
+        }
         facts |= {"suite": 2, "commit": "abc", "device": "cpu", "split": {"count": 9}, "steps": 40}
         facts |= {"metrics": {"full/psnr": psnr, "full/lpips_alex": 0.04}, "skipped": {"sync": "no syncnet"}}
         facts |= {"curves": {"sync": [[-1, 0, 1], [9.0, 7.0, 8.5]]}, "truth": {"metrics": {}, "skipped": {}}}
@@ -121,10 +135,7 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
 
 
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
-    from talkingavatar.engine.stages.stage import OTHERS
-
-    assert set(NO_AVATARS) == set(OTHERS)
-    write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
+    write_run(tmp_path / "a", "syncnet", stages={"syncnet": {"kind": "pretrained"}}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
     assert table_results(Protocol("overview", PROTOCOL.columns), found) == []
 
@@ -172,7 +183,13 @@ def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):
         "summary.json", "evaluation/full.json", "evaluation/silent.json",
     ]  # fmt: skip
     assert "no sign for 2 h 0 min" in runs.read_run(run, now=1000.0 + 7200).detail
+    (run / "config.yaml").write_text("seed: 3")
+    read = runs.read_run(run)
+    assert "a configuration of no schema; expected schema 1; fit it anew" in read.problems[0] and not read.config
+    with pytest.raises(UserError, match="fit it anew"):
+        runs.refuse_another_schema(run)
     (run / "config.yaml").write_text("a: [")
+    runs.refuse_another_schema(run)
     assert "config.yaml cannot be read" in runs.read_run(run).problems[0]
     (run / "status.json").unlink()
     assert runs.read_run(run).state == "unknown"

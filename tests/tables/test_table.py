@@ -17,11 +17,12 @@ PROTOCOL = Protocol(
 )
 
 
-def result(experiment, psnr, lpips=0.05, condition="full", seed=0, subject="anna", suite=2, **more):
+def result(experiment, psnr, lpips=0.05, condition="full", seed=0, subject="anna", suite=2, family="thgs", **more):
     return {
-        "experiment": experiment, "condition": condition, "seed": seed, "subject": subject, "suite": suite,
-        "metrics": {"full/psnr": psnr, "full/lpips_alex": lpips}, "skipped": {"sync": "no syncnet_v2.model in /x"},
-        "truth": {"metrics": {}, "skipped": {"sync": "no syncnet_v2.model in /x"}}, "commit": "abc", "device": "cpu",
+        "experiment": experiment, "family": family, "condition": condition, "seed": seed, "subject": subject,
+        "suite": suite, "metrics": {"full/psnr": psnr, "full/lpips_alex": lpips},
+        "skipped": {"sync": "no syncnet_v2.model in /x"}, "commit": "abc", "device": "cpu",
+        "truth": {"metrics": {}, "skipped": {"sync": "no syncnet_v2.model in /x"}},
         "split": {"count": 9}, "backbones": {"lpips_alex": {"file": "a.pth", "sha256": "0123456789abcdef"}}, **more,
     }  # fmt: skip
 
@@ -65,12 +66,18 @@ def test_markdown_has_a_block_for_each_subject_and_names_missing_runs():
 
 
 def test_an_experiment_no_row_names_has_rows_of_its_own():
-    results = [result("thgs_full", 30.0), result("other", 28.0), result("other", 20.0, condition="silent")]
+    """`motion` is a family of its own, whatever the names of others begin with."""
+    other = {"experiment": "motion_latent_full", "family": "motion_latent"}
+    results = [result("thgs_full", 30.0), result(psnr=28.0, **other), result(psnr=20.0, condition="silent", **other)]
     table = build_table("t", PROTOCOL, results)
-    assert table.labels == (TRUTH, "full", "other, full", "other, silent")
-    assert table.line("other, silent", "anna").cells[0].value == 20.0
+    assert table.labels == (TRUTH, "full", "motion_latent_full, full", "motion_latent_full, silent")
+    assert table.line("motion_latent_full, silent", "anna").cells[0].value == 20.0
     # One of a family that the table knows does not.
     assert build_table("t", PROTOCOL, [result("thgs_full", 30.0), result("thgs_x", 1.0)]).labels == (TRUTH, "full")
+    motion = Protocol("m", PROTOCOL.columns, [Row("motion", "motion_full"), Row("full", "thgs_full")])
+    assert build_table("t", motion, results).labels == ("full", "motion_latent_full, full")
+    pattern = Protocol("p", PROTOCOL.columns, [Row("", "thgs_wo_*")])
+    assert [row.label for row in pattern.rows_for([("thgs_full", "thgs"), ("thgs_wo_leb", "thgs")])] == ["thgs_wo_leb"]
 
 
 def test_mixed_suite_versions_are_told():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +65,13 @@ def _judge(
         sure = (seen[..., 2] > 0.2) & np.isfinite(distance)
         error = float(np.median(distance[sure])) if sure.any() else np.nan
     return Reading(name, viewmat, float(np.median(local[..., 2])), error)
+
+
+def over_shots(matrices: Float[ndarray, "S V a b"], lengths: Sequence[int]) -> Float[ndarray, "V C a b"]:
+    """What a file a shot says of every view: once where all say the same, else for each frame."""
+    if np.allclose(matrices, matrices[:1]):
+        return matrices[:1].swapaxes(0, 1)
+    return np.repeat(matrices, lengths, axis=0).swapaxes(0, 1)
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> Float[ndarray, "3 3"]:

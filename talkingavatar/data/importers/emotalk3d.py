@@ -2,10 +2,10 @@
 
 ```yaml
 subject: "0048"                 # fills {subject} in the templates
-sequence: "2-00-01"             # {sequence}; emotion-intensity-sentence
-camera: "cam_05"                # {camera}
+sequences: ["2-00-01"]          # fill {sequence}: emotion-intensity-sentence; may be left out: all that there are
+camera: "cam_05"                # the first view; may be left out: the first in `cameras`
 fps: 30
-first: 0                        # number of the first frame; frames are read as long as there are pictures
+first: 0                        # number of a sequence's first frame; frames are read as long as there are pictures
 images: "{subject}/{sequence}/images/{camera}/{frame:06d}.jpg"
 masks: "{subject}/{sequence}/masks/{camera}/{frame:06d}.png"    # may be left out: everything is the subject
 cameras: "{subject}/cameras.json"                               # {camera: {K: 3x3, w2c: 4x4 or c2w: 4x4}}
@@ -13,14 +13,16 @@ axes: opencv                    # or opengl
 audio: "{subject}/audio/{sequence}.wav"
 meshes: "{subject}/{sequence}/meshes/{frame:06d}.obj"           # noted, not read
 flame: "{subject}/{sequence}/flame/{frame:06d}.npz"             # may be left out
-emotion: "happy"                # may be left out: then the sequence's first number
+emotions: {"2": "happy"}        # names of the sequences' first numbers; may be left out
 ```
+
+A subject's sequences become shots of one capture, all cameras its views. A sentence is held out in every emotion.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +34,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.capture import RATE, Model
-from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV
+from talkingavatar.data.capture import RATE, Model, Table
+from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots
 from talkingavatar.data.importers.clip import (
     Coverage,
     ImportedClip,
     Options,
     Picture,
-    default_split,
-    fitted_sound,
+    held_out_views,
+    joined_sound,
     read_npz,
     read_picture,
+    sentence_split,
+    shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
 from talkingavatar.errors import UserError
@@ -56,71 +60,117 @@ class Layout:
     cameras: str
     audio: str
     subject: str = ""
-    sequence: str = ""
+    sequences: list[str] = field(default_factory=list)
     camera: str = ""
     fps: float = 30.0
     first: int = 0
     masks: str | None = None
     meshes: str | None = None
     flame: str | None = None
-    emotion: str | None = None
+    emotions: dict[str, str] = field(default_factory=dict)
     axes: str = "opencv"
 
-    def path(self, root: Path, template: str, frame: int = 0) -> Path:
-        """A template filled in.
+    def path(self, root: Path, template: str, sequence: str, camera: str = "", frame: int = 0) -> Path:
+        """A template filled in; `frame` counts from 0.
 
         Raises:
             UserError: it names a field that there is not.
         """
+        number = self.first + frame
         try:
-            filled = template.format(subject=self.subject, sequence=self.sequence, camera=self.camera, frame=frame)
+            filled = template.format(subject=self.subject, sequence=sequence, camera=camera, frame=number)
         except (KeyError, ValueError, IndexError) as error:
             expected = "{subject}, {sequence}, {camera}, {frame:06d}"
             raise UserError("layout", f"{template!r} ({error})", expected, "correct the template") from error
         return root / filled
 
 
+@dataclass(frozen=True)
+class Sequence:
+    """One sentence, spoken with one emotion."""
+
+    name: str
+    frames: int
+
+    @property
+    def numbers(self) -> list[str]:
+        """Emotion, intensity, sentence; empty where the name does not tell."""
+        return [*self.name.split("-"), "", "", ""][:3]
+
+
 def read_emotalk3d(options: Options) -> ImportedClip:
-    """One sequence seen by one camera.
+    """A subject's sequences, seen by all cameras.
 
     Raises:
         UserError: no layout or a mistake in it, or a file that it names is missing.
     """
     root, layout = options.path, _layout(options)
-    frames = _count(root, layout)
-    K, viewmat = _camera(root, layout)
+    names = _sequences(root, layout)
+    calibrations = [_read_cameras(layout.path(root, layout.cameras, name)) for name in names]
+    views = _views(root, layout, names, list(calibrations[0]))
+    sequences = [Sequence(name, _count(root, layout, name, views[0])) for name in names]
+    lengths = [sequence.frames for sequence in sequences]
+    shots, places = shots_of(lengths), [(s.name, i) for s in sequences for i in range(s.frames)]
+    seen = [[_camera(calibration, view, layout) for view in views] for calibration in calibrations]
 
-    def picture(index: int) -> tuple[Picture, Coverage]:
-        image = read_picture(layout.path(root, layout.images, layout.first + index))
+    def picture(index: int, view: str) -> tuple[Picture, Coverage]:
+        sequence, frame = places[index]
+        image = read_picture(layout.path(root, layout.images, sequence, view, frame))
         if layout.masks is None:
             return image, np.full(image.shape[:2], 255, np.uint8)
-        return image, read_picture(layout.path(root, layout.masks, layout.first + index))[..., 0]
+        return image, read_picture(layout.path(root, layout.masks, sequence, view, frame))[..., 0]
 
-    tables: dict[Model, dict[str, ndarray]] = {}
-    if layout.flame is not None:
-        files = [layout.path(root, layout.flame, layout.first + i) for i in range(frames)]
-        tables["flame"] = flame_table([read_npz(file) for file in files], str(root))
-    audio = options.audio or layout.path(root, layout.audio)
-    emotion, intensity, sentence = [*layout.sequence.split("-"), "", "", ""][:3]
     return ImportedClip(
-        name=options.name or "-".join(part for part in (layout.subject, layout.sequence) if part) or root.name,
+        name=options.name or "-".join([layout.subject or root.name, *(names if len(names) == 1 else [])]),
         fps=layout.fps,
-        frames=frames,
+        frames=len(places),
         picture=picture,
-        sound=fitted_sound(read_sound(audio, RATE), frames, layout.fps),
-        viewmats=viewmat[None],
-        Ks=K[None],
-        split=default_split(options, frames, 0.2, 1),
-        tables=tables,
+        sound=joined_sound(_sounds(root, layout, names, options), shots, layout.fps),
+        viewmats=over_shots(np.array([[viewmat for _, viewmat in row] for row in seen]), lengths),
+        Ks=over_shots(np.array([[K for K, _ in row] for row in seen]), lengths),
+        split=sentence_split(options, shots, _sentences(sequences)),
+        views=views,
+        test_views=held_out_views(options, views),
+        parameters=_flame(root, layout, places),
+        shots=shots,
+        tables={"emotion": _emotion_table(sequences, layout)},
         provenance={
             "format": "emotalk3d",
             "source": str(root),
             "layout": vars(layout),
-            "emotion": layout.emotion or emotion,
-            "intensity": intensity,
-            "sentence": sentence,
+            "sequences": {s.name: dict(zip(("emotion", "intensity", "sentence"), s.numbers, strict=True))
+                          for s in sequences},
         },
-    )
+    )  # fmt: skip
+
+
+def _sentences(sequences: list[Sequence]) -> list[str]:
+    """What is said in each: its last number, or where that does not tell them apart the whole name."""
+    numbers = [sequence.numbers[2] for sequence in sequences]
+    return numbers if len(set(numbers)) > 1 else [sequence.name for sequence in sequences]
+
+
+def _emotion_table(sequences: list[Sequence], layout: Layout) -> Table:
+    """A column for each emotion; 1 in the frames spoken with it. What an intensity means is not published."""
+    felt = [layout.emotions.get(s.numbers[0], s.numbers[0] or "unknown") for s in sequences]
+    names = sorted(set(felt))
+    rows = np.eye(len(names), dtype=np.float32)[[names.index(emotion) for emotion in felt]]
+    return Table(names, np.repeat(rows, [s.frames for s in sequences], axis=0))
+
+
+def _flame(root: Path, layout: Layout, places: list[tuple[str, int]]) -> dict[Model, dict[str, ndarray]]:
+    if layout.flame is None:
+        return {}
+    files = [layout.path(root, layout.flame, sequence, frame=frame) for sequence, frame in places]
+    return {"flame": flame_table([read_npz(file) for file in files], str(root))}
+
+
+def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> list[Float[ndarray, "..."]]:
+    if options.audio is None:
+        return [read_sound(layout.path(root, layout.audio, name), RATE) for name in names]
+    if len(names) > 1:
+        raise UserError("audio", f"one sound for {len(names)} sequences", "one sequence", "give sequence=<name>")
+    return [read_sound(options.audio, RATE)]
 
 
 def _layout(options: Options) -> Layout:
@@ -132,7 +182,8 @@ def _layout(options: Options) -> Layout:
     except (OSError, YAMLError, OmegaConfBaseException) as error:
         raise UserError("layout", f"{options.layout} ({error})", "a YAML file", "correct it") from error
     given: dict[str, Any] = {str(k): v for k, v in content.items()} if isinstance(content, dict) else {}
-    told = {"sequence": options.sequence, "camera": options.camera, "fps": options.fps}
+    sequences = None if options.sequence is None else options.sequence.split(",")
+    told = {"sequences": sequences, "camera": options.camera, "fps": options.fps}
     given |= {key: value for key, value in told.items() if value is not None}
     try:
         layout = Layout(**given)
@@ -143,26 +194,57 @@ def _layout(options: Options) -> Layout:
     return layout
 
 
-def _count(root: Path, layout: Layout) -> int:
+def _sequences(root: Path, layout: Layout) -> list[str]:
+    """Those that are named, else the folders with pictures where the template of `images` has {sequence}."""
+    parts = Path(layout.images).parts
+    if layout.sequences or "{sequence" not in layout.images:
+        return layout.sequences or [""]
+    if "{sequence}" not in parts:
+        raise UserError("layout.sequences", "nothing", "names: no folder is one", "name them")
+    above = layout.path(root, str(Path(*parts[: parts.index("{sequence}")])), "")
+    folders = sorted(folder.name for folder in above.glob("*"))
+    patterns = {name: str(layout.path(Path(), layout.images, name, layout.camera or "*")) for name in folders}
+    names = [name for name, pattern in patterns.items() if any(root.glob(pattern))]
+    if not names:
+        found = layout.path(root, layout.images, "*", layout.camera or "*")
+        raise UserError("layout.images", f"no {found}", "pictures", "correct the template")
+    return names
+
+
+def _views(root: Path, layout: Layout, names: list[str], cameras: list[str]) -> list[str]:
+    """The first view, and every other camera that saw all sequences."""
+    first = layout.camera or cameras[0]
+    seen = [c for c in cameras if all(layout.path(root, layout.images, name, c).is_file() for name in names)]
+    return [first, *(camera for camera in seen if camera != first)]
+
+
+def _count(root: Path, layout: Layout, sequence: str, camera: str) -> int:
     count = 0
-    while layout.path(root, layout.images, layout.first + count).is_file():
+    while layout.path(root, layout.images, sequence, camera, count).is_file():
         count += 1
     if count < 2:
-        first = layout.path(root, layout.images, layout.first + count)
+        first = layout.path(root, layout.images, sequence, camera, count)
         raise UserError("layout.images", f"{count} pictures; no {first}", "a sequence of them", "correct the template")
     return count
 
 
-def _camera(root: Path, layout: Layout) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
-    file = layout.path(root, layout.cameras)
+def _read_cameras(file: Path) -> dict[str, Any]:
     try:
         cameras = json.loads(file.read_text())
-        entry = cameras[layout.camera]
+        return {str(name): entry for name, entry in cameras.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        expected = "json with cameras by name"
+        raise UserError(str(file), f"{type(error).__name__}: {error}", expected, "correct the layout") from error
+
+
+def _camera(cameras: dict[str, Any], name: str, layout: Layout) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
+    try:
+        entry = cameras[name]
         K = np.array(entry["K"], np.float64).reshape(3, 3)
         turn = OPENGL_TO_OPENCV if layout.axes == "opengl" else np.eye(4)
         if "c2w" in entry:
             return K, np.linalg.inv(np.array(entry["c2w"], np.float64).reshape(4, 4) @ turn)
         return K, turn @ np.array(entry["w2c"], np.float64).reshape(4, 4)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        expected = f"json with K and w2c or c2w of camera {layout.camera!r}"
-        raise UserError(str(file), f"{type(error).__name__}: {error}", expected, "correct the layout") from error
+    except (ValueError, KeyError, TypeError) as error:
+        expected = f"K and w2c or c2w of camera {name!r}"
+        raise UserError("layout.cameras", f"{type(error).__name__}: {error}", expected, "correct the layout") from error

@@ -16,85 +16,141 @@ from PIL import Image
 
 from talkingavatar.audio.features import resample
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.capture import RATE
-from talkingavatar.data.importers.cameras import Reading, choose_reading, pinhole
+from talkingavatar.data.capture import RATE, Model
+from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole
 from talkingavatar.data.importers.clip import (
     Coverage,
     ImportedClip,
     Options,
     Picture,
-    default_split,
-    fitted_sound,
+    held_out_views,
+    joined_sound,
     read_picture,
+    sentence_split,
+    shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
 from talkingavatar.errors import UserError
 
-FPS, CAMERA = 30.0, "25"
+FPS, CAMERA = 30.0, 25
 READINGS = "camera to world", "world to camera"  # of RT; the official code takes the first
 LANDMARK_FRAMES = 10
+SPEECH = re.compile(r"_s\d+(_\w+)?_raw\.smc")
 
 
 @runtime_checkable
 class Source(Protocol):
-    """One performance seen by one camera, from either form."""
+    """One performance, from either form. Cameras are called by two digits."""
 
     name: str
-    frames: int
     facts: dict[str, Any]
 
-    def picture(self, index: int) -> tuple[Picture, Coverage]: ...
-    def calibration(self) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]: ...
+    def frames(self) -> dict[str, int]: ...  # of every camera with pictures and a calibration
+    def picture(self, camera: str, index: int) -> tuple[Picture, Coverage]: ...
+    def calibration(self, camera: str) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]: ...
     def sound(self) -> Float[ndarray, " N"] | None: ...
-    def landmarks(self, index: int) -> tuple[ndarray, ndarray] | None: ...
-    def flame(self) -> dict[str, ndarray] | None: ...
+    def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None: ...
+    def flame(self, frames: int) -> list[dict[str, ndarray]] | None: ...
 
 
 def read_renderme360(options: Options) -> ImportedClip:
-    """One performance by one camera (default 25, in front).
+    """Performances of a person by all cameras that saw them whole; the first view is camera 25, in front, by default.
 
     Raises:
         UserError: h5py is missing, the camera is unknown, or a file is missing or damaged.
     """
-    camera = f"{int(options.camera or CAMERA):02d}"
-    unfolded = (options.path / "calib.json").is_file()
-    source: Source = Unfolded(options.path, camera) if unfolded else Smc.open(options.path, options.sequence, camera)
-    fps, frames = options.fps or FPS, source.frames
-    K, RT = source.calibration()
-    reading = _reading(source, K, RT)
-    sound = source.sound() if options.audio is None else read_sound(options.audio, RATE)
-    flame = source.flame()
+    parts = open_performances(options.path, options.sequence)
+    views = _views(parts, f"{int(options.camera or CAMERA):02d}")
+    lengths = [part.frames()[views[0]] for part in parts]
+    shots, fps = shots_of(lengths), options.fps or FPS
+    places = [(part, i) for part, length in zip(parts, lengths, strict=True) for i in range(length)]
+    seen = [[part.calibration(view) for view in views] for part in parts]
+    reading = _reading(parts, views)
+    poses = np.array([[RT for _, RT in row] for row in seen])
+    sounds = _sounds(parts, options)
+
+    def picture(index: int, view: str) -> tuple[Picture, Coverage]:
+        part, frame = places[index]
+        return part.picture(view, frame)
+
     return ImportedClip(
-        name=options.name or source.name,
+        name=options.name or (parts[0].name if len(parts) == 1 else parts[0].name.split("_")[0]),
         fps=fps,
-        frames=frames,
-        picture=source.picture,
-        sound=fitted_sound(np.zeros(0, np.float32) if sound is None else sound, frames, fps),
-        viewmats=reading.viewmat[None],
-        Ks=K[None],
-        split=default_split(options, frames, 0.2, 1),
-        tables={} if flame is None else {"flame": flame},
+        frames=len(places),
+        picture=picture,
+        sound=joined_sound([np.zeros(0, np.float32) if s is None else s for s in sounds], shots, fps),
+        viewmats=over_shots(np.linalg.inv(poses) if reading.name == READINGS[0] else poses, lengths),
+        Ks=over_shots(np.array([[K for K, _ in row] for row in seen]), lengths),
+        split=sentence_split(options, shots, [part.name for part in parts]),
+        views=views,
+        test_views=held_out_views(options, views),
+        parameters=_flame(parts, lengths),
+        shots=shots,
         provenance={
             "format": "renderme360",
             "source": str(options.path),
-            "camera": camera,
+            "performances": [part.name for part in parts],
             "RT": reading.name,
             "reprojection_px": None if np.isnan(reading.error_px) else reading.error_px,
-            "sound": "none: silence" if sound is None else "own" if options.audio is None else str(options.audio),
-            "facts": source.facts,
+            "sound": "none: silence" if sounds[0] is None else "own" if options.audio is None else str(options.audio),
+            "facts": parts[0].facts,
         },
     )
 
 
-def _reading(source: Source, K: Float[ndarray, "3 3"], RT: Float[ndarray, "4 4"]) -> Reading:
+def _views(parts: list[Source], first: str) -> list[str]:
+    """The first view, and the cameras that have as many pictures of every performance as it has."""
+    frames = [part.frames() for part in parts]
+    common = sorted(set.intersection(*(set(known) for known in frames)))
+    if first not in common:
+        raise UserError("camera", first, f"one of {', '.join(common)}", "correct it")
+    whole = [camera for camera in common if all(known[camera] == known[first] for known in frames)]
+    return [first, *(camera for camera in whole if camera != first)]
+
+
+def _sounds(parts: list[Source], options: Options) -> list[Float[ndarray, "..."] | None]:
+    if options.audio is None:
+        return [part.sound() for part in parts]
+    if len(parts) > 1:
+        raise UserError("audio", f"one sound for {len(parts)} performances", "one performance", "give sequence=<part>")
+    return [read_sound(options.audio, RATE)]
+
+
+def _flame(parts: list[Source], lengths: list[int]) -> dict[Model, dict[str, ndarray]]:
+    """Where every frame of every performance has it."""
+    rows = []
+    for part, length in zip(parts, lengths, strict=True):
+        if (known := part.flame(length)) is None:
+            return {}
+        rows += known
+    return {"flame": flame_table(rows, "FLAME")}
+
+
+def _reading(parts: list[Source], views: list[str]) -> Reading:
     """RT in the sense in which the 3D keypoints project onto the 2D ones, where both are there."""
-    readings = dict(zip(READINGS, (np.linalg.inv(RT), RT), strict=True))
-    for index in range(min(LANDMARK_FRAMES, source.frames)):
-        pair = source.landmarks(index)
-        if pair is not None and len(pair[0]) == len(pair[1]):
-            seen = np.concatenate([pair[1][:, :2], np.ones((len(pair[1]), 1))], 1)
-            return choose_reading(readings, K, pair[0][None, :, :3], seen[None], "Calibration")
-    return Reading(READINGS[0], readings[READINGS[0]], np.nan, np.nan)
+    for part, view in ((part, view) for part in parts for view in views):
+        K, RT = part.calibration(view)
+        readings = dict(zip(READINGS, (np.linalg.inv(RT), RT), strict=True))
+        for index in range(min(LANDMARK_FRAMES, part.frames()[view])):
+            pair = part.landmarks(view, index)
+            if pair is not None and len(pair[0]) == len(pair[1]):
+                seen = np.concatenate([pair[1][:, :2], np.ones((len(pair[1]), 1))], 1)
+                return choose_reading(readings, K, pair[0][None, :, :3], seen[None], "Calibration")
+    return Reading(READINGS[0], np.eye(4), np.nan, np.nan)
+
+
+def open_performances(path: Path, sequence: str | None) -> list[Source]:
+    """Containers, or unfolded folders: the one that is given, or those of one person that lie in it.
+
+    Raises:
+        UserError: h5py is missing, there is none, or they are of several people.
+    """
+    if (path / "calib.json").is_file():
+        return [Unfolded(path)]
+    unfolded = sorted(file.parent for file in path.glob("*/calib.json")) if path.is_dir() else []
+    if wanted := sequence.split(",") if sequence else []:
+        unfolded = [folder for folder in unfolded if folder.name.split("_")[0] in wanted]
+    return [Unfolded(folder) for folder in unfolded] or [Smc.open(*pair) for pair in find_pairs(path, wanted)]
 
 
 @dataclass
@@ -103,45 +159,43 @@ class Smc:
 
     raw: Any
     anno: Any
-    camera: str
     name: str
-    frames: int
     facts: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
-    def open(path: Path, sequence: str | None, camera: str) -> Smc:
-        """Of a container, its fellow, or a folder that holds them (or raw/ and anno/)."""
+    def open(*pair: Path) -> Smc:
+        """Of the raw and the anno container."""
         try:
             import h5py
         except ImportError as error:
             raise UserError(
                 "path", "h5py not installed", "h5py to read SMC files", "pip install talkingavatar[renderme]"
             ) from error
-        files = find_pair(path, sequence)
         opened = []
-        for file in files:
+        for file in pair:
             try:
                 opened.append(h5py.File(file, "r"))
             except OSError as error:
                 raise UserError(str(file), f"not readable ({error})", "an SMC container", "get it again") from error
         raw, anno = opened
-        if camera not in raw["Camera"] or "color" not in raw["Camera"][camera]:
-            there = ", ".join(sorted(key for key in raw["Camera"] if "color" in raw["Camera"][key]))
-            raise UserError("camera", camera, f"one of {there}", "correct it")
         facts = {key: _plain(value) for key, value in raw.attrs.items()}
-        frames = len(raw["Camera"][camera]["color"])
-        return Smc(raw, anno, camera, files[0].name.removesuffix("_raw.smc"), frames, facts)
+        facts["distortion, not corrected"] = {c: np.ravel(anno["Calibration"][c]["D"][()]).tolist()
+                                              for c in anno["Calibration"]}  # fmt: skip
+        return Smc(raw, anno, pair[0].name.removesuffix("_raw.smc"), facts)
 
-    def picture(self, index: int) -> tuple[Picture, Coverage]:
-        image = _decode(self.raw["Camera"][self.camera]["color"][str(index)][()])
-        masks = self.anno["Camera"][self.camera] if self.camera in self.anno.get("Camera", {}) else {}
+    def frames(self) -> dict[str, int]:
+        cameras = self.raw["Camera"]
+        return {c: len(cameras[c]["color"]) for c in cameras if "color" in cameras[c] and c in self.anno["Calibration"]}
+
+    def picture(self, camera: str, index: int) -> tuple[Picture, Coverage]:
+        image = _decode(self.raw["Camera"][camera]["color"][str(index)][()])
+        masks = self.anno["Camera"][camera] if camera in self.anno.get("Camera", {}) else {}
         if "mask" not in masks:
             return image, np.full(image.shape[:2], 255, np.uint8)
         return image, _decode(masks["mask"][str(index)][()]).max(2)
 
-    def calibration(self) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
-        entry = self.anno["Calibration"][self.camera]
-        self.facts["distortion, not corrected"] = np.ravel(entry["D"][()]).tolist()
+    def calibration(self, camera: str) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
+        entry = self.anno["Calibration"][camera]
         return np.array(entry["K"][()], np.float64), np.array(entry["RT"][()], np.float64)
 
     def sound(self) -> Float[ndarray, " N"] | None:
@@ -154,45 +208,49 @@ class Smc:
         samples = samples.astype(np.float32) / (32768 if whole else 1)
         return resample(samples.mean(1) if samples.ndim == 2 else samples, rate)
 
-    def landmarks(self, index: int) -> tuple[ndarray, ndarray] | None:
+    def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None:
         flat, solid = self.anno.get("Keypoints2d", {}), self.anno.get("Keypoints3d", {})
-        if self.camera not in flat or str(index) not in solid:
+        if camera not in flat or str(index) not in solid:
             return None
-        rows = flat[self.camera]  # a group by frame, or one array
+        rows = flat[camera]  # a group by frame, or one array
         if hasattr(rows, "keys") and str(index) not in rows:
             return None
         return np.asarray(solid[str(index)][()]), np.asarray(rows[str(index)] if hasattr(rows, "keys") else rows[index])
 
-    def flame(self) -> dict[str, ndarray] | None:
+    def flame(self, frames: int) -> list[dict[str, ndarray]] | None:
         """Of expression parts only, and only where every frame has it."""
         group = self.anno.get("FLAME", {})
-        if any(str(i) not in group for i in range(self.frames)):
+        if any(str(i) not in group for i in range(frames)):
             return None
         skipped = ("verts", "albedos")
-        rows = [{k: v[()] for k, v in group[str(i)].items() if k not in skipped} for i in range(self.frames)]
-        return flame_table(rows, "FLAME")
+        return [{k: v[()] for k, v in group[str(i)].items() if k not in skipped} for i in range(frames)]
 
 
 class Unfolded:
     """`images/`, `masks/`, `lmks_2d/`, `lmks_3d/` with <frame:05>_<camera:02>, `audios/`, and calib.json."""
 
-    def __init__(self, root: Path, camera: str) -> None:
-        self.root, self.camera, self.name = root, camera, root.name
+    def __init__(self, root: Path) -> None:
+        self.root, self.name = root, root.name
         content = json.loads((root / "calib.json").read_text())
-        self.rows = [row for row in content["frames"] if int(row["camera_index"]) == int(camera)]
-        if not self.rows:
-            there = sorted({f"{int(row['camera_index']):02d}" for row in content["frames"]})
-            raise UserError("camera", camera, f"one of {', '.join(there)}", "correct it")
-        self.frames = sum(self._file("images", int(row["timestep_index"]), "png").is_file() for row in self.rows)
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        for row in content["frames"]:
+            self.rows.setdefault(f"{int(row['camera_index']):02d}", []).append(row)
         self.facts: dict[str, Any] = {key: value for key, value in content.items() if key != "frames"}
 
-    def picture(self, index: int) -> tuple[Picture, Coverage]:
-        image = read_picture(self._file("images", index, "png"))
-        mask = self._file("masks", index, "png")
+    def frames(self) -> dict[str, int]:
+        counts = {
+            camera: sum(self._file("images", camera, int(row["timestep_index"]), "png").is_file() for row in rows)
+            for camera, rows in self.rows.items()
+        }
+        return {camera: count for camera, count in counts.items() if count}
+
+    def picture(self, camera: str, index: int) -> tuple[Picture, Coverage]:
+        image = read_picture(self._file("images", camera, index, "png"))
+        mask = self._file("masks", camera, index, "png")
         return image, read_picture(mask).max(2) if mask.is_file() else np.full(image.shape[:2], 255, np.uint8)
 
-    def calibration(self) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
-        row = self.rows[0]
+    def calibration(self, camera: str) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
+        row = self.rows[camera][0]
         K = pinhole(*(float(row[key]) for key in ("fx", "fy", "cx", "cy")))
         return K, np.array(row["transform_matrix"], np.float64)
 
@@ -200,39 +258,48 @@ class Unfolded:
         files = sorted((self.root / "audios").glob("*.wav")) + sorted((self.root / "audios").glob("*.mp3"))
         return read_sound(files[0], RATE, str(files[0])) if files else None
 
-    def landmarks(self, index: int) -> tuple[ndarray, ndarray] | None:
-        files = [self._file(folder, index, "npy") for folder in ("lmks_3d", "lmks_2d")]
+    def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None:
+        files = [self._file(folder, camera, index, "npy") for folder in ("lmks_3d", "lmks_2d")]
         return (np.load(files[0]), np.load(files[1])) if all(file.is_file() for file in files) else None
 
-    def flame(self) -> dict[str, ndarray] | None:
+    def flame(self, frames: int) -> list[dict[str, ndarray]] | None:
         """The tool does not unfold it."""
         return None
 
-    def _file(self, folder: str, index: int, suffix: str) -> Path:
-        return self.root / folder / f"{index:05d}_{self.camera}.{suffix}"
+    def _file(self, folder: str, camera: str, index: int, suffix: str) -> Path:
+        return self.root / folder / f"{index:05d}_{camera}.{suffix}"
 
 
-def find_pair(path: Path, sequence: str | None) -> tuple[Path, Path]:
-    """The raw and the anno container of one performance.
+def find_pairs(path: Path, wanted: list[str]) -> list[tuple[Path, Path]]:
+    """The raw and the anno containers: of the one that is given, or in a folder (or its raw/ and anno/) of those parts
+    that are wanted, else of all speech; they become shots of one capture.
 
     Raises:
-        UserError: there is none, or several to choose from.
+        UserError: there is none, or they are of several people.
     """
     folder = path if path.is_dir() else path.parent
     pattern = "*_raw.smc" if path.is_dir() else re.sub(r"_(raw|anno)\.smc$", "_raw.smc", path.name)
     places = [folder, *(parent / kind for parent in (folder, folder.parent) for kind in ("raw", "anno"))]
     places += [folder.parent.parent / kind / folder.name for kind in ("raw", "anno")]
-    raws = sorted({file for place in places for file in place.glob(pattern)})
-    if sequence is not None:
-        raws = [file for file in raws if file.name.endswith(f"_{sequence}_raw.smc")]
-    if len(raws) != 1:
-        there = ", ".join(file.name for file in raws) or "no *_raw.smc"
-        raise UserError("path", f"{path}: {there}", "one performance", "give one container, or sequence=<part>")
-    name = raws[0].name.replace("_raw.smc", "_anno.smc")
+    found = sorted({file for place in places for file in place.glob(pattern)}, key=lambda f: (len(f.name), f.name))
+    raws = found
+    if wanted:
+        raws = [file for file in found if any(file.name.endswith(f"_{part}_raw.smc") for part in wanted)]
+    elif len(found) > 1:
+        raws = [file for file in found if SPEECH.search(file.name)]
+    if len({file.name.split("_")[0] for file in raws}) != 1:
+        there = ", ".join(file.name for file in found) or "no *_raw.smc"
+        expected = "speech of one person"
+        raise UserError("path", f"{path}: {there}", expected, "give one container, or sequence=<part>,<part>")
+    return [(raw, _anno(raw, places)) for raw in raws]
+
+
+def _anno(raw: Path, places: list[Path]) -> Path:
+    name = raw.name.replace("_raw.smc", "_anno.smc")
     anno = next((place / name for place in places if (place / name).is_file()), None)
     if anno is None:
-        raise UserError("path", f"{raws[0]} without {name}", "both containers", "put it beside the other")
-    return raws[0], anno
+        raise UserError("path", f"{raw} without {name}", "both containers", "put it beside the other")
+    return anno
 
 
 def _decode(encoded: ndarray) -> Picture:

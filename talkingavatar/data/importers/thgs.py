@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Float, Shaped
 from numpy import ndarray
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.capture import RATE
+from talkingavatar.data.capture import RATE, Span
 from talkingavatar.data.importers.cameras import GOOD_PX, Reading, choose_reading, pinhole
 from talkingavatar.data.importers.clip import (
     Coverage,
@@ -24,9 +25,10 @@ from talkingavatar.data.importers.clip import (
     Picture,
     Split,
     default_split,
-    fitted_sound,
+    joined_sound,
     read_npz,
     read_picture,
+    shots_of,
 )
 from talkingavatar.data.importers.poses import smplx_full_pose
 from talkingavatar.errors import UserError
@@ -69,10 +71,11 @@ def read_thgs(options: Options) -> ImportedClip:
     transl = np.asarray(poses["transl"], np.float64).reshape(len(poses["transl"]), 3)[:frames]
     height, width = read_picture(pictures[0][1]).shape[:2]
     K, camera = _camera(root, (width, height), transl, keypoints)
-    ends = np.minimum(np.cumsum(lengths), frames).tolist()
-    shots = [(a, b) for a, b in zip([0, *ends], ends, strict=False) if b > a]
+    taken = np.diff(np.minimum([0, *accumulate(lengths)], frames)).tolist()
+    used = [clip for clip, length in zip(clips, taken, strict=True) if length]
+    shots = shots_of([length for length in taken if length])
 
-    def picture(index: int) -> tuple[Picture, Coverage]:
+    def picture(index: int, view: str) -> tuple[Picture, Coverage]:
         clip, file = pictures[index]
         image = read_picture(file)
         mask = clip.masks.get(number(file))
@@ -86,13 +89,11 @@ def read_thgs(options: Options) -> ImportedClip:
         fps=fps,
         frames=frames,
         picture=picture,
-        sound=np.concatenate(
-            [_sound(clip, stop - start, fps) for clip, (start, stop) in zip(clips, shots, strict=False)]
-        ),
-        viewmats=camera.viewmat[None],
-        Ks=K[None],
+        sound=joined_sound([_sound(clip) for clip in used], shots, fps),
+        viewmats=camera.viewmat[None, None],
+        Ks=K[None, None],
         split=_split(options, root.name, frames),
-        tables={
+        parameters={
             "smplx": {
                 "betas": np.asarray(poses["betas"]).reshape(-1, np.asarray(poses["betas"]).shape[-1])[0],
                 "expression": np.asarray(poses["expression"]).reshape(len(poses["expression"]), -1)[:frames],
@@ -104,7 +105,7 @@ def read_thgs(options: Options) -> ImportedClip:
         boxes={} if boxes is None else {"mouth": boxes},
         shots=shots,
         unusable=[i for i, (clip, file) in enumerate(pictures) if number(file) not in clip.masks],
-        extra=_published_windows(clips, shots, fps),
+        extra=_published_windows(used, shots, fps),
         provenance={
             "format": "thgs",
             "source": str(root),
@@ -197,15 +198,15 @@ def _mouth_boxes(pictures: list[tuple[Clip, Path]]) -> Float[ndarray, "T 4"] | N
     return None if np.isnan(boxes).all() else boxes
 
 
-def _sound(clip: Clip, frames: int, fps: float) -> Float[ndarray, " N"]:
+def _sound(clip: Clip) -> Float[ndarray, " N"]:
     file = clip.folder / "aud.wav"
-    return fitted_sound(read_sound(file, RATE, str(file)), frames, fps)
+    return read_sound(file, RATE, str(file))
 
 
 def _published_windows(clips: list[Clip], shots: list[tuple[int, int]], fps: float) -> dict[str, ndarray]:
     """The clips' (M,16,44) windows behind one another, each as long as its pictures: `audio.path` takes the file."""
     parts = []
-    for clip, (start, stop) in zip(clips, shots, strict=False):
+    for clip, (start, stop) in zip(clips, shots, strict=True):
         file = clip.folder / "aud_eo.npy"
         if not file.is_file():
             return {}
@@ -224,5 +225,5 @@ def _split(options: Options, subject: str, frames: int) -> Split:
     published = PUBLISHED.get(subject.lower())
     if options.train is None and options.test is None and published is not None and published[1][1] < frames:
         train, test = published
-        return (train[0], min(train[1] + 1, test[0]), train[2]), (test[0], test[1] + 1, test[2])
+        return [Span(train[0], min(train[1] + 1, test[0]), train[2])], [Span(test[0], test[1] + 1, test[2])]
     return default_split(options, frames, HELD_OUT, 4)

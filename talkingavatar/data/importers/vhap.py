@@ -13,7 +13,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.capture import RATE, Model, paper_split
+from talkingavatar.data.capture import RATE, Model, Span
 from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, choose_reading, pinhole
 from talkingavatar.data.importers.clip import (
     Coverage,
@@ -50,15 +50,15 @@ def read_vhap(options: Options) -> ImportedClip:
         raise UserError("camera", camera, f"one of {', '.join(sorted(cameras))}", "correct it")
     fps, frames = options.fps or FPS, len(chosen)
     files = [_beside(root, row["flame_param_path"]) for row in chosen if "flame_param_path" in row]
-    tables: dict[Model, dict[str, ndarray]] = {}
+    parameters: dict[Model, dict[str, ndarray]] = {}
     axes = OPENGL
     if len(files) == frames:
         canonical = root / "canonical_flame_param.npz"
         neutral = read_npz(canonical) if canonical.is_file() else None
-        tables["flame"] = flame_table([read_npz(file) for file in files], str(root), neutral)
-        axes = _axes(chosen[0], tables["flame"]["transl"][0], str(root))
+        parameters["flame"] = flame_table([read_npz(file) for file in files], str(root), neutral)
+        axes = _axes(chosen[0], parameters["flame"]["transl"][0], str(root))
 
-    def picture(index: int) -> tuple[Picture, Coverage]:
+    def picture(index: int, view: str) -> tuple[Picture, Coverage]:
         return _picture(root, chosen[index])
 
     silent = options.audio is None
@@ -69,10 +69,10 @@ def read_vhap(options: Options) -> ImportedClip:
         frames=frames,
         picture=picture,
         sound=fitted_sound(sound, frames, fps),
-        viewmats=_one_if_same(np.stack([_viewmat(row, AXES[axes]) for row in chosen])),
-        Ks=_one_if_same(np.stack([_intrinsics(row) for row in chosen])),
+        viewmats=_one_if_same(np.stack([_viewmat(row, AXES[axes]) for row in chosen]))[None],
+        Ks=_one_if_same(np.stack([_intrinsics(row) for row in chosen]))[None],
         split=_split(options, chosen),
-        tables=tables,
+        parameters=parameters,
         provenance={
             "format": "vhap",
             "source": str(root),
@@ -149,9 +149,7 @@ def _one_if_same(matrices: Float[ndarray, "T a b"]) -> Float[ndarray, "C a b"]:
 def _split(options: Options, chosen: list[dict[str, Any]]) -> Split:
     """The published parts where they are a head and a tail in time, else the paper's rule."""
     frames = len(chosen)
-    if options.train is not None or options.test is not None:
-        return default_split(options, frames, 0.2, 1)
     test = [i for i, row in enumerate(chosen) if row["part"] == "test"]
-    if test and test[0] > 0 and test == list(range(test[0], frames)):
-        return (0, test[0], 1), (test[0], frames, 1)
-    return paper_split(frames, 0.2, 1)
+    if options.train is None and options.test is None and test and test[0] > 0 and test == list(range(test[0], frames)):
+        return [Span(0, test[0])], [Span(test[0], frames)]
+    return default_split(options, frames, 0.2, 1)

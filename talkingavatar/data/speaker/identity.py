@@ -56,6 +56,11 @@ class Identity:
     sculpt: dict[str, float]
 
 
+def capture_name(identity: int) -> str:
+    """What the capture of a person is called."""
+    return f"speaker-{identity}"
+
+
 IDENTITIES = (
     Identity(
         name="Mara",

@@ -16,29 +16,29 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from jaxtyping import Float, Float32
 from numpy import ndarray
-from PIL import Image
 
 from talkingavatar import __version__
 from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import DataConfig
-from talkingavatar.data.capture import RATE, Manifest, Model, paper_split
-from talkingavatar.data.speaker.identity import IDENTITIES
+from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
+from talkingavatar.data.speaker.identity import IDENTITIES, capture_name
 from talkingavatar.data.speaker.performance import STYLES, Performance, perform
 from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
 
-SPEAKER_VERSION = 6  # raise when the same configuration would give other pictures or parameters
+SPEAKER_VERSION = 7  # raise when the same configuration would give other pictures or parameters
 MODELS: tuple[Model, ...] = ("smplx", "flame")
+SIDES = ("30", "60")  # views that are never trained on: degrees from the front; drawn when they are asked for (`views`)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     Raises:
         UserError: there is no such identity, or the speech is shorter than the clip.
     """
-    folder = cache_root() / "captures" / f"speaker-{config.identity}-{_digest(config)}"
+    folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
     if (folder / "capture.json").is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -148,9 +148,6 @@ class BodyParameters:
         expression = performance.expression_matrix(list(names))
         return BodyParameters(betas, expression, performance.full_pose, performance.transl)
 
-    def save(self, file: Path, names: Sequence[str]) -> None:
-        np.savez(file, **{k: v.astype(np.float32) for k, v in vars(self).items()}, expression_names=names)
-
     def pose(self) -> BodyPose:
         """The table as a pose of all frames."""
         tensors = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in vars(self).items()}
@@ -166,45 +163,51 @@ class BodyParameters:
 
 def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Callable[[], None]]) -> None:
     """All files of the capture; the manifest last."""
-    config, frames = recording.config, recording.frames
-    (folder / "truth").mkdir()
+    config, frames, writer = recording.config, recording.frames, CaptureWriter(folder)
     with ThreadPoolExecutor(2) as pool:
         scene = pool.submit(lambda: recording.scene)
         pool.submit(compile_kernels)
-        _write_parameters(folder, recording)
+        _write_parameters(writer, recording)
         vertices, _ = recording.parameters("smplx", truth=True).posed(recording.body)
         K, viewmat = scene.result().camera()
-    np.savez(folder / "cameras.npz", viewmats=viewmat[None], Ks=K[None])
-    _write_seen(folder, recording, vertices, Pinhole(K, viewmat))
-    soundfile.write(folder / "audio.flac", recording.sound(), RATE)
-    _draw(recording, folder, progress("making the speaker", frames))
+    sides = [recording.scene.side_camera(float(degrees)) for degrees in SIDES]
+    Ks, viewmats = zip((K, viewmat), *sides, strict=True)
+    writer.cameras(np.stack(viewmats)[:, None], np.stack(Ks)[:, None])
+    _write_seen(writer, recording, vertices, Pinhole(K, viewmat))
+    writer.sound(recording.sound())
+    _draw(recording, writer, progress("making the speaker", frames))
     train, test = paper_split(frames, config.heldout, config.stride)
-    Manifest(
-        name=f"speaker-{config.identity}",
-        fps=float(config.fps),
-        width=config.size,
-        height=config.size,
-        frames=frames,
-        train=train,
-        test=test,
-        body={"smplx": recording.body.checksum, "flame": load_body("open_flame").checksum},
-        provenance={
-            "kind": "synthetic",
-            "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
-            "voice": voices()[config.identity % len(voices())],
-            "text": recording.speech.text,
-            "consent": "nobody: the person does not exist",
-        },
-    ).write(folder)
+    writer.finish(
+        Manifest(
+            name=capture_name(config.identity),
+            fps=float(config.fps),
+            width=config.size,
+            height=config.size,
+            frames=frames,
+            train=[train],
+            test=[test],
+            views=[FRONT, *SIDES],
+            test_views=list(SIDES),
+            body={"smplx": recording.body.checksum, "flame": load_body("open_flame").checksum},
+            provenance={
+                "kind": "synthetic",
+                "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
+                "voice": voices()[config.identity % len(voices())],
+                "text": recording.speech.text,
+                "consent": "nobody: the person does not exist",
+            },
+        )
+    )
 
 
-def _write_parameters(folder: Path, recording: Recording) -> None:
+def _write_parameters(writer: CaptureWriter, recording: Recording) -> None:
     """The tables of bodies and faces, as tracked and as they are."""
     names = recording.body.expression_names
-    for truth, place in ((False, folder), (True, folder / "truth")):
+    for truth in (False, True):
         for model in MODELS:
-            recording.parameters(model, truth).save(place / f"{model}.npz", names)
-        np.savez(place / "aus.npz", names=names, values=recording.parameters("smplx", truth).expression)
+            writer.parameters(model, vars(recording.parameters(model, truth)), names, truth)
+        values = recording.parameters("smplx", truth).expression.astype(np.float32)
+        writer.table("actions", Table(list(names), values), truth)
 
 
 @dataclass(frozen=True)
@@ -220,20 +223,22 @@ class Pinhole:
         return pixels[..., :2] / pixels[..., 2:]
 
 
-def _write_seen(folder: Path, recording: Recording, vertices: Float[ndarray, "T V 3"], camera: Pinhole) -> None:
+def _write_seen(
+    writer: CaptureWriter, recording: Recording, vertices: Float[ndarray, "T V 3"], camera: Pinhole
+) -> None:
     """Landmarks as detected and as they are, and the boxes of the regions, of the body's true vertices."""
     body, config = recording.body, recording.config
     marks = camera.project(body.landmarks(torch.from_numpy(vertices)).numpy())
     certain = np.concatenate([marks, np.ones((*marks.shape[:2], 1))], -1).astype(np.float32)
     detected = noisy_landmarks(marks, fps=config.fps, seed=config.seed, quality=config.tracker_noise)
-    np.savez(folder / "landmarks.npz", points=detected)
-    np.savez(folder / "truth" / "landmarks.npz", points=certain)
+    writer.landmarks(detected)
+    writer.landmarks(certain, truth=True)
     boxes = {name: _box(camera.project(vertices[:, body.regions[name]]), config.size)
              for name in ("head", "left_hand", "right_hand")}  # fmt: skip
     mouth = marks[:, 48:68]
     grown = mouth.mean(1, keepdims=True) + 1.5 * (mouth - mouth.mean(1, keepdims=True))
     boxes["mouth"] = _box(grown, config.size)
-    np.savez(folder / "regions.npz", allow_pickle=False, **boxes)
+    writer.regions(boxes)
 
 
 def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
@@ -249,8 +254,6 @@ def head_parameters(parameters: BodyParameters, body: Body) -> BodyParameters:
 
     Joints: neck, head, jaw, left eye, right eye, where the two files agree at rest; the neck turns in world space.
     """
-    from talkingavatar.geometry.rotations import axis_angle_to_matrix
-
     count = len(parameters.transl)
     betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
     pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
@@ -270,17 +273,13 @@ def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T 
     return Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(matrices.shape[:-1])
 
 
-def _draw(recording: Recording, folder: Path, tick: Callable[[], None]) -> None:
+def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None]) -> None:
     """Every frame through the mesh renderer, shared out over the processor's cores."""
-    for kind in ("frames", "mattes"):
-        (folder / kind).mkdir()
     scene, performance = recording.scene, recording.performance
     expression = performance.expression_matrix(recording.body.expression_names)
 
     def draw(i: int) -> None:
-        rgb, matte = scene.render(performance.full_pose[i], performance.transl[i], expression[i])
-        for kind, pixels in {"frames": rgb, "mattes": matte}.items():
-            Image.fromarray(pixels).save(folder / kind / f"{i:06d}.png", compress_level=1)
+        writer.picture(i, *scene.render(performance.full_pose[i], performance.transl[i], expression[i]))
 
     for _ in in_order(draw, range(recording.frames)):
         tick()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor
 from talkingavatar.audio.stream import LogMelStream
 from talkingavatar.body.models import Body
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.audio2param.options import read
@@ -21,7 +22,7 @@ from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.standardise import Standardise
-from talkingavatar.drivers.training import DriverOptions, RenderTerm
+from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.errors import UserError
 from talkingavatar.networks.audio2param import Audio2Param, Shape
 from talkingavatar.networks.audio2param_stream import FeatureStream
@@ -33,7 +34,7 @@ CHUNK = 500  # frames that are worked on at once, however long the sound
 class Audio2ParamDriver(Driver):
     """A network with what its numbers mean."""
 
-    takes: ClassVar = frozenset({"speaker"})
+    takes = frozenset({"speaker"})
 
     def __init__(self, network: Audio2Param, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
         self.network, self.standard, self.space, self.card = network.eval(), standard, space, card

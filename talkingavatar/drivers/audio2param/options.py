@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from talkingavatar.config.family_options import Audio2Param as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.drivers.training import DriverOptions
 from talkingavatar.errors import UserError
-from talkingavatar.networks.audio2param import FEEDBACK, Shape
+from talkingavatar.networks.audio2param import Shape
 
 FIELD = "driver.options"
-
-
-@dataclass
-class Options(DriverOptions):
-    """`driver.options`; conf/driver/audio2param.yaml says what each means."""
-
-    targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])
-    width: int = 128
-    heads: int = 4
-    encoder_layers: int = 2
-    decoder_layers: int = 1
-    past: int = 8
-    look: int = 1
-    align: int = 1
-    feedback: str = "none"
-    smooth: float = 1.0
-    dropout: float = 0.3
-    windows: int = 8
-    length: int = 75
-    variation: float = 1.0
-    grain: float = 2.0
-    squared: bool = True
-    least_std: float = 0.2
-    least_r: float = 0.1
-    most_gain: float = 2.0
-    weight_decay: float = 0.01
 
 
 def read(config: FitConfig) -> Options:
@@ -57,8 +29,6 @@ def read(config: FitConfig) -> Options:
     for name, most in {"dropout": 0.9, "own_share": 1.0, "least_std": 1.0, "least_r": 1.0}.items():
         if not 0 <= getattr(options, name) <= most:
             raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"between 0 and {most:g}", "correct it")
-    if options.feedback not in FEEDBACK:
-        raise UserError(f"{FIELD}.feedback", repr(options.feedback), f"one of {', '.join(FEEDBACK)}", "correct it")
     if options.width % options.heads:
         found = f"{options.width} for {options.heads} heads"
         raise UserError(f"{FIELD}.width", found, "as much for each head", "give a multiple of the heads")

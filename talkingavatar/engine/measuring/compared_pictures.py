@@ -1,4 +1,4 @@
-"""The pictures that frames are compared with: the capture's own, or true ones from any side."""
+"""The pictures that frames are compared with: the capture's own, or the true ones where a teacher drew those."""
 
 from __future__ import annotations
 
@@ -8,48 +8,37 @@ import torch
 
 from talkingavatar.config.protocol import Condition
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.data.speaker.views import side_views
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.types import Batch
 
-FRONT = 0.0  # degrees
+TRUTH = "truth"  # a capture's folder of what is true, laid out as the capture, where its own pictures are not
 
 
-def compared_pictures(
-    data: CaptureData, frames: list[int], condition: Condition, tick: Callable[[], None]
-) -> Callable[[int], Batch]:
-    """What each of these frames is compared with; `tick` is called after each that had to be made.
+def compared_pictures(data: CaptureData, frames: list[int], condition: Condition) -> Callable[[int], Batch]:
+    """What each of these frames is compared with.
 
     Raises:
         Unmeasurable: the capture has no such pictures.
     """
-    if condition.reference == "captured":
-        if condition.view is not None:
-            raise Unmeasurable(f"view {condition.view}: the capture has one camera alone")
-        return lambda frame: data.batch([frame])
-    try:
-        degrees = FRONT if condition.view is None else float(condition.view)
-    except ValueError:
-        raise Unmeasurable(f"view {condition.view}: the capture has no true picture from such a camera") from None
-    return true_pictures(data, frames, degrees, tick)
+    capture, views = data.capture, data.capture.manifest.views
+    view = condition.view or views[0]
+    if view not in views:
+        raise Unmeasurable(f"view {view}: the capture has {', '.join(views)}")
+    if condition.reference == "captured" or not (capture.folder / TRUTH / "frames").is_dir():
+        if missing := len(frames) - len(capture.seen_by(view, frames)):
+            raise Unmeasurable(f"view {view}: it has no picture of {missing} of {len(frames)} held-out frames")
+        return lambda frame: data.batch([frame], view=view)
+    folder = capture.folder / TRUTH / "frames" / view
+    if missing := [frame for frame in frames if not (folder / f"{frame:06d}.png").is_file()]:
+        raise Unmeasurable(f"view {view}: no true picture of {len(missing)} of {len(frames)} held-out frames")
+    return lambda frame: _true(data, frame, view)
 
 
-def true_pictures(
-    data: CaptureData, frames: list[int], degrees: float, tick: Callable[[], None]
-) -> Callable[[int], Batch]:
-    """From `degrees` to the person's left, drawn on first use.
-
-    Raises:
-        Unmeasurable: the capture has none.
-    """
-    if data.config.data.name != "speaker":
-        raise Unmeasurable("no true picture from the side: only the embedded speaker has one")
-    side_views(data.config.data, data.capture, frames, degrees, tick)  # at once: to make the scene takes seconds
-
-    def batch(frame: int) -> Batch:
-        (view,) = side_views(data.config.data, data.capture, [frame], degrees, lambda: None)
-        matte = torch.from_numpy(view.matte).float()[..., None] / 255
-        image = torch.from_numpy(view.image).float() / 255 + (1 - matte) * (data.background - 1)
-        return Batch(data.signal([frame]), view.cameras, image.clamp(0, 1)[None], matte[None], data.background)
-
-    return batch
+def _true(data: CaptureData, frame: int, view: str) -> Batch:
+    """The true picture in place of the capture's own."""
+    pictures = data.capture.pictures
+    image = torch.from_numpy(pictures.read(f"{TRUTH}/frames/{view}", frame, "RGB")).float() / 255
+    matte = torch.from_numpy(pictures.read(f"{TRUTH}/mattes/{view}", frame, "L")).float()[..., None] / 255
+    image = image + (1 - matte) * (data.background - torch.tensor(data.capture.manifest.background))
+    signal, cameras = data.signal([frame]), data.capture.cameras([frame], view)
+    return Batch(signal, cameras, image.clamp(0, 1)[None], matte[None], data.background)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -22,11 +21,8 @@ from talkingavatar.types import Batch, DrivingSignal
 class DrivenFrames:
     """Draws one frame after the other."""
 
-    def __init__(
-        self, avatar: FittedRun, held: HeldOut, condition: Condition, tick: Callable[[], None] = lambda: None
-    ) -> None:
-        """`tick` is called after each picture that had to be made to compare with.
-
+    def __init__(self, avatar: FittedRun, held: HeldOut, condition: Condition) -> None:
+        """
         Raises:
             Unmeasurable: the run or its capture does not have what the condition asks for.
         """
@@ -35,7 +31,7 @@ class DrivenFrames:
             raise Unmeasurable(f"layer {condition.layer}: the method has {', '.join(layers)}")
         self.avatar, self.frames, self.condition = avatar, held.frames, condition
         self.foretold = foretold_of_capture(avatar, held.body, held.frames, condition)
-        self.compared = compared_pictures(avatar.data, held.frames, condition, tick)
+        self.compared = compared_pictures(avatar.data, held.frames, condition)
 
     @torch.no_grad()
     def draw(self, i: int) -> tuple[Float[Tensor, "H W 3"], Batch, DrivingSignal]:

@@ -39,7 +39,7 @@ class EvaluateConfig:
     weights: str | None = None  # folder of LPIPS backbones
     syncnet: str | None = None  # SyncNet's weights
     landmarks: str = "mediapipe"  # mediapipe | none
-    views: tuple[int, ...] = (30, 60)  # degrees, of the embedded speaker
+    views: tuple[str, ...] | None = None  # held-out cameras; None: all of the capture
     out: Path | None = None
     fresh: bool = False  # measure again what was measured
     progress: bool = True
@@ -70,15 +70,16 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     """
     protocols = {name: read_protocol(name) for name in config.protocols}
     extra = {name: read_condition(name) for name in config.conditions}
-    experiments = {run: _experiment(run) for run in config.runs}
+    experiments = {run: _experiment_and_family(run) for run in config.runs}
     out = _folder(config)
     results = []
     networks: Networks | None = None
     for run, experiment in experiments.items():
-        wanted = _conditions(experiment, protocols) | extra
+        wanted = _conditions(*experiment, protocols) | extra
         if not wanted:
             needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
-            raise UserError("run", f"{run}, of {experiment}", f"one of {', '.join(needed)}", "choose another protocol")
+            found = f"{run}, of {experiment[0]}"
+            raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
         opened = open_run(run, config.frames)
         torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
         networks = networks or find_networks(MEASURES, config.options(opened.device))
@@ -116,8 +117,8 @@ class Measurement:
 
     def _key(self, condition: Condition) -> str:
         opened = self.opened
-        checkpoints, views = opened.checkpoints(condition), self.config.views
-        return result_key(checkpoints, opened.config, opened.held, condition, self.networks, views)
+        checkpoints = opened.checkpoints(condition)
+        return result_key(checkpoints, opened.config, opened.held, condition, self.networks, self.config.views)
 
     def _measure(self, name: str, condition: Condition) -> dict[str, Any]:
         began = time.monotonic()
@@ -179,7 +180,7 @@ def _known(file: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _experiment(run: Path) -> str:
+def _experiment_and_family(run: Path) -> tuple[str, str]:
     """Of a run directory, without loading it."""
     from talkingavatar.config.compose import from_yaml
 
@@ -187,12 +188,13 @@ def _experiment(run: Path) -> str:
         found = "no such folder" if not run.is_dir() else "a folder without config.yaml"
         action = "give a run directory of fit (its last line says which)"
         raise UserError("run", f"{run}: {found}", "the folder of a fitted run", action)
-    return from_yaml(run / "config.yaml").experiment
+    config = from_yaml(run / "config.yaml")
+    return config.experiment, config.family
 
 
-def _conditions(experiment: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
+def _conditions(experiment: str, family: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
     """Those that the rows of this experiment need."""
-    rows = [row for protocol in protocols.values() for row in protocol.rows_for([experiment])]
+    rows = [row for protocol in protocols.values() for row in protocol.rows_for([(experiment, family)])]
     names = dict.fromkeys(row.condition for row in rows if fnmatchcase(experiment, row.experiment))
     return {name: read_condition(name) for name in names}
 

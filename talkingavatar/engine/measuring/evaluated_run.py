@@ -14,6 +14,8 @@ from talkingavatar.body.body import Body
 from talkingavatar.config.compose import from_yaml
 from talkingavatar.config.protocol import Condition
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import of_kind
+from talkingavatar.engine.driver import driver_files
 from talkingavatar.engine.fitted import FittedDriver, FittedRun, load_driver_run, load_run
 from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.foretold import foretold_of_clip
@@ -26,11 +28,10 @@ from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.run.provenance import provenance
 from talkingavatar.metrics.suite import SUITE_VERSION
-from talkingavatar.runtime.progress import ProgressBar
 
 ALONE = "a run of a driver alone draws nothing"
 AS_TRACKED = "nothing is foretold from sound under this condition"
-FROM_THE_FRONT = "the capture knows no places in pictures from the side"
+FIRST_VIEW = "the capture knows places in the pictures of its first view alone"
 
 
 class EvaluatedRun(ABC):
@@ -81,6 +82,8 @@ class EvaluatedRun(ABC):
             "suite": SUITE_VERSION,
             "run": str(self.run.path),
             "experiment": config.experiment,
+            "family": config.family,
+            "stages": list(config.stages),
             "seed": config.seed,
             "budget": config.budget.name,
             "steps": self.steps,
@@ -98,21 +101,18 @@ class EvaluatedAvatar(EvaluatedRun):
     def __init__(self, avatar: FittedRun, most: int) -> None:
         self.avatar, self.run, self.config = avatar, avatar.run, avatar.data.config
         self.body, self.device = avatar.method.body, avatar.method.device
-        self.steps = avatar.method.step + (0 if avatar.driver is None else _steps_of(avatar.run.driver))
+        self.steps = sum(_steps_of(file) for file in self.checkpoints(Condition(spoken=True)))
         self.held = held_out(avatar.data, deepcopy(avatar.method.body).to("cpu"), most)
 
     def checkpoints(self, condition: Condition) -> list[Path]:
-        driver = self.run.driver
-        return [self.run.checkpoint, *([driver] if condition.spoken and driver.is_file() else [])]
+        drivers = driver_files(self.run, self.config).values() if condition.spoken else ()
+        return [self.avatar.checkpoint, *(file for file in drivers if file.is_file())]
 
     def setting(self, networks: Networks, options: Options) -> Setting:
         return Setting(self.held, networks, options, {"brief": NOT_ASKED}, avatar=self.avatar)
 
     def score(self, setting: Setting, measures: Measures, truth: Findings, name: str) -> Findings:
-        condition = setting.condition
-        made = setting.progress and condition.reference == "true"
-        with ProgressBar("true pictures", len(self.held.frames), made) as bar:
-            driven = DrivenFrames(self.avatar, self.held, condition, bar.advance)
+        driven = DrivenFrames(self.avatar, self.held, setting.condition)
         setting = replace(self._for(setting), foretold=driven.foretold)
         scored = score_avatar(setting, measures, truth, driven, name)
         if scored.pairs and setting.folder is not None:
@@ -129,8 +129,8 @@ class EvaluatedAvatar(EvaluatedRun):
             absent["foretold"] = AS_TRACKED
         if not condition.plain:
             absent["plain"] = "measured under the condition full alone"
-        if condition.view is not None:
-            absent["face"] = FROM_THE_FRONT
+        if condition.view not in (None, self.avatar.data.capture.manifest.views[0]):
+            absent["face"] = FIRST_VIEW
         if condition.samples == 1:
             absent["samples"] = "one answer to the sound was asked for"
         return replace(setting, absent=absent)
@@ -152,11 +152,12 @@ class EvaluatedDriver(EvaluatedRun):
 
     def __init__(self, fitted: FittedDriver, most: int) -> None:
         self.fitted, self.run, self.config = fitted, fitted.run, fitted.config
-        self.body, self.device, self.steps = fitted.body, torch.device("cpu"), _steps_of(fitted.run.driver)
+        self.body, self.device = fitted.body, torch.device("cpu")
+        self.steps = sum(_steps_of(file) for file in self.checkpoints(Condition()))
         self.held = held_out_of_clip(fitted.clip, fitted.body, most)
 
     def checkpoints(self, condition: Condition) -> list[Path]:
-        return [self.run.driver]
+        return list(driver_files(self.run, self.config).values())
 
     def setting(self, networks: Networks, options: Options) -> Setting:
         absent = dict.fromkeys(("pictures", "truth", "face", "avatar"), ALONE) | {"brief": NOT_ASKED}
@@ -166,7 +167,8 @@ class EvaluatedDriver(EvaluatedRun):
         condition = setting.condition
         if not condition.spoken:
             return score_motion(replace(setting, absent={**setting.absent, "foretold": AS_TRACKED}), measures)
-        foretold = foretold_of_clip(self.fitted.clip, self.fitted.driver, self.body, self.held.frames, condition)
+        clip, driver, stages = self.fitted.clip, self.fitted.driver, of_kind(self.config, "driver")
+        foretold = foretold_of_clip(clip, driver, self.body, self.held.frames, condition, stages)
         return score_motion(replace(setting, foretold=foretold), measures)
 
     def score_truth(self, setting: Setting, measures: Measures) -> Findings:
@@ -188,6 +190,7 @@ def open_run(folder: Path, most: int) -> EvaluatedRun:
     Raises:
         UserError: it is no run of an avatar or a driver, or has no checkpoint yet, or too few frames are held out.
     """
-    if from_yaml(folder / "config.yaml").stages == ["driver"]:
+    config = from_yaml(folder / "config.yaml")
+    if of_kind(config, "driver") and not of_kind(config, "avatar"):
         return EvaluatedDriver(load_driver_run(folder), most)
     return EvaluatedAvatar(load_run(folder), most)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.protocol import RIDGE, Condition
+from talkingavatar.config.stages import of_kind
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.ridge import RidgeMouth
@@ -21,7 +23,6 @@ from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.types import DrivingSignal
 
 STILL = 1e-6  # radians or coefficients: a standard deviation below which a parameter does not move
-OWN = "driver"  # the stage that foretells motion from sound
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,15 @@ def foretold_of_capture(avatar: FittedRun, body: Body, frames: list[int], condit
     if condition.driver == RIDGE:
         ridge = ridge_of(data, body, avatar.run.path)
         return _foretold(ridge, avatar.driver or ridge, signal, heard, Prompt(), condition)
-    driver = _required(avatar.driver, condition)
+    driver = _required(avatar.driver, of_kind(data.config, "driver"), condition)
     return _foretold(driver, driver, signal, heard, Prompt(), condition)
 
 
 @torch.no_grad()
-def foretold_of_clip(clip: MotionClip, driver: Driver, body: Body, frames: list[int], condition: Condition) -> Foretold:
-    """The same of speech and motion without pictures.
+def foretold_of_clip(
+    clip: MotionClip, driver: Driver, body: Body, frames: list[int], condition: Condition, stages: Sequence[str]
+) -> Foretold:
+    """The same of speech and motion without pictures. `stages` are those of drivers.
 
     Raises:
         Unmeasurable: there is no such driver.
@@ -66,7 +69,7 @@ def foretold_of_clip(clip: MotionClip, driver: Driver, body: Body, frames: list[
     if condition.driver == RIDGE:
         ridge = RidgeMouth.fitted(heard, clip.pose, clip.train, body, clip.name)
         return _foretold(ridge, driver, signal, heard, prompt, condition)
-    return _foretold(_required(driver, condition), driver, signal, heard, prompt, condition)
+    return _foretold(_required(driver, stages, condition), driver, signal, heard, prompt, condition)
 
 
 def _foretold(
@@ -87,9 +90,10 @@ def _foretold(
     return Foretold(told, samples, own.space.parts, own.scale, moving)
 
 
-def _required(driver: Driver | None, condition: Condition) -> Driver:
-    if condition.driver not in ("", OWN):
-        raise Unmeasurable(f"the run has no stage {condition.driver}")
+def _required(driver: Driver | None, stages: Sequence[str], condition: Condition) -> Driver:
+    """The run's driver, which is that of its last stage, behind those before it."""
     if driver is None:
         raise Unmeasurable("the run has no driver that foretells motion from sound")
+    if condition.driver not in ("", stages[-1]):
+        raise Unmeasurable(f"driver {condition.driver}: the run's is {stages[-1]}")
     return driver

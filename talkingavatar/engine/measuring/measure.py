@@ -76,7 +76,7 @@ class Options:
     weights: str | None = None  # folder of their files; None looks in the usual places
     syncnet: str | None = None  # file or folder of SyncNet's weights; None looks in the usual places
     landmarks: str = "mediapipe"  # mediapipe | none
-    views: tuple[int, ...] = ()  # degrees from the front
+    views: tuple[str, ...] | None = ()  # held-out cameras; None: all of the capture
     device: torch.device | str = "cpu"
     announce: Callable[[str], None] = lambda message: None  # is told what takes long
 
@@ -174,7 +174,7 @@ class Measure(ABC):
         return {}
 
     @classmethod
-    def missed(cls, options: Options) -> tuple[str, ...]:
+    def missed(cls, setting: Setting) -> tuple[str, ...]:
         """Under which keys it is missed where a need is not met."""
         return cls.keys
 

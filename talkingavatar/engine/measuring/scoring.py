@@ -52,7 +52,7 @@ class Scoring:
         if not whys:
             self.running.append(measure(self.setting))
         elif why := next(filter(None, whys), NOT_ASKED):
-            self.found.skipped |= dict.fromkeys(measure.missed(self.setting.options), why)
+            self.found.skipped |= dict.fromkeys(measure.missed(self.setting), why)
 
     def __enter__(self) -> Scoring:
         return self
@@ -78,7 +78,7 @@ def score_truth(setting: Setting, measures: Measures) -> Findings:
     """The ground truth scored as if it were a render."""
     held = setting.held
     absent = {**setting.absent, **OF_TRUTH} | ({} if held.truth is not None else {"motion": UNKNOWN})
-    compared = compared_pictures(held.pictures, held.frames, setting.condition, lambda: None)
+    compared = compared_pictures(held.pictures, held.frames, setting.condition)
     with Scoring(_of_frames(measures), replace(setting, absent=absent, avatar=None)) as scoring:
         for i, frame in _frames(setting, "ground truth"):
             batch = compared(frame)

@@ -33,9 +33,9 @@ def borrowed_motion(other: Capture, data: CaptureData, body: Body, frames: int, 
     theirs = other.pose(list(range(other.manifest.frames)), data.model)
     path = resampled(len(theirs) - first, frames, other.manifest.fps, capture.manifest.fps)
     path = Path(path.first + first, path.second + first, path.share)
-    start, stop, _ = capture.manifest.train
-    ours = capture.pose(list(range(start, stop)), data.model)
-    view, world = (torch.from_numpy(np.array(c.viewmats[f])).float() for c, f in ((other, first), (capture, start)))
+    trained = [frame for start, stop, _ in capture.manifest.train for frame in range(start, stop)]
+    ours, start = capture.pose(trained, data.model), trained[0]
+    view, world = other.cameras([first]).viewmats[0], capture.cameras([start]).viewmats[0]
     return carried_over(path.apply(theirs), ours, body, torch.linalg.inv(world) @ view), start
 
 

@@ -16,8 +16,8 @@ from PIL import ImageColor
 from torch import Tensor
 
 from talkingavatar.audio.features import RATE, resample
-from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.lips import LipRuler
+from talkingavatar.data.sources import source_of
 from talkingavatar.engine.driver import heard_of
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
@@ -97,19 +97,12 @@ def _driven(
 
 
 def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
-    """A video of speech that was not trained on: the embedded speaker goes on, a clip's tail is said anew.
-
-    It lasts `seconds`, and no longer than what the speaker was trained and measured on.
-    """
+    """A video of speech that was not trained on: what the person says next, else held-out speech anew."""
     data = trained.data
     capture, config = data.capture, data.config
-    if config.data.name == "speaker":
-        voice = voices()[config.data.identity % len(voices())]
-        speech, seconds = load_speech(voice), min(seconds, config.data.seconds)
-        start = min(config.data.seconds, speech.duration - seconds)
-        sound = speech.excerpt(start, start + seconds).samples
-    else:
-        start, stop, _ = capture.manifest.test
+    sound = source_of(config.data).unheard(config.data, seconds)
+    if sound is None:
+        start, stop, _ = capture.manifest.test[0]
         fps = capture.manifest.fps
         sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
     (performance,) = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
@@ -157,7 +150,7 @@ def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " 
     if not ruler.known:
         return []
     capture, fps, rows = data.capture, performance.fps, []
-    heldout = list(range(*capture.manifest.test[:2]))
+    heldout = [frame for start, stop, _ in capture.manifest.test for frame in range(start, stop)]
     sound = loudness_of(capture.audio, fps, capture.manifest.frames)[heldout]
     tracked = capture.pose(heldout, data.model)
     rows.append(lip_sync("held-out, as tracked", ruler.of_body(tracked), sound, fps))

@@ -10,8 +10,7 @@
   metrics.jsonl      one object a logged step
   summary.json       status, wall_s, steps_per_s, metrics, skipped; at the end
   wandb_id           id of the tracked run, kept over requeues
-  last.ckpt          the newest checkpoint
-  driver.ckpt        the driver's, where the experiment has that stage
+  <stage>.ckpt       the newest checkpoint of each stage: avatar.ckpt, driver.ckpt
   media/             pictures and videos
 ```
 """
@@ -26,7 +25,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from talkingavatar.config.compose import differences, from_yaml, run_name, to_yaml
+from talkingavatar.config.compose import from_yaml, to_yaml
+from talkingavatar.config.identity import differences, run_name
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
@@ -40,15 +40,17 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.media = self.path / "media"
-        self.checkpoint = self.path / "last.ckpt"  # the avatar's
-        self.driver = self.path / "driver.ckpt"  # of the stage that foretells the pose from sound
+
+    def checkpoint(self, stage: str) -> Path:
+        """The newest checkpoint of a stage."""
+        return self.path / f"{stage}.ckpt"
 
     @staticmethod
     def open(config: FitConfig) -> RunDirectory:
         """Create or continue the run of a configuration.
 
         Raises:
-            UserError: it cannot be written, or it holds a run of another configuration.
+            UserError: it cannot be written, or it holds a run of another configuration or schema.
         """
         run = RunDirectory(RunDirectory.path_of(config))
         if config.run.fresh and run.path.is_dir() and (run.path / "config.yaml").is_file():

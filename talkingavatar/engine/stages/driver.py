@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Model
+from talkingavatar.data.capture import Capture
 from talkingavatar.data.motion_clips import (
     MotionClip,
     capture_clip,
@@ -19,56 +18,54 @@ from talkingavatar.data.motion_clips import (
     speaker_clip,
     whole_speech,
 )
+from talkingavatar.data.sources import source_of
+from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.drivers import driver_class
+from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
+from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
-from talkingavatar.engine.build import build_body, build_clip, clip_of_capture
+from talkingavatar.engine.build import build_body, build_clip, clip_of, model_of
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.measuring.motion_scores import SPOKEN, measure_clip, plot_opening
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
-from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.progress import track
-from talkingavatar.types import BodyPose
 
 
 class DriverFit(Stage):
     """A driver trained on the run's own capture, on embedded speakers and on further captures."""
 
-    file = "driver.ckpt"
-
-    def __init__(
-        self,
-        config: FitConfig,
-        avatar: AvatarFit | None = None,
-        render_loss: Callable[[BodyPose, int], Tensor] | None = None,
-    ) -> None:
-        """
-        Args:
-            avatar: fitted before, whose capture and body are the driver's; None: a run of the driver alone.
-            render_loss: of one frame of the run's capture in a foretold pose (`drivers.training.RenderTerm`).
+    def __init__(self, context: StageContext) -> None:
+        """An avatar fitted before lends its capture and body, and shows what it draws.
 
         Raises:
             UserError: a mistake in the options, or clips that do not go together or are too short.
         """
-        self.config, self.steps = config, config.driver.steps
+        super().__init__(context)
+        config, avatar = self.config, context.last(AvatarFit)
+        self.earlier = [stage.driver() for stage in context.before.values() if isinstance(stage, DriverFit)]
         self.kind = driver_class(config.driver.name)
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
-        self.model: Model = "flame" if "flame" in config.body.name else "smplx"
+        self.model = model_of(config)
         self.body = avatar.method.body if avatar is not None else build_body(config)
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
-        render = None
-        if render_loss is not None and avatar is not None:
-            render = RenderTerm(render_loss, avatar.capture_data.train_frames)
+        render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
         self.module = self.training = self.kind.training(config, self.body, self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
-            self.training.adopt(checkpoint.read(Path(config.driver.init).expanduser() / self.file))
+            other = RunDirectory(Path(config.driver.init).expanduser())
+            self.training.adopt(checkpoint.read(other.checkpoint(self.name)))
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        driver_class(config.driver.name).options(config)
 
     # -- what is trained on --------------------------------------------------------------------------------------------
 
@@ -79,7 +76,8 @@ class DriverFit(Stage):
             own = build_clip(config, self.body)
         else:
             own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        clips = [own, *(clip_of_capture(Path(path), config, self.model, self.body) for path in self.options.captures)]
+        further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
+        clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -99,7 +97,8 @@ class DriverFit(Stage):
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
         config = self.config
-        others = [i for i in self.options.identities if config.data.name != "speaker" or i != config.data.identity]
+        own = source_of(config.data).title(config.data)
+        others = [identity for identity in self.options.identities if capture_name(identity) != own]
         if not others:
             return []
         why = ""
@@ -118,6 +117,10 @@ class DriverFit(Stage):
         training = self.training
         return self.kind.load({"driver": asdict(training.card), "state_dict": training.state_dict()}, self.body)
 
+    def speaking(self) -> Driver:
+        """As it is used: behind the drivers of the stages before it."""
+        return Chain([*self.earlier, self.driver()]) if self.earlier else self.driver()
+
     def scalars(self) -> dict[str, float]:
         return self.training.scalars
 
@@ -127,23 +130,29 @@ class DriverFit(Stage):
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        measured = measure_clip(self.clips[0], self.driver(), self.body, SPOKEN)
-        r = measured.found["spoken"].metrics["driver/opening_r/tracked"]
+        own, driver = self.clips[0], self.speaking()
+        if not isinstance(driver.space, RigParameters):
+            return {}, ""
+        r = measure_clip(own, driver, self.body, SPOKEN).found["spoken"].metrics["driver/opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
-        driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
-        single = len(self.measured) == 1
-        for clip in track(self.measured, "held-out speech", len(self.measured), self.config.trainer.progress):
+        driver, results, table, media = self.speaking(), Results(skipped=dict(self.skipped)), [], []
+        measured_clips = self.measured
+        if not isinstance(driver.space, RigParameters):
+            measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no pose to compare"
+        single = len(measured_clips) == 1
+        for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
-            results.add(measured.results("driver" if single else f"driver/{clip.name}", own=clip is self.clips[0]))
+            prefix = self.name if single else f"{self.name}/{clip.name}"
+            results.add(measured.results(prefix, own=clip is self.clips[0]))
             table += measured.rows()
-            file = run.media / (f"lips-{clip.name}.png" if not single else "lips.png")
+            file = run.media / f"{prefix.replace('/', '-')}-lips.png"
             plot_opening(measured, file)
             media.append(file)
-        results.definitions["driver"] = self._definitions(driver)
+        results.definitions[self.name] = self._definitions(driver)
         return Conclusion(results, table, media)
 
     def _definitions(self, driver: Driver) -> dict[str, Any]:

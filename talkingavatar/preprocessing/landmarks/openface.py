@@ -16,7 +16,7 @@ from talkingavatar.preprocessing.landmarks.source import Actions, Pictures, Prog
 
 # Of the 28 landmarks of each eye the first 8 lie on the iris; eye 0 is the picture's left, the person's right one.
 IRIS = ((28, 36), (0, 8))  # the person's left, right
-INTENSITY = "_r"  # AU columns: intensity 0 to 5 (`_c` is mere presence)
+INTENSITY, STRONGEST = "_r", 5.0  # AU columns: intensity 0 to 5 (`_c` is mere presence)
 
 
 class OpenFace:
@@ -27,7 +27,7 @@ class OpenFace:
         origin: of the clip's crop in that video, pixels.
     """
 
-    name, version = "openface", 1
+    name, version = "openface", 2
 
     def __init__(self, file: Path, origin: tuple[float, float] = (0.0, 0.0)) -> None:
         self.file, self.origin = file, origin
@@ -93,12 +93,12 @@ class _Table:
 
 
 def _actions(table: _Table) -> Actions | None:
-    """AU intensities, scaled from OpenFace's 0 to 5 to 0 to 1."""
+    """AU intensities."""
     names = [name for name in table.column if name.startswith("AU") and name.endswith(INTENSITY)]
     if not names:
         return None
     values = np.stack([table.of(name) for name in names], axis=1)
-    return Actions([name.removesuffix(INTENSITY) for name in names], (values / 5).astype(np.float32))
+    return Actions([name.removesuffix(INTENSITY) for name in names], values.astype(np.float32), STRONGEST)
 
 
 def _read(file: Path) -> tuple[list[str], Float[ndarray, "R C"]]:

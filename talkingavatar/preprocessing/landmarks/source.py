@@ -41,10 +41,11 @@ class Pictures(Protocol):
 
 @dataclass(frozen=True)
 class Actions:
-    """Facial action intensities, for a capture's aus.npz; NaN where the face was not tracked."""
+    """Facial action intensities, for a capture's table of that name; NaN where the face was not tracked."""
 
     names: list[str]
     values: Float[ndarray, "T A"]
+    scale: float = 1.0  # the value of the strongest
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def observe(source: LandmarkSource, clip: Pictures, folder: Path, progress: Prog
     if seen.masks is not None:
         np.save(folder / "masks.npy", seen.masks)
     if seen.actions is not None:
-        np.savez(folder / "actions.npz", names=np.array(seen.actions.names), values=seen.actions.values)
+        arrays = vars(seen.actions) | {"names": np.array(seen.actions.names)}
+        np.savez(folder / "actions.npz", allow_pickle=False, **arrays)
     (folder / "source.json").write_text(json.dumps({"source": source.name, "version": source.version}))
     for piece in pieces.iterdir():
         piece.unlink()
@@ -106,7 +108,7 @@ class Observed:
         self.actions: Actions | None = None
         if actions.is_file():
             with np.load(actions) as table:
-                self.actions = Actions(table["names"].tolist(), table["values"])
+                self.actions = Actions(table["names"].tolist(), table["values"], float(table["scale"]))
 
     def coarse(self, width: int, height: int) -> Callable[[int], UInt8[ndarray, "H W"]]:
         """Frame by frame the coarse person mask at the capture's size. Only for sources that give one."""

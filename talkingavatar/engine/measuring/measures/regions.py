@@ -37,8 +37,8 @@ class RegionQuality(Measure):
         return {f"lpips_{name}": _lpips(name, options) for name in options.lpips}
 
     @classmethod
-    def missed(cls, options: Options) -> tuple[str, ...]:
-        return (*cls.keys, *(f"lpips_{name}" for name in options.lpips))
+    def missed(cls, setting: Setting) -> tuple[str, ...]:
+        return (*cls.keys, *(f"lpips_{name}" for name in setting.options.lpips))
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)

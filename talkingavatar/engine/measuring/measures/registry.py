@@ -8,11 +8,11 @@ from talkingavatar.engine.measuring.measure import Measure, Networks, Options
 from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, PoseError
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
+from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
 from talkingavatar.engine.measuring.measures.likeness import Likeness
 from talkingavatar.engine.measuring.measures.lips_and_sound import MouthAndSound, SyncNetScores
 from talkingavatar.engine.measuring.measures.places_of_landmarks import LandmarkDistance, Landmarks
 from talkingavatar.engine.measuring.measures.regions import RegionQuality
-from talkingavatar.engine.measuring.measures.side_views import SideViews
 from talkingavatar.engine.measuring.measures.speed import Speed
 from talkingavatar.engine.measuring.measures.steadiness import MotionJitter, RelativeJitter, SkinFlicker
 
@@ -30,7 +30,7 @@ MEASURES: list[type[Measure]] = [
     DriverMotion,
     Speed,
     BodyDistance,
-    SideViews,
+    HeldOutViews,
     PoseError,
 ]
 

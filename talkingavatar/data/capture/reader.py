@@ -1,0 +1,202 @@
+"""A capture on disk, read lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from talkingavatar.data.capture.manifest import read_manifest
+from talkingavatar.data.capture.pictures import Pictures
+from talkingavatar.data.capture.tables import Table, check_finite, check_rows, read_npz, read_table
+from talkingavatar.errors import UserError
+from talkingavatar.types import BodyPose, Cameras
+
+Model = Literal["smplx", "flame"]
+RATE = 16_000  # Hz, of the sound
+PARAMETERS = ("betas", "expression", "full_pose", "transl")
+REGIONS = ("head", "mouth", "left_hand", "right_hand")
+
+
+class Capture:
+    """A capture on disk, read lazily; pictures stay in memory up to a budget.
+
+    Raises:
+        UserError: on opening, whatever is missing, of the wrong length, not finite or not readable.
+    """
+
+    def __init__(self, folder: Path, cache_mb: int = 1024) -> None:
+        self.folder = folder
+        self.manifest = read_manifest(folder)
+        self._tracked: dict[str, dict[str, ndarray]] = {}
+        if (folder / "smplx.npz").is_file() or not (folder / "flame.npz").is_file():
+            self._tables("smplx")
+        self.audio = self._audio()
+        self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
+        self.viewmats, self.Ks = self._cameras()
+        self.regions = read_npz(folder / "regions.npz", REGIONS)
+        for name in REGIONS:
+            check_rows(f"{folder / 'regions.npz'}:{name}", self.regions[name], self.manifest.frames)
+
+    @property
+    def train_frames(self) -> list[int]:
+        return self.manifest.usable(self.manifest.train)
+
+    @property
+    def test_frames(self) -> list[int]:
+        return self.manifest.usable(self.manifest.test)
+
+    def frame(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W 3"]:
+        """The picture by a view (None: the first), composited on the background."""
+        return self.pictures.read(f"frames/{view or self.manifest.views[0]}", index, "RGB")
+
+    def matte(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W"]:
+        return self.pictures.read(f"mattes/{view or self.manifest.views[0]}", index, "L")
+
+    def view_pictures(
+        self, view: str, frames: Sequence[int]
+    ) -> Iterator[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]]:
+        """Picture and matte of each of these frames by one of the views.
+
+        Raises:
+            UserError: this view has no picture of a frame.
+        """
+        for frame in frames:
+            yield self.frame(frame, view), self.matte(frame, view)
+
+    def background(self) -> UInt8[ndarray, "H W 3"] | None:
+        """The scene of the first view without the person, where it is known."""
+        if not (self.folder / "background.png").is_file():
+            return None
+        return self.pictures.read_file(self.folder / "background.png", "RGB")
+
+    def cameras(self, indices: list[int], view: str | None = None) -> Cameras:
+        """A view's camera (None: the first's) in each of these frames."""
+        manifest = self.manifest
+        number = manifest.views.index(view) if view else 0
+        return Cameras(
+            torch.from_numpy(self.viewmats[number, indices]).float(),
+            torch.from_numpy(self.Ks[number, indices]).float(),
+            manifest.width,
+            manifest.height,
+        )
+
+    def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
+        """Tracked parameters of these frames."""
+        return _body_pose(self._tables(model), indices)
+
+    def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
+        """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""
+        offsets = self._tables(model).get("keypoint_offsets")
+        return None if offsets is None else torch.from_numpy(offsets)
+
+    def true_pose(self, indices: list[int], model: Model = "smplx") -> BodyPose | None:
+        """True parameters, where they are known; for evaluation only."""
+        file = self.folder / "truth" / f"{model}.npz"
+        return _body_pose(self._parameters(file), indices) if file.is_file() else None
+
+    def table(self, name: str, truth: bool = False) -> Table | None:
+        """`<name>.npz`: actions, emotion, motion; None where the capture has none. True values for evaluation only.
+
+        Raises:
+            UserError: it is damaged, of the wrong length or not finite.
+        """
+        file = self.folder / ("truth" if truth else ".") / f"{name}.npz"
+        return read_table(file, self.manifest.frames) if file.is_file() else None
+
+    def _tables(self, model: Model) -> dict[str, ndarray]:
+        if model not in self._tracked:
+            self._tracked[model] = self._parameters(self.folder / f"{model}.npz")
+        return self._tracked[model]
+
+    def landmarks(self, truth: bool = False) -> Float[ndarray, "T 68 3"] | None:
+        """2D landmarks with confidence."""
+        file = self.folder / ("truth" if truth else ".") / "landmarks.npz"
+        return np.load(file)["points"] if file.is_file() else None
+
+    def features(self, kind: str, path: str | None = None, output: str = "logits") -> Float[Tensor, "T 16 C"]:
+        """Audio windows, made on first use; kept in the capture where it may be written.
+
+        Each shot hears itself only: beyond a cut is silence. Published windows ("deepspeech") are taken as they are.
+        """
+        from talkingavatar.audio.features import audio_features
+
+        name = kind if kind != "wav2vec2" else f"{kind}-{output}"
+        file = self.folder / "features" / f"{name}.npy"
+        if path is None and file.is_file():
+            return torch.from_numpy(np.load(file))
+        fps, whole = self.manifest.fps, [(0, self.manifest.frames)]
+        parts = []
+        for start, stop in whole if kind == "deepspeech" else self.manifest.shots:
+            heard = self.audio[round(start / fps * RATE) : round(stop / fps * RATE)]
+            parts.append(audio_features(heard, RATE, fps, stop - start, kind, path, output))
+        windows = np.concatenate(parts).astype(np.float32)
+        if path is None:
+            _keep(file, windows)
+        return torch.from_numpy(windows)
+
+    def _cameras(self) -> tuple[Float[ndarray, "V T 4 4"], Float[ndarray, "V T 3 3"]]:
+        file, (views, frames) = self.folder / "cameras.npz", (len(self.manifest.views), self.manifest.frames)
+        arrays = read_npz(file, ("viewmats", "Ks"))
+        for name, side in (("viewmats", 4), ("Ks", 3)):
+            if arrays[name].shape not in {(views, count, side, side) for count in (1, frames)}:
+                expected = f"{views} views, 1 or {frames} frames, {side}, {side}"
+                raise UserError(f"{file}:{name}", f"{arrays[name].shape}", expected, "make the capture again")
+        return (
+            np.broadcast_to(arrays["viewmats"], (views, frames, 4, 4)),
+            np.broadcast_to(arrays["Ks"], (views, frames, 3, 3)),
+        )
+
+    def _parameters(self, file: Path) -> dict[str, ndarray]:
+        """SMPL-X parameters, every one finite and as long as the video."""
+        table = read_npz(file, (*PARAMETERS, "expression_names"))
+        for key in PARAMETERS:
+            if key != "betas":
+                check_rows(f"{file}:{key}", table[key], self.manifest.frames)
+            check_finite(f"{file}:{key}", table[key])
+        return table
+
+    def _audio(self) -> Float[ndarray, " N"]:
+        import soundfile
+
+        file = self.folder / "audio.flac"
+        try:
+            samples, rate = soundfile.read(file, dtype="float32")
+        except (OSError, RuntimeError) as error:
+            raise UserError(str(file), str(error), "16 kHz mono sound", "make the capture again") from error
+        if rate != RATE or samples.ndim != 1:
+            raise UserError(str(file), f"{rate} Hz, {samples.ndim} channels", "16000 Hz mono", "resample it")
+        seconds, video = len(samples) / rate, self.manifest.frames / self.manifest.fps
+        if abs(seconds - video) > 2 / self.manifest.fps:
+            raise UserError(
+                str(file),
+                f"{seconds:.2f} s of sound",
+                f"{video:.2f} s, the video's length",
+                "cut both to one length",
+            )
+        return samples
+
+
+def _body_pose(table: dict[str, ndarray], indices: list[int]) -> BodyPose:
+    rows = np.asarray(indices)
+    betas = np.broadcast_to(table["betas"].reshape(1, -1), (len(rows), table["betas"].size))
+    parts = {"betas": betas} | {key: table[key][rows] for key in PARAMETERS[1:]}
+    return BodyPose(**{key: torch.from_numpy(np.array(value, np.float32)) for key, value in parts.items()})
+
+
+def _keep(file: Path, values: ndarray) -> None:
+    """Write a derived table; a capture on a read-only disk is used without."""
+    import contextlib
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as temporary:
+            np.save(temporary, values)
+        Path(temporary.name).replace(file)

@@ -1,0 +1,139 @@
+"""What all drivers share: prompts, chains, what they write into a signal, and what names select."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.drivers import driver_class
+from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
+from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.chain import Chain
+from talkingavatar.drivers.driver import Driver, Heard, Prompt
+from talkingavatar.drivers.ridge import RidgeMouth
+from talkingavatar.drivers.space import RigParameters, SignalField
+from talkingavatar.drivers.standardise import Standardise
+from talkingavatar.errors import UserError
+from talkingavatar.types import DrivingSignal
+from tests.planted_motion import planted_clip
+
+NAMES = ["AU12", "AU26"]
+
+
+@pytest.fixture(scope="module")
+def head(cache):
+    return load_body("open_flame")
+
+
+def card(name, names):
+    return DriverCard(name, {}, [], names, ["someone"], "logmel", "logits", 25.0, "open_flame", "0" * 64)
+
+
+class Speech(Driver):
+    """Draws actions about as strong as the sound's features are."""
+
+    space, card, lookahead, draws = SignalField("actions", NAMES), card("speech", NAMES), 0.1, True
+    takes = frozenset({"emotion"})
+
+    def sample(self, heard, prompt, seed, count=1):
+        assert prompt.speaker is None
+        loud = heard.features.abs().mean((1, 2))[:, None].expand(-1, 2)
+        return torch.stack([loud + torch.manual_seed(seed + k).initial_seed() for k in range(count)])
+
+
+class Face(Driver):
+    """Opens the jaw by the second action."""
+
+    takes = frozenset({"speaker"})
+
+    def __init__(self, head):
+        self.space, self.lookahead = RigParameters(head, ["jaw"]), 0.2
+        self.card = card("face", self.space.names)
+
+    def sample(self, heard, prompt, seed, count=1):
+        assert prompt.emotion is None
+        return torch.nn.functional.pad(heard.motion[:, 1:], (0, 2)).expand(count, -1, -1)
+
+
+@pytest.fixture
+def heard():
+    return Heard(25.0, np.zeros(16000, np.float32), torch.randn(25, 16, 44))
+
+
+def signal(head, frames=25):
+    return DrivingSignal(torch.full((frames,), -1), head.zero_pose(frames))
+
+
+def test_a_chain_hands_on_what_is_foretold_and_each_takes_its_part_of_the_prompt(head, heard):
+    chain = Chain([Speech(), Face(head)])
+    assert chain.lookahead == pytest.approx(0.3) and chain.draws and chain.space.names == Face(head).space.names
+    spoken = chain.foretell(signal(head), heard, Prompt(speaker="someone", emotion="joy"), seed=3)
+    jaw = spoken.pose.full_pose[:, head.joint_names.index("jaw")]
+    torch.testing.assert_close(jaw[:, 0], heard.features.abs().mean((1, 2)) + 3)
+    assert not jaw[:, 1:].any() and spoken.actions is None
+    torch.testing.assert_close(chain.sample(heard, Prompt(), 5, 3)[2], chain.sample(heard, Prompt(), 7)[0])
+    with pytest.raises(UserError, match=r"guidance: found .*face takes emotion, speaker"):
+        chain.foretell(signal(head), heard, Prompt(guidance={"audio": 2.0}))
+
+
+def test_a_field_of_the_signal_is_a_space_too(head, heard):
+    foretold = Speech().foretell(signal(head), heard)
+    assert foretold.actions.shape == (25, 2) and torch.equal(Speech.space.read(foretold), foretold.actions)
+    assert torch.equal(foretold.pose.full_pose, signal(head).pose.full_pose)
+
+
+def test_some_frames_of_what_is_heard(head, heard):
+    whole = Speech().foretell(signal(head), heard)
+    some = Speech().foretell(signal(head, 2), replace(heard, wanted=[3, 20]))
+    assert torch.equal(some.actions, whole.actions[[3, 20]])
+
+
+@pytest.mark.parametrize(
+    "prompt", [Prompt(speaker="x"), Prompt(edits=((0.0, {"AU12": 1.0}),)), Prompt(steps=5), Prompt(emotion="joy")]
+)
+def test_what_a_driver_lacks_is_refused(head, heard, prompt):
+    clip = planted_clip(head)
+    ridge = RidgeMouth.fitted(Heard(clip.fps, clip.samples, clip.features), clip.pose, clip.train, head, clip.name)
+    with pytest.raises(UserError, match=f"{prompt.given()[0]}: found .*ridge takes no prompt"):
+        ridge.foretell(signal(head), heard, prompt)
+    assert ridge.stream(Prompt()) is None and not ridge.draws
+
+
+def test_the_closed_form_mouth_is_kept(head, tmp_path):
+    clip = planted_clip(head)
+    heard = Heard(clip.fps, clip.samples, clip.features, clip.shots)
+    given = (heard, clip.pose, clip.train, head, clip.name)
+    first, again, unkept = (
+        RidgeMouth.fitted(*given, tmp_path),
+        RidgeMouth.fitted(*given, tmp_path),
+        RidgeMouth.fitted(*given),
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+    frames = DrivingSignal(torch.arange(clip.frames), clip.pose)
+    for other in (again, unkept):
+        assert torch.equal(other.foretell(frames, heard).pose.full_pose, first.foretell(frames, heard).pose.full_pose)
+    parts = PoseParts(head, ("jaw", "mouth"))
+    values = first.model.predict(clip.samples, clip.fps, clip.frames)
+    assert np.array_equal(parts.read(first.foretell(frames, heard).pose).numpy(), values.astype(np.float32))
+    assert first.report().keys() == set(parts.names)
+
+
+def test_names_select():
+    assert driver_class("audio2param") is Audio2ParamDriver and driver_class("ridge") is RidgeMouth
+    with pytest.raises(UserError, match=r"driver\.name: found 'audio2parm'.*did you mean audio2param"):
+        driver_class("audio2parm")
+
+
+def test_standard_values_and_back():
+    standard = Standardise(3)
+    standard.mean, standard.std = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.5, 2.0, 4.0])
+    standard.gain = torch.tensor([1.0, 0.0, 2.0])
+    values = torch.randn(5, 3)
+    torch.testing.assert_close(standard.back(standard(values)), values)
+    torch.testing.assert_close(standard.raised(torch.ones(1, 3)), torch.tensor([[1.5, 2.0, 11.0]]))
+    other = Standardise(3)
+    other.load_state_dict(standard.state_dict())
+    assert torch.equal(other(values), standard(values))
