@@ -29,8 +29,8 @@ def compared_pictures(data: CaptureData, frames: list[int], condition: Condition
             raise Unmeasurable(f"view {view}: it has no picture of {missing} of {len(frames)} held-out frames")
         return lambda frame: data.batch([frame], view=view)
     folder = capture.folder / TRUTH / "frames" / view
-    if missing := [frame for frame in frames if not (folder / f"{frame:06d}.png").is_file()]:
-        raise Unmeasurable(f"view {view}: no true picture of {len(missing)} of {len(frames)} held-out frames")
+    if missing := sum(not (folder / f"{frame:06d}.png").is_file() for frame in frames):
+        raise Unmeasurable(f"view {view}: no true picture of {missing} of {len(frames)} held-out frames")
     return lambda frame: _true(data, frame, view)
 
 

@@ -56,7 +56,7 @@ def foretold_of_capture(avatar: FittedRun, body: Body, frames: list[int], condit
 
 @torch.no_grad()
 def foretold_of_clip(
-    clip: MotionClip, driver: Driver, body: Body, frames: list[int], condition: Condition, stages: Sequence[str]
+    clip: MotionClip, driver: Driver, body: Body, frames: list[int], condition: Condition, stages: Sequence[str] = ()
 ) -> Foretold:
     """The same of speech and motion without pictures. `stages` are those of drivers.
 
@@ -94,6 +94,6 @@ def _required(driver: Driver | None, stages: Sequence[str], condition: Condition
     """The run's driver, which is that of its last stage, behind those before it."""
     if driver is None:
         raise Unmeasurable("the run has no driver that foretells motion from sound")
-    if condition.driver not in ("", stages[-1]):
-        raise Unmeasurable(f"driver {condition.driver}: the run's is {stages[-1]}")
+    if condition.driver and condition.driver not in stages[-1:]:
+        raise Unmeasurable(f"driver {condition.driver}: the run's is {', '.join(stages[-1:]) or 'of no stage'}")
     return driver

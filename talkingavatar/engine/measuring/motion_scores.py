@@ -95,7 +95,7 @@ def measure_clip(
     """
     held, found = motion_held_out(clip, body, clip.test_frames), {}
     for name, condition in conditions.items():
-        foretold = foretold_of_clip(clip, driver, body, held.frames, condition, [""])
+        foretold = foretold_of_clip(clip, driver, body, held.frames, condition)
         setting = Setting(held, Networks(), Options(), {}, condition, foretold=foretold)
         found[name] = score_motion(setting, [DriverMotion])
     return MeasuredClip(clip, found)
