@@ -150,5 +150,6 @@ def _summary(config: FitConfig, steps: int, conclusion: Conclusion, journals: li
         "metrics": conclusion.results.metrics,
         "skipped": conclusion.results.skipped,
         "definitions": conclusion.results.definitions,
+        "measured": [asdict(measured) for measured in conclusion.results.conditions],
         "table": conclusion.table,
     }

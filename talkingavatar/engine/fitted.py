@@ -7,12 +7,15 @@ from pathlib import Path
 
 import torch
 
+from talkingavatar.body.models import Body
 from talkingavatar.config.compose import from_yaml
+from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.driver import Driver
-from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.driver import driver_beside, ridge_of
+from talkingavatar.engine.build import build_body, build_clip, build_data, build_method
+from talkingavatar.engine.driver import driver_beside, driver_files, ridge_of
 from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
@@ -33,6 +36,34 @@ class FittedRun:
     def mouth(self) -> Driver:
         """What makes the avatar speak: its driver; where none was trained, the closed-form mouth of its capture."""
         return self.driver or ridge_of(self.data, self.method.body, self.run.path)
+
+
+@dataclass(frozen=True)
+class FittedDriver:
+    """A driver that was trained alone, and the run's own speech and motion."""
+
+    run: RunDirectory
+    config: FitConfig
+    clip: MotionClip
+    driver: Driver
+    body: Body
+
+
+def load_driver_run(folder: Path) -> FittedDriver:
+    """Open the run directory of drivers alone.
+
+    Raises:
+        UserError: a stage has no checkpoint yet, or the capture or body is not to be had.
+    """
+    run = RunDirectory(folder)
+    config = from_yaml(run.path / "config.yaml")
+    body = build_body(config)
+    driver = driver_beside(run, config, body)
+    if driver is None:
+        files = ", ".join(file.name for file in driver_files(run, config).values())
+        action = "let fit come to its first checkpoint"
+        raise UserError("run", f"{folder}: no checkpoint", f"{files} in it", action)
+    return FittedDriver(run, config, build_clip(config, body), driver, body)
 
 
 def load_run(folder: Path) -> FittedRun:

@@ -15,7 +15,7 @@ from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import driver_beside
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.loop.machine import cores
-from talkingavatar.engine.measuring.fit_results import measure, table
+from talkingavatar.engine.measuring.avatar_scores import measure, table
 from talkingavatar.engine.media.end_of_fit import write_media
 from talkingavatar.engine.performing.perform import speak
 from talkingavatar.engine.run.directory import RunDirectory
@@ -81,8 +81,9 @@ class AvatarFit(Stage):
         method = self.method.eval().requires_grad_(False)
         torch.set_num_threads(cores(self.config))  # the metrics' networks are large enough
         driver = driver_beside(run, self.config, method.body)
-        results = measure(method, self.capture_data, check, driver)
+        avatar = FittedRun(run, run.checkpoint(self.name), self.capture_data, method, driver)
+        results = measure(avatar, check)
         media = write_media(method, self.capture_data, run.media, check)
         if driver is not None:
-            media.append(speak(FittedRun(run, run.checkpoint(self.name), self.capture_data, method, driver)))
+            media.append(speak(avatar))
         return Conclusion(results, table(results), media)

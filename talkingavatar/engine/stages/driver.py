@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.capture import Capture
 from talkingavatar.data.motion_clips import (
     MotionClip,
     capture_clip,
@@ -25,10 +25,10 @@ from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
-from talkingavatar.engine.build import build_body, build_capture
+from talkingavatar.engine.build import build_body, build_clip, clip_of, model_of
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
-from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
+from talkingavatar.engine.measuring.motion_scores import SPOKEN, measure_clip, plot_opening
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
@@ -52,7 +52,7 @@ class DriverFit(Stage):
         self.kind = driver_class(config.driver.name)
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
-        self.model: Model = "flame" if "flame" in config.body.name else "smplx"
+        self.model = model_of(config)
         self.body = avatar.method.body if avatar is not None else build_body(config)
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
@@ -72,9 +72,12 @@ class DriverFit(Stage):
     def _clips(self, avatar: AvatarFit | None) -> list[MotionClip]:
         """The run's own first. Its identity is never heard beyond its training part."""
         config = self.config
-        own = self._own(avatar)
+        if avatar is None:
+            own = build_clip(config, self.body)
+        else:
+            own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
         further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
-        clips = [own, *(self._clip(capture) for capture in further)]
+        clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -90,21 +93,6 @@ class DriverFit(Stage):
             replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
             for number, clip in enumerate(clips)
         ]
-
-    def _own(self, avatar: AvatarFit | None) -> MotionClip:
-        config = self.config
-        if avatar is not None:
-            return capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        known = source_of(config.data).motion(config.data, config.audio, self.model)
-        return self._clip(build_capture(config)) if known is None else known
-
-    def _clip(self, capture: Capture) -> MotionClip:
-        tracked_with = capture.manifest.body.get(self.model, self.body.checksum)
-        if tracked_with != self.body.checksum:
-            expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
-            found = f"{self.body.name} ({self.body.checksum[:12]})"
-            raise UserError("body", found, expected, "give that model, or captures tracked with this one")
-        return capture_clip(capture, self.config.audio, self.model)
 
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
@@ -145,8 +133,7 @@ class DriverFit(Stage):
         own, driver = self.clips[0], self.speaking()
         if not isinstance(driver.space, RigParameters):
             return {}, ""
-        values = measure_clip(own, driver, self.body, baseline=False).metrics
-        r = values["opening_r/tracked"]
+        r = measure_clip(own, driver, self.body, SPOKEN).found["spoken"].metrics["driver/opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
@@ -160,11 +147,10 @@ class DriverFit(Stage):
             check()
             measured = measure_clip(clip, driver, self.body)
             prefix = self.name if single else f"{self.name}/{clip.name}"
-            results.metrics |= {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
-            results.skipped |= {f"{prefix}/{key}": why for key, why in measured.skipped.items()}
-            table += measured.rows
+            results.add(measured.results(prefix, own=clip is self.clips[0]))
+            table += measured.rows()
             file = run.media / f"{prefix.replace('/', '-')}-lips.png"
-            plot_opening(measured, clip, file)
+            plot_opening(measured, file)
             media.append(file)
         results.definitions[self.name] = self._definitions(driver)
         return Conclusion(results, table, media)

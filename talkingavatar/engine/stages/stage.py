@@ -86,7 +86,5 @@ def conclude(stages: list[Stage], run: RunDirectory, check: Callable[[], None]) 
     parts = [stage.conclude(run, check) for stage in stages]
     results = Results()
     for part in parts:
-        results.metrics |= part.results.metrics
-        results.skipped |= part.results.skipped
-        results.definitions |= part.results.definitions
+        results.add(part.results)
     return Conclusion(results, parts[0].table, [file for part in parts for file in part.media])
