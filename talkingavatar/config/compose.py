@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
-from talkingavatar.config.listing import config_dir, group_options
+from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
@@ -39,7 +39,10 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         group = groups.get(override.key_or_group)
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+    shipped, *own = config_dirs()
+    chosen += _search(own)
+    texts += _search(own)
+    with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
         raw = _compose(chosen)
         if len(chosen) < len(texts):
             known = _flatten(raw)
@@ -93,6 +96,12 @@ def _parse(text: str) -> Override:
         action = "give several to `python -m talkingavatar.sweep`"
         raise UserError(override.key_or_group, text.partition("=")[2], "one value", action)
     return override
+
+
+def _search(folders: list[Path]) -> list[str]:
+    """Override by which Hydra looks for presets in more folders."""
+    quoted = ["'file://" + str(folder).replace("'", "\\'") + "'" for folder in folders]
+    return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
 
 
 def _compose(overrides: list[str]) -> DictConfig:
