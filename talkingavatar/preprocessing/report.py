@@ -13,6 +13,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.data.capture import Capture
+from talkingavatar.preprocessing.alignment.overlay import overlay_frames
 from talkingavatar.preprocessing.assemble import Parts
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND
 from talkingavatar.preprocessing.stages import seconds_of, write_json
@@ -78,8 +79,6 @@ def contact_sheet(parts: Parts, capture: Capture) -> Image.Image:
 
 def overlays(parts: Parts, frames: list[int]) -> Iterator[UInt8[ndarray, "H W 3"]]:
     """The fitted body over these frames."""
-    from talkingavatar.preprocessing.alignment.overlay import overlay_frames
-
     found, seen = parts.alignment, parts.keypoints
     few = replace(found, pose=found.pose[frames], keypoints=found.keypoints[frames])
     return overlay_frames((parts.clip.frame(i) for i in frames), few, seen.frames(frames), parts.body)

@@ -34,9 +34,9 @@ def test_motion_is_told_by_neighbours_of_the_same_shot():
     shots = [(0, 10), (10, data.capture.manifest.frames)]
     data.capture.manifest = replace(data.capture.manifest, shots=shots)
     tracked = data.capture.pose(list(range(12)), data.model).full_pose
-    torch.testing.assert_close(data.motion(5).full_pose[0], (tracked[6] - tracked[4]) / 2)
-    torch.testing.assert_close(data.motion(9).full_pose[0], tracked[9] - tracked[8])
-    torch.testing.assert_close(data.motion(10).full_pose[0], tracked[11] - tracked[10])
+    torch.testing.assert_close(data.motion(5).pose.full_pose[0], (tracked[6] - tracked[4]) / 2)
+    torch.testing.assert_close(data.motion(9).pose.full_pose[0], tracked[9] - tracked[8])
+    torch.testing.assert_close(data.motion(10).pose.full_pose[0], tracked[11] - tracked[10])
     (batch,) = data.train_dataloader()
-    assert batch.motion is not None and not batch.motion.betas.any()
-    torch.testing.assert_close(batch.motion.transl, data.motion(int(batch.signal.frame[0])).transl)
+    assert batch.motion is not None and not batch.motion.pose.betas.any()
+    torch.testing.assert_close(batch.motion.pose.transl, data.motion(int(batch.signal.frame[0])).pose.transl)

@@ -10,7 +10,7 @@ from talkingavatar.audio.features import log_mel
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture, Manifest, Span
-from talkingavatar.data.motion_batches import MotionData, Sequences, Variation, joined, reheard, varied
+from talkingavatar.data.motion_batches import MotionData, Sequences, Variation, reheard, varied
 from talkingavatar.data.motion_clips import (
     capture_clip,
     embedded_speakers_fit,
@@ -20,6 +20,7 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.data.speaker.record import speaker_capture
 from talkingavatar.errors import UserError
+from talkingavatar.types import BodyPose
 from tests.planted_motion import planted_clip
 
 CONFIG = compose(["data.seconds=2", "data.size=64", "body=open_flame"])
@@ -113,7 +114,7 @@ def test_processes_share_the_sequences_of_a_step(clips, world):
     order = [number for rank in range(world) for number in range(rank, 6, world)]
     assert torch.equal(torch.cat([part.features for part in parts]), whole.features[order])
     assert torch.equal(torch.cat([part.speaker for part in parts]), whole.speaker[order])
-    poses = joined([part.pose for part in parts])
+    poses = BodyPose.cat([part.pose for part in parts])
     assert torch.equal(poses.expression.unflatten(0, (6, 20)), whole.pose.expression.unflatten(0, (6, 20))[order])
 
 

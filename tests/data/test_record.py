@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
-from talkingavatar.data.speaker.record import rehearse, speaker_capture
+from talkingavatar.data.speaker.record import SIDES, rehearse, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
+from talkingavatar.data.speaker.views import SpeakerCapture
 from talkingavatar.errors import UserError
 
 CONFIG = compose(["data.seconds=2", "data.size=64"]).data
@@ -25,8 +27,9 @@ def folder(cache):
 
 
 def digests(folder):
-    """Of every file but the features, which are made when they are asked for."""
-    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.parent.name != "features")
+    """Of every file but the features and views from the side, which are made when they are asked for."""
+    made = {"features", *SIDES}
+    files = sorted(f for f in folder.rglob("*") if f.is_file() and f.parent.name not in made)
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
@@ -72,6 +75,39 @@ def test_it_reads_back_as_a_capture(folder):
     matte = capture.matte(0)
     assert 0.2 < (matte > 127).mean() < 0.7
     assert (capture.frame(0)[matte == 0] == 255).all()
+
+
+def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, tmp_path, monkeypatch):
+    """What a held-out camera sees is the true pose, drawn once; a plain capture reads what is there."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy, ignore=lambda place, names: set(SIDES) & set(names))
+    capture = SpeakerCapture(copy, CONFIG)
+    assert (capture.manifest.views, capture.manifest.test_views) == (["front", *SIDES], list(SIDES))
+    with pytest.raises(UserError, match="no such file"):
+        Capture(copy).frame(41, "30")
+    drawn = list(capture.view_pictures("30", [41, 45]))
+    scene, pose = SpeakerScene(CONFIG.identity, 64, 64, CONFIG.framing), capture.true_pose([41])
+    true = (pose.full_pose[0].numpy(), pose.transl[0].numpy(), pose.expression[0].numpy())
+    expected = scene.render(*true, scene.side_camera(30.0))
+    assert all(np.array_equal(a, b) for a, b in zip(drawn[0], expected, strict=True))
+    monkeypatch.setattr(SpeakerScene, "render", lambda *args: pytest.fail("drawn twice"))
+    again = SpeakerCapture(copy, CONFIG)
+    assert np.array_equal(next(again.view_pictures("30", [45]))[0], drawn[1][0])
+    assert np.array_equal(Capture(copy).frame(41, "30"), drawn[0][0])
+    K, viewmat = scene.side_camera(30.0)
+    cameras = capture.cameras([41], "30")
+    assert np.array_equal(cameras.viewmats[0], viewmat.astype(np.float32)) and np.array_equal(
+        cameras.Ks[0], K.astype(np.float32)
+    )
+    assert np.array_equal(capture.frame(41), Capture(folder).frame(41))
+
+
+def test_actions_are_those_that_pose_the_face(folder):
+    capture = Capture(folder)
+    for truth, pose in ((False, capture.pose([3])), (True, capture.true_pose([3]))):
+        table = capture.table("actions", truth)
+        assert table.names == load_body("open").expression_names and table.scale == 1
+        assert np.array_equal(table.values[3], pose.expression[0])
 
 
 def test_true_landmarks_lie_on_the_true_face(folder):

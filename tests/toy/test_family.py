@@ -1,4 +1,4 @@
-"""A family that uses everything the platform offers is fitted, stopped and continued, without the platform knowing it."""
+"""A family that uses all that the platform offers is fitted, stopped and continued, and the platform does not know it."""
 
 import shutil
 from pathlib import Path

@@ -31,6 +31,7 @@ from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
@@ -253,8 +254,6 @@ def head_parameters(parameters: BodyParameters, body: Body) -> BodyParameters:
 
     Joints: neck, head, jaw, left eye, right eye, where the two files agree at rest; the neck turns in world space.
     """
-    from talkingavatar.geometry.rotations import axis_angle_to_matrix
-
     count = len(parameters.transl)
     betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
     pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
