@@ -97,7 +97,7 @@ class SyncNetTraining(L.LightningModule):
         table = self.config.method.schedule
         if set(table) != {GROUP}:
             raise UserError("method.schedule", ", ".join(table) or "nothing", f"one row, {GROUP}", "correct it")
-        schedule = scaled(GROUP, table[GROUP], self.config.budget, 1)
+        schedule = scaled(GROUP, self.config.method, self.config.budget, 1)
         return Schedule(0, schedule.lr, schedule.lr_end, self.steps)
 
     def embed(self, batch: SyncBatch) -> tuple[Float[Tensor, "N 1024"], Float[Tensor, "N 1024"]]:
