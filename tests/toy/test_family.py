@@ -1,4 +1,4 @@
-"""A family that uses all that the platform offers is fitted, stopped and continued, and the platform does not know it."""
+"""A family that uses all that the platform offers is fitted, stopped and continued."""
 
 import shutil
 from pathlib import Path
