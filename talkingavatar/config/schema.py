@@ -132,6 +132,7 @@ class TrainerConfig:
     accelerator: str = "auto"  # auto | cpu | gpu
     devices: int = 1  # processes on each machine that share a driver's steps, each on a GPU of its own where there are
     nodes: int = 1  # machines
+    precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
     checkpoint_every: int = 200  # steps
     preview_every: int = 100  # steps between live PSNR readings
@@ -198,6 +199,7 @@ CHOICES = {
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
     "density.name": ("none", "default"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "trainer.precision": ("32", "bf16"),
     "tracking.name": ("none", "wandb"),
 }
 

@@ -33,6 +33,7 @@ from talkingavatar.losses import anchored, sync_contrast
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import SIZE
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
+from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import Schedule, scaled
 from talkingavatar.training.terms import weighted
 
@@ -102,7 +103,9 @@ class SyncNetTraining(L.LightningModule):
 
     def embed(self, batch: SyncBatch) -> tuple[Float[Tensor, "N 1024"], Float[Tensor, "N 1024"]]:
         """Lips and sound of each window."""
-        return self._lips(batch.lips), self.network.forward_audio(batch.audio)
+        with reduced(self.config.trainer, batch.lips.device):
+            lips, sound = self._lips(batch.lips), self.network.forward_audio(batch.audio)
+        return lips.float(), sound.float()
 
     def terms(
         self, lips: Float[Tensor, "N 1024"], sound: Float[Tensor, "N 1024"], batch: SyncBatch

@@ -27,6 +27,7 @@ def test_a_name_is_made_of_what_decides_the_result():
         ("thgs_full", ["driver.steps=900", "driver.options.width=64"], "density.start=9"),
         ("syncnet", ["driver.steps=9", "body=flame", "metrics=all"], "loss.terms.contrast.weight=2"),
         ("audio2param", ["loss.terms.l1.weight=2", "method.schedule.means.lr=1", "metrics=all"], "driver.steps=900"),
+        ("audio2param", [], "trainer.precision=bf16"),
         ("gaussianheadtalk_full", [], "driver.steps=900"),
     ],
 )  # fmt: skip

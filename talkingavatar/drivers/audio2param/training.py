@@ -30,6 +30,7 @@ from talkingavatar.drivers.training import DriverTraining, RenderTerm, shares_of
 from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.networks.audio2param import Audio2Param
+from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import Schedule
 from talkingavatar.training.shared import average_gradients
 from talkingavatar.training.terms import weighted
@@ -130,7 +131,8 @@ class Audio2ParamTraining(DriverTraining):
         self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
     ) -> Float[Tensor, "N L P"]:
         """The network's output, which may be fed back the truth, but of what sound tells only."""
-        return self.network(features, speaker, truth * (self.standard.audible > 0))
+        with reduced(self.config.trainer, self.device):
+            return self.network(features, speaker, truth * (self.standard.audible > 0)).float()
 
     def _completed(self, predicted: Float[Tensor, "N L P"], truth: Float[Tensor, "N L P"]) -> Float[Tensor, "N L P"]:
         """What is not foretold is lent by the truth: the jaw is not to make up for a smile."""
