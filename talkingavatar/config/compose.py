@@ -120,12 +120,21 @@ def _compose(overrides: list[str]) -> DictConfig:
 
 def _found(override: Override, options: dict[str, str]) -> str:
     """The choice of a preset by its name as one by its place in the group."""
-    key, name = override.key_or_group, str(override.value())
+    key = override.key_or_group
     if override.is_delete() or override.package is not None:
         raise UserError(key, str(override.input_line), "a plain choice", f"give {key}=<name>")
+    return f"{key}={place_of(key, str(override.value()), options)}"
+
+
+def place_of(group: str, name: str, options: dict[str, str]) -> str:
+    """Of a preset in its group.
+
+    Raises:
+        UserError: there is no such preset; the nearest name is suggested.
+    """
     if name not in options:
-        raise UserError(key, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
-    return f"{key}={options[name]}"
+        raise UserError(group, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
+    return options[name]
 
 
 def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
