@@ -70,6 +70,7 @@ def test_every_view_has_its_pictures_and_its_camera(folder):
     ).any()
     assert capture.cameras([2, 7], "left").viewmats[:, :2, 3].tolist() == [[1, 2], [1, 7]]
     assert capture.cameras([2]).viewmats[0, :2, 3].tolist() == [0, 2]
+    assert capture.seen_by("right", [7, 8, 9]) == [8] and capture.seen_by("left", [7, 8]) == [7, 8]
     ((image, matte),) = capture.view_pictures("right", [8])
     assert (image == capture.frame(8, "right")).all() and (matte == capture.matte(8, "right")).all()
     with pytest.raises(UserError, match=r"frames/right/000009\.png: found no such file"):

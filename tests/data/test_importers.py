@@ -176,6 +176,7 @@ def test_the_command(subject, tmp_path, capsys, monkeypatch):
     shown = capsys.readouterr().out
     folder = tmp_path / "captures" / "someone"
     assert shown.splitlines()[-1] == f"capture: {folder}" and "1 of them unusable" in shown
+    assert "views: front; held out: none" in shown
     assert Capture(folder).manifest.train == [(0, 8, 2)]
     for arguments, expected in {
         ("from=thgs", f"path={root}", "name=someone"): "which exists",

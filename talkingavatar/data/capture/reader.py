@@ -59,6 +59,10 @@ class Capture:
     def matte(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W"]:
         return self.pictures.read(f"mattes/{view or self.manifest.views[0]}", index, "L")
 
+    def seen_by(self, view: str, frames: Sequence[int]) -> list[int]:
+        """Those of the frames of which a view has a picture."""
+        return [f for f in frames if (self.folder / "frames" / view / f"{f:06d}.png").is_file()]
+
     def view_pictures(
         self, view: str, frames: Sequence[int]
     ) -> Iterator[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]]:

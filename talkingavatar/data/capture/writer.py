@@ -31,7 +31,7 @@ class CaptureWriter:
         self, index: int, frame: UInt8[ndarray, "H W 3"], matte: UInt8[ndarray, "H W"], view: str = FRONT
     ) -> None:
         """One frame, composited on the background, and its matte; each is whole or not there."""
-        for kind, pixels in {"frames": frame, "mattes": matte}.items():
+        for kind, pixels in {"mattes": matte, "frames": frame}.items():  # a frame has its matte
             file = self.folder / kind / view / f"{index:06d}.png"
             temporary = file.with_suffix(f".{os.getpid()}.tmp")  # other processes may draw the same
             Image.fromarray(pixels).save(temporary, "PNG", compress_level=1)

@@ -28,21 +28,21 @@ class SpeakerCapture(Capture):
         config = self.config
         return SpeakerScene(config.identity, config.size, config.size, config.framing)
 
+    def seen_by(self, view: str, frames: Sequence[int]) -> list[int]:
+        return list(frames)
+
     def view_pictures(
         self, view: str, frames: Sequence[int]
     ) -> Iterator[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]]:
-        missing = [frame for frame in frames if not self._drawn(view, frame)]
-        drawn = self._draw(view, missing) if missing else iter(())
-        for frame in frames:
-            if frame in missing:
-                next(drawn)
-            yield self.frame(frame, view), self.matte(frame, view)
-
-    def _drawn(self, view: str, frame: int) -> bool:
-        return all((self.folder / kind / view / f"{frame:06d}.png").is_file() for kind in ("frames", "mattes"))
+        there = super().seen_by(view, frames)
+        for _ in self._draw(view, [frame for frame in dict.fromkeys(frames) if frame not in there]):
+            pass
+        yield from super().view_pictures(view, frames)
 
     def _draw(self, view: str, frames: Sequence[int]) -> Iterator[None]:
         """The true pose seen by the camera of the view, frame after frame."""
+        if not frames:
+            return iter(())
         writer, scene = CaptureWriter(self.folder, (view,)), self._scene
         number = self.manifest.views.index(view)
         camera = self.Ks[number, 0], self.viewmats[number, 0]

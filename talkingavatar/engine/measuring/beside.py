@@ -29,26 +29,26 @@ def views(
     """PSNR, SSIM and LPIPS in views never trained on, as `view_<name>/<metric>`, and a picture of them."""
     data, method = held.data, trained.method
     there = data.capture.manifest.test_views
-    known = [view for view in chosen if view in there]
-    reason = f"no such held-out view; there are {', '.join(there) or 'none'}"
-    skipped |= {f"view_{view}": reason for view in chosen if view not in there}
-    frames, pairs = evenly(held.frames, VIEW_FRAMES), []
+    known = {view: data.capture.seen_by(view, held.frames) for view in chosen if view in there}
+    frames = {view: evenly(few, VIEW_FRAMES) for view, few in known.items() if few}
+    reason = f"no pictures of such a held-out view; there are {', '.join(there) or 'none'}"
+    skipped |= {f"view_{view}": reason for view in chosen if view not in frames}
+    pairs = []
     found: dict[str, float] = {}
-    with ProgressBar("held-out views", len(frames) * len(known), data.config.trainer.progress) as bar:
-        for view in known:
-            images = ImageMetrics(tools.lpips)
-            batch = data.batch(frames, view=view)
-            for i, frame in enumerate(frames):
+    with ProgressBar("held-out views", sum(map(len, frames.values())), data.config.trainer.progress) as bar:
+        for view, few in frames.items():
+            images, batch = ImageMetrics(tools.lpips), data.batch(few, view=view)
+            for i in range(len(few)):
                 seen = batch.frame(i).to(method.device)
                 image = seen.image[0].clamp(0, 1)
                 rendering = method.render(method.drive(seen.signal), seen.cameras)
                 images.add(rendering.rgb[0], image, {})
-                if frame in frames[:: VIEW_FRAMES // 2]:
+                if i % (VIEW_FRAMES // 2) == 0:
                     pairs.append((to_bytes(image), to_bytes(rendering.rgb[0])))
                 bar.advance()
             found |= {key.replace("full/", f"view_{view}/"): value for key, value in images.means().items()}
     if pairs:
-        strip(pairs, f"held-out views: {', '.join(known)}", folder / "views.png")
+        strip(pairs, f"held-out views: {', '.join(frames)}", folder / "views.png")
     return found
 
 
