@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.family_options import OPTIONS
-from talkingavatar.config.identity import check_schema
+from talkingavatar.config.identity import check_schema, kinds
 from talkingavatar.config.listing import config_dirs, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, NO_AVATARS, SCHEMA, SOURCES, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
@@ -170,7 +170,7 @@ def _check_values(config: FitConfig) -> None:
     if "method" in config.stages and config.budget.frames_per_step % config.trainer.processes:
         found, expected = str(config.budget.frames_per_step), f"a multiple of {config.trainer.processes} processes"
         raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
-    if config.trainer.precision != "32" and config.stages == ["method"] and config.method.name not in NO_AVATARS:
+    if config.trainer.precision != "32" and set(kinds(config)) == {"avatar"}:
         found, expected = config.trainer.precision, "32: an avatar's networks are small, its vertices need the digits"
         raise UserError("trainer.precision", found, expected, "use it for drivers and experiment=syncnet")
     for name in config.method.silence:

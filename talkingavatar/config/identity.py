@@ -49,7 +49,7 @@ def check_schema(run: Path, found: object) -> None:
 
 def identity(config: FitConfig) -> dict[str, Any]:
     """Dotted keys and values of all that decides the result and differs from the schema's defaults."""
-    used = [*ALWAYS, *(section for kind in _kinds(config) for section in USED[kind])]
+    used = [*ALWAYS, *(section for kind in kinds(config) for section in USED[kind])]
     default = type(config)()
     default.method.options = _options("method", config.method.name)
     default.driver.options = _options("driver", config.driver.name)
@@ -62,7 +62,8 @@ def _options(section: str, name: str) -> dict[str, Any]:
     return asdict(OPTIONS[section][name]()) if name in OPTIONS[section] else {}
 
 
-def _kinds(config: FitConfig) -> list[str]:
+def kinds(config: FitConfig) -> list[str]:
+    """What each stage trains: an avatar, a driver, or what is trained once and used by others (`USED`)."""
     kind = "pretrained" if config.method.name in NO_AVATARS else "avatar"
     return [kind if stage == "method" else stage for stage in config.stages]
 
