@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dir, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
+from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
@@ -46,7 +47,7 @@ def compose(overrides: Iterable[str]) -> FitConfig:
             for override in parsed:
                 if override.key_or_group not in groups and not override.is_add():
                     _check_key(override.key_or_group, known, groups)
-            raw = _compose(texts)
+            raw = _compose([text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)])
     return typed(raw)
 
 
@@ -109,6 +110,12 @@ def _compose(overrides: list[str]) -> DictConfig:
     return raw
 
 
+def _stages(text: str, override: Override, preset: DictConfig) -> list[str]:
+    """A list of stages in words that change the preset's."""
+    wanted = override.value() if override.key_or_group == "stages" and not override.is_delete() else None
+    return stage_overrides([str(name) for name in wanted], list(preset.stages)) if isinstance(wanted, list) else [text]
+
+
 def _found(override: Override, options: dict[str, str]) -> str:
     """The choice of a preset by its name as one by its place in the group."""
     key, name = override.key_or_group, str(override.value())
@@ -144,14 +151,7 @@ def _check_values(config: FitConfig) -> None:
         raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
-    if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
-        raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
-    if config.trainer.processes > 1 and len(config.stages) > 1:
-        found = f"{len(config.stages)} stages for {config.trainer.processes} processes"
-        raise UserError("stages", found, "one, whose steps they share", "give one, or trainer.devices=1")
-    if "method" in config.stages and config.budget.frames_per_step % config.trainer.processes:
-        found, expected = str(config.budget.frames_per_step), f"a multiple of {config.trainer.processes} processes"
-        raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
+    check_stages(config)
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

@@ -31,6 +31,20 @@ def scale_step(step: int, budget: BudgetConfig) -> int:
     return round(step * budget.steps / budget.paper_steps)
 
 
+def of_one_group(table: dict[str, RateConfig], field: str, group: str, budget: BudgetConfig) -> Schedule:
+    """Of a module whose parameters are all in one group: its row, the rates as they stand.
+
+    Raises:
+        UserError: there is another row or none, or a rate is not positive.
+    """
+    if set(table) != {group}:
+        raise UserError(field, ", ".join(table) or "nothing", f"one row, {group}", "correct it")
+    row = table[group]
+    if row.lr <= 0 or row.lr_end <= 0:
+        raise UserError(f"{field}.{group}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
+    return Schedule(scale_step(row.start, budget), row.lr, row.lr_end, budget.steps)
+
+
 def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int, slack: float = 1.0) -> Schedule:
     """A row of the table in this budget. The rules are derived beside the table, in conf/method/thgs.yaml.
 

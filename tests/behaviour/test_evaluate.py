@@ -90,7 +90,7 @@ def test_stopped_it_continues(start, runs, tmp_path):
 
 
 def test_metric_networks_are_in_no_checkpoint(runs):
-    content = torch.load(runs["thgs_full"] / "last.ckpt", weights_only=True)
+    content = torch.load(runs["thgs_full"] / "avatar.ckpt", weights_only=True)
     names = " ".join(content["state_dict"])
     assert "gaussians.means" in names
     for network in ("lpips", "netcnn", "netfc", "slice"):

@@ -1,4 +1,4 @@
-"""Pictures of a measurement: distance against shift, and ground truth beside render."""
+"""Pictures of how well lips and sound agree: distance against shift."""
 
 from __future__ import annotations
 
@@ -6,34 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray
-from PIL import Image
-
-from talkingavatar.engine.media.end_of_fit import label
 
 CURVES = {
     "sync": ("SyncNet: distance of lips and sound", "mean distance (lower is closer)"),
     "mouth_sync": ("weight-free: mouth foretold by the sound", "correlation (higher is closer)"),
 }
-TALLEST = 360  # pixels of a picture in a strip
-
-
-def strip(pairs: list[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W 3"]]], title: str, file: Path) -> None:
-    """Ground truth above, render below, one column a frame."""
-    columns = []
-    for truth, drawn in pairs:
-        pictures = [label(_smaller(p), t) for p, t in ((truth, "ground truth"), (drawn, title))]
-        columns.append(np.concatenate(pictures))
-    temporary = file.with_suffix(".tmp.png")
-    Image.fromarray(np.concatenate(columns, 1)).save(temporary)
-    temporary.replace(file)
-
-
-def _smaller(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
-    scale = min(1.0, TALLEST / picture.shape[0])
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 def sync_curves(results: list[dict[str, Any]], folder: Path) -> list[Path]:
