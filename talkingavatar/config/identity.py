@@ -73,10 +73,11 @@ def _within(key: str, sections: list[str] | tuple[str, ...]) -> bool:
 
 
 def _changed(value: Any, default: Any, key: str) -> dict[str, Any]:
-    """What differs from the default; of a table, that there is a row as well, be all in it default."""
+    """What differs from the default; of a table or a stage, that there is a row or section, be all in it default."""
     rows: dict[str, Any] = {}
     if is_dataclass(value):
-        plain = _plain(value) if default is None else default  # None: of a stage's own section
+        rows = {key.removesuffix("."): ""} if default is None else {}  # a section of a stage's own
+        plain = _plain(value) if default is None else default
         pairs = [(f.name, getattr(value, f.name), getattr(plain, f.name)) for f in fields(value)]
     elif isinstance(value, dict):
         rows = {f"{key}{name}": "" for name, row in value.items() if is_dataclass(row)}
