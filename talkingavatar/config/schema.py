@@ -25,6 +25,7 @@ class DataConfig:
     size: int = 512  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
+    views: list[str] = field(default_factory=list)  # cameras trained on, a step each in turn; none named: the first
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
     pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker

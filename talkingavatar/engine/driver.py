@@ -21,7 +21,6 @@ from talkingavatar.drivers.ridge import RidgeMouth
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
-from talkingavatar.types import DrivingSignal
 
 
 def driver_beside(run: RunDirectory, config: FitConfig, body: Body) -> Driver | None:
@@ -79,8 +78,3 @@ def heard_of(data: CaptureData, frames: list[int] | None = None, silence: Sequen
     if "audio" in silence:
         features, samples = data.quiet.expand_as(features), np.zeros_like(samples)
     return Heard(capture.manifest.fps, samples, features, capture.manifest.shots, frames)
-
-
-def spoken(data: CaptureData, driver: Driver, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
-    """What drives these frames of a capture, with what the driver foretells from the capture's sound in it."""
-    return driver.foretell(data.signal(frames, silence), heard_of(data, frames, silence))

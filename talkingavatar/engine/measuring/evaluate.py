@@ -130,14 +130,16 @@ class Measurement:
         except Unmeasurable as error:
             return self._facts(name, condition) | {"metrics": {}, "skipped": {}, "curves": {}, "why": str(error)}
         found.add(of_run)
-        return self._facts(name, condition) | {
+        result = self._facts(name, condition) | {
             "definitions": definitions(found.metrics, MEASURES),
             "metrics": found.metrics,
             "skipped": found.missed,
             "curves": found.curves,
-            "truth": {"metrics": truth.metrics, "skipped": truth.skipped, "curves": truth.curves},
             "wall_s": round(time.monotonic() - began, 1),
         }
+        if truth.metrics:  # of motion alone there is none to tell
+            result["truth"] = {"metrics": truth.metrics, "skipped": truth.skipped, "curves": truth.curves}
+        return result
 
     def _of_run(self) -> Findings:
         """What all conditions share."""

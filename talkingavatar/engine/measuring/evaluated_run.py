@@ -24,6 +24,7 @@ from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Networks
 from talkingavatar.engine.measuring.result_key import digest_of
 from talkingavatar.engine.measuring.scoring import Measures, score_avatar, score_motion, score_run, score_truth
 from talkingavatar.engine.measuring.truth_above_render import strip
+from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.run.provenance import provenance
@@ -124,15 +125,11 @@ class EvaluatedAvatar(EvaluatedRun):
 
     def _for(self, setting: Setting) -> Setting:
         """With what a condition takes away."""
-        condition, absent = setting.condition, dict(setting.absent)
-        if not condition.spoken:
-            absent["foretold"] = AS_TRACKED
+        condition, absent = setting.condition, {**setting.absent, **_not_told(setting.condition)}
         if not condition.plain:
             absent["plain"] = "measured under the condition full alone"
         if condition.view not in (None, self.avatar.data.capture.manifest.views[0]):
             absent["face"] = FIRST_VIEW
-        if condition.samples == 1:
-            absent["samples"] = "one answer to the sound was asked for"
         return replace(setting, absent=absent)
 
     def capture_facts(self) -> dict[str, Any]:
@@ -165,8 +162,11 @@ class EvaluatedDriver(EvaluatedRun):
 
     def score(self, setting: Setting, measures: Measures, truth: Findings, name: str) -> Findings:
         condition = setting.condition
+        if condition.silence:
+            raise Unmeasurable("a driver alone hears all of its clip: nothing can be withheld")
+        setting = replace(setting, absent={**setting.absent, **_not_told(condition)})
         if not condition.spoken:
-            return score_motion(replace(setting, absent={**setting.absent, "foretold": AS_TRACKED}), measures)
+            return score_motion(setting, measures)
         clip, driver, stages = self.fitted.clip, self.fitted.driver, of_kind(self.config, "driver")
         foretold = foretold_of_clip(clip, driver, self.body, self.held.frames, condition, stages)
         return score_motion(replace(setting, foretold=foretold), measures)
@@ -177,6 +177,12 @@ class EvaluatedDriver(EvaluatedRun):
     def capture_facts(self) -> dict[str, Any]:
         clip = self.fitted.clip
         return {"subject": clip.name, "capture": {"name": clip.name, "digest": self.held.digest(), "fps": clip.fps}}
+
+
+def _not_told(condition: Condition) -> dict[str, str]:
+    """What of a driver's answers a condition does not ask for."""
+    told = {} if condition.spoken else {"foretold": AS_TRACKED}
+    return told if condition.samples > 1 else told | {"samples": "one answer to the sound was asked for"}
 
 
 def _steps_of(file: Path) -> int:

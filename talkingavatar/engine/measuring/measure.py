@@ -26,6 +26,7 @@ from talkingavatar.engine.measuring.foretold import Foretold
 from talkingavatar.engine.measuring.held_out import HeldOut
 from talkingavatar.types import Batch, DrivingSignal
 
+SEEN_NOTHING, THE_SAME = "nothing to measure it on was seen", "without end: the pictures are the same"
 NOT_ASKED = ""  # why something is not there that nobody asks for: no measure says that it misses it
 
 
@@ -39,12 +40,12 @@ class Findings:
     tables: dict[str, ndarray] = field(default_factory=dict)  # what other measures go on from, a row a frame
 
     def add(self, other: Findings) -> None:
-        """Take what another measure found; a NaN is a skip with a reason, never a silent gap."""
+        """Take what another measure found; what is no number is a skip with a reason, never a silent gap."""
         for key, value in other.metrics.items():
-            if np.isnan(value):
-                self.skipped.setdefault(key, "nothing to measure it on was seen")
-            else:
+            if np.isfinite(value):
                 self.metrics[key] = float(value)
+            else:
+                self.skipped.setdefault(key, SEEN_NOTHING if np.isnan(value) else THE_SAME)
         self.skipped |= other.skipped
         self.curves |= other.curves
         self.tables |= other.tables

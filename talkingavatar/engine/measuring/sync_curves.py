@@ -35,7 +35,8 @@ def _draw(subject: str, rows: list[dict[str, Any]], kinds: list[str], file: Path
 
     figure = Figure(figsize=(7 * len(kinds), 5.5), layout="constrained")
     for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
-        curves = {"ground truth": rows[0]["truth"]["curves"].get(kind)}
+        of_truth = [row["truth"]["curves"].get(kind) for row in rows if "truth" in row]
+        curves = {"ground truth": next(iter(of_truth), None)}
         curves |= {_name(row, rows): row["curves"].get(kind) for row in rows}
         for i, (name, curve) in enumerate(curves.items()):
             style = {"color": "black", "linewidth": 2.5} if i == 0 else {"color": f"C{i - 1}"}

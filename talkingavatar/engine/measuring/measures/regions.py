@@ -53,8 +53,10 @@ class RegionQuality(Measure):
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
         metrics = self.images.means()
-        why = "out of sight in all held-out frames" if self.placed else self.setting.absent["face"]
-        return Findings(metrics, {f"{region}/psnr": why for region in WATCHED if f"{region}/psnr" not in metrics})
+        if not self.placed:
+            return Findings(metrics, dict.fromkeys((*WATCHED, "head_neck"), self.setting.absent["face"]))
+        unseen = [f"{region}/psnr" for region in WATCHED if f"{region}/psnr" not in metrics]
+        return Findings(metrics, dict.fromkeys(unseen, "out of sight in all held-out frames"))
 
 
 def _lpips(name: str, options: Options) -> Found:
