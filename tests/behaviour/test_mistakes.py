@@ -60,6 +60,7 @@ def test_configuration(command, tiny, override, expected):
         (["method.name=syncnet"], "method.name"),
         (["experiment=syncnet", "pretrained.name=syncnt"], "did you mean syncnet?"),
         (["stages=[avatar,driver]", "driver.name=audio2parm"], "did you mean audio2param?"),
+        (["stages=[avatar,driver]", "driver.name=ridge"], "a driver that is trained"),
         (["stages=[avatar,driver]", "+driver.options.width=7"], "driver.options.width"),
         (["+method.options.lebb=false"], "did you mean leb?"),
     ],
