@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from talkingavatar.engine.driver import heard_of
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.types import DrivingSignal
 
@@ -24,13 +25,14 @@ def unsteadiness(trained: FittedRun) -> float:
     frames = data.capture.test_frames[:FRAMES]
     still, camera = data.signal(frames[:1]).pose, data.capture.cameras(frames[:1])
     # The same pose in every frame, with what is foretold of each from its sound.
-    shots, every = data.capture.manifest.shots, still[torch.zeros(len(data.features), dtype=torch.long)]
-    foretold = None if driver is None else driver.pose(data.features, every, shots=shots)
+    poses = still[torch.zeros(len(frames), dtype=torch.long)]
+    signal = DrivingSignal(torch.full((len(frames),), -1), poses, data.windows[frames])
+    if driver is not None:
+        signal = driver.foretell(signal, heard_of(data, frames))
     pictures = []
-    for frame in frames:
-        pose = still if foretold is None else foretold[frame : frame + 1]
-        signal = DrivingSignal(torch.tensor([-1]), pose, data.windows[[frame]]).to(method.device)
-        rgb = method.render(method.drive(signal), camera.to(method.device)).rgb[0]
+    for i in range(len(frames)):
+        gaussians = method.drive(signal[i : i + 1].to(method.device))
+        rgb = method.render(gaussians, camera.to(method.device)).rgb[0]
         pictures.append(rgb[: int(UPPER * len(rgb))].cpu())
     return float(255 * torch.stack(pictures).std(0).mean())
 

@@ -16,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.family_options import OPTIONS
-from talkingavatar.config.identity import check_schema, kinds
+from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import config_dirs, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, STAGES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
+from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
@@ -40,16 +41,16 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     shipped, *own = config_dirs()
-    chosen += _search(own)
-    texts += _search(own)
+    search = _search(own)
     with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
-        raw = _compose(chosen)
+        raw = _compose([*chosen, *search])
         if len(chosen) < len(texts):
             known = _flatten(raw)
             for override in parsed:
                 if override.key_or_group not in groups and not override.is_add():
                     _check_key(override.key_or_group, known, groups)
-            raw = _compose(texts)
+            told = [text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)]
+            raw = _compose([*told, *search])
     return typed(raw)
 
 
@@ -118,6 +119,12 @@ def _compose(overrides: list[str]) -> DictConfig:
     return raw
 
 
+def _stages(text: str, override: Override, preset: DictConfig) -> list[str]:
+    """A list of stages in words that change the preset's."""
+    wanted = override.value() if override.key_or_group == "stages" and not override.is_delete() else None
+    return stage_overrides([str(name) for name in wanted], list(preset.stages)) if isinstance(wanted, list) else [text]
+
+
 def _found(override: Override, options: dict[str, str]) -> str:
     """The choice of a preset by its name as one by its place in the group."""
     key = override.key_or_group
@@ -162,15 +169,8 @@ def _check_values(config: FitConfig) -> None:
         raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
-    if not config.stages or list(dict.fromkeys(s for s in STAGES if s in config.stages)) != config.stages:
-        raise UserError("stages", str(config.stages), f"some of {', '.join(STAGES)}, in this order", "correct it")
-    if config.trainer.processes > 1 and len(config.stages) > 1:
-        found = f"{len(config.stages)} stages for {config.trainer.processes} processes"
-        raise UserError("stages", found, "one, whose steps they share", "give one, or trainer.devices=1")
-    if "method" in config.stages and config.budget.frames_per_step % config.trainer.processes:
-        found, expected = str(config.budget.frames_per_step), f"a multiple of {config.trainer.processes} processes"
-        raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
-    if config.trainer.precision != "32" and set(kinds(config)) == {"avatar"}:
+    check_stages(config)
+    if config.trainer.precision != "32" and {stage.kind for stage in config.stages.values()} == {"avatar"}:
         found, expected = config.trainer.precision, "32: an avatar's networks are small, its vertices need the digits"
         raise UserError("trainer.precision", found, expected, "use it for drivers and experiment=syncnet")
     for name in config.method.silence:

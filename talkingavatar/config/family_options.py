@@ -1,4 +1,4 @@
-"""What methods and drivers can be told (`method.options`, `driver.options`): every option with its meaning and unit.
+"""What methods, drivers and the pretrained can be told (`method.options`, ...): every option with meaning and unit.
 
 Hydra knows these dataclasses as nodes (`conf/method/thgs.yaml` asks for its own by `options: thgs`), so that an option
 is typed and can be set wherever a configuration is made; a YAML file holds only what differs.
@@ -54,7 +54,6 @@ class SyncNet:
 
     identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers; data=capture takes data.path
     captures: list[str] = field(default_factory=list)  # folders of further captures
-    step_cost: int = 3  # avatar steps that one of these is worth on a CPU: the budget's steps are divided by it
     places: int = 24  # of the captures, in a step; neighbouring windows show nearly the same, so as many as windows
     windows: int = 1  # at each place
     reach: int = 2  # frames within which the windows of a place lie
@@ -98,6 +97,7 @@ class Audio2Param(DriverOptions):
 
 
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
-    "method": {"thgs": Thgs, "flame_rigged": FlameRigged, "audio_deformed": AudioDeformed, "syncnet": SyncNet},
+    "method": {"thgs": Thgs, "flame_rigged": FlameRigged, "audio_deformed": AudioDeformed},
     "driver": {"audio2param": Audio2Param},
+    "pretrained": {"syncnet": SyncNet},
 }

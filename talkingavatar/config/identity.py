@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.family_options import OPTIONS
-from talkingavatar.config.schema import NO_AVATARS, SCHEMA, FitConfig
+from talkingavatar.config.schema import SCHEMA, FitConfig
 from talkingavatar.errors import UserError
 
 # Sections and keys that decide what a stage comes to, by its kind; what stands nowhere here says how and where.
 ALWAYS = ("experiment", "family", "stages", "seed", "data", "budget")
 USED = {
     "avatar": ("body", "audio", "renderer", "density", "loss", "method", "metrics"),
-    "pretrained": ("loss", "method", "trainer.precision"),
+    "pretrained": ("pretrained", "trainer.precision"),
     "driver": ("body", "audio", "driver", "trainer.precision"),
 }
 NOT_USED = ("data.cache_mb",)
@@ -49,23 +49,23 @@ def check_schema(run: Path, found: object) -> None:
 
 def identity(config: FitConfig) -> dict[str, Any]:
     """Dotted keys and values of all that decides the result and differs from the schema's defaults."""
-    used = [*ALWAYS, *(section for kind in kinds(config) for section in USED[kind])]
+    used = [*ALWAYS, *(section for stage in config.stages.values() for section in USED[stage.kind])]
     default = type(config)()
-    default.method.options = _options("method", config.method.name)
-    default.driver.options = _options("driver", config.driver.name)
+    for section in OPTIONS:
+        setattr(default, section, _plain(getattr(config, section)))
     changed = _changed(config, default, "")
-    return {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
+    decides = {key: v for key, v in changed.items() if _within(key, used) and not _within(key, NOT_USED)}
+    return decides | {"stages": list(config.stages)}  # in their order
 
 
-def _options(section: str, name: str) -> dict[str, Any]:
-    """Defaults of the options that a method or a driver declares."""
-    return asdict(OPTIONS[section][name]()) if name in OPTIONS[section] else {}
-
-
-def kinds(config: FitConfig) -> list[str]:
-    """What each stage trains: an avatar, a driver, or what is trained once and used by others (`USED`)."""
-    kind = "pretrained" if config.method.name in NO_AVATARS else "avatar"
-    return [kind if stage == "method" else stage for stage in config.stages]
+def _plain(section: Any) -> Any:
+    """A section's defaults, among them those of the options that its method or driver declares."""
+    plain = type(section)()
+    kind = next((name for name in OPTIONS if isinstance(section, type(getattr(FitConfig(), name)))), "")
+    declared = OPTIONS.get(kind, {}).get(getattr(section, "name", ""))
+    if declared is not None:
+        plain.options = asdict(declared())
+    return plain
 
 
 def _within(key: str, sections: list[str] | tuple[str, ...]) -> bool:
@@ -73,10 +73,12 @@ def _within(key: str, sections: list[str] | tuple[str, ...]) -> bool:
 
 
 def _changed(value: Any, default: Any, key: str) -> dict[str, Any]:
-    """What differs from the default; of a table, that there is a row as well, be all in it default."""
+    """What differs from the default; of a table or a stage, that there is a row or section, be all in it default."""
     rows: dict[str, Any] = {}
     if is_dataclass(value):
-        pairs = [(f.name, getattr(value, f.name), getattr(default, f.name)) for f in fields(value)]
+        rows = {key.removesuffix("."): ""} if default is None else {}  # a section of a stage's own
+        plain = _plain(value) if default is None else default
+        pairs = [(f.name, getattr(value, f.name), getattr(plain, f.name)) for f in fields(value)]
     elif isinstance(value, dict):
         rows = {f"{key}{name}": "" for name, row in value.items() if is_dataclass(row)}
         pairs = [

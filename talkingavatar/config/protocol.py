@@ -18,16 +18,30 @@ from talkingavatar.config.schema import INPUTS
 from talkingavatar.errors import UserError
 
 BEST = ("high", "low", "none")
+REFERENCES = ("captured", "true")
+CAPTURED = "captured"  # in place of a layer: the capture's own pictures, as those of a teacher
+RIDGE = "ridge"  # in place of a stage: the closed-form mouth of `audio.mouth`, fitted to the training frames
 
 
 @dataclass
 class Condition:
-    """How a run is driven while it is measured."""
+    """How a run is driven while it is measured, what of it is shown, and what that is compared with."""
 
     about: str = ""
     silence: list[str] = field(default_factory=list)  # inputs withheld at test time (config.schema.INPUTS)
-    spoken: bool = False  # what the run's driver foretells from sound takes the place of what was tracked
+    spoken: bool = False  # what a driver foretells from sound takes the place of what was tracked
+    driver: str = ""  # that driver's stage, or "ridge"; empty: the run's own
+    samples: int = 1  # answers of a driver that gives several to one sound; the first is shown
+    seed: int = 0  # of these
     align: bool = False  # align the body's pose to each picture first
+    layer: str | None = None  # of the method's Gaussians, or "captured"; None: the one that is shown
+    reference: str = "captured"  # captured | true: what frames are compared with; true ones where a teacher drew those
+    view: str | None = None  # of the capture, by name (of the embedded speaker: degrees); None: the first
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the capture drives, as the capture saw it."""
+        return self == Condition(about=self.about)
 
 
 @dataclass
@@ -76,7 +90,8 @@ class Protocol:
         family_of_run, rows = dict(runs), []
         for row in self.rows:
             fitting = [name for name in family_of_run if fnmatchcase(name, row.experiment)]
-            rows += [row] if row.label else [replace(row, label=name, experiment=name) for name in fitting]
+            told = f", {row.condition}" if len(self.conditions) > 1 else ""
+            rows += [row] if row.label else [replace(row, label=f"{n}{told}", experiment=n) for n in fitting]
         known = group_options()["experiment"]
         named = {family_of(name) for row in self.rows for name in (row.experiment, *matching(known, row.experiment))}
         for name, family in family_of_run.items():
@@ -102,6 +117,14 @@ def read_condition(name: str) -> Condition:
     for given in condition.silence:
         if given not in INPUTS:
             raise UserError(f"condition {name}:silence", repr(given), f"some of {', '.join(INPUTS)}", "correct it")
+    if condition.reference not in REFERENCES:
+        expected = f"one of {', '.join(REFERENCES)}"
+        raise UserError(f"condition {name}:reference", condition.reference, expected, "correct it")
+    if condition.samples < 1:
+        raise UserError(f"condition {name}:samples", str(condition.samples), "1 or more", "correct it")
+    if not condition.spoken and (condition.driver or condition.samples > 1 or condition.seed):
+        found = "a driver, samples or a seed without spoken"
+        raise UserError(f"condition {name}:spoken", found, "spoken: true", "correct it")
     return condition
 
 

@@ -25,6 +25,7 @@ class DataConfig:
     size: int = 512  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
+    views: list[str] = field(default_factory=list)  # cameras trained on, a step each in turn; none named: the first
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
     pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker
@@ -99,20 +100,49 @@ class MethodConfig:
 
 @dataclass
 class DriverConfig:
-    """The second stage of an experiment: what foretells a pose's parts from sound (`stages`)."""
+    """What foretells motion from sound: of stages of kind "driver"."""
 
     name: str = "audio2param"  # as registered in talkingavatar/drivers, or by another package
-    steps: int = 600  # optimisation steps
+    step_cost: int = 2  # steps of the budget that one of these is worth
+    paper_steps: int = 600  # steps that the starts below are written for
     init: str | None = None  # run directory whose driver is the start: train on many speakers, adapt to one
     options: dict[str, Any] = field(default_factory=dict)  # the driver's own, checked against its dataclass
-    schedule: dict[str, RateConfig] = field(default_factory=dict)  # starts are steps of `steps`
-    terms: dict[str, LossTermConfig] = field(default_factory=dict)  # starts are steps of `steps`
+    schedule: dict[str, RateConfig] = field(default_factory=dict)
+    terms: dict[str, LossTermConfig] = field(default_factory=dict)
+
+
+@dataclass
+class PretrainedConfig:
+    """What is trained once and used by others: of stages of kind "pretrained"."""
+
+    name: str = "syncnet"  # syncnet
+    step_cost: int = 3  # steps of the budget that one of these is worth
+    paper_steps: int = 400  # steps that the starts below are written for
+    options: dict[str, Any] = field(default_factory=dict)  # its own, checked against its dataclass
+    schedule: dict[str, RateConfig] = field(default_factory=dict)
+    terms: dict[str, LossTermConfig] = field(default_factory=dict)
+
+
+@dataclass
+class StageConfig:
+    """A named part of an experiment, trained after those above it; its checkpoint is <name>.ckpt.
+
+    A section that it has of its own stands for the experiment's.
+    """
+
+    kind: str = "avatar"  # avatar | driver | pretrained
+    steps: int | None = None  # optimisation steps; None: the budget's, divided by what one costs
+    density: DensityConfig | None = None
+    loss: LossConfig | None = None
+    method: MethodConfig | None = None
+    driver: DriverConfig | None = None
+    pretrained: PretrainedConfig | None = None
 
 
 @dataclass
 class BudgetConfig:
     name: str = "quick"
-    steps: int = 1200  # optimisation steps
+    steps: int = 1200  # optimisation steps of an avatar; other stages are given what takes about as long (step_cost)
     frames_per_step: int = 1  # of the capture; `trainer.processes` share them
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     visits: int = 10  # training frames are thinned evenly until each is trained on so many times
@@ -165,7 +195,7 @@ class FitConfig:
     schema: int = SCHEMA  # of this file
     experiment: str = "thgs_full"  # the preset's name
     family: str = "thgs"  # that the preset is of
-    stages: list[str] = field(default_factory=lambda: ["method"])  # method | driver, in order; each continues by itself
+    stages: dict[str, StageConfig] = field(default_factory=dict)  # in order; each continues by itself
     seed: int = 0
     body: BodyConfig = field(default_factory=BodyConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -175,6 +205,7 @@ class FitConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
     driver: DriverConfig = field(default_factory=DriverConfig)
+    pretrained: PretrainedConfig = field(default_factory=PretrainedConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
@@ -182,10 +213,9 @@ class FitConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-STAGES = ("method", "driver")
+KINDS = ("avatar", "driver", "pretrained")  # of stages
 # Where captures come from (data.sources), and what of `data` each cannot do without.
 SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
-NO_AVATARS = ("syncnet",)  # methods that are trained once and used by others
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {
@@ -215,7 +245,11 @@ MINIMUM = {
     "data.cache_mb": 1,
     "budget.steps": 1,
     "budget.frames_per_step": 1,
-    "driver.steps": 1,
+    "driver.step_cost": 1,
+    "method.paper_steps": 1,
+    "driver.paper_steps": 1,
+    "pretrained.paper_steps": 1,
+    "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,
     "trainer.checkpoint_every": 1,

@@ -9,8 +9,9 @@ import torch
 
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture
+from talkingavatar.data.capture import Capture, Model
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import MotionClip, capture_clip
 from talkingavatar.data.sources import source_of
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
@@ -39,6 +40,36 @@ def build_capture(config: FitConfig) -> Capture:
 def build_data(config: FitConfig) -> CaptureData:
     """The same, ready to be trained on."""
     return CaptureData(build_capture(config), config)
+
+
+def build_clip(config: FitConfig, body: Body) -> MotionClip:
+    """A configuration's own speech and motion; no picture is drawn where they are known before.
+
+    Raises:
+        UserError: the capture was tracked with another body model.
+    """
+    known = source_of(config.data).motion(config.data, config.audio, model_of(config))
+    return clip_of(build_capture(config), config, body) if known is None else known
+
+
+def clip_of(capture: Capture, config: FitConfig, body: Body) -> MotionClip:
+    """The same of a capture, as a configuration hears it.
+
+    Raises:
+        UserError: it was tracked with another body model.
+    """
+    model = model_of(config)
+    tracked_with = capture.manifest.body.get(model, body.checksum)
+    if tracked_with != body.checksum:
+        expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
+        found = f"{body.name} ({body.checksum[:12]})"
+        raise UserError("body", found, expected, "give that model, or captures tracked with this one")
+    return capture_clip(capture, config.audio, model)
+
+
+def model_of(config: FitConfig) -> Model:
+    """Whose parameters a body has."""
+    return "flame" if "flame" in config.body.name else "smplx"
 
 
 def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:

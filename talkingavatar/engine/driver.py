@@ -10,39 +10,47 @@ import numpy as np
 
 from talkingavatar.body.models import Body
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import spans
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver, Heard
 from talkingavatar.drivers.ridge import RidgeMouth
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
-from talkingavatar.types import DrivingSignal
 
 
 def driver_beside(run: RunDirectory, config: FitConfig, body: Body) -> Driver | None:
-    """The driver that was trained in a run, if one was."""
-    if "driver" not in config.stages or not run.driver.is_file():
+    """The driver that was trained in a run, if one was; those of several stages are a chain."""
+    files = driver_files(run, config)
+    if not files or not all(file.is_file() for file in files.values()):
         return None
-    return load_driver(run.driver, body, config)
+    drivers = [load_driver(file, body, seen_by(config, name)) for name, file in files.items()]
+    return drivers[0] if len(drivers) == 1 else Chain(drivers)
+
+
+def driver_files(run: RunDirectory, config: FitConfig) -> dict[str, Path]:
+    """Checkpoints of the stages that train drivers, by their names, whether they are there yet or not."""
+    return {name: run.checkpoint(name) for name in of_kind(config, "driver")}
 
 
 def load_driver(file: Path, body: Body, config: FitConfig) -> Driver:
     """The driver of a checkpoint.
 
     Args:
-        file: `driver.ckpt` of a run.
-        config: of that run; its features are the driver's.
+        file: of a stage of a run.
+        config: of that run, as the stage sees it; its features are the driver's.
 
     Raises:
         UserError: the file is no driver's checkpoint or damaged, or was made for another body or other features.
     """
     content = checkpoint.read(file)
     card, audio = DriverCard.of(content), config.audio
-    here = replace(card, features=audio.name, output=audio.output, body=body.name, checksum=body.checksum)
-    here.check(card)
+    here = replace(card, driver=config.driver.name, features=audio.name, output=audio.output)
+    replace(here, body=body.name, checksum=body.checksum).check(card)
     return driver_class(card.driver).load(content, body)
 
 
@@ -53,7 +61,7 @@ def required(driver: Driver | None, experiment: str) -> Driver:
     """
     if driver is None:
         found, expected = f"{experiment}, without a driver", "a run with a driver"
-        raise UserError("run", found, expected, "fit with stages=[method,driver]")
+        raise UserError("run", found, expected, "fit with stages=[avatar,driver]")
     return driver
 
 
@@ -70,8 +78,3 @@ def heard_of(data: CaptureData, frames: list[int] | None = None, silence: Sequen
     if "audio" in silence:
         features, samples = data.quiet.expand_as(features), np.zeros_like(samples)
     return Heard(capture.manifest.fps, samples, features, capture.manifest.shots, frames)
-
-
-def spoken(data: CaptureData, driver: Driver, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
-    """What drives these frames of a capture, with what the driver foretells from the capture's sound in it."""
-    return driver.foretell(data.signal(frames, silence), heard_of(data, frames, silence))

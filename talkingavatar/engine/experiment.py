@@ -10,18 +10,16 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.drivers import driver_class
+from talkingavatar.config.stages import seen_by
 from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop import processes
 from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.loop.machine import make_trainer, on_cpu, prepare_torch
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
-from talkingavatar.engine.stages.registry import build_stage
-from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude, trains_avatar
+from talkingavatar.engine.stages.registry import build_stage, check_stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude
 from talkingavatar.engine.tracking.tracker import Tracker
-from talkingavatar.errors import UserError
-from talkingavatar.methods import method_class
 from talkingavatar.runtime.signals import Preempted, StopFlag
 
 
@@ -74,31 +72,27 @@ def check(config: FitConfig) -> None:
         UserError: there is no such method, option or device, or they do not go together.
     """
     on_cpu(config)
-    if "driver" in config.stages:
-        driver_class(config.driver.name).options(config)
-    if config.stages != ["driver"] and trains_avatar(config.method.name):
-        method_class(config.method.name).check(config)
-    elif len(config.stages) > 1:
-        found, expected = f"a driver after {config.method.name}", "an avatar before the driver"
-        raise UserError("stages", found, expected, "give stages=[driver] alone")
+    for name in config.stages:
+        check_stage(name, config)
 
 
 def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, before: float) -> Outcome:
     check(config)
     prepare_torch(config)
     tracker = Tracker(config, run)
-    fitted: list[Stage] = []
+    fitted: dict[str, Stage] = {}
     journals: list[Journal] = []
-    for stage in config.stages:
-        fitted.append(build_stage(stage, config, fitted))
-        place = Place(stage, sum(other.steps for other in fitted[:-1]), _steps(config, fitted))
-        journals.append(Journal(run, tracker, fitted[-1], config.trainer, place))
-        if not _train(config, run, flag, fitted[-1], place, journals[-1]):
+    counts = {name: seen_by(config, name).budget.steps for name in config.stages}
+    steps = sum(counts.values())
+    for name in config.stages:
+        place = Place(name, sum(counts[other] for other in fitted), steps)
+        fitted[name] = build_stage(name, config, dict(fitted))
+        journals.append(Journal(run, tracker, fitted[name], config.trainer, place))
+        if not _train(config, run, flag, fitted[name], place, journals[-1]):
             _note_time(run, began, before, journals)
             tracker.close()
             raise Preempted
-    conclusion = conclude(fitted, run, flag.check)
-    steps = sum(stage.steps for stage in fitted)
+    conclusion = conclude(list(fitted.values()), run, flag.check)
     summary = _summary(config, steps, conclusion, journals) | {"wall_s": before + time.monotonic() - began}
     tracker.finish(steps, conclusion.media, conclusion.table, conclusion.results.metrics)
     run.write_summary(summary)
@@ -115,16 +109,16 @@ def _follow(config: FitConfig, flag: StopFlag) -> None:
         return
     check(config)
     prepare_torch(config)
-    (stage,) = config.stages
-    fitted = build_stage(stage, config, [])
-    _train(config, run, flag, fitted, Place(stage, 0, fitted.steps))
+    (name,) = config.stages
+    fitted = build_stage(name, config, {})
+    _train(config, run, flag, fitted, Place(name, 0, fitted.steps))
 
 
 def _train(
     config: FitConfig, run: RunDirectory, flag: StopFlag, fitted: Stage, place: Place, *callbacks: L.Callback
 ) -> bool:
     """Train one stage from its checkpoint on; whether it came to its end."""
-    file = run.path / fitted.file
+    file = run.checkpoint(fitted.name)
     saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, place)
     trainer = make_trainer(config, run.path, fitted.steps, [saver, *callbacks])
     # What lies there when a run starts anew, the leading process may not have removed yet.
@@ -134,11 +128,6 @@ def _train(
         checkpoint.read(resume)
     trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
     return trainer.global_step >= fitted.steps
-
-
-def _steps(config: FitConfig, fitted: list[Stage]) -> int:
-    """Of the whole run, those of stages not built yet included."""
-    return sum(stage.steps for stage in fitted) + config.driver.steps * (len(config.stages) - len(fitted))
 
 
 def _note_time(run: RunDirectory, began: float, before: float, journals: list[Journal]) -> None:
@@ -161,5 +150,6 @@ def _summary(config: FitConfig, steps: int, conclusion: Conclusion, journals: li
         "metrics": conclusion.results.metrics,
         "skipped": conclusion.results.skipped,
         "definitions": conclusion.results.definitions,
+        "measured": [asdict(measured) for measured in conclusion.results.conditions],
         "table": conclusion.table,
     }

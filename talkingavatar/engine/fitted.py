@@ -7,15 +7,18 @@ from pathlib import Path
 
 import torch
 
+from talkingavatar.body.models import Body
 from talkingavatar.config.compose import from_yaml
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.driver import Driver
-from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.driver import driver_beside, ridge_of
+from talkingavatar.engine.build import build_body, build_clip, build_data, build_method
+from talkingavatar.engine.driver import driver_beside, driver_files, ridge_of
 from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
-from talkingavatar.engine.stages.stage import trains_avatar
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
 
@@ -25,6 +28,7 @@ class FittedRun:
     """A method with the weights of its newest checkpoint, and the capture it was fitted to."""
 
     run: RunDirectory
+    checkpoint: Path  # the avatar's
     data: CaptureData
     method: Method
     driver: Driver | None = None  # what foretells motion from sound, where the experiment has that stage
@@ -32,6 +36,34 @@ class FittedRun:
     def mouth(self) -> Driver:
         """What makes the avatar speak: its driver; where none was trained, the closed-form mouth of its capture."""
         return self.driver or ridge_of(self.data, self.method.body, self.run.path)
+
+
+@dataclass(frozen=True)
+class FittedDriver:
+    """A driver that was trained alone, and the run's own speech and motion."""
+
+    run: RunDirectory
+    config: FitConfig
+    clip: MotionClip
+    driver: Driver
+    body: Body
+
+
+def load_driver_run(folder: Path) -> FittedDriver:
+    """Open the run directory of drivers alone.
+
+    Raises:
+        UserError: a stage has no checkpoint yet, or the capture or body is not to be had.
+    """
+    run = RunDirectory(folder)
+    config = from_yaml(run.path / "config.yaml")
+    body = build_body(config)
+    driver = driver_beside(run, config, body)
+    if driver is None:
+        files = ", ".join(file.name for file in driver_files(run, config).values())
+        action = "let fit come to its first checkpoint"
+        raise UserError("run", f"{folder}: no checkpoint", f"{files} in it", action)
+    return FittedDriver(run, config, build_clip(config, body), driver, body)
 
 
 def load_run(folder: Path) -> FittedRun:
@@ -45,17 +77,20 @@ def load_run(folder: Path) -> FittedRun:
     if not (run.path / "config.yaml").is_file():
         found = "no such folder" if not run.path.is_dir() else "a folder without config.yaml"
         raise UserError("run", f"{folder}: {found}", "the folder of a fitted run", action)
-    if not run.checkpoint.is_file():
-        raise UserError("run", f"{folder}: no checkpoint", "last.ckpt in it", "let fit come to its first checkpoint")
     config = from_yaml(run.path / "config.yaml")
-    if not trains_avatar(config.method.name):
-        raise UserError("run", f"{folder}: a run of {config.method.name}", "a run that fitted an avatar", action)
-    content = checkpoint.read(run.checkpoint)
+    names = of_kind(config, "avatar")
+    if not names:
+        raise UserError("run", f"{folder}: a run of {config.experiment}", "a run that fitted an avatar", action)
+    file, seen = run.checkpoint(names[-1]), seen_by(config, names[-1])
+    if not file.is_file():
+        found, expected = f"{folder}: no checkpoint", f"{file.name} in it"
+        raise UserError("run", found, expected, "let fit come to its first checkpoint")
+    content = checkpoint.read(file)
     prepare_torch(config)
-    data = build_data(config)
-    method = build_method(config, data, build_body(config))
+    data = build_data(seen)
+    method = build_method(seen, data, build_body(config))
     method.on_load_checkpoint(content)
     method.load_state_dict(content["state_dict"])
     on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
     method = method.eval().requires_grad_(False).to("cpu" if on_cpu else "cuda")
-    return FittedRun(run, data, method, driver_beside(run, config, method.body))
+    return FittedRun(run, file, data, method, driver_beside(run, config, method.body))

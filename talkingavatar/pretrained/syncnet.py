@@ -26,7 +26,7 @@ from torch.optim import AdamW
 
 from talkingavatar.config.family_options import SyncNet as Options
 from talkingavatar.config.options import read_options
-from talkingavatar.config.schema import BudgetConfig, FitConfig
+from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.sync_batches import SyncBatch
 from talkingavatar.errors import UserError
 from talkingavatar.losses import anchored, sync_contrast
@@ -34,12 +34,13 @@ from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import SIZE
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
 from talkingavatar.training.precision import reduced
-from talkingavatar.training.schedule import Schedule, scaled
+from talkingavatar.training.schedule import of_one_group
 from talkingavatar.training.terms import weighted
 
 CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
 TERMS = ("contrast", "mouth_lips", "mouth_sound")
+FIELD = "pretrained.options"
 GROUP = "network"  # the one row of the schedule table
 
 
@@ -49,23 +50,18 @@ def checked_options(given: dict[str, Any]) -> Options:
     Raises:
         UserError: an unknown name or a value of the wrong type or size.
     """
-    options = read_options(Options(), given)
-    for name in ("step_cost", "places", "windows", "reach"):
+    options = read_options(Options(), given, FIELD)
+    for name in ("places", "windows", "reach"):
         if getattr(options, name) < 1:
-            raise UserError(f"method.options.{name}", str(getattr(options, name)), "at least 1", "raise it")
+            raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), "at least 1", "raise it")
     if not 0 <= options.middle_share <= 1:
-        raise UserError("method.options.middle_share", str(options.middle_share), "between 0 and 1", "correct it")
+        raise UserError(f"{FIELD}.middle_share", str(options.middle_share), "between 0 and 1", "correct it")
     if options.reach < options.windows:
         found = f"{options.windows} windows within {options.reach} frames"
-        raise UserError("method.options.reach", found, "at least a frame a window", "raise it")
+        raise UserError(f"{FIELD}.reach", found, "at least a frame a window", "raise it")
     if options.places * options.windows < 2:
-        raise UserError("method.options.windows", "one window a step", "two to compare", "raise it")
+        raise UserError(f"{FIELD}.windows", "one window a step", "two to compare", "raise it")
     return options
-
-
-def training_steps(budget: BudgetConfig, options: Options) -> int:
-    """Steps of this training within a budget."""
-    return max(1, budget.steps // options.step_cost)
 
 
 @final
@@ -81,25 +77,19 @@ class SyncNetTraining(L.LightningModule):
         """
         super().__init__()
         self.config = config
-        self.options = checked_options(config.method.options)
-        self.steps = training_steps(config.budget, self.options)
+        self.options = checked_options(config.pretrained.options)
+        self.steps = config.budget.steps
         self.middle_steps = int(self.steps * self.options.middle_share)
-        self.schedule = self._schedule()
-        if set(config.loss.terms) != set(TERMS):
-            raise UserError("loss.terms", ", ".join(config.loss.terms) or "none", ", ".join(TERMS), "use loss=syncnet")
+        self.schedule = of_one_group(config.pretrained, "pretrained.schedule", GROUP, config.budget)
+        terms = config.pretrained.terms
+        if set(terms) != set(TERMS):
+            raise UserError("pretrained.terms", ", ".join(terms) or "none", ", ".join(TERMS), "give all of them")
         self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
         torch.manual_seed(config.seed)
         self.network = SyncNet()
         directions = torch.linalg.qr(torch.randn(1024, 4 * WINDOW)).Q.T
         self.register_buffer("basis", SPREAD * directions, persistent=False)
         _prepare(self.network)
-
-    def _schedule(self) -> Schedule:
-        table = self.config.method.schedule
-        if set(table) != {GROUP}:
-            raise UserError("method.schedule", ", ".join(table) or "nothing", f"one row, {GROUP}", "correct it")
-        schedule = scaled(GROUP, self.config.method, self.config.budget, 1)
-        return Schedule(0, schedule.lr, schedule.lr_end, self.steps)
 
     def embed(self, batch: SyncBatch) -> tuple[Float[Tensor, "N 1024"], Float[Tensor, "N 1024"]]:
         """Lips and sound of each window."""
@@ -129,7 +119,7 @@ class SyncNetTraining(L.LightningModule):
     def training_step(self, batch: SyncBatch, batch_idx: int) -> Float[Tensor, ""]:
         lips, sound = self.embed(batch)
         values = {name: v.mean() for name, v in self.terms(lips, sound, batch).items() if len(v)}
-        total, losses = weighted(values, self.config.loss.terms, self.global_step)
+        total, losses = weighted(values, self.config.pretrained.terms, self.global_step)
         share = accuracy(distances(lips.detach(), sound.detach()), batch)
         self.scalars = {"train/accuracy": share, **losses}
         return total

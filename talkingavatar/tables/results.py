@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.protocol import Protocol
-from talkingavatar.config.schema import NO_AVATARS
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
-# The beginnings of a summary's keys, and the condition under which these were measured.
-STANDS_IN = {"heldout/": "full", "aligned/": "aligned", "spoken/": "spoken"}
 NOT_VARIED = ("seed", "data.identity", "data.path", "run.", "tracking.", "trainer.")  # keys that make no other row
 VARIED = 4  # differing keys in a row's name
 LISTED = 24  # run directories in a command
@@ -68,11 +65,12 @@ def table_results(
     found: list[Mapping[str, Any]] = []
     open_rows = any(not row.label for row in protocol.rows)
     for run, measured in runs:
-        if run.config.get("method.name") in NO_AVATARS:
+        if run.kinds == {"pretrained"}:
             continue
         rows = protocol.rows_for([(run.experiment, run.family)])
         for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):
-            result = measured.get(condition) or _stand_in(run, condition)
+            own = _own(run, condition)
+            result = _filled(measured[condition], own) if condition in measured else _stand_in(run, condition, own)
             name = (variants or {}).get(run.path) if open_rows else None
             found.append({**result, "experiment": name} if name else result)
     return found
@@ -104,7 +102,26 @@ def command_for(name: str, results: Iterable[Mapping[str, Any]]) -> str:
     return f"to measure: python -m talkingavatar.evaluate protocol={name} run={','.join(paths[:LISTED])}{more}"
 
 
-def _stand_in(run: Run, condition: str) -> dict[str, Any]:
+def _own(run: Run, condition: str) -> list[Mapping[str, Any]]:
+    """What the fit itself measured under a condition, under the names of the suite."""
+    found = run.summary.get("measured")
+    entries = [_mapping(entry) for entry in found] if isinstance(found, list) else []
+    return [
+        {**entry, "metrics": {key: float(v) for key, v in _mapping(entry.get("metrics")).items() if _is_number(v)}}
+        for entry in entries
+        if entry.get("condition") == condition
+    ]
+
+
+def _filled(result: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """What `evaluate` did not measure, from what the fit did on the very same frames."""
+    for entry in own:
+        if entry.get("frames") == result.get("frames"):
+            result = {**result, "metrics": {**entry["metrics"], **result["metrics"]}}
+    return result
+
+
+def _stand_in(run: Run, condition: str, own: list[Mapping[str, Any]]) -> dict[str, Any]:
     """The fit's own held-out numbers, else only the reason why there are none."""
     facts: dict[str, Any] = {
         "experiment": run.experiment,
@@ -114,33 +131,21 @@ def _stand_in(run: Run, condition: str) -> dict[str, Any]:
         "condition": condition,
     }
     facts["measurable"] = run.path if run.state == "finished" else None
-    metrics = _own_metrics(run, condition)
+    metrics = {key: value for entry in own for key, value in entry["metrics"].items()}
     if not metrics:
         return facts | {"origin": "absent", "metrics": {}, "why": _why(run, condition)}
-    definitions = _mapping(run.summary.get("definitions"))
-    frames = definitions.get("heldout_frames")
-    split = f"{len(frames)} held-out frames of the fit's own test" if isinstance(frames, list) else "unknown"
+    counts = [len(entry["frames"]) for entry in own if isinstance(entry.get("frames"), list)]
+    split = f"{counts[0]} held-out frames of the fit's own test" if counts else "unknown"
     return facts | {
         "origin": "summary",
         "metrics": metrics,
-        "skipped": _mapping(run.summary.get("skipped")),
-        "suite": int(definitions.get("suite", 0)),
+        "skipped": {key: why for entry in own for key, why in _mapping(entry.get("skipped")).items()},
+        "suite": int(_mapping(run.summary.get("definitions")).get("suite", 0)),
         "commit": run.commit,
         "device": run.device,
         "split": split,
         "why": f"not measured: not in the fit's own summary, and not evaluated under '{condition}'",
     }
-
-
-def _own_metrics(run: Run, condition: str) -> dict[str, float]:
-    """Of summary.json, under the names of the suite."""
-    prefix = next((prefix for prefix, meant in STANDS_IN.items() if meant == condition), None)
-    if prefix is None:
-        return {}
-    numbers = {key: float(v) for key, v in _mapping(run.summary.get("metrics")).items() if _is_number(v)}
-    own = {key.removeprefix(prefix): value for key, value in numbers.items() if key.startswith(prefix)}
-    speed = {key: value for key, value in numbers.items() if key.startswith("speed/")}
-    return own | speed if own else {}
 
 
 def _why(run: Run, condition: str) -> str:

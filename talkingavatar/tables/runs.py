@@ -51,6 +51,11 @@ class Run:
         return self.config.get("family", "unknown")
 
     @property
+    def kinds(self) -> set[str]:
+        """Of its stages."""
+        return {kind for key, kind in self.config.items() if key.startswith("stages.") and key.endswith(".kind")}
+
+    @property
     def seed(self) -> int:
         text = self.config.get("seed", "0")
         return int(text) if text.lstrip("-").isdecimal() else 0

@@ -5,11 +5,15 @@ import json
 import signal
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from PIL import Image
 
+from talkingavatar.engine.measuring.evaluate import EvaluateConfig, evaluate
+from talkingavatar.engine.measuring.measure import Findings, Measure
+from talkingavatar.engine.measuring.measures import registry
 from tests.behaviour.test_mistakes import refused
 from tests.conftest import TINY, cold, quick_help
 
@@ -71,6 +75,62 @@ def test_what_was_measured_is_not_measured_again(command, runs):
     assert json.loads((out / "full.json").read_text())["split"]["count"] == 26
 
 
+class Brightness(Measure):
+    """A toy: a metric in one file."""
+
+    keys = ("toy",)
+    needs = ("pictures", "truth")
+    definitions: ClassVar = {"toy": "mean by which a render is brighter than the ground truth"}
+
+    def __init__(self, setting):
+        super().__init__(setting)
+        self.values = []
+
+    def add(self, i, shown, truth, signal):
+        self.values.append(float((shown.image - truth.image[0]).mean()))
+
+    def finish(self, found, truth):
+        return Findings({"toy/brighter": sum(self.values) / len(self.values)})
+
+
+def test_a_metric_is_one_object_in_one_list(cache, runs):
+    """Registered, it is measured, told what it means, and what was measured without it is measured anew."""
+    run, check = runs["thgs_wo_saam"], lambda: None
+    config = EvaluateConfig((run,), landmarks="none", views=(), progress=False)
+    (before,) = evaluate(config, check).results
+    assert "toy/brighter" not in before["metrics"]
+    registry.MEASURES.append(Brightness)
+    try:
+        (result,) = evaluate(config, check).results
+    finally:
+        registry.MEASURES.remove(Brightness)
+    assert -1 < result["metrics"]["toy/brighter"] < 1
+    assert "brighter" in result["definitions"]["toy"] and result["key"] != before["key"]
+    unchanged = {key: value for key, value in before["metrics"].items() if not key.startswith("speed/")}
+    assert unchanged.items() <= result["metrics"].items()
+    assert "toy/brighter" not in result["truth"]["metrics"]
+
+
+def test_a_driver_alone_fills_a_protocol(command, tmp_path):
+    run = tmp_path / "run"
+    more = ["driver.options.identities=[]", "stages.driver.steps=6", f"run.path={run}"]
+    done = command("fit", "experiment=audio2param", *SMALL, *more)
+    assert done.returncode == 0, done.stderr
+    out = evaluated(command("evaluate", f"run={run}", "protocol=driver,overview", "landmarks=none"))
+    rows = list(csv.DictReader((out / "tables.csv").open()))
+    values = {(r["row"], r["metric"]): r["value"] for r in rows if r["table"] == "driver"}
+    assert all(values.values()) and {row for row, _ in values} == {"audio2param, spoken", "audio2param, ridge"}
+    skipped = {r["skipped"] for r in rows if (r["table"], r["row"]) == ("overview", "audio2param")}
+    assert skipped == {"a run of a driver alone draws nothing"}
+    # The end of the fit measured the same frames by the same code.
+    summary = json.loads((run / "summary.json").read_text())
+    result = json.loads((run / "evaluation" / "spoken.json").read_text())
+    assert result["metrics"].items() <= summary["metrics"].items()
+    assert [(own["condition"], own["frames"] == result["frames"]) for own in summary["measured"]] == [
+        ("spoken", True), ("ridge", True),
+    ]  # fmt: skip
+
+
 def test_stopped_it_continues(start, runs, tmp_path):
     arguments = [f"run={runs['thgs_full']}", "protocol=table8", "landmarks=none", "views=none", f"out={tmp_path}"]
     first = runs["thgs_full"] / "evaluation" / "wo_audio.json"
@@ -90,7 +150,7 @@ def test_stopped_it_continues(start, runs, tmp_path):
 
 
 def test_metric_networks_are_in_no_checkpoint(runs):
-    content = torch.load(runs["thgs_full"] / "last.ckpt", weights_only=True)
+    content = torch.load(runs["thgs_full"] / "avatar.ckpt", weights_only=True)
     names = " ".join(content["state_dict"])
     assert "gaussians.means" in names
     for network in ("lpips", "netcnn", "netfc", "slice"):

@@ -28,7 +28,7 @@ def run_of(output: str) -> Path:
 
 
 def parameters(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    return torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"]
 
 
 def assert_same(a: Path, b: Path) -> None:
@@ -52,7 +52,7 @@ def whole(warm, cache, tmp_path_factory) -> Path:
 def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
     run = whole
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["experiment"], summary["family"], summary["stages"]) == ("thgs_full", "thgs", ["method"])
+    assert (summary["experiment"], summary["family"], summary["stages"]) == ("thgs_full", "thgs", ["avatar"])
     assert summary["status"] == "finished" and summary["wall_s"] > 0 and summary["steps_per_s"] > 0
     assert {"heldout/full/psnr", "heldout/head/ssim", "speed/end_to_end_fps"} <= summary["metrics"].keys()
     assert ("heldout/full/lpips_alex" in summary["metrics"]) != ("lpips_alex" in summary["skipped"])
@@ -66,11 +66,11 @@ def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
     for name in ("contact_sheet.png", "expression_sweep.png"):
         with Image.open(run / "media" / name) as image:
             assert image.size[0] > 200 and len(image.convert("L").getcolors(256) or []) > 20
-    written = (run / "last.ckpt").stat().st_mtime_ns
+    written = (run / "avatar.ckpt").stat().st_mtime_ns
     same = ["experiment=thgs_full", *tiny, "trainer.log_every=1"]
     again = command("fit", *same, TALKINGAVATAR_RUNS=str(run.parent))
     assert again.returncode == 0 and run_of(again.stdout) == run
-    assert (run / "last.ckpt").stat().st_mtime_ns == written
+    assert (run / "avatar.ckpt").stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if e != "thgs_full"])
@@ -112,7 +112,7 @@ def test_a_warning_signal_saves_and_asks_to_be_started_again(whole, command, sta
     wait_for_step(tmp_path / "warned" / "metrics.jsonl", 12)
     process.send_signal(signal.SIGUSR1)
     assert process.wait(timeout=120) == 75
-    saved = torch.load(tmp_path / "warned" / "last.ckpt", weights_only=True)["global_step"]
+    saved = torch.load(tmp_path / "warned" / "avatar.ckpt", weights_only=True)["global_step"]
     assert 12 <= saved < 40
     assert json.loads((tmp_path / "warned" / "status.json").read_text())["state"] == "preempted"
     assert command("fit", *overrides).returncode == 0

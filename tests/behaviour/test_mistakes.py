@@ -57,8 +57,10 @@ def test_configuration(command, tiny, override, expected):
     [
         (["trainer=gpu"], "no CUDA device"),
         (["body=smplx", "body.path=/nowhere"], "body"),
-        (["method.name=syncnet", "stages=[method,driver]"], "an avatar before the driver"),
-        (["stages=[method,driver]", "+driver.options.width=7"], "driver.options.width"),
+        (["method.name=syncnet"], "method.name"),
+        (["experiment=syncnet", "pretrained.name=syncnt"], "did you mean syncnet?"),
+        (["stages=[avatar,driver]", "driver.name=audio2parm"], "did you mean audio2param?"),
+        (["stages=[avatar,driver]", "+driver.options.width=7"], "driver.options.width"),
         (["+method.options.lebb=false"], "did you mean leb?"),
     ],
 )
@@ -144,9 +146,9 @@ def stopped(warm, cache, tmp_path_factory) -> Path:
 
 def test_corrupt_checkpoint_is_refused_and_left_in_place(command, stopped, tiny, tmp_path):
     run = shutil.copytree(stopped, tmp_path / "run")
-    file = run / "last.ckpt"
+    file = run / "avatar.ckpt"
     file.write_bytes(file.read_bytes()[:1000])
-    refused(command("fit", *tiny, f"run.path={run}"), "last.ckpt", "damaged")
+    refused(command("fit", *tiny, f"run.path={run}"), "avatar.ckpt", "damaged")
     assert file.stat().st_size == 1000
 
 
@@ -154,9 +156,9 @@ def test_a_checkpoint_of_another_body_is_refused(command, stopped, tiny, tmp_pat
     import torch
 
     run = shutil.copytree(stopped, tmp_path / "run")
-    content = torch.load(run / "last.ckpt", weights_only=True)
+    content = torch.load(run / "avatar.ckpt", weights_only=True)
     content["body"]["checksum"] = "0" * 64
-    torch.save(content, run / "last.ckpt")
+    torch.save(content, run / "avatar.ckpt")
     refused(command("fit", *tiny, f"run.path={run}"), "body", "which the checkpoint was made with")
 
 

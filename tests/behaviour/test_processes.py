@@ -15,9 +15,9 @@ from talkingavatar.engine.run.directory import RunDirectory
 from tests.conftest import TINY, cold
 
 SMALL = [
-    "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.steps=24", "driver.options.identities=[]",
-    "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16", "driver.options.dropout=0",
-    "tracking=none", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
+    "experiment=audio2param", "data.seconds=4", "data.size=64", "stages.driver.steps=24", "tracking=none",
+    "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16",
+    "driver.options.dropout=0", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.threads=1"]
 
@@ -52,7 +52,7 @@ def test_two_processes_train_as_one_with_the_doubled_batch(alone, tmp_path):
 
 def started(run, *more):
     process = subprocess.Popen(
-        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "driver.steps=4000", f"run.path={run}", *more],
+        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "stages.driver.steps=4000", f"run.path={run}", *more],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
     )  # fmt: skip
     deadline = time.monotonic() + 120
@@ -101,7 +101,7 @@ def test_two_processes_fit_an_avatar_as_one_with_all_frames(warm, tmp_path):
     assert done.returncode == 75, done.stderr
     done = cold("fit", *fit, *TWO, f"run.path={two}")
     assert done.returncode == 0, done.stderr
-    alone, shared = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (one, two))
+    alone, shared = (torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"] for run in (one, two))
     assert len(alone["carried_parent"]) > len(alone["carried_parent"].unique())
     assert alone.keys() == shared.keys()
     for name, values in alone.items():

@@ -146,7 +146,7 @@ def pid(run: Path) -> int:
 
 
 def parameters(run: Path) -> dict[str, torch.Tensor]:
-    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+    return torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"]
 
 
 def assert_same(a: Path, b: Path) -> None:
@@ -208,13 +208,13 @@ def test_a_cancelled_sweep_saves_and_stays_cancelled(cluster, sweep, tmp_path):
     assert "cancelled 1 runs" in sweep("cancel")
     until(lambda: not slurm(cluster, "squeue", "-h"))
     assert attempts(tmp_path / "runs/people", "path-a1") == ["start", "exit 75"]
-    assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] >= 2
+    assert torch.load(run / "avatar.ckpt", weights_only=True)["global_step"] >= 2
     assert "1 preempted" in sweep("status")
 
 
 def test_a_driver_trains_on_two_nodes(cluster, warm, tmp_path):
     """As one process would, warned in between: both nodes save, and both go on."""
-    small = [*SMALL, "driver.steps=300", "trainer.accelerator=cpu"]
+    small = [*SMALL, "stages.driver.steps=300", "trainer.accelerator=cpu"]
     write_sweep(tmp_path / "driver.yaml", {"seed": [0]})
     environment = cluster | {"TALKINGAVATAR_RUNS": str(tmp_path / "runs")}
     # The nodes' names stand for one machine, and no address.

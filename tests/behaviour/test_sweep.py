@@ -59,7 +59,7 @@ def pid(sweep: Path, name: str) -> int:
 
 
 def assert_same(a: Path, b: Path) -> None:
-    first, second = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (a, b))
+    first, second = (torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"] for run in (a, b))
     assert first.keys() == second.keys()
     assert [name for name, value in first.items() if not torch.equal(value, second[name])] == []
 

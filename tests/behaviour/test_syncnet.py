@@ -12,9 +12,9 @@ from talkingavatar.metrics.lipsync.syncnet import find_syncnet, load_syncnet
 
 TINY = [
     "experiment=syncnet", "tracking=none", "data.seconds=4", "data.heldout=0.5", "data.size=64", "budget.name=tiny",
-    "budget.steps=6", "method.options.step_cost=1", "method.options.identities=[0,1]", "method.options.places=2",
-    "method.options.windows=2", "method.options.middle_share=0.67", "trainer.checkpoint_every=2", "trainer.log_every=1",
-    "trainer.preview_every=3",
+    "budget.steps=6", "pretrained.step_cost=1", "pretrained.options.identities=[0,1]", "pretrained.options.places=2",
+    "pretrained.options.windows=2", "pretrained.options.middle_share=0.67", "trainer.checkpoint_every=2",
+    "trainer.log_every=1", "trainer.preview_every=3",
 ]  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def test_a_killed_training_ends_as_one_that_ran_through_and_leaves_a_scorer(comm
     assert done.returncode == 0, done.stderr
     halt = command("fit", *TINY, f"run.path={stopped}", "run.stop_after=3", timeout=600)
     assert halt.returncode == 75 and not (stopped / "syncnet.model").exists()
-    assert torch.load(stopped / "last.ckpt", weights_only=True)["global_step"] == 3
+    assert torch.load(stopped / "syncnet.ckpt", weights_only=True)["global_step"] == 3
     assert command("fit", *TINY, f"run.path={stopped}", timeout=600).returncode == 0
 
     first, second = (load_syncnet(run / "syncnet.model").state_dict() for run in (whole, stopped))
@@ -56,7 +56,7 @@ def test_a_killed_training_ends_as_one_that_ran_through_and_leaves_a_scorer(comm
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("method.options.identities=[9]", "data.identity"), ("data=capture data.path=nowhere", "nowhere")],
+    [("pretrained.options.identities=[9]", "data.identity"), ("data=capture data.path=nowhere", "nowhere")],
 )
 def test_a_mistake_ends_in_one_line(command, override, message):
     done = command("fit", *TINY, *override.split())

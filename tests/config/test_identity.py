@@ -24,11 +24,11 @@ def test_a_name_is_made_of_what_decides_the_result():
 @pytest.mark.parametrize(
     ("experiment", "unused", "used"),
     [
-        ("thgs_full", ["driver.steps=900", "driver.options.width=64"], "density.start=9"),
-        ("syncnet", ["driver.steps=9", "body=flame", "metrics=all"], "loss.terms.contrast.weight=2"),
-        ("audio2param", ["loss.terms.l1.weight=2", "method.schedule.means.lr=1", "metrics=all"], "driver.steps=900"),
+        ("thgs_full", ["driver.step_cost=3", "driver.options.width=64"], "density.start=9"),
+        ("syncnet", ["driver.step_cost=9", "body=flame", "metrics=all"], "pretrained.terms.contrast.weight=2"),
+        ("audio2param", ["renderer.backend=plain", "method.silence=[audio]", "metrics=all"], "driver.step_cost=1"),
+        ("gaussianheadtalk_full", ["pretrained.step_cost=1"], "stages.driver.steps=900"),
         ("audio2param", [], "trainer.precision=bf16"),
-        ("gaussianheadtalk_full", [], "driver.steps=900"),
     ],
 )  # fmt: skip
 def test_what_no_stage_uses_does_not_count(experiment, unused, used):
@@ -81,13 +81,14 @@ def test_a_new_field_renames_no_run_until_it_is_set(experiment):
 
 def test_a_row_counts_even_where_all_in_it_is_default():
     config = compose(["experiment=syncnet"])
-    fewer = replace(config, loss=replace(config.loss, terms={"mouth_lips": config.loss.terms["mouth_lips"]}))
+    terms = config.pretrained.terms
+    fewer = replace(config, pretrained=replace(config.pretrained, terms={"mouth_lips": terms["mouth_lips"]}))
     assert differences(config, fewer) == [
-        "loss.terms.contrast",
-        "loss.terms.mouth_sound",
-        "loss.terms.mouth_sound.weight",
+        "pretrained.terms.contrast",
+        "pretrained.terms.mouth_sound",
+        "pretrained.terms.mouth_sound.weight",
     ]
-    assert identity(config)["loss.terms.contrast"] == ""  # of weight 1, the schema's
+    assert identity(config)["pretrained.terms.contrast"] == ""  # of weight 1, the schema's
 
 
 def test_a_run_of_another_schema_is_refused(tmp_path):

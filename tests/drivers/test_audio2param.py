@@ -10,6 +10,7 @@ from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import LossTermConfig
+from talkingavatar.config.stages import seen_by
 from talkingavatar.data.motion_batches import MotionData, Sequences
 from talkingavatar.drivers.audio2param.options import FIELD, read
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
@@ -43,7 +44,8 @@ def clips(head):
 
 
 def configured(steps=6, terms=None, lr=3e-3, **options):
-    config = compose(["experiment=audio2param", "tracking=none", f"driver.steps={steps}"])
+    steps = [f"stages.driver.steps={steps}", f"driver.paper_steps={steps}"]
+    config = seen_by(compose(["experiment=audio2param", "tracking=none", *steps]), "driver")
     driver = replace(config.driver, options=config.driver.options | SMALL | options)
     driver.schedule["network"].lr, driver.schedule["network"].lr_end = lr, lr / 10
     if terms is not None:
@@ -58,13 +60,13 @@ def training(head, clips, render=None, **changes):
 def batches(made, clips, seed=0):
     options = made.options
     sequences = Sequences(options.windows, options.length, (), None, options.grain)
-    return MotionData(clips, sequences, seed, made.config.driver.steps)
+    return MotionData(clips, sequences, seed, made.config.budget.steps)
 
 
 def fit(made, data, file=None, stop=None):
     """Steps as the run's trainer makes them; weights after the last one."""
     trainer = L.Trainer(
-        accelerator="cpu", max_steps=stop or made.config.driver.steps, logger=False, enable_checkpointing=False,
+        accelerator="cpu", max_steps=stop or made.config.budget.steps, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
     trainer.fit(made, datamodule=data, ckpt_path=file, weights_only=file is not None)

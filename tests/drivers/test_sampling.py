@@ -32,15 +32,14 @@ class ToyTraining(DriverTraining):
         super().__init__()
         self.config, self.body, self.clips = config, body, clips
         self.space, self.spread = RigParameters(body, ["jaw"]), nn.Parameter(torch.zeros(3))
-        self.data = MotionData(clips, Sequences(2, 16), config.seed, config.driver.steps)
+        self.data = MotionData(clips, Sequences(2, 16), config.seed, config.budget.steps)
         self.scalars, self.skipped = {}, {}
 
     @property
     def card(self):
-        names, audio, own = self.space.names, self.config.audio, self.clips[0]
-        return DriverCard(
-            "toy", {}, ["jaw"], names, [own.name], audio.name, audio.output, own.fps, self.body.name, self.body.checksum
-        )
+        config, own, body = self.config, self.clips[0], self.body
+        given = ({}, ["jaw"], self.space.names, [own.name], config.audio.name, config.audio.output, own.fps)
+        return DriverCard(config.driver.name, *given, body.name, body.checksum)
 
     def training_step(self, batch, batch_idx):
         loss = (self.spread - self.space.parts.read(batch.pose).std(0)).square().mean()
@@ -82,16 +81,22 @@ class Toy(Driver):
         return self.spread.abs() * torch.stack([torch.randn(heard.frames, 3, generator=draw) for draw in draws])
 
 
+def offered(folder, monkeypatch, **drivers):
+    """An installed package with these entry points."""
+    package = folder / "site" / "toy-1.0.dist-info"
+    package.mkdir(parents=True)
+    lines = "\n".join(f"{name} = {place}" for name, place in drivers.items())
+    (package / "entry_points.txt").write_text(f"[talkingavatar.drivers]\n{lines}\n")
+    monkeypatch.syspath_prepend(folder / "site")
+
+
 @pytest.fixture
 def run(cache, tmp_path, monkeypatch):
-    """An avatar with the toy for its driver, which an installed package offers."""
-    package = tmp_path / "site" / "toy-1.0.dist-info"
-    package.mkdir(parents=True)
-    (package / "entry_points.txt").write_text("[talkingavatar.drivers]\ntoy = tests.drivers.test_sampling:Toy\n")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    """An avatar with the toy for its driver."""
+    offered(tmp_path, monkeypatch, toy="tests.drivers.test_sampling:Toy")
     overrides = ["experiment=gaussianheadtalk_full", *TINY, "budget.steps=10", "budget.aligned_frames=0"]
     config = compose([*overrides, "trainer.progress=false", f"run.path={tmp_path / 'run'}"])
-    config = replace(config, driver=DriverConfig("toy", 5, options={"identities": []}))
+    config = replace(config, driver=DriverConfig("toy", options={"identities": []}))
     assert run_fit(config, StopFlag()).run == tmp_path / "run"
     return tmp_path / "run"
 

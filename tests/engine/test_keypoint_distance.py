@@ -11,7 +11,7 @@ from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.config.compose import compose
 from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.loop.machine import prepare_torch
-from talkingavatar.engine.measuring.keypoint_distance import keypoint_distance
+from talkingavatar.engine.measuring.measures.body_distance import keypoint_distance
 from talkingavatar.geometry.cameras import project
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 

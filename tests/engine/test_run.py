@@ -40,9 +40,9 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path):
     RunDirectory.open(compose([f"run.path={folder}", "seed=1"]))
     with pytest.raises(UserError, match=r"another seed"):
         RunDirectory.open(compose([f"run.path={folder}", "seed=2"]))
-    (folder / "last.ckpt").write_text("old")
+    (folder / "avatar.ckpt").write_text("old")
     run = RunDirectory.open(compose([f"run.path={folder}", "seed=2", "run.fresh=true"]))
-    assert not run.checkpoint.exists()
+    assert not run.checkpoint("avatar").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
@@ -87,7 +87,7 @@ def test_a_run_of_another_schema_is_neither_continued_nor_loaded(tmp_path):
     run = RunDirectory.open(config)
     text = (run.path / "config.yaml").read_text()
     (run.path / "config.yaml").write_text(text.replace("schema: 1\n", ""))
-    run.checkpoint.write_text("")
+    run.checkpoint("avatar").write_text("")
     for attempt in (lambda: RunDirectory.open(config), lambda: load_run(run.path)):
         with pytest.raises(UserError, match=r"a configuration of no schema; expected schema 1; fit it anew"):
             attempt()

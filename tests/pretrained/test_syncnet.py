@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from talkingavatar.config.compose import compose
+from talkingavatar.config.stages import seen_by
 from talkingavatar.data.sync_batches import MIDDLE, SyncBatch
 from talkingavatar.errors import UserError
 from talkingavatar.losses import anchored, sync_contrast
@@ -15,9 +16,14 @@ from talkingavatar.pretrained.syncnet import SyncNetTraining, accuracy, distance
 QUIET = ["experiment=syncnet", "tracking=none"]
 
 
+def configured(*overrides):
+    """As the stage sees it."""
+    return seen_by(compose([*QUIET, *overrides]), "syncnet")
+
+
 @pytest.fixture(scope="module")
 def training():
-    return SyncNetTraining(compose(QUIET))
+    return SyncNetTraining(configured())
 
 
 def apart(*clips):
@@ -110,7 +116,7 @@ def test_networks_in_bfloat16_come_to_nearly_the_same():
 
 
 def test_a_step_lowers_the_loss_and_leaves_unseen_cells_alone():
-    training = SyncNetTraining(compose(QUIET))
+    training = SyncNetTraining(configured())
     optimiser, given = training.configure_optimizers(), batch()
     losses = []
     for _ in range(8):
@@ -144,17 +150,17 @@ def test_shift_accuracy_of_planted_minima():
 
 
 def test_rates_and_the_whole_crops_come_when_the_budget_says(training):
-    config = compose(QUIET)
-    assert training.steps == config.budget.steps // training.options.step_cost
+    config = configured()
+    assert training.steps == 400 == compose(QUIET).budget.steps // config.pretrained.step_cost
     assert 0 < training.middle_steps < training.steps
-    row = config.method.schedule["network"]
+    row = config.pretrained.schedule["network"]
     assert training.schedule.rate(0) == row.lr and training.schedule.rate(training.steps) == pytest.approx(row.lr_end)
 
 
 def test_the_seed_decides_the_start():
-    a, b = (SyncNetTraining(compose([*QUIET, "seed=1"])).state_dict() for _ in range(2))
+    a, b = (SyncNetTraining(configured("seed=1")).state_dict() for _ in range(2))
     assert all(torch.equal(a[key], b[key]) for key in a)
-    other = SyncNetTraining(compose([*QUIET, "seed=2"])).network.netcnnaud[0].weight
+    other = SyncNetTraining(configured("seed=2")).network.netcnnaud[0].weight
     assert not torch.equal(a["network.netcnnaud.0.weight"], other)
 
 
@@ -169,22 +175,22 @@ def test_the_seed_decides_the_start():
     ],
 )
 def test_a_mistake_in_the_options_is_named(option, value, message):
-    config = compose(QUIET)
-    options = config.method.options | {option: value}
+    config = configured()
+    pretrained = dataclasses.replace(config.pretrained, options=config.pretrained.options | {option: value})
     with pytest.raises(UserError, match=message):
-        SyncNetTraining(dataclasses.replace(config, method=dataclasses.replace(config.method, options=options)))
+        SyncNetTraining(dataclasses.replace(config, pretrained=pretrained))
 
 
 def test_a_schedule_of_other_groups_is_refused():
-    config = compose(QUIET)
-    method = dataclasses.replace(config.method, schedule={})
+    config = configured()
+    pretrained = dataclasses.replace(config.pretrained, schedule={})
     with pytest.raises(UserError, match="one row, network"):
-        SyncNetTraining(dataclasses.replace(config, method=method))
+        SyncNetTraining(dataclasses.replace(config, pretrained=pretrained))
 
 
 def test_another_loss_table_is_refused():
-    with pytest.raises(UserError, match=r"loss\.terms.*use loss=syncnet"):
-        SyncNetTraining(compose([*QUIET, "loss=thgs"]))
+    with pytest.raises(UserError, match=r"pretrained\.terms.*give all of them"):
+        SyncNetTraining(configured("~pretrained.terms.mouth_lips"))
 
 
 def test_a_loss_that_is_no_number_stops(training):

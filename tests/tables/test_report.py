@@ -16,7 +16,7 @@ from talkingavatar.tables.formats import to_csv, to_markdown
 from talkingavatar.tables.headings import headings
 from talkingavatar.tables.latex import escaped, to_latex
 from talkingavatar.tables.paper import paper_file, read_paper
-from talkingavatar.tables.results import STANDS_IN, command_for, read_results, table_results, variants
+from talkingavatar.tables.results import command_for, read_results, table_results, variants
 from talkingavatar.tables.table import TRUTH, build_table, with_mean
 
 PROTOCOL = Protocol(
@@ -46,6 +46,8 @@ def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own
     if own is not None:
         metrics = {"heldout/full/psnr": own, "heldout/full/lpips_alex": 0.05, "speed/drive_fps": 9.0}
         content = {"status": state, "steps": 40, "wall_s": 75.2, "metrics": metrics, "definitions": {"suite": 2}}
+        under = {"full/psnr": own, "full/lpips_alex": 0.05, "speed/drive_fps": 9.0}
+        content["measured"] = [{"condition": "full", "frames": [7, 8], "metrics": under, "skipped": {}}]
         (folder / "summary.json").write_text(json.dumps(content))
     if psnr is not None:
         facts = {
@@ -133,23 +135,41 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
 
 
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
-    write_run(tmp_path / "a", "syncnet", method={"name": "syncnet"}, own=3.0)
+    write_run(tmp_path / "a", "syncnet", stages={"syncnet": {"kind": "pretrained"}}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
     assert table_results(Protocol("overview", PROTOCOL.columns), found) == []
 
 
-def test_all_that_a_fit_measures_stands_in(tmp_path):
-    """Its own held-out numbers, as tracked, as aligned and from sound."""
-    from talkingavatar.engine.measuring.fit_results import PROTOCOLS
-
-    assert {prefix.removesuffix("/") for prefix in STANDS_IN} == set(PROTOCOLS)
+def test_what_a_fit_measures_stands_in_under_any_condition(tmp_path):
     folder = write_run(tmp_path / "run", own=30.0)
     summary = json.loads((folder / "summary.json").read_text())
-    summary["metrics"]["spoken/full/psnr"] = 25.0
+    under = {"metrics": {"driver/opening_r/true": 0.7}, "skipped": {"driver/lips_mm": "no lips"}}
+    summary["measured"].append({"condition": "ridge", "frames": [7, 8], **under})
     (folder / "summary.json").write_text(json.dumps(summary))
-    protocol = Protocol("t", [Column("PSNR", "full/psnr")], [Row("from sound", "thgs_full", "spoken")])
-    (row,) = table_of(tmp_path, protocol).lines
-    assert (row.origin, row.cells[0].value) == ("summary", 25.0)
+    columns = [Column("r", "driver/opening_r/true"), Column("mm", "driver/lips_mm/true")]
+    (row,) = table_of(tmp_path, Protocol("t", columns, [Row("ridge", "thgs_full", "ridge")])).lines
+    assert (row.origin, row.cells[0].value, row.cells[1].why) == ("summary", 0.7, "no lips")
+
+
+@pytest.mark.parametrize(("frames", "expected"), [([7, 8], 0.05), ([7, 9], None)])
+def test_a_fits_own_numbers_fill_the_gaps_of_the_same_frames(tmp_path, frames, expected):
+    folder = write_run(tmp_path / "run", psnr=31.0, own=30.0)
+    file = folder / "evaluation" / "full.json"
+    result = json.loads(file.read_text()) | {"frames": frames}
+    del result["metrics"]["full/lpips_alex"]
+    file.write_text(json.dumps(result))
+    (row,) = table_of(tmp_path, Protocol("t", PROTOCOL.columns[:2], [Row("full", "thgs_full")])).lines
+    assert row.cells[0].value == 31.0, "what was evaluated stands"
+    assert row.cells[1].value == (None if expected is None else pytest.approx(100 * expected))
+
+
+def test_what_a_run_cannot_offer_is_said_in_its_cells(tmp_path):
+    folder = write_run(tmp_path / "run", psnr=31.0)
+    file = folder / "evaluation" / "full.json"
+    result = json.loads(file.read_text()) | {"metrics": {}, "skipped": {}, "why": "the run has no stage rig"}
+    file.write_text(json.dumps(result))
+    (row,) = table_of(tmp_path, Protocol("t", PROTOCOL.columns[:1], [Row("full", "thgs_full")])).lines
+    assert row.cells[0].why == "the run has no stage rig"
 
 
 def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):

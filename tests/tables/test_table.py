@@ -105,6 +105,28 @@ def test_the_papers_conditions():
     assert {"full", "wo_audio", "wo_expression"} <= set(read_protocol("table4").conditions)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("silence: [smell]", "some of audio"),
+        ("reference: teacher", "one of captured, true"),
+        ("driver: ridge", "spoken: true"),
+        ("samples: 0", "1 or more"),
+        ("layers: [base]", "not in 'Condition'"),
+    ],
+)
+def test_a_wrong_condition_is_refused(text, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("talkingavatar.config.protocol._folder", lambda kind: tmp_path)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=expected):
+        read_condition("mine")
+
+
+def test_rows_of_several_conditions_are_told_apart():
+    rows = read_protocol("driver").rows_for([("audio2param", "audio2param")])
+    assert [row.label for row in rows] == ["audio2param, spoken", "audio2param, ridge"]
+
+
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(UserError, match="did you mean table3"):
         read_protocol("tabel3")

@@ -47,7 +47,7 @@ def config(capture, *overrides):
 
 
 def content(run):
-    return torch.load(run / "last.ckpt", weights_only=True)
+    return torch.load(run / "avatar.ckpt", weights_only=True)
 
 
 def leaves(tree):

@@ -31,7 +31,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.training.precision import reduced
-from talkingavatar.training.schedule import Schedule
+from talkingavatar.training.schedule import of_one_group, scale_step
 from talkingavatar.training.shared import average_gradients
 from talkingavatar.training.terms import weighted
 
@@ -57,7 +57,7 @@ class Audio2ParamTraining(DriverTraining):
         self.config, self.body, self.clips, self.render = config, body, list(clips), render
         self.options = options = read(config)
         self.parts = PoseParts(body, options.targets)
-        self.schedule = _schedule(config)
+        self.schedule = of_one_group(config.driver, "driver.schedule", GROUP, config.budget)
         lips = lips_of(body)
         # A body that does not know its lips is trained without their term.
         self.register_buffer("lips", lips if len(lips) else None, persistent=False)
@@ -72,7 +72,7 @@ class Audio2ParamTraining(DriverTraining):
         torch.manual_seed(config.seed)
         channels = self.clips[0].features.shape[-1]
         self.network = Audio2Param(shape_of(options, channels, len(self.parts), len(self.clips)))
-        self.data = MotionData(self.clips, self._sequences(shares), config.seed, config.driver.steps)
+        self.data = MotionData(self.clips, self._sequences(shares), config.seed, config.budget.steps)
 
     def _check_terms(self) -> None:
         for name in self.config.driver.terms:
@@ -125,7 +125,11 @@ class Audio2ParamTraining(DriverTraining):
     def counts(self, term: str) -> bool:
         """Whether a term has a weight and has started."""
         row = self.config.driver.terms.get(term)
-        return row is not None and row.weight > 0 and self.step >= row.start
+        return (
+            row is not None
+            and row.weight > 0
+            and self.step >= scale_step(row.start, self.config.driver, self.config.budget)
+        )
 
     def _foretold(
         self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
@@ -196,13 +200,3 @@ class Audio2ParamTraining(DriverTraining):
         rows = [styles[known.index(name)] if name in known else styles.mean(0) for name in self.card.speakers]
         state["network.style.weight"] = torch.stack(rows)
         self.load_state_dict(state)
-
-
-def _schedule(config: FitConfig) -> Schedule:
-    table = config.driver.schedule
-    if set(table) != {GROUP}:
-        raise UserError("driver.schedule", ", ".join(table) or "nothing", f"one row, {GROUP}", "correct it")
-    row = table[GROUP]
-    if row.lr <= 0 or row.lr_end <= 0:
-        raise UserError(f"driver.schedule.{GROUP}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
-    return Schedule(row.start, row.lr, row.lr_end, config.driver.steps)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import sys
 import time
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,15 @@ from typing import Any
 import torch
 
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
-from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.loop.machine import cores
-from talkingavatar.engine.measuring.beside import distances, views
-from talkingavatar.engine.measuring.held_out import HeldOut, held_out
-from talkingavatar.engine.measuring.pictures import strip, sync_curves
-from talkingavatar.engine.measuring.pixels import VideoScores
-from talkingavatar.engine.measuring.scoring import measure_truth, score
-from talkingavatar.engine.measuring.speed import measure_speed
-from talkingavatar.engine.measuring.tools import Tools
-from talkingavatar.engine.run.directory import RunDirectory
-from talkingavatar.engine.run.provenance import provenance
+from talkingavatar.engine.measuring.evaluated_run import EvaluatedRun, open_run
+from talkingavatar.engine.measuring.measure import Findings, Networks, Options
+from talkingavatar.engine.measuring.measures.registry import MEASURES, definitions, find_networks
+from talkingavatar.engine.measuring.result_key import digest, result_key, truth_key
+from talkingavatar.engine.measuring.sync_curves import sync_curves
+from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.engine.tracking.tracker import track_results
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.suite import SUITE_VERSION, definitions
 from talkingavatar.paths import cache_root, runs_root
 from talkingavatar.runtime.files import write_atomically
 
@@ -49,6 +43,14 @@ class EvaluateConfig:
     out: Path | None = None
     fresh: bool = False  # measure again what was measured
     progress: bool = True
+
+    def options(self, device: torch.device | str) -> Options:
+        """What of it is said of measures."""
+
+        def announce(message: str) -> None:
+            print(message, file=sys.stderr, flush=True)
+
+        return Options(self.lpips, self.weights, self.syncnet, self.landmarks, self.views, device, announce)
 
 
 @dataclass(frozen=True)
@@ -71,132 +73,103 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     experiments = {run: _experiment_and_family(run) for run in config.runs}
     out = _folder(config)
     results = []
-    tools: Tools | None = None
+    networks: Networks | None = None
     for run, experiment in experiments.items():
         wanted = _conditions(*experiment, protocols) | extra
         if not wanted:
             needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
-            raise UserError(
-                "run", f"{run}, of {experiment[0]}", f"one of {', '.join(needed)}", "choose another protocol"
-            )
-        trained = load_run(run)
-        torch.set_num_threads(cores(trained.data.config))  # the metrics' networks are large enough
-        tools = tools or _tools(config, trained)
-        results += Measurement(config, trained, tools, check).under(wanted)
+            found = f"{run}, of {experiment[0]}"
+            raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
+        opened = open_run(run, config.frames)
+        torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
+        networks = networks or find_networks(MEASURES, config.options(opened.device))
+        results += Measurement(config, opened, networks, check).under(wanted)
     return Evaluated(out, results, sync_curves(results, out))
 
 
 class Measurement:
     """One run, measured under one condition after the other."""
 
-    def __init__(self, config: EvaluateConfig, trained: FittedRun, tools: Tools, check: Callable[[], None]) -> None:
-        self.config, self.trained, self.tools, self.check = config, trained, tools, check
-        trained.data.config.trainer.progress = config.progress
-        self.folder = trained.run.path / "evaluation"
+    def __init__(
+        self, config: EvaluateConfig, opened: EvaluatedRun, networks: Networks, check: Callable[[], None]
+    ) -> None:
+        self.config, self.opened, self.networks = config, opened, networks
+        self.folder = opened.run.path / "evaluation"
         self.folder.mkdir(exist_ok=True)
-        self.checkpoint = _digest(trained.run.checkpoint)
-        self.held: HeldOut | None = None
-        self.truth = VideoScores()
-        self.common: dict[str, float] = {}
-        self.skipped: dict[str, str] = {}
+        self.setting = opened.setting(networks, config.options(opened.device))
+        self.setting = replace(self.setting, folder=self.folder, progress=config.progress, check=check)
+        self.truths: dict[str, Findings] = {}  # by what the ground truth's numbers depend on
+        self.of_run: Findings | None = None
 
-    def under(self, conditions: dict[str, Condition]) -> list[dict[str, Any]]:
+    def under(self, conditions: Mapping[str, Condition]) -> list[dict[str, Any]]:
         """The result of each condition, from its file or measured now."""
         results = []
         for name, condition in conditions.items():
-            file, key = self.folder / f"{name}.json", self._key(condition)
+            file = self.folder / f"{name}.json"
+            key = self._key(condition)
             known = {} if self.config.fresh else _known(file)
             if known.get("key") != key:
                 known = self._measure(name, condition) | {"key": key}
                 write_atomically(file, json.dumps(known, indent=1))
-                track_results(self.trained.data.config, self.trained.run, name, known["metrics"])
+                track_results(self.opened.config, self.opened.run, name, known["metrics"])
             results.append(known)
         return results
 
     def _key(self, condition: Condition) -> str:
-        """Of all that decides the numbers."""
-        config = self.config
-        options = [config.frames, config.landmarks, config.views, self.tools.used, self.tools.skipped]
-        measured = [self.checkpoint, *driver_digest(self.trained.run, condition)]
-        stated = json.dumps([SUITE_VERSION, asdict(condition), measured, options], sort_keys=True, default=list)
-        return hashlib.sha256(stated.encode()).hexdigest()
+        opened = self.opened
+        checkpoints = opened.checkpoints(condition)
+        return result_key(checkpoints, opened.config, opened.held, condition, self.networks, self.config.views)
 
     def _measure(self, name: str, condition: Condition) -> dict[str, Any]:
         began = time.monotonic()
-        held = self._prepare()
-        found = score(self.trained, held, self.truth, condition, self.tools, name, self.check)
-        scores = found.scores
-        scores.metrics |= self.common
-        if found.pairs:
-            strip(found.pairs, f"{self.trained.data.config.experiment}, {name}", self.folder / f"{name}.png")
-        if name == "full":
-            known = held.data.capture.manifest.test_views
-            chosen = tuple(known) if self.config.views is None else self.config.views
-            scores.metrics |= views(self.trained, held, self.tools, chosen, self.folder, scores.skipped)
-        skipped = self.tools.skipped | self.skipped | scores.skipped
-        return self._facts(name, condition, held) | {
-            "definitions": definitions(list(scores.metrics)),
-            "metrics": scores.metrics,
-            "skipped": {key: why for key, why in skipped.items() if key not in scores.metrics},
-            "curves": scores.curves,
-            "truth": {
-                "metrics": self.truth.metrics,
-                "skipped": self.tools.skipped | self.truth.skipped,
-                "curves": self.truth.curves,
-            },
+        setting = replace(self.setting, condition=condition)
+        try:
+            truth = self._truth(condition)
+            of_run = self._of_run()  # before the frames: its peak of memory is that of drawing, not of measuring
+            found = self.opened.score(setting, MEASURES, truth, name)
+        except Unmeasurable as error:
+            return self._facts(name, condition) | {"metrics": {}, "skipped": {}, "curves": {}, "why": str(error)}
+        found.add(of_run)
+        result = self._facts(name, condition) | {
+            "definitions": definitions(found.metrics, MEASURES),
+            "metrics": found.metrics,
+            "skipped": found.missed,
+            "curves": found.curves,
             "wall_s": round(time.monotonic() - began, 1),
         }
+        if truth.metrics:  # of motion alone there is none to tell
+            result["truth"] = {"metrics": truth.metrics, "skipped": truth.skipped, "curves": truth.curves}
+        return result
 
-    def _prepare(self) -> HeldOut:
-        """What all conditions of the run share."""
-        if self.held is None:
-            method, data = self.trained.method, self.trained.data
-            self.held = held_out(data, deepcopy(method.body).to("cpu"), self.config.frames)
-            self.truth = self._truth(self.held)
-            self.common = measure_speed(method, data) | distances(self.trained, self.skipped)
-        return self.held
+    def _of_run(self) -> Findings:
+        """What all conditions share."""
+        if self.of_run is None:
+            self.of_run = self.opened.score_run(self.setting, MEASURES)
+        return self.of_run
 
-    def _truth(self, held: HeldOut) -> VideoScores:
+    def _truth(self, condition: Condition) -> Findings:
         """The ground truth's own numbers, the same for all runs of a capture: measured once and kept in the cache."""
-        stated = json.dumps([SUITE_VERSION, held.digest(), self.tools.used, self.tools.skipped], sort_keys=True)
-        file = cache_root() / "evaluation" / f"truth-{hashlib.sha256(stated.encode()).hexdigest()[:16]}.npz"
-        if file.is_file() and not self.config.fresh:
-            return VideoScores.load(file)
-        truth = measure_truth(held, self.tools, self.config.progress, self.check)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        truth.save(file)
-        return truth
+        key = truth_key(self.opened.held, condition, self.networks)
+        file = cache_root() / "evaluation" / f"truth-{key[:16]}.npz"
+        if key not in self.truths:
+            known = file.is_file() and not self.config.fresh
+            setting = replace(self.setting, condition=condition)
+            self.truths[key] = Findings.load(file) if known else self.opened.score_truth(setting, MEASURES)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.truths[key].save(file)
+        return self.truths[key]
 
-    def _facts(self, name: str, condition: Condition, held: HeldOut) -> dict[str, Any]:
+    def _facts(self, name: str, condition: Condition) -> dict[str, Any]:
         """What the numbers cannot be read without."""
-        trained, made = self.trained, provenance()
-        config, manifest = trained.data.config, trained.data.capture.manifest
-        return {
-            "suite": SUITE_VERSION,
-            "run": str(trained.run.path),
-            "experiment": config.experiment,
-            "family": config.family,
-            "stages": list(config.stages),
-            "seed": config.seed,
-            "budget": config.budget.name,
-            "steps": trained.method.step,
-            "checkpoint": self.checkpoint,
+        opened = self.opened
+        frames = opened.held.frames
+        return opened.facts() | {
             "condition": name,
-            "silence": sorted({*condition.silence, *config.method.silence}),
+            "silence": sorted({*condition.silence, *opened.config.method.silence}),
             "aligned": condition.align,
-            "subject": manifest.name,
-            "capture": {
-                "name": manifest.name,
-                "digest": held.digest(),
-                "size": [manifest.width, manifest.height],
-                "fps": manifest.fps,
-                "provenance": manifest.provenance,
-            },
-            "split": {"held-out": f"{held.frames[0]}-{held.frames[-1]}", "count": len(held.frames)},
-            "body": {"name": trained.method.body.name, "checksum": trained.method.body.checksum},
-            "commit": f"{(made['commit'] or 'unknown')[:7]}{'+' * made['dirty']}",
-            "device": made["device"],
-            "backbones": self.tools.used,
+            "split": {"held-out": f"{frames[0]}-{frames[-1]}", "count": len(frames)},
+            "frames": frames,
+            "backbones": self.networks.used,
         }
 
 
@@ -228,25 +201,6 @@ def _conditions(experiment: str, family: str, protocols: dict[str, Protocol]) ->
     return {name: read_condition(name) for name in names}
 
 
-def _tools(config: EvaluateConfig, trained: FittedRun) -> Tools:
-    import sys
-
-    def announce(message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
-    device = trained.method.device
-    return Tools.find(list(config.lpips), config.weights, config.syncnet, config.landmarks, device, announce)
-
-
-def driver_digest(run: RunDirectory, condition: Condition) -> list[str]:
-    """Of the driver's checkpoint, where a condition's numbers come from it as well."""
-    return [_digest(run.driver)] if condition.spoken and run.driver.is_file() else []
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _folder(config: EvaluateConfig) -> Path:
     """Where tables go: into the run, or beside the runs for several."""
     if config.out is not None:
@@ -254,8 +208,7 @@ def _folder(config: EvaluateConfig) -> Path:
     elif len(config.runs) == 1:
         out = config.runs[0] / "evaluation"
     else:
-        digest = hashlib.sha256("\n".join(sorted(str(run.absolute()) for run in config.runs)).encode()).hexdigest()
-        out = runs_root() / f"evaluation-{digest[:8]}"
+        out = runs_root() / f"evaluation-{digest(sorted(str(run.absolute()) for run in config.runs))[:8]}"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from talkingavatar.body.body import Body
 from talkingavatar.body.surface import vertex_normals
 from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track, detector_boxes
@@ -31,67 +33,160 @@ SHORTEST = 25  # frames; below that nothing can be said of motion or sync
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Consecutive held-out frames of a capture, in shots, with the geometry of the ground truth.
+    """Held-out frames in shots, with their sound, their motion and, of a capture, the geometry of its pictures.
 
     Crops, boxes and places of the skin come from the capture alone, so that every method is looked at alike.
     """
 
-    data: CaptureData
     body: Body  # on the CPU, as the capture's tables
     frames: list[int]
     shots: list[tuple[int, int]]  # start, stop in `frames`: stretches without a cut or a missing frame
+    fps: float
     sound: Float[ndarray, " S"]  # 16 kHz, of these frames
-    pose: BodyPose  # true where it is known, else tracked
-    known: bool  # whether it is the true one
-    boxes: list[dict[str, Float[ndarray, " 4"]]]  # regions of each frame, pixels
-    marks: Float[ndarray, "T 68 3"] | None  # landmarks
-    mouths: Float[ndarray, "T 4"]  # that ride on the face, not on the lips
-    track: CropTrack  # the face's square in each frame
-    skin: Float[ndarray, "T N 2"]  # pixels; NaN where turned away
+    tracked: BodyPose
+    truth: BodyPose | None  # the true motion, where it is known
+    data: CaptureData | None = None  # None: speech and motion without pictures
 
     @property
-    def fps(self) -> float:
-        return self.data.capture.manifest.fps
+    def pose(self) -> BodyPose:
+        """True where it is known, else tracked."""
+        return self.tracked if self.truth is None else self.truth
+
+    @property
+    def pictures(self) -> CaptureData:
+        """Where the pictures are."""
+        assert self.data is not None, "a measure needs pictures and does not say so"
+        return self.data
+
+    def cut(self, i: int) -> bool:
+        """Whether the i-th frame is no neighbour of the one before it."""
+        return any(start == i for start, _ in self.shots[1:])
+
+    @cached_property
+    def regions(self) -> list[dict[str, Float[ndarray, " 4"]]]:
+        """The capture's own of each frame, pixels."""
+        return [{name: self.pictures.capture.regions[name][f] for name in REGIONS} for f in self.frames]
+
+    @cached_property
+    def boxes(self) -> list[dict[str, Float[ndarray, " 4"]]]:
+        """The same, and head with neck."""
+        heads = head_neck_boxes(self.pictures.capture, self.frames, self.body, self.tracked)
+        return [regions | {"head_neck": head} for regions, head in zip(self.regions, heads, strict=True)]
+
+    @cached_property
+    def marks(self) -> Float[ndarray, "T 68 3"] | None:
+        """Landmarks."""
+        return face_marks(self.pictures.capture, self.frames, self.body, self.tracked)
+
+    @cached_property
+    def mouths(self) -> Float[ndarray, "T 4"]:
+        """Boxes that ride on the face, not on the lips; NaN where no landmarks are known."""
+        return np.full((len(self.frames), 4), np.nan) if self.marks is None else face_boxes(self.marks)
+
+    @cached_property
+    def track(self) -> CropTrack:
+        """The face's square in each frame.
+
+        Raises:
+            UserError: no face is seen.
+        """
+        heads = self.pictures.capture.regions["head"][self.frames]
+        return crop_track(heads if self.marks is None else detector_boxes(self.marks))
+
+    @cached_property
+    def skin(self) -> Float[ndarray, "T N 2"]:
+        """Places of the face in pixels; NaN where turned away."""
+        return skin_places(self.pictures.capture, self.frames, self.body, self.pose)
 
     def digest(self) -> str:
-        """Of what decides the ground truth's own numbers."""
-        folder = self.data.capture.folder
-        stated = json.dumps([self.frames, self.data.background.tolist(), self.skin.shape])
-        files = [(folder / name).read_bytes() for name in ("capture.json", f"{self.data.model}.npz", "regions.npz")]
-        return hashlib.sha256(b"".join([stated.encode(), *files])).hexdigest()
+        """Of all that the ground truth's own numbers, and those set against it, are made of."""
+        motions = [self.tracked] if self.truth is None else [self.tracked, self.truth]
+        facts = [self.frames, self.shots, self.fps, self.body.checksum, bool(self.data)]
+        parts = [self.sound, *(tensor.numpy() for pose in motions for tensor in vars(pose).values())]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).tobytes())
+        if self.data is not None:
+            digest.update(
+                json.dumps([self.data.background.tolist(), _pictures_digest(self.data, self.frames)]).encode()
+            )
+        return digest.hexdigest()
+
+
+def _pictures_digest(data: CaptureData, frames: list[int]) -> list[str]:
+    """Of a capture's tables, and of the sizes of its pictures: to read them all would take as long as to measure."""
+    folder = data.capture.folder
+    tables = [folder / "capture.json", *sorted(folder.glob("*.npz")), *sorted((folder / "truth").glob("*.npz"))]
+    names = {f"{frame:06d}.png" for frame in frames}
+    pictures = [file for file in sorted(folder.glob("*/*.png")) if file.name in names]
+    return [
+        *(f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in tables),
+        *(f"{file.relative_to(folder)} {file.stat().st_size}" for file in pictures),
+    ]
 
 
 def held_out(data: CaptureData, body: Body, most: int = 0) -> HeldOut:
     """The held-out frames of a capture, at most `most` from the start (0: all); `body` on the CPU.
 
     Raises:
-        UserError: there are too few, or no face is seen in them.
+        UserError: there are too few.
     """
-    capture = data.capture
-    frames = capture.test_frames[: most or None]
+    frames = data.capture.test_frames[: most or None]
+    enough(frames, str(data.capture.folder))
+    return some_held_out(data, body, frames)
+
+
+def enough(frames: list[int], where: str) -> None:
+    """
+    Raises:
+        UserError: there are too few to tell motion from.
+    """
     if len(frames) < SHORTEST:
-        found = f"{len(frames)} held-out frames in {capture.folder}"
+        found = f"{len(frames)} held-out frames in {where}"
         raise UserError("frames", found, f"at least {SHORTEST}", "give a longer capture, or a larger frames=")
-    shots = stretches(frames, capture.manifest.shots)
-    truth = capture.true_pose(frames, data.model)
-    pose = capture.pose(frames, data.model)
-    marks = face_marks(capture, frames, body, pose)
-    cuts = [capture.audio[round(f * RATE / capture.manifest.fps) : round((g + 1) * RATE / capture.manifest.fps)]
-            for f, g in ((frames[a], frames[b - 1]) for a, b in shots)]  # fmt: skip
+
+
+def some_held_out(data: CaptureData, body: Body, frames: list[int]) -> HeldOut:
+    """These frames of a capture, of which any may be missing."""
+    capture = data.capture
+    shots, fps = stretches(frames, capture.manifest.shots), capture.manifest.fps
+    tracked, truth = capture.pose(frames, data.model), capture.true_pose(frames, data.model)
+    return HeldOut(body, frames, shots, fps, sound_of(capture.audio, frames, shots, fps), tracked, truth, data)
+
+
+def held_out_of_clip(clip: MotionClip, body: Body, most: int = 0) -> HeldOut:
+    """The held-out frames of speech and motion without pictures, at most `most` from the start (0: all).
+
+    Raises:
+        UserError: there are too few.
+    """
+    frames = clip.test_frames[: most or None]
+    enough(frames, clip.name)
+    return motion_held_out(clip, body, frames)
+
+
+def motion_held_out(clip: MotionClip, body: Body, frames: list[int]) -> HeldOut:
+    """These frames of speech and motion."""
+    shots = stretches(frames, clip.shots)
+    truth = None if clip.truth is None else clip.truth[frames]
     return HeldOut(
-        data,
-        body,
-        frames,
-        shots,
-        np.concatenate(cuts),
-        pose if truth is None else truth,
-        truth is not None,
-        region_boxes(capture, frames, body, pose),
-        marks,
-        np.full((len(frames), 4), np.nan) if marks is None else face_boxes(marks),
-        crop_track(capture.regions["head"][frames] if marks is None else detector_boxes(marks)),
-        skin_places(capture, frames, body, pose if truth is None else truth),
+        body, frames, shots, clip.fps, sound_of(clip.samples, frames, shots, clip.fps), clip.pose[frames], truth
     )
+
+
+def sound_of(
+    samples: Float[ndarray, " N"], frames: list[int], shots: list[tuple[int, int]], fps: float
+) -> Float[ndarray, " S"]:
+    """What is heard in stretches of frames, one after the other."""
+    ends = ((frames[a], frames[b - 1] + 1) for a, b in shots)
+    return np.concatenate([samples[round(f * RATE / fps) : round(g * RATE / fps)] for f, g in ends])
+
+
+def evenly(frames: list[int], count: int) -> list[int]:
+    """`count` of the frames, evenly spaced; all of them for 0."""
+    if count <= 0 or count >= len(frames):
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 def stretches(frames: list[int], shots: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -112,15 +207,6 @@ def face_marks(capture: Capture, frames: list[int], body: Body, pose: BodyPose) 
     places = [project(body.landmarks(body(pose[[i]])[0]), capture.cameras([f]))[0] for i, f in enumerate(frames)]
     seen = torch.stack(places)
     return torch.cat([seen, torch.ones_like(seen[..., :1])], -1).numpy()
-
-
-def region_boxes(
-    capture: Capture, frames: list[int], body: Body, pose: BodyPose
-) -> list[dict[str, Float[ndarray, " 4"]]]:
-    """The capture's regions, and head with neck."""
-    heads = head_neck_boxes(capture, frames, body, pose)
-    return [{name: capture.regions[name][f] for name in REGIONS} | {"head_neck": heads[i]}
-            for i, f in enumerate(frames)]  # fmt: skip
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import of_kind
 from talkingavatar.engine.experiment import check
 from talkingavatar.engine.loop.callbacks import Journal, Place
 from talkingavatar.engine.loop.machine import make_trainer, prepare_torch
@@ -22,7 +23,6 @@ from talkingavatar.engine.measuring.clock import REST, Clock, table
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.registry import build_stage
-from talkingavatar.engine.stages.stage import trains_avatar
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
@@ -47,7 +47,7 @@ def bench_fit(overrides: Sequence[str], first: int, steps: int) -> list[dict[str
         expected = f"at most {config.budget.steps}, the steps of the fit"
         raise UserError("first, steps", f"{first} + {steps} steps", expected, "give fewer, or budget.steps=...")
     check(config)
-    if config.stages == ["driver"] or not trains_avatar(config.method.name):
+    if not (names := of_kind(config, "avatar")):
         raise UserError("experiment", f"{config.experiment}, which fits no avatar", "an avatar's", "choose another")
     with tempfile.TemporaryDirectory() as folder:
         config = replace(
@@ -57,7 +57,7 @@ def bench_fit(overrides: Sequence[str], first: int, steps: int) -> list[dict[str
             trainer=replace(config.trainer, devices=1, nodes=1),
         )
         prepare_torch(config)
-        fitted = build_stage("method", config, [])
+        fitted = build_stage(names[0], config, {})
         assert isinstance(fitted, AvatarFit)
         return _measured(config, RunDirectory(Path(folder)), fitted, first, steps)
 
@@ -65,7 +65,7 @@ def bench_fit(overrides: Sequence[str], first: int, steps: int) -> list[dict[str
 def _measured(config: FitConfig, run: RunDirectory, fitted: AvatarFit, first: int, steps: int) -> list[dict[str, Any]]:
     clock = Clock()
     instrument(clock, fitted.method)
-    journal = Journal(run, Tracker(config, run), fitted, config.trainer, Place("method", 0, first + steps))
+    journal = Journal(run, Tracker(config, run), fitted, config.trainer, Place(fitted.name, 0, first + steps))
     clock.time(journal, "on_train_batch_end", "logging", whole=True)
     watch = _Watch(clock, first)
     load = fitted.data.train_dataloader()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from talkingavatar.data.capture import RATE
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.measuring.fit_results import evenly
+from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.methods.base import Knob, Method
 from talkingavatar.metrics.image import crop_slices

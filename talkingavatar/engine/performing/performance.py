@@ -86,8 +86,6 @@ def rehearse(trained: FittedRun, score: Score) -> list[Performance]:
     """
     data, order, other = trained.data, score.order, score.other
     capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
-    driver = trained.mouth() if other is None or order.audio is not None else None
-    _refuse(driver, order)
     seconds = len(score.sound) / SOUND_RATE
     frames = round(seconds * fps)
     if frames < 1:
@@ -99,6 +97,8 @@ def rehearse(trained: FittedRun, score: Score) -> list[Performance]:
     else:
         first = round(order.start * other.manifest.fps) if order.audio is None else 0
         pose, camera = borrowed_motion(other, data, body, frames, first)
+    driver = trained.mouth() if other is None or order.audio is not None else None
+    _refuse(driver, order)
     features = features_of(data, speech, frames)
     signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
     cameras = capture.cameras([camera])

@@ -10,8 +10,7 @@
   metrics.jsonl      one object a logged step
   summary.json       status, wall_s, steps_per_s, metrics, skipped; at the end
   wandb_id           id of the tracked run, kept over requeues
-  last.ckpt          the newest checkpoint
-  driver.ckpt        the driver's, where the experiment has that stage
+  <stage>.ckpt       the newest checkpoint of each stage: avatar.ckpt, driver.ckpt
   media/             pictures and videos
 ```
 """
@@ -41,8 +40,10 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.media = self.path / "media"
-        self.checkpoint = self.path / "last.ckpt"  # the avatar's
-        self.driver = self.path / "driver.ckpt"  # of the stage that foretells the pose from sound
+
+    def checkpoint(self, stage: str) -> Path:
+        """The newest checkpoint of a stage."""
+        return self.path / f"{stage}.ckpt"
 
     @staticmethod
     def open(config: FitConfig) -> RunDirectory:

@@ -15,12 +15,13 @@ from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import driver_beside
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.loop.machine import cores
-from talkingavatar.engine.measuring.fit_results import measure, table
+from talkingavatar.engine.measuring.avatar_scores import measure, table
 from talkingavatar.engine.media.end_of_fit import write_media
 from talkingavatar.engine.performing.perform import speak
 from talkingavatar.engine.run.directory import RunDirectory
-from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.losses import l1
+from talkingavatar.methods import method_class
 from talkingavatar.metrics.image import crop_slices, psnr
 from talkingavatar.types import BodyPose
 
@@ -28,17 +29,22 @@ from talkingavatar.types import BodyPose
 class AvatarFit(Stage):
     """A method, its capture, its held-out figures and its videos."""
 
-    def __init__(self, config: FitConfig) -> None:
+    def __init__(self, context: StageContext) -> None:
         """
         Raises:
             UserError: a mistake in the capture or the body.
         """
-        self.config, self.steps = config, config.budget.steps
+        super().__init__(context)
+        config = self.config
         body = build_body(config)  # before the data, which may take minutes to make
         self.data = self.capture_data = build_data(config)
         self.module = self.method = build_method(config, self.capture_data, body)
         held = self.capture_data.capture.test_frames
         self.preview_frame = held[len(held) // 2]
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        method_class(config.method.name).check(config)
 
     def scalars(self) -> dict[str, float]:
         return self.method.scalars
@@ -75,8 +81,9 @@ class AvatarFit(Stage):
         method = self.method.eval().requires_grad_(False)
         torch.set_num_threads(cores(self.config))  # the metrics' networks are large enough
         driver = driver_beside(run, self.config, method.body)
-        results = measure(method, self.capture_data, check, driver)
+        avatar = FittedRun(run, run.checkpoint(self.name), self.capture_data, method, driver)
+        results = measure(avatar, check)
         media = write_media(method, self.capture_data, run.media, check)
         if driver is not None:
-            media.append(speak(FittedRun(run, self.capture_data, method, driver)))
+            media.append(speak(avatar))
         return Conclusion(results, table(results), media)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.capture import Capture
 from talkingavatar.data.motion_clips import (
     MotionClip,
     capture_clip,
@@ -22,65 +21,63 @@ from talkingavatar.data.motion_clips import (
 from talkingavatar.data.sources import source_of
 from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.drivers import driver_class
+from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import RenderTerm
-from talkingavatar.engine.build import build_body, build_capture
+from talkingavatar.engine.build import build_body, build_clip, clip_of, model_of
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
-from talkingavatar.engine.measuring.motion_scores import measure_clip, plot_opening
+from talkingavatar.engine.measuring.motion_scores import SPOKEN, measure_clip, plot_opening
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
-from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.progress import track
-from talkingavatar.types import BodyPose
 
 
 class DriverFit(Stage):
     """A driver trained on the run's own capture, on embedded speakers and on further captures."""
 
-    file = "driver.ckpt"
-
-    def __init__(
-        self,
-        config: FitConfig,
-        avatar: AvatarFit | None = None,
-        render_loss: Callable[[BodyPose, int], Tensor] | None = None,
-    ) -> None:
-        """
-        Args:
-            avatar: fitted before, whose capture and body are the driver's; None: a run of the driver alone.
-            render_loss: of one frame of the run's capture in a foretold pose (`drivers.training.RenderTerm`).
+    def __init__(self, context: StageContext) -> None:
+        """An avatar fitted before lends its capture and body, and shows what it draws.
 
         Raises:
             UserError: a mistake in the options, or clips that do not go together or are too short.
         """
-        self.config, self.steps = config, config.driver.steps
+        super().__init__(context)
+        config, avatar = self.config, context.last(AvatarFit)
+        self.earlier = [stage.driver() for stage in context.before.values() if isinstance(stage, DriverFit)]
         self.kind = driver_class(config.driver.name)
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
-        self.model: Model = "flame" if "flame" in config.body.name else "smplx"
+        self.model = model_of(config)
         self.body = avatar.method.body if avatar is not None else build_body(config)
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
-        render = None
-        if render_loss is not None and avatar is not None:
-            render = RenderTerm(render_loss, avatar.capture_data.train_frames)
+        render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
         self.module = self.training = self.kind.training(config, self.body, self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
-            self.training.adopt(checkpoint.read(Path(config.driver.init).expanduser() / self.file))
+            other = RunDirectory(Path(config.driver.init).expanduser())
+            self.training.adopt(checkpoint.read(other.checkpoint(self.name)))
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        driver_class(config.driver.name).options(config)
 
     # -- what is trained on --------------------------------------------------------------------------------------------
 
     def _clips(self, avatar: AvatarFit | None) -> list[MotionClip]:
         """The run's own first. Its identity is never heard beyond its training part."""
         config = self.config
-        own = self._own(avatar)
+        if avatar is None:
+            own = build_clip(config, self.body)
+        else:
+            own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
         further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
-        clips = [own, *(self._clip(capture) for capture in further)]
+        clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -96,21 +93,6 @@ class DriverFit(Stage):
             replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
             for number, clip in enumerate(clips)
         ]
-
-    def _own(self, avatar: AvatarFit | None) -> MotionClip:
-        config = self.config
-        if avatar is not None:
-            return capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        known = source_of(config.data).motion(config.data, config.audio, self.model)
-        return self._clip(build_capture(config)) if known is None else known
-
-    def _clip(self, capture: Capture) -> MotionClip:
-        tracked_with = capture.manifest.body.get(self.model, self.body.checksum)
-        if tracked_with != self.body.checksum:
-            expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
-            found = f"{self.body.name} ({self.body.checksum[:12]})"
-            raise UserError("body", found, expected, "give that model, or captures tracked with this one")
-        return capture_clip(capture, self.config.audio, self.model)
 
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
@@ -135,6 +117,10 @@ class DriverFit(Stage):
         training = self.training
         return self.kind.load({"driver": asdict(training.card), "state_dict": training.state_dict()}, self.body)
 
+    def speaking(self) -> Driver:
+        """As it is used: behind the drivers of the stages before it."""
+        return Chain([*self.earlier, self.driver()]) if self.earlier else self.driver()
+
     def scalars(self) -> dict[str, float]:
         return self.training.scalars
 
@@ -144,31 +130,29 @@ class DriverFit(Stage):
     @torch.no_grad()
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
-        own, driver = self.clips[0], self.driver()
+        own, driver = self.clips[0], self.speaking()
         if not isinstance(driver.space, RigParameters):
             return {}, ""
-        values = measure_clip(own, driver, self.body, baseline=False).metrics
-        r = values["opening_r/tracked"]
+        r = measure_clip(own, driver, self.body, SPOKEN).found["spoken"].metrics["driver/opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
-        driver, results, table, media = self.driver(), Results(skipped=dict(self.skipped)), [], []
+        driver, results, table, media = self.speaking(), Results(skipped=dict(self.skipped)), [], []
         measured_clips = self.measured
         if not isinstance(driver.space, RigParameters):
-            measured_clips, results.skipped["driver"] = [], f"{driver.card.driver} foretells no pose to compare"
+            measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no pose to compare"
         single = len(measured_clips) == 1
         for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
             measured = measure_clip(clip, driver, self.body)
-            prefix = "driver" if single else f"driver/{clip.name}"
-            results.metrics |= {f"{prefix}/{key}": value for key, value in measured.metrics.items()}
-            results.skipped |= {f"{prefix}/{key}": why for key, why in measured.skipped.items()}
-            table += measured.rows
-            file = run.media / (f"lips-{clip.name}.png" if not single else "lips.png")
-            plot_opening(measured, clip, file)
+            prefix = self.name if single else f"{self.name}/{clip.name}"
+            results.add(measured.results(prefix, own=clip is self.clips[0]))
+            table += measured.rows()
+            file = run.media / f"{prefix.replace('/', '-')}-lips.png"
+            plot_opening(measured, file)
             media.append(file)
-        results.definitions["driver"] = self._definitions(driver)
+        results.definitions[self.name] = self._definitions(driver)
         return Conclusion(results, table, media)
 
     def _definitions(self, driver: Driver) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run trains: an avatar, or something else that is fitted once and used by others."""
+"""What a run trains, part by part: avatars, drivers, and what is fitted once and used by others."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import lightning as L
 
-from talkingavatar.config.compose import suggestion
-from talkingavatar.config.schema import NO_AVATARS
+from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.run.directory import RunDirectory
-from talkingavatar.errors import UserError
-from talkingavatar.methods import METHODS
+
+Built = TypeVar("Built", bound="Stage")
 
 
 @dataclass(frozen=True)
@@ -27,17 +26,43 @@ class Conclusion:
     media: list[Path]
 
 
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage is built from, the same in every start of a run."""
+
+    name: str
+    config: FitConfig  # as the stage sees it: its own sections, its own steps (`config.stages.seen_by`)
+    before: dict[str, Stage]  # by name, fitted
+
+    def last(self, kind: type[Built]) -> Built | None:
+        """The last of those before it that are of a class."""
+        return next((stage for stage in reversed(self.before.values()) if isinstance(stage, kind)), None)
+
+
 class Stage(ABC):
     """A module with its data, and what the run has to know of it besides the steps Lightning runs.
 
-    A subclass is built from the configuration alone, so that it is the same in every start of a run, and raises
-    `UserError` for what it cannot use.
+    A subclass is built from its context alone and raises `UserError` for what it cannot use.
     """
 
-    file: str = "last.ckpt"  # its checkpoint in the run directory
     module: L.LightningModule
     data: L.LightningDataModule  # its training loader is keyed by seed and step (`data.sampler.StepLoader`)
-    steps: int  # optimisation steps of the whole run
+
+    def __init__(self, context: StageContext) -> None:
+        self.name, self.config = context.name, context.config
+        self.steps = context.config.budget.steps
+
+    @classmethod
+    @abstractmethod
+    def check(cls, config: FitConfig) -> None:
+        """Refuse at once what would be refused when the data is made or the stage is trained, minutes later.
+
+        Args:
+            config: as the stage sees it.
+
+        Raises:
+            UserError: a mistake in what it is told.
+        """
 
     @abstractmethod
     def scalars(self) -> dict[str, float]:
@@ -56,24 +81,10 @@ class Stage(ABC):
         """Measure what was trained and write what it leaves in the run directory; `check` may raise to stop."""
 
 
-def trains_avatar(name: str) -> bool:
-    """Whether the method of this name is an avatar's.
-
-    Raises:
-        UserError: there is no such method.
-    """
-    if name not in METHODS and name not in NO_AVATARS:
-        known = (*METHODS, *NO_AVATARS)
-        raise UserError("method.name", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
-    return name not in NO_AVATARS
-
-
 def conclude(stages: list[Stage], run: RunDirectory, check: Callable[[], None]) -> Conclusion:
     """All stages' conclusions in one; the table is the first stage's."""
     parts = [stage.conclude(run, check) for stage in stages]
     results = Results()
     for part in parts:
-        results.metrics |= part.results.metrics
-        results.skipped |= part.results.skipped
-        results.definitions |= part.results.definitions
+        results.add(part.results)
     return Conclusion(results, parts[0].table, [file for part in parts for file in part.media])

@@ -23,11 +23,11 @@ from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.run.provenance import provenance
-from talkingavatar.engine.stages.stage import Conclusion, Stage
+from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.metrics.lipsync.scores import REACH, SyncScores, shift_accuracy, shift_distances, sync_scores
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet, sidecar_of
 from talkingavatar.metrics.suite import SUITE_VERSION
-from talkingavatar.pretrained.syncnet import GROUP, SyncNetTraining, accuracy, distances
+from talkingavatar.pretrained.syncnet import GROUP, SyncNetTraining, accuracy, checked_options, distances
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar, track
 
@@ -38,19 +38,24 @@ PLANTED = 5  # frames by which the sound is made late, to see whether it is foun
 class SyncNetFit(Stage):
     """The clips of several captures, the network, its held-out figures and its file."""
 
-    def __init__(self, config: FitConfig) -> None:
+    def __init__(self, context: StageContext) -> None:
         """
         Raises:
             UserError: a mistake in the options, or captures that show no face or are too short.
         """
-        self.config = config
+        super().__init__(context)
+        config = self.config
         self.module = self.training = SyncNetTraining(config)
-        self.steps, options = self.training.steps, self.training.options
+        options = self.training.options
         torch.set_num_threads(cores(config))  # unlike an avatar's, these convolutions are large enough to share out
         self.captures = self._captures()
         shape = Shape(options.places, options.windows, options.reach, self.training.middle_steps)
         self.data = self.clip_data = SyncData([self._clip(c) for c in self.captures], shape, config.seed, self.steps)
         self.heldout = self.clip_data.heldout()
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        checked_options(config.pretrained.options)
 
     def _captures(self) -> list[Capture]:
         """Embedded speakers by number (or the one capture given), and the captures named beside them."""
@@ -123,7 +128,7 @@ class SyncNetFit(Stage):
             "split": "spans of frames at 25 fps",
             "steps": self.steps,
             "seed": self.config.seed,
-            "method": asdict(self.config.method),
+            "pretrained": asdict(self.config.pretrained),
             "commit": facts["commit"],
             "dirty": facts["dirty"],
             "torch": facts["torch"],

@@ -6,15 +6,33 @@ import resource
 import sys
 import time
 from statistics import median
+from typing import ClassVar
 
 import torch
 
 from talkingavatar.audio.features import audio_features
 from talkingavatar.data.capture import RATE
 from talkingavatar.data.datamodule import CaptureData
+from talkingavatar.engine.measuring.measure import Findings, Measure
 from talkingavatar.methods.base import Method
 
 SOUND = 4.0  # seconds of it that features are made of
+
+
+class Speed(Measure):
+    """Frames a second, and memory; of a few frames at the end of a fit."""
+
+    keys = ("speed",)
+    needs = ("avatar",)
+    of_run = True
+    at_end = True
+    definitions: ClassVar = {"speed": "1 / median seconds of a frame after a warm-up, at the capture's size"}
+
+    def finish(self, found: Findings, truth: Findings) -> Findings:
+        avatar = self.setting.avatar
+        assert avatar is not None
+        few = {"frames": 10, "warm_up": 2} if self.setting.brief else {}
+        return Findings(measure_speed(avatar.method, avatar.data, **few))
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Pictures of a measurement: distance against shift, and ground truth beside render."""
+"""Pictures of how well lips and sound agree: distance against shift."""
 
 from __future__ import annotations
 
@@ -6,34 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
-from numpy import ndarray
-from PIL import Image
-
-from talkingavatar.engine.media.end_of_fit import label
 
 CURVES = {
     "sync": ("SyncNet: distance of lips and sound", "mean distance (lower is closer)"),
     "mouth_sync": ("weight-free: mouth foretold by the sound", "correlation (higher is closer)"),
 }
-TALLEST = 360  # pixels of a picture in a strip
-
-
-def strip(pairs: list[tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W 3"]]], title: str, file: Path) -> None:
-    """Ground truth above, render below, one column a frame."""
-    columns = []
-    for truth, drawn in pairs:
-        pictures = [label(_smaller(p), t) for p, t in ((truth, "ground truth"), (drawn, title))]
-        columns.append(np.concatenate(pictures))
-    temporary = file.with_suffix(".tmp.png")
-    Image.fromarray(np.concatenate(columns, 1)).save(temporary)
-    temporary.replace(file)
-
-
-def _smaller(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
-    scale = min(1.0, TALLEST / picture.shape[0])
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
 def sync_curves(results: list[dict[str, Any]], folder: Path) -> list[Path]:
@@ -58,7 +35,8 @@ def _draw(subject: str, rows: list[dict[str, Any]], kinds: list[str], file: Path
 
     figure = Figure(figsize=(7 * len(kinds), 5.5), layout="constrained")
     for axes, kind in zip(np.atleast_1d(figure.subplots(1, len(kinds))), kinds, strict=True):
-        curves = {"ground truth": rows[0]["truth"]["curves"].get(kind)}
+        of_truth = [row["truth"]["curves"].get(kind) for row in rows if "truth" in row]
+        curves = {"ground truth": next(iter(of_truth), None)}
         curves |= {_name(row, rows): row["curves"].get(kind) for row in rows}
         for i, (name, curve) in enumerate(curves.items()):
             style = {"color": "black", "linewidth": 2.5} if i == 0 else {"color": f"C{i - 1}"}

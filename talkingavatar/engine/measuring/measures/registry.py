@@ -1,0 +1,56 @@
+"""The list of measures. Each sees what those above it found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from talkingavatar.engine.measuring.measure import Measure, Networks, Options
+from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, PoseError
+from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
+from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
+from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
+from talkingavatar.engine.measuring.measures.likeness import Likeness
+from talkingavatar.engine.measuring.measures.lips_and_sound import MouthAndSound, SyncNetScores
+from talkingavatar.engine.measuring.measures.places_of_landmarks import LandmarkDistance, Landmarks
+from talkingavatar.engine.measuring.measures.regions import RegionQuality
+from talkingavatar.engine.measuring.measures.speed import Speed
+from talkingavatar.engine.measuring.measures.steadiness import MotionJitter, RelativeJitter, SkinFlicker
+
+MEASURES: list[type[Measure]] = [
+    RegionQuality,
+    MouthAndSound,
+    SyncNetScores,
+    Likeness,
+    SkinFlicker,
+    Landmarks,
+    MotionJitter,
+    RelativeJitter,
+    LandmarkDistance,
+    FacialActions,
+    DriverMotion,
+    Speed,
+    BodyDistance,
+    HeldOutViews,
+    PoseError,
+]
+
+
+def find_networks(measures: Iterable[type[Measure]], options: Options) -> Networks:
+    """All that the measures look for, once for all runs.
+
+    Raises:
+        UserError: a file is there but is not what its name says, or what was named is not there.
+    """
+    return Networks({name: found for measure in measures for name, found in measure.find(options).items()})
+
+
+def versions(measures: Iterable[type[Measure]]) -> dict[str, int]:
+    """What a number of the same frames depends on besides what is at hand."""
+    return {measure.__name__: measure.version for measure in measures}
+
+
+def definitions(keys: Iterable[str], measures: Iterable[type[Measure]]) -> dict[str, str]:
+    """The words for these metrics."""
+    parts = {part for key in keys for part in (*key.split("/"), key.split("_")[0])}
+    words = {name: text for measure in measures for name, text in measure.definitions.items()}
+    return {name: text for name, text in words.items() if name in parts}

@@ -1,0 +1,56 @@
+"""What a measurement depends on, as one key: where it is the same, a result stands."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from talkingavatar.config.protocol import Condition
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.engine.measuring.held_out import HeldOut
+from talkingavatar.engine.measuring.measure import Networks
+from talkingavatar.engine.measuring.measures.registry import MEASURES, versions
+from talkingavatar.metrics.suite import SUITE_VERSION
+
+ELSEWHERE = ("run", "trainer", "tracking")  # of a configuration: where and how it was fitted
+
+
+def result_key(
+    checkpoints: Iterable[Path], config: FitConfig, held: HeldOut, condition: Condition, networks: Networks, views: Any
+) -> str:
+    """Of one run's numbers under one condition.
+
+    Args:
+        checkpoints: of every stage that they come from.
+        views: from the side, that are looked at.
+    """
+    run = [[digest_of(file) for file in checkpoints], _drawn_by(config), held.digest()]
+    return digest([SUITE_VERSION, versions(MEASURES), asdict(condition), run, _at_hand(networks), views])
+
+
+def truth_key(held: HeldOut, condition: Condition, networks: Networks) -> str:
+    """Of the ground truth's own numbers, whatever the run."""
+    pictures = [condition.reference, condition.view]
+    return digest([SUITE_VERSION, versions(MEASURES), pictures, held.digest(), _at_hand(networks)])
+
+
+def digest(facts: Any) -> str:
+    """Of anything JSON can say."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _at_hand(networks: Networks) -> list[Any]:
+    return [networks.used, networks.missing]
+
+
+def _drawn_by(config: FitConfig) -> dict[str, Any]:
+    return {name: part for name, part in asdict(config).items() if name not in ELSEWHERE}
+
+
+def digest_of(file: Path) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
