@@ -41,16 +41,16 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     shipped, *own = config_dirs()
-    search = _search(own)
+    chosen += _search(own)
+    texts += _search(own)
     with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
-        raw = _compose([*chosen, *search])
+        raw = _compose(chosen)
         if len(chosen) < len(texts):
             known = _flatten(raw)
             for override in parsed:
                 if override.key_or_group not in groups and not override.is_add():
                     _check_key(override.key_or_group, known, groups)
-            told = [text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)]
-            raw = _compose([*told, *search])
+            raw = _compose([text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)])
     return typed(raw)
 
 
@@ -170,9 +170,6 @@ def _check_values(config: FitConfig) -> None:
     if not 0 < config.data.heldout < 1:
         raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
     check_stages(config)
-    if config.trainer.precision != "32" and {stage.kind for stage in config.stages.values()} == {"avatar"}:
-        found, expected = config.trainer.precision, "32: an avatar's networks are small, its vertices need the digits"
-        raise UserError("trainer.precision", found, expected, "use it for drivers and experiment=syncnet")
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

@@ -117,7 +117,6 @@ class PretrainedConfig:
 
     name: str = "syncnet"  # syncnet
     step_cost: int = 3  # steps of the budget that one of these is worth
-    paper_steps: int = 400  # steps that the starts below are written for
     options: dict[str, Any] = field(default_factory=dict)  # its own, checked against its dataclass
     schedule: dict[str, RateConfig] = field(default_factory=dict)
     terms: dict[str, LossTermConfig] = field(default_factory=dict)
@@ -248,7 +247,6 @@ MINIMUM = {
     "driver.step_cost": 1,
     "method.paper_steps": 1,
     "driver.paper_steps": 1,
-    "pretrained.paper_steps": 1,
     "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,

@@ -67,3 +67,6 @@ def check_stages(config: FitConfig) -> None:
     if of_kind(config, "avatar") and config.budget.frames_per_step % processes:
         found, expected = str(config.budget.frames_per_step), f"a multiple of {processes} processes"
         raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
+    if config.trainer.precision != "32" and {stage.kind for stage in config.stages.values()} == {"avatar"}:
+        found, expected = config.trainer.precision, "32: an avatar's networks are small, its vertices need the digits"
+        raise UserError("trainer.precision", found, expected, "use it for drivers and experiment=syncnet")

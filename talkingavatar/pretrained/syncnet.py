@@ -80,7 +80,9 @@ class SyncNetTraining(L.LightningModule):
         self.options = checked_options(config.pretrained.options)
         self.steps = config.budget.steps
         self.middle_steps = int(self.steps * self.options.middle_share)
-        self.schedule = of_one_group(config.pretrained, "pretrained.schedule", GROUP, config.budget)
+        self.schedule = of_one_group(
+            config.pretrained.schedule, "pretrained.schedule", GROUP, config.budget, config.budget.steps
+        )
         terms = config.pretrained.terms
         if set(terms) != set(TERMS):
             raise UserError("pretrained.terms", ", ".join(terms) or "none", ", ".join(TERMS), "give all of them")

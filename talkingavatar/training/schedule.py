@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from talkingavatar.config.schema import BudgetConfig, DriverConfig, MethodConfig, PretrainedConfig
+from talkingavatar.config.schema import BudgetConfig, DriverConfig, MethodConfig, RateConfig
 from talkingavatar.errors import UserError
 
 RULES = ("fixed", "travel", "visits")
@@ -26,24 +26,29 @@ class Schedule:
         return self.lr * (self.lr_end / self.lr) ** share
 
 
-def scale_step(step: int, written: MethodConfig | DriverConfig | PretrainedConfig, budget: BudgetConfig) -> int:
-    """A step of the run that a section is written for (its `paper_steps`), in this budget."""
-    return round(step * budget.steps / written.paper_steps)
+def scale_step(step: int, method: MethodConfig | DriverConfig, budget: BudgetConfig) -> int:
+    """A step of the run that the method's paper describes, in this budget."""
+    return round(step * budget.steps / method.paper_steps)
 
 
-def of_one_group(section: DriverConfig | PretrainedConfig, field: str, group: str, budget: BudgetConfig) -> Schedule:
+def of_one_group(
+    table: dict[str, RateConfig], field: str, group: str, budget: BudgetConfig, paper_steps: int
+) -> Schedule:
     """Of a module whose parameters are all in one group: its row, the rates as they stand.
+
+    Args:
+        field: of the table.
+        paper_steps: that its start is written for.
 
     Raises:
         UserError: there is another row or none, or a rate is not positive.
     """
-    table = section.schedule
     if set(table) != {group}:
         raise UserError(field, ", ".join(table) or "nothing", f"one row, {group}", "correct it")
     row = table[group]
     if row.lr <= 0 or row.lr_end <= 0:
         raise UserError(f"{field}.{group}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
-    return Schedule(scale_step(row.start, section, budget), row.lr, row.lr_end, budget.steps)
+    return Schedule(round(row.start * budget.steps / paper_steps), row.lr, row.lr_end, budget.steps)
 
 
 def scaled(name: str, method: MethodConfig, budget: BudgetConfig, train_frames: int, slack: float = 1.0) -> Schedule:

@@ -57,7 +57,9 @@ class Audio2ParamTraining(DriverTraining):
         self.config, self.body, self.clips, self.render = config, body, list(clips), render
         self.options = options = read(config)
         self.parts = PoseParts(body, options.targets)
-        self.schedule = of_one_group(config.driver, "driver.schedule", GROUP, config.budget)
+        self.schedule = of_one_group(
+            config.driver.schedule, "driver.schedule", GROUP, config.budget, config.driver.paper_steps
+        )
         lips = lips_of(body)
         # A body that does not know its lips is trained without their term.
         self.register_buffer("lips", lips if len(lips) else None, persistent=False)
@@ -124,12 +126,8 @@ class Audio2ParamTraining(DriverTraining):
 
     def counts(self, term: str) -> bool:
         """Whether a term has a weight and has started."""
-        row = self.config.driver.terms.get(term)
-        return (
-            row is not None
-            and row.weight > 0
-            and self.step >= scale_step(row.start, self.config.driver, self.config.budget)
-        )
+        config, row = self.config, self.config.driver.terms.get(term)
+        return row is not None and row.weight > 0 and self.step >= scale_step(row.start, config.driver, config.budget)
 
     def _foretold(
         self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
