@@ -41,16 +41,16 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
     shipped, *own = config_dirs()
-    search = _search(own)
+    found = _search(own)
     with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
-        raw = _compose([*chosen, *search])
+        raw = _compose(chosen + found)
         if len(chosen) < len(texts):
             known = _flatten(raw)
             for override in parsed:
                 if override.key_or_group not in groups and not override.is_add():
                     _check_key(override.key_or_group, known, groups)
-            told = [text for given in zip(texts, parsed, strict=True) for text in _stages(*given, raw)]
-            raw = _compose([*told, *search])
+            words = [word for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
+            raw = _compose(words + found)
     return typed(raw)
 
 
