@@ -245,6 +245,7 @@ MINIMUM = {
     "budget.steps": 1,
     "budget.frames_per_step": 1,
     "driver.step_cost": 1,
+    "method.paper_steps": 1,
     "driver.paper_steps": 1,
     "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,

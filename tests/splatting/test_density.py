@@ -1,14 +1,16 @@
 """Density control: what follows a Gaussian through clone, split and prune; caps; continuing."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from gsplat.strategy import DefaultStrategy
 from torch import nn
 
 from talkingavatar.errors import UserError
 from talkingavatar.splatting import rasterise
-from talkingavatar.splatting.density import DensityControl, DensityPolicy
+from talkingavatar.splatting.density import DensityControl, DensityPolicy, _key
 from talkingavatar.types import Gaussians
 from tests.splatting.scenes import cameras, cloud
 
@@ -166,3 +168,23 @@ def test_of_a_group_that_would_vanish_the_most_opaque_stays():
     fit.run(12)
     assert len(fit.parameters["means"]) == 3
     assert fit.control.carried["region"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("mode", ["3dgs", "2dgs"])
+def test_what_is_seen_is_what_gsplat_counts(mode):
+    """Two views of one loss; and the same views one by one, their losses averaged as those of two frames."""
+    fit = Fit(mode, start=0)
+    p = fit.parameters
+    g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
+    both = cameras(2, 32, 32)
+    together = rasterise(g, both, WHITE, mode)
+    alone = [rasterise(g, replace(both, viewmats=both.viewmats[[i]], Ks=both.Ks[[i]]), WHITE, mode) for i in (0, 1)]
+    infos = [rendering.info for rendering in (together, *alone)]
+    fit.control.before_backward(0, infos)
+    (together.rgb - 0.5).square().mean().backward(retain_graph=True)
+    torch.stack([(rendering.rgb - 0.5).square().mean() for rendering in alone]).mean().backward()
+    strategy, state = DefaultStrategy(key_for_gradient=_key(infos[0])), {"grad2d": None, "count": None}
+    strategy._update_state(p, state, infos[0])
+    one, other = fit.control.seen(0, infos[:1]), fit.control.seen(0, infos[1:], frames=2)
+    torch.testing.assert_close(one.sum(1), torch.stack([state["grad2d"], state["count"]]))
+    torch.testing.assert_close(other, one)
