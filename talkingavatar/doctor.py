@@ -59,6 +59,7 @@ def _surroundings() -> Iterator[tuple[str, str]]:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: own rasteriser on the CPU"
     yield "CUDA device", cuda
     yield "runs", str(paths.runs_root().absolute())
+    yield "own presets ($TALKINGAVATAR_CONF)", str(paths.own_conf() or "not set")
     yield "caches", str(paths.cache_root())
     yield "weights ($TALKINGAVATAR_WEIGHTS)", str(paths.weights_root() or "not set")
     rigs = sorted((paths.cache_root() / "body").glob("open-*"))

@@ -41,14 +41,14 @@ The last line names the folder of tables.md, tables.csv, tables.json and the syn
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    if "--help" in arguments or "-h" in arguments:
-        from talkingavatar.config.protocol import names
-
-        print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
-        return 0
     from talkingavatar.errors import UserError
 
     try:
+        if "--help" in arguments or "-h" in arguments:
+            from talkingavatar.config.protocol import names
+
+            print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
+            return 0
         return _evaluate(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -19,6 +19,12 @@ def shipped(name: str) -> Path:
     return inside if inside.is_dir() else package.parent / name
 
 
+def own_conf() -> Path | None:
+    """`$TALKINGAVATAR_CONF`: a folder of the user's own presets, laid out as `conf`, or None."""
+    given = os.environ.get("TALKINGAVATAR_CONF")
+    return Path(given).expanduser() if given else None
+
+
 def runs_root() -> Path:
     """`$TALKINGAVATAR_RUNS`, else `./runs`."""
     return Path(os.environ.get("TALKINGAVATAR_RUNS", "runs")).expanduser()

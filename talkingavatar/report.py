@@ -49,14 +49,14 @@ class ReportConfig:
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    if "--help" in arguments or "-h" in arguments:
-        from talkingavatar.config.protocol import names
-
-        print(HELP.format(protocols=", ".join(names("protocol"))))
-        return 0
     from talkingavatar.errors import UserError
 
     try:
+        if "--help" in arguments or "-h" in arguments:
+            from talkingavatar.config.protocol import names
+
+            print(HELP.format(protocols=", ".join(names("protocol"))))
+            return 0
         out = report(parse(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
-from talkingavatar.config.listing import config_dir, group_options
+from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
 from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
@@ -40,7 +40,10 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         group = groups.get(override.key_or_group)
         texts.append(str(override.input_line) if group is None else _found(override, group))
     chosen = [text for text, override in zip(texts, parsed, strict=True) if override.key_or_group in groups]
-    with initialize_config_dir(version_base="1.3", config_dir=str(config_dir())):
+    shipped, *own = config_dirs()
+    chosen += _search(own)
+    texts += _search(own)
+    with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
         raw = _compose(chosen)
         if len(chosen) < len(texts):
             known = _flatten(raw)
@@ -96,6 +99,12 @@ def _parse(text: str) -> Override:
     return override
 
 
+def _search(folders: list[Path]) -> list[str]:
+    """Override by which Hydra looks for presets in more folders."""
+    quoted = ["'file://" + str(folder).replace("'", "\\'") + "'" for folder in folders]
+    return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
+
+
 def _compose(overrides: list[str]) -> DictConfig:
     try:
         raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
@@ -118,12 +127,21 @@ def _stages(text: str, override: Override, preset: DictConfig) -> list[str]:
 
 def _found(override: Override, options: dict[str, str]) -> str:
     """The choice of a preset by its name as one by its place in the group."""
-    key, name = override.key_or_group, str(override.value())
+    key = override.key_or_group
     if override.is_delete() or override.package is not None:
         raise UserError(key, str(override.input_line), "a plain choice", f"give {key}=<name>")
+    return f"{key}={place_of(key, str(override.value()), options)}"
+
+
+def place_of(group: str, name: str, options: dict[str, str]) -> str:
+    """Of a preset in its group.
+
+    Raises:
+        UserError: there is no such preset; the nearest name is suggested.
+    """
     if name not in options:
-        raise UserError(key, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
-    return f"{key}={options[name]}"
+        raise UserError(group, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
+    return options[name]
 
 
 def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:

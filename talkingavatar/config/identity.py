@@ -10,12 +10,12 @@ from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.schema import SCHEMA, FitConfig
 from talkingavatar.errors import UserError
 
-# Sections that decide what a stage comes to, by its kind. What stands nowhere here only says how and where it is done.
+# Sections and keys that decide what a stage comes to, by its kind; what stands nowhere here says how and where.
 ALWAYS = ("experiment", "family", "stages", "seed", "data", "budget")
 USED = {
     "avatar": ("body", "audio", "renderer", "density", "loss", "method", "metrics"),
-    "pretrained": ("pretrained",),
-    "driver": ("body", "audio", "driver"),
+    "pretrained": ("pretrained", "trainer.precision"),
+    "driver": ("body", "audio", "driver", "trainer.precision"),
 }
 NOT_USED = ("data.cache_mb",)
 

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.compose import suggestion
-from talkingavatar.config.listing import config_dir, family_of, group_options
+from talkingavatar.config.listing import config_dirs, family_of, group_options
 from talkingavatar.config.schema import INPUTS
 from talkingavatar.errors import UserError
 
@@ -105,7 +105,7 @@ Kind = TypeVar("Kind", Condition, Protocol)
 
 def names(kind: str) -> list[str]:
     """The protocols or conditions there are."""
-    return sorted(file.stem for file in _folder(kind).glob("*.yaml"))
+    return sorted(_files(kind))
 
 
 def read_condition(name: str) -> Condition:
@@ -143,10 +143,11 @@ def read_protocol(name: str) -> Protocol:
 
 
 def _read(kind: str, name: str, form: type[Kind]) -> Kind:
-    file = _folder(kind) / f"{name}.yaml"
-    if not file.is_file():
-        known = names(kind)
+    files = _files(kind)
+    if name not in files:
+        known = sorted(files)
         raise UserError(kind, repr(name), f"one of {', '.join(known)}", suggestion(name, known))
+    file = files[name]
     try:
         made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(form), OmegaConf.load(file)))
     except OmegaConfBaseException as error:
@@ -155,5 +156,7 @@ def _read(kind: str, name: str, form: type[Kind]) -> Kind:
     return made
 
 
-def _folder(kind: str) -> Path:
-    return config_dir() / "evaluate" / kind
+def _files(kind: str) -> dict[str, Path]:
+    """By name, ours before the user's own."""
+    folders = [root / "evaluate" / kind for root in reversed(config_dirs())]
+    return {file.stem: file for folder in folders for file in folder.glob("*.yaml")}

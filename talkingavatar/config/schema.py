@@ -25,6 +25,7 @@ class DataConfig:
     size: int = 512  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
     tracker_noise: float = 1.0  # scale of the simulated tracker's faults; 0 gives the true parameters
+    views: list[str] = field(default_factory=list)  # cameras trained on, a step each in turn; none named: the first
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int = 4  # every n-th frame of the first part is trained on
     pose_slack: float = 1.0  # scales how far one visit may move a tracked pose; 1 suits the simulated tracker
@@ -51,7 +52,7 @@ class RendererConfig:
 @dataclass
 class DensityConfig:
     name: str = "default"  # none | default
-    start: int = 500  # steps, on the scale of the paper budget (the paper states none of these)
+    start: int = 500  # steps, on the paper's scale (`method.paper_steps`; the paper states none of these)
     stop: int = 75_000  # half of the run, as 3DGS
     every: int = 1000
     min_every: int = 100  # actual steps: gradients of fewer frames say nothing
@@ -63,7 +64,7 @@ class DensityConfig:
 @dataclass
 class LossTermConfig:
     weight: float = 1.0
-    start: int = 0  # step on the scale of the paper budget
+    start: int = 0  # step on the paper's scale (`method.paper_steps`)
 
 
 @dataclass
@@ -74,7 +75,7 @@ class LossConfig:
 
 @dataclass
 class RateConfig:
-    """One row of a schedule table: a group of parameters, on the scale of the paper budget."""
+    """One row of a schedule table: a group of parameters, on the paper's scale (`method.paper_steps`)."""
 
     start: int = 0  # step before which the group is frozen
     lr: float = 1e-3  # at its start
@@ -91,6 +92,8 @@ class RateConfig:
 class MethodConfig:
     name: str = "thgs"
     options: dict[str, Any] = field(default_factory=dict)  # the method's own, checked against its dataclass
+    paper_steps: int = 150_000  # steps that the schedule is written for, and what else starts "on the paper's scale"
+    paper_visits: float = 300.0  # times that the paper trains on each frame in these (of about 500 frames)
     schedule: dict[str, RateConfig] = field(default_factory=dict)
     silence: list[str] = field(default_factory=list)  # inputs withheld from fit and drive (INPUTS)
 
@@ -142,8 +145,6 @@ class BudgetConfig:
     frames_per_step: int = 1  # of the capture; `trainer.processes` share them
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     visits: int = 10  # training frames are thinned evenly until each is trained on so many times
-    paper_steps: int = 150_000  # steps the schedule tables are written for
-    paper_visits: float = 300.0  # times the paper trains on each frame (150,000 steps, about 500 frames)
     heldout_frames: int = 40  # held-out frames measured at the end, evenly spaced; 0 measures all
     aligned_frames: int = 8  # of these, measured once more with the body's pose aligned to the picture; 0 none
     media_frames: int = 100  # most frames of the side-by-side video and of the turntable; 0 for all there are
@@ -160,6 +161,7 @@ class TrainerConfig:
     accelerator: str = "auto"  # auto | cpu | gpu
     devices: int = 1  # processes on each machine that share a driver's steps, each on a GPU of its own where there are
     nodes: int = 1  # machines
+    precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
     checkpoint_every: int = 200  # steps
     preview_every: int = 100  # steps between live PSNR readings
@@ -226,6 +228,7 @@ CHOICES = {
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
     "density.name": ("none", "default"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
+    "trainer.precision": ("32", "bf16"),
     "tracking.name": ("none", "wandb"),
 }
 

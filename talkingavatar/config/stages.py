@@ -20,8 +20,7 @@ def seen_by(config: FitConfig, name: str) -> FitConfig:
     seen = replace(config, **own)
     cost = {"avatar": 1, "driver": seen.driver.step_cost, "pretrained": seen.pretrained.step_cost}[stage.kind]
     steps = max(1, config.budget.steps // cost) if stage.steps is None else stage.steps
-    written_for = seen.driver.paper_steps if stage.kind == "driver" else config.budget.paper_steps
-    return replace(seen, budget=replace(config.budget, steps=steps, paper_steps=written_for))
+    return replace(seen, budget=replace(config.budget, steps=steps))
 
 
 def of_kind(config: FitConfig, kind: str) -> list[str]:
@@ -68,3 +67,6 @@ def check_stages(config: FitConfig) -> None:
     if of_kind(config, "avatar") and config.budget.frames_per_step % processes:
         found, expected = str(config.budget.frames_per_step), f"a multiple of {processes} processes"
         raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")
+    if config.trainer.precision != "32" and {stage.kind for stage in config.stages.values()} == {"avatar"}:
+        found, expected = config.trainer.precision, "32: an avatar's networks are small, its vertices need the digits"
+        raise UserError("trainer.precision", found, expected, "use it for drivers and experiment=syncnet")

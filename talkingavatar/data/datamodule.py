@@ -11,9 +11,10 @@ from torch import Tensor
 
 from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.capture import Capture, Model
+from talkingavatar.data.capture import Capture, Manifest, Model
 from talkingavatar.data.inputs import Rest, change, read_tables, withheld
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
+from talkingavatar.errors import UserError
 from talkingavatar.types import Batch, DrivingSignal
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
@@ -26,6 +27,18 @@ def thinned(frames: list[int], most: int) -> list[int]:
     A short fit learns more of few frames: what is learned about a frame (its pose, its exposure) needs visits.
     """
     return frames[:: -(-len(frames) // most)]
+
+
+def trained_views(manifest: Manifest, named: Sequence[str]) -> list[str]:
+    """The cameras that steps take turns with: those named, else the first.
+
+    Raises:
+        UserError: there is no such view, or it is held out.
+    """
+    there = [view for view in manifest.views if view not in manifest.test_views]
+    if unknown := [view for view in named if view not in there]:
+        raise UserError("data.views", ", ".join(unknown), f"some of {', '.join(there)}", "correct it")
+    return list(named) or there[:1]
 
 
 class CaptureData(L.LightningDataModule):
@@ -41,6 +54,7 @@ class CaptureData(L.LightningDataModule):
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
         seen = config.budget.steps * config.budget.frames_per_step
+        self.views = trained_views(capture.manifest, config.data.views)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
 
     def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
@@ -86,7 +100,8 @@ class CaptureData(L.LightningDataModule):
         """The share of process `rank` of `world` in the frames of a step."""
         config, seed = self.config, self.config.seed
         frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
-        batch = self.batch(frames, background_of_step(seed, step) if config.data.random_background else None)
+        background = background_of_step(seed, step) if config.data.random_background else None
+        batch = self.batch(frames, background, self.views[step % len(self.views)])
         if not config.data.shutter:
             return batch
         return replace(batch, motion=DrivingSignal.cat([self.motion(frame) for frame in frames]))

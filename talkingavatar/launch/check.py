@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import compose, suggestion, typed
+from talkingavatar.config.compose import compose, place_of, typed
+from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.listing import group_options
+from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
 from talkingavatar.launch.parameters import Choice
 from talkingavatar.launch.sweep_file import Sweep
@@ -35,7 +36,7 @@ def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
         for text in parameter.values if key in groups else _telling(parameter.values):
             value = OverridesParser.create().parse_overrides([f"{key}={text}"])[0].value()
             if key in groups:
-                _check_option(key, str(value), groups[key])
+                place_of(key, str(value), groups[key])
             else:
                 _check_value(base, key.lstrip("+"), value)
 
@@ -51,11 +52,6 @@ def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
     return ordered[0], ordered[-1]
 
 
-def _check_option(key: str, value: str, options: Iterable[str]) -> None:
-    if value not in options:
-        raise UserError(key, repr(value), f"one of {', '.join(options)}", suggestion(value, options))
-
-
 def _check_value(base: DictConfig, key: str, value: Any) -> None:
     trial = base.copy()
     try:
@@ -63,4 +59,8 @@ def _check_value(base: DictConfig, key: str, value: Any) -> None:
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
-    typed(trial)
+    config = typed(trial)
+    for section, nodes in OPTIONS.items():
+        part = getattr(config, section)
+        if part.name in nodes:
+            read_options(nodes[part.name](), part.options, f"{section}.options")

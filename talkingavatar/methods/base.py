@@ -241,7 +241,11 @@ class Method(L.LightningModule, ABC):
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight and has started."""
         row = self.config.loss.terms.get(term)
-        return row is not None and row.weight > 0 and self.step >= scale_step(row.start, self.config.budget)
+        return row is not None and row.weight > 0 and self.step >= self.paper_step(row.start)
+
+    def paper_step(self, step: int) -> int:
+        """A step of the paper's run in this budget."""
+        return scale_step(step, self.config.method, self.config.budget)
 
     def started(self, group: str) -> bool:
         """Whether a parameter group has left its frozen part."""
@@ -310,12 +314,11 @@ class Method(L.LightningModule, ABC):
         return NamedOptimisers(inner)
 
     def _density_control(self, config: DensityConfig, inner: dict[str, Adam]) -> DensityControl:
-        budget = self.config.budget
-        every = max(config.min_every, scale_step(config.every, budget))
+        every = max(config.min_every, self.paper_step(config.every))
         policy = DensityPolicy(
             name="default",
-            start=scale_step(config.start, budget),
-            stop=scale_step(config.stop, budget),
+            start=self.paper_step(config.start),
+            stop=self.paper_step(config.stop),
             every=every,
             grow_gradient=config.grow_gradient,
             prune_opacity=config.prune_opacity,
@@ -331,7 +334,7 @@ class Method(L.LightningModule, ABC):
     def _schedules(self) -> dict[str, Schedule]:
         config, frames = self.config, len(self.context.train_frames)
         rows = {n: row for n, row in config.method.schedule.items() if n != "exposure" or config.data.exposure}
-        return {n: scaled(n, row, config.budget, frames, config.data.pose_slack) for n, row in rows.items()}
+        return {n: scaled(n, config.method, config.budget, frames, config.data.pose_slack) for n in rows}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from talkingavatar.losses import anchored, sync_contrast
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import SIZE
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
+from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group
 from talkingavatar.training.terms import weighted
 
@@ -79,7 +80,9 @@ class SyncNetTraining(L.LightningModule):
         self.options = checked_options(config.pretrained.options)
         self.steps = config.budget.steps
         self.middle_steps = int(self.steps * self.options.middle_share)
-        self.schedule = of_one_group(config.pretrained.schedule, "pretrained.schedule", GROUP, config.budget)
+        self.schedule = of_one_group(
+            config.pretrained.schedule, "pretrained.schedule", GROUP, config.budget, config.budget.steps
+        )
         terms = config.pretrained.terms
         if set(terms) != set(TERMS):
             raise UserError("pretrained.terms", ", ".join(terms) or "none", ", ".join(TERMS), "give all of them")
@@ -92,7 +95,9 @@ class SyncNetTraining(L.LightningModule):
 
     def embed(self, batch: SyncBatch) -> tuple[Float[Tensor, "N 1024"], Float[Tensor, "N 1024"]]:
         """Lips and sound of each window."""
-        return self._lips(batch.lips), self.network.forward_audio(batch.audio)
+        with reduced(self.config.trainer, batch.lips.device):
+            lips, sound = self._lips(batch.lips), self.network.forward_audio(batch.audio)
+        return lips.float(), sound.float()
 
     def terms(
         self, lips: Float[Tensor, "N 1024"], sound: Float[Tensor, "N 1024"], batch: SyncBatch

@@ -16,8 +16,12 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
 
     Numba looks at the function's own file alone to tell whether the kept code is out of date, which also holds what it
     calls: an upgrade of a neighbouring file would go unnoticed.
+
+    What calls it takes it in. Else the process that compiles would run one machine code of a function that several
+    call, all later ones another, each caller's own copy, whose sums may be in another order: a run's first start and
+    its next would differ in the last bit.
     """
-    made: Any = njit(function, cache=True, nogil=True, **options)
+    made: Any = njit(function, cache=True, nogil=True, forceinline=True, **options)
     kept = made._cache._cache_file
     flags = [f"{name}={sorted(value) if isinstance(value, set) else value}" for name, value in sorted(options.items())]
     kept._source_stamp = (kept._source_stamp, _sources(Path(function.__code__.co_filename).parent), flags)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from talkingavatar.config.schema import BudgetConfig, RateConfig
+from talkingavatar.config.schema import BudgetConfig, DriverConfig, MethodConfig, RateConfig
 from talkingavatar.errors import UserError
 
 RULES = ("fixed", "travel", "visits")
@@ -26,13 +26,19 @@ class Schedule:
         return self.lr * (self.lr_end / self.lr) ** share
 
 
-def scale_step(step: int, budget: BudgetConfig) -> int:
-    """A step of the paper's run in this budget."""
-    return round(step * budget.steps / budget.paper_steps)
+def scale_step(step: int, method: MethodConfig | DriverConfig, budget: BudgetConfig) -> int:
+    """A step of the run that the method's paper describes, in this budget."""
+    return round(step * budget.steps / method.paper_steps)
 
 
-def of_one_group(table: dict[str, RateConfig], field: str, group: str, budget: BudgetConfig) -> Schedule:
+def of_one_group(
+    table: dict[str, RateConfig], field: str, group: str, budget: BudgetConfig, paper_steps: int
+) -> Schedule:
     """Of a module whose parameters are all in one group: its row, the rates as they stand.
+
+    Args:
+        field: of the table.
+        paper_steps: that its start is written for.
 
     Raises:
         UserError: there is another row or none, or a rate is not positive.
@@ -42,10 +48,10 @@ def of_one_group(table: dict[str, RateConfig], field: str, group: str, budget: B
     row = table[group]
     if row.lr <= 0 or row.lr_end <= 0:
         raise UserError(f"{field}.{group}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
-    return Schedule(scale_step(row.start, budget), row.lr, row.lr_end, budget.steps)
+    return Schedule(round(row.start * budget.steps / paper_steps), row.lr, row.lr_end, budget.steps)
 
 
-def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int, slack: float = 1.0) -> Schedule:
+def scaled(name: str, method: MethodConfig, budget: BudgetConfig, train_frames: int, slack: float = 1.0) -> Schedule:
     """A row of the table in this budget. The rules are derived beside the table, in conf/method/thgs.yaml.
 
     `slack` scales the limit of the "visits" rule (`data.pose_slack`).
@@ -53,20 +59,20 @@ def scaled(name: str, row: RateConfig, budget: BudgetConfig, train_frames: int, 
     Raises:
         UserError: the rule is unknown or a rate is not positive.
     """
-    field = f"method.schedule.{name}"
+    field, row = f"method.schedule.{name}", method.schedule[name]
     if row.rule not in RULES:
         raise UserError(f"{field}.rule", repr(row.rule), f"one of {', '.join(RULES)}", "correct it")
     if row.lr <= 0 or row.lr_end <= 0:
         raise UserError(f"{field}.lr", f"{row.lr}, {row.lr_end}", "positive rates", "correct it")
     factor = {
         "fixed": 1.0,
-        "travel": budget.paper_steps / budget.steps,
-        "visits": budget.paper_visits * train_frames / (budget.steps * budget.frames_per_step),
+        "travel": method.paper_steps / budget.steps,
+        "visits": method.paper_visits * train_frames / (budget.steps * budget.frames_per_step),
     }[row.rule]
     # Between two visits Adam carries a row on, over about sqrt(frames) times the rate: the second moment, too, is
     # fed on visits only. What is limited is the way of one visit.
     limit = slack * row.limit / math.sqrt(train_frames) if row.rule == "visits" else row.limit
     factor = min(max(factor, 1.0), max(1.0, limit / row.lr))
     # Poses that are corrected against a picture that is not there yet are led astray: the paper waits 1,500 steps.
-    start = max(scale_step(row.start, budget), min(budget.warmup, row.start))
+    start = max(scale_step(row.start, method, budget), min(budget.warmup, row.start))
     return Schedule(start, row.lr * factor, row.lr_end * factor, budget.steps)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from talkingavatar.fit import main
 from tests.conftest import TINY, quick_help
 
 
@@ -84,6 +85,22 @@ def test_what_can_be_told_at_once_is_told_before_data_is_made(tiny, overrides, e
         run_fit(compose([*words, *overrides]), StopFlag())
     assert not (tmp_path / "cache" / "captures").exists()
     assert (run / "config.yaml").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "instead"),
+    [
+        (["-m", "seed=0,1"], "talkingavatar.sweep"),
+        (["--cfg", "job"], "--config"),
+        (["--info"], "talkingavatar.doctor"),
+        (["--config-dir=mine"], "TALKINGAVATAR_CONF"),
+        (["--confg"], "see --help"),
+    ],
+)
+def test_habits_of_hydra_are_told_what_to_do_instead(capsys, words, instead):
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: argument: found ") and instead in told and told.count("\n") == 1
 
 
 def test_missing_capture(command, tmp_path):

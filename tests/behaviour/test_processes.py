@@ -15,7 +15,7 @@ from talkingavatar.engine.run.directory import RunDirectory
 from tests.conftest import TINY, cold
 
 SMALL = [
-    "experiment=audio2param", "data.seconds=4", "data.size=64", "stages.driver.steps=24", "tracking=none",
+    "experiment=audio2param", "data.seconds=4", "data.size=64", "driver.step_cost=50", "tracking=none",
     "driver.options.identities=[]", "driver.options.windows=4", "driver.options.length=24", "driver.options.width=16",
     "driver.options.dropout=0", "trainer.checkpoint_every=5", "trainer.log_every=1", "trainer.progress=false",
 ]  # fmt: skip

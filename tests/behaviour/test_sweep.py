@@ -136,6 +136,7 @@ def test_a_sweep_outlives_its_launcher(command, tiny, tmp_path):
     [
         ({"data.sise": {"values": [64]}}, [], "did you mean data.size"),
         ({"experiment": {"values": ["thgs_full", "thgs_ful"]}}, [], "did you mean thgs_full"),
+        ({"driver.options.width": {"values": [64, "wide"]}}, [], "driver.options.width: found 'wide'"),
         ({"data.fps": {"values": [25, "many"]}}, [], "data.fps"),
         ({"data.fps": {"values": [25, 3]}}, [], "data.fps: found 3; expected at least 10"),
         ({"seed": {"values": [0]}}, ["buget=quick"], "did you mean budget"),

@@ -73,6 +73,7 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data.heldout=2", "between 0 and 1"),
         ("method.silence=[audi]", "did you mean audio"),
         ("nonsense", "key=value"),
+        ("trainer.precision=bf16", "its vertices need the digits"),
         ("seed=", "seed"),
     ],
 )

@@ -27,6 +27,7 @@ def test_a_name_is_made_of_what_decides_the_result():
         ("thgs_full", ["driver.step_cost=3", "driver.options.width=64"], "density.start=9"),
         ("syncnet", ["driver.step_cost=9", "body=flame", "metrics=all"], "pretrained.terms.contrast.weight=2"),
         ("audio2param", ["renderer.backend=plain", "method.silence=[audio]", "metrics=all"], "driver.step_cost=1"),
+        ("audio2param", [], "trainer.precision=bf16"),
         ("gaussianheadtalk_full", ["pretrained.step_cost=1"], "stages.driver.steps=900"),
     ],
 )  # fmt: skip

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from talkingavatar.config.compose import compose
-from talkingavatar.data.datamodule import thinned
+from talkingavatar.data.datamodule import thinned, trained_views
 from talkingavatar.engine.build import build_data
+from talkingavatar.errors import UserError
 
 
 def test_thinning_keeps_the_first_and_an_even_spacing():
@@ -26,6 +28,22 @@ def test_a_step_may_have_a_background_of_its_own():
     outside, inside = plain.matte[..., 0] == 0, plain.matte[..., 0] == 1
     torch.testing.assert_close(batch.image[outside], batch.background.expand(int(outside.sum()), 3))
     torch.testing.assert_close(batch.image[inside], plain.image[inside])
+
+
+def test_steps_take_turns_with_the_views():
+    config = compose(["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"])
+    data = build_data(config)
+    assert data.views == ["front"]
+    front = data.batch_of_step(1)
+    data.capture.manifest = replace(data.capture.manifest, test_views=["60"])
+    data.views = trained_views(data.capture.manifest, ["front", "30"])
+    side, frame = data.batch_of_step(1), int(front.signal.frame[0])
+    assert torch.equal(data.batch_of_step(2).cameras.viewmats, front.cameras.viewmats)
+    assert torch.equal(side.signal.frame, front.signal.frame) and not torch.equal(side.image, front.image)
+    assert torch.equal(side.cameras.viewmats, data.capture.cameras([frame], "30").viewmats)
+    assert torch.equal((side.image[0] * 255).round(), torch.from_numpy(data.capture.frame(frame, "30")).float())
+    with pytest.raises(UserError, match=r"data\.views: found 60, left; expected some of front, 30"):
+        trained_views(data.capture.manifest, ["60", "left"])
 
 
 def test_motion_is_told_by_neighbours_of_the_same_shot():

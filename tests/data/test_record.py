@@ -41,6 +41,11 @@ def test_the_same_configuration_gives_the_same_bytes(folder, tmp_path, monkeypat
     assert digests(again) == digests(folder)
 
 
+def test_what_is_done_with_a_capture_does_not_make_another(folder):
+    used = compose(["data.seconds=2", "data.size=64", "data.exposure=true", "data.views=[front]", "data.cache_mb=5"])
+    assert speaker_capture(used.data, quietly) == folder
+
+
 def test_an_interrupted_recording_leaves_nothing(folder):
     before = set(folder.parent.iterdir())
     drawn = []

@@ -148,6 +148,17 @@ def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
     torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
 
 
+def test_the_network_alone_may_work_in_bfloat16(head, clips):
+    made = training(head, clips)
+    torch.nn.init.normal_(made.network.out.weight, std=0.1)
+    made.eval()
+    data = batches(made, clips).batch(0)
+    losses = []
+    for made.config.trainer.precision in ("32", "bf16"):
+        losses.append({name: float(values.detach().mean()) for name, values in made.terms(data).items()})
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
 def test_two_processes_share_a_step(head, clips):
     """The mean of their gradients, which data-parallel training makes, is that of the whole."""
     made = training(head, clips)

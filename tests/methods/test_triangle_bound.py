@@ -124,7 +124,7 @@ def test_jaw_and_lips_as_tracked_do_not_move_the_free_head(make, poses, body):
 def test_every_group_learns_and_no_triangle_loses_its_last_gaussian(make, poses, experiment):
     method = make(
         experiment, "density.start=0", "density.min_every=5", "density.every=1", "density.grow_gradient=1e-7",
-        "density.prune_opacity=0.6", "density.max_gaussians=14000", "budget.warmup=1", "budget.paper_steps=1000",
+        "density.prune_opacity=0.6", "density.max_gaussians=14000", "budget.warmup=1", "method.paper_steps=1000",
         *(f"method.schedule.{n}.start=0" for n in ("pose", "shoulders")),
     )  # fmt: skip
     optimiser = method.configure_optimizers()

@@ -106,6 +106,15 @@ def test_the_middle_uses_the_middle_cells_alone(training):
     assert all(torch.equal(state[key], value) for key, value in training.state_dict().items())
 
 
+def test_networks_in_bfloat16_come_to_nearly_the_same():
+    exact, coarse = (SyncNetTraining(compose([*QUIET, f"trainer.precision={name}"])).eval() for name in ("32", "bf16"))
+    with torch.no_grad():
+        pairs = list(zip(exact.embed(batch()), coarse.embed(batch()), strict=True))
+    for a, b in pairs:
+        assert a.dtype == b.dtype == torch.float32 and not torch.equal(a, b)
+        assert (a - b).norm() < 0.05 * a.norm()
+
+
 def test_a_step_lowers_the_loss_and_leaves_unseen_cells_alone():
     training = SyncNetTraining(configured())
     optimiser, given = training.configure_optimizers(), batch()

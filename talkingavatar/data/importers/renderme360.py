@@ -179,8 +179,8 @@ class Smc:
                 raise UserError(str(file), f"not readable ({error})", "an SMC container", "get it again") from error
         raw, anno = opened
         facts = {key: _plain(value) for key, value in raw.attrs.items()}
-        facts["distortion, not corrected"] = {c: np.ravel(anno["Calibration"][c]["D"][()]).tolist()
-                                              for c in anno["Calibration"]}  # fmt: skip
+        lenses = {camera: entry["D"] for camera, entry in anno["Calibration"].items() if "D" in entry}
+        facts["distortion, not corrected"] = {camera: np.ravel(D[()]).tolist() for camera, D in lenses.items()}
         return Smc(raw, anno, pair[0].name.removesuffix("_raw.smc"), facts)
 
     def frames(self) -> dict[str, int]:

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -37,6 +37,8 @@ from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
 
 SPEAKER_VERSION = 7  # raise when the same configuration would give other pictures or parameters
+# Fields of the configuration that the capture depends on; the others say what is done with it.
+DECISIVE = ("identity", "seed", "seconds", "fps", "size", "framing", "tracker_noise", "heldout", "stride")
 MODELS: tuple[Model, ...] = ("smplx", "flame")
 SIDES = ("30", "60")  # views that are never trained on: degrees from the front; drawn when they are asked for (`views`)
 
@@ -287,6 +289,6 @@ def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None])
 
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
-    kept = {k: v for k, v in asdict(config).items() if k not in ("cache_mb", "path", "name")}
+    kept = {field: getattr(config, field) for field in DECISIVE}
     kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]

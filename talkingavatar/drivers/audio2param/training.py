@@ -30,6 +30,7 @@ from talkingavatar.drivers.training import DriverTraining, RenderTerm, shares_of
 from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.networks.audio2param import Audio2Param
+from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group, scale_step
 from talkingavatar.training.shared import average_gradients
 from talkingavatar.training.terms import weighted
@@ -56,7 +57,9 @@ class Audio2ParamTraining(DriverTraining):
         self.config, self.body, self.clips, self.render = config, body, list(clips), render
         self.options = options = read(config)
         self.parts = PoseParts(body, options.targets)
-        self.schedule = of_one_group(config.driver.schedule, "driver.schedule", GROUP, config.budget)
+        self.schedule = of_one_group(
+            config.driver.schedule, "driver.schedule", GROUP, config.budget, config.driver.paper_steps
+        )
         lips = lips_of(body)
         # A body that does not know its lips is trained without their term.
         self.register_buffer("lips", lips if len(lips) else None, persistent=False)
@@ -123,14 +126,15 @@ class Audio2ParamTraining(DriverTraining):
 
     def counts(self, term: str) -> bool:
         """Whether a term has a weight and has started."""
-        row = self.config.driver.terms.get(term)
-        return row is not None and row.weight > 0 and self.step >= scale_step(row.start, self.config.budget)
+        config, row = self.config, self.config.driver.terms.get(term)
+        return row is not None and row.weight > 0 and self.step >= scale_step(row.start, config.driver, config.budget)
 
     def _foretold(
         self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
     ) -> Float[Tensor, "N L P"]:
         """The network's output, which may be fed back the truth, but of what sound tells only."""
-        return self.network(features, speaker, truth * (self.standard.audible > 0))
+        with reduced(self.config.trainer, self.device):
+            return self.network(features, speaker, truth * (self.standard.audible > 0)).float()
 
     def _completed(self, predicted: Float[Tensor, "N L P"], truth: Float[Tensor, "N L P"]) -> Float[Tensor, "N L P"]:
         """What is not foretold is lent by the truth: the jaw is not to make up for a smile."""
