@@ -70,7 +70,7 @@ def table_results(
         rows = protocol.rows_for([(run.experiment, run.family)])
         for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):
             own = _own(run, condition)
-            result = _filled(measured[condition], own) if condition in measured else _stand_in(run, condition, own)
+            result = _filled(run, measured[condition], own) if condition in measured else _stand_in(run, condition, own)
             name = (variants or {}).get(run.path) if open_rows else None
             found.append({**result, "experiment": name} if name else result)
     return found
@@ -113,10 +113,11 @@ def _own(run: Run, condition: str) -> list[Mapping[str, Any]]:
     ]
 
 
-def _filled(result: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """What `evaluate` did not measure, from what the fit did on the very same frames."""
+def _filled(run: Run, result: Mapping[str, Any], own: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """With what `evaluate` did not measure, from what the fit did on the very same frames at the same step."""
+    same_step = result.get("steps") in (None, run.summary.get("steps"))
     for entry in own:
-        if entry.get("frames") == result.get("frames"):
+        if same_step and entry.get("frames") == result.get("frames"):
             result = {**result, "metrics": {**entry["metrics"], **result["metrics"]}}
     return result
 

@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from talkingavatar.engine.measuring.measure import Measure, Networks, Options
 from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, PoseError
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
+from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
+from talkingavatar.engine.measuring.measures.face_landmarks import LandmarkDistance, Landmarks
 from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
 from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
-from talkingavatar.engine.measuring.measures.likeness import Likeness
-from talkingavatar.engine.measuring.measures.lips_and_sound import MouthAndSound, SyncNetScores
-from talkingavatar.engine.measuring.measures.places_of_landmarks import LandmarkDistance, Landmarks
-from talkingavatar.engine.measuring.measures.regions import RegionQuality
+from talkingavatar.engine.measuring.measures.jitter import MotionJitter, RelativeJitter, SkinFlicker
+from talkingavatar.engine.measuring.measures.picture_quality import PictureQuality
 from talkingavatar.engine.measuring.measures.speed import Speed
-from talkingavatar.engine.measuring.measures.steadiness import MotionJitter, RelativeJitter, SkinFlicker
+from talkingavatar.engine.measuring.measures.sync_scores import MouthAndSound, SyncNetScores
 
 MEASURES: list[type[Measure]] = [
-    RegionQuality,
+    PictureQuality,
     MouthAndSound,
     SyncNetScores,
-    Likeness,
+    FaceIdentity,
     SkinFlicker,
     Landmarks,
     MotionJitter,

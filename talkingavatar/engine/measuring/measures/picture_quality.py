@@ -13,8 +13,8 @@ from talkingavatar.types import Batch, DrivingSignal
 WATCHED = ("hands", "mouth", "head")  # regions whose absence is told
 
 
-class RegionQuality(Measure):
-    """Likeness of pixels, as `<region>/<psnr|ssim|lpips_...>`."""
+class PictureQuality(Measure):
+    """FaceIdentity of pixels, as `<region>/<psnr|ssim|lpips_...>`."""
 
     keys = ("psnr", "ssim")
     needs = ("pictures", "truth")

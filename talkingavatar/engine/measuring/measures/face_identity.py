@@ -15,7 +15,7 @@ from talkingavatar.types import Batch, DrivingSignal
 EVERY = 5  # frames
 
 
-class Likeness(Measure):
+class FaceIdentity(Measure):
     """Cosine of face embeddings of render and ground truth."""
 
     keys = ("identity",)
