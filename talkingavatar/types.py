@@ -120,7 +120,7 @@ class DrivingSignal(FrameTree):
     pose: BodyPose
     audio: Float[Tensor, "B 8 T C"] | None = None  # windows of the 8 frames [i-4, i+4), features on the video clock
     latent: Float[Tensor, "B D"] | None = None  # of 2D motion
-    actions: Float[Tensor, "B A"] | None = None  # intensities of OpenFace's 17 action units, 0 to 5
+    actions: Float[Tensor, "B A"] | None = None  # facial actions, as the capture's table names and scales them
     emotion: Float[Tensor, "B E"] | None = None  # share of each
 
     def __len__(self) -> int:
