@@ -116,8 +116,10 @@ def test_the_papers_conditions():
     ],
 )
 def test_a_wrong_condition_is_refused(text, expected, tmp_path, monkeypatch):
-    monkeypatch.setattr("talkingavatar.config.protocol._folder", lambda kind: tmp_path)
-    (tmp_path / "mine.yaml").write_text(text)
+    monkeypatch.setenv("TALKINGAVATAR_CONF", str(tmp_path))
+    file = tmp_path / "evaluate" / "condition" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
     with pytest.raises(UserError, match=expected):
         read_condition("mine")
 
