@@ -203,12 +203,23 @@ class Method(L.LightningModule, ABC):
     # -- the step ------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Float[Tensor, ""]:
-        self._infos = []
-        frames = [self._losses(batch.frame(i)) for i in range(len(batch))]
-        values = {name: torch.stack([frame[name] for frame in frames]).mean() for name in frames[0]}
-        total, losses = weighted(values, self.config.loss.terms, self.step)
-        self.scalars = {"gaussians": float(len(self.gaussians["means"])), **losses}
-        return total
+        """The loss of the last frame's share; those of the frames before it have left their gradients already.
+
+        So one frame's graph is held at a time, and gradients are summed frame by frame, as processes would.
+        """
+        self.zero_grad()
+        self._infos, told = [], []
+        for i in range(len(batch)):
+            loss, scalars = weighted(self._losses(batch.frame(i)), self.config.loss.terms, self.step)
+            told.append(scalars)
+            if i + 1 < len(batch):
+                (loss / len(batch)).backward()
+        means = {name: sum(scalars[name] for scalars in told) / len(told) for name in told[0]}
+        self.scalars = {"gaussians": float(len(self.gaussians["means"])), **means}
+        return loss / len(batch)
+
+    def optimizer_zero_grad(self, *rest: Any) -> None:
+        """Done before the first frame of a step."""
 
     def _losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Means of the terms that count, of one frame."""
