@@ -69,12 +69,12 @@ def parse(arguments: list[str]) -> "DriveConfig":
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
     from talkingavatar.drivers.driver import Prompt
     from talkingavatar.engine.performing.perform import DriveConfig
-    from talkingavatar.engine.performing.performance import Order
+    from talkingavatar.engine.performing.performance import Request
 
     if (samples := _number("samples", given.get("samples", "1"), int)) < 1:
         raise UserError("samples", str(samples), "at least 1", "correct it")
     paths = {key: Path(given[key]).expanduser() if key in given else None for key in ("audio", "motion", "out")}
-    order = Order(
+    request = Request(
         audio=paths["audio"],
         motion=paths["motion"],
         start=_number("start", given.get("start", "0"), float),
@@ -83,7 +83,7 @@ def parse(arguments: list[str]) -> "DriveConfig":
         samples=samples,
         prompt=Prompt(speaker=given.get("speaker")),
     )
-    return DriveConfig(Path(given["run"]).expanduser(), order, given.get("background"), paths["out"])
+    return DriveConfig(Path(given["run"]).expanduser(), request, given.get("background"), paths["out"])
 
 
 def _number(key: str, text: str, kind: type) -> Any:

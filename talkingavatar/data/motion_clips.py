@@ -78,9 +78,9 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
     Raises:
         UserError: there is no such identity, the speech is shorter than the clip, or the features are not to be had.
     """
-    from talkingavatar.data.speaker.record import rehearse  # which loads the renderer
+    from talkingavatar.data.speaker.record import recording_of  # which loads the renderer
 
-    recording = rehearse(config, fps)
+    recording = recording_of(config, fps)
     frames, samples = recording.frames, recording.sound()
     start = paper_split(frames, heldout, 1)[1].start if heldout > 0 else frames
     features = audio_features(samples, RATE, fps, frames, audio.name, audio.path, audio.output)

@@ -4,7 +4,7 @@
 <runs root>/<sweep>/
   sweep.json          the frozen expansion: name, file, method, metric, parameters, fixed, version, commit, dirty,
                       submitted (seconds since the epoch), jobs [{name, overrides}]
-  <run>/              a run directory of fit (see talkingavatar/engine/run.py), one a job
+  <run>/              a run directory of fit (see talkingavatar/engine/run/directory.py), one a job
   _launch/
     attempts/<run>    one line a start and an end: `start <time> <host> <pid>`, `exit <code> <time>`
     logs/<run>.log    what the run printed, all attempts

@@ -145,7 +145,7 @@ class Method(L.LightningModule, ABC):
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
         return signal.pose
 
-    def row(self, signal: DrivingSignal) -> int:
+    def frame_row(self, signal: DrivingSignal) -> int:
         """The frame's row in tables of what is learned about each training frame; -1 for all other frames."""
         frame = int(signal.frame[0])
         return int(self.row_of_frame[frame]) if frame >= 0 else -1
@@ -242,7 +242,7 @@ class Method(L.LightningModule, ABC):
         """The shots of one frame under the exposure learned for it."""
         layers = self.deform(signal)
         if self.exposure is not None and self.started("exposure"):
-            layers = {name: self.exposure(gaussians, self.row(signal)) for name, gaussians in layers.items()}
+            layers = {name: self.exposure(gaussians, self.frame_row(signal)) for name, gaussians in layers.items()}
         drawn = {}
         for name, shot in self.shots(batch).items():
             gaussians = layers[shot.layer].detach() if shot.frozen else layers[shot.layer]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
-from talkingavatar.body.surface import vertex_normals
+from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.methods.base import MethodContext
 from talkingavatar.types import BodyPose
 

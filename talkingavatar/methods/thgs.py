@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
+from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
@@ -134,7 +134,7 @@ class THGS(Method):
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
-        row = self.row(signal)
+        row = self.frame_row(signal)
         return signal.pose if row < 0 or not self.options.joint else self.refinement(signal.pose, row)
 
     def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:

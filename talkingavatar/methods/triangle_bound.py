@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from talkingavatar.body.figure import Figure
+from talkingavatar.body.bust import Figure
 from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
@@ -78,7 +78,7 @@ class TriangleBound(Method):
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
-        row = self.row(signal)
+        row = self.frame_row(signal)
         return signal.pose if row < 0 else self.refinement(signal.pose, row)
 
     # -- parts ---------------------------------------------------------------------------------------------------------

@@ -73,9 +73,9 @@ def test_the_embedded_speaker_is_foretold_on_held_out_frames():
     """The jaw as tracked, without lag; the simulated tracker itself runs half a frame behind the truth."""
     from talkingavatar.body.models import load_body
     from talkingavatar.config.schema import DataConfig
-    from talkingavatar.data.speaker.record import rehearse
+    from talkingavatar.data.speaker.record import recording_of
 
-    recording = rehearse(DataConfig())
+    recording = recording_of(DataConfig())
     jaw = load_body("open").joint_names.index("jaw")
     tracked = np.asarray(recording.tracked.full_pose)[:, jaw]
     true = recording.performance.full_pose[:, jaw, 0]

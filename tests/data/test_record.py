@@ -9,7 +9,7 @@ import torch
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
-from talkingavatar.data.speaker.record import SIDES, rehearse, speaker_capture
+from talkingavatar.data.speaker.record import SIDES, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
 from talkingavatar.errors import UserError
@@ -138,13 +138,13 @@ def test_flame_parameters_pose_the_same_head(folder):
 
 def test_what_cannot_be_played_is_refused():
     with pytest.raises(UserError, match=r"data\.identity"):
-        rehearse(compose(["data.identity=7"]).data)
+        recording_of(compose(["data.identity=7"]).data)
     with pytest.raises(UserError, match=r"data\.seconds"):
-        rehearse(compose(["data.seconds=9999"]).data)
+        recording_of(compose(["data.seconds=9999"]).data)
 
 
 def test_truth_and_tracking_differ_as_configured():
-    exact = rehearse(compose(["data.seconds=2", "data.size=64", "data.tracker_noise=0"]).data)
+    exact = recording_of(compose(["data.seconds=2", "data.size=64", "data.tracker_noise=0"]).data)
     assert np.array_equal(exact.tracked.full_pose, exact.performance.full_pose)
-    noisy = rehearse(CONFIG)
+    noisy = recording_of(CONFIG)
     assert not np.array_equal(noisy.tracked.full_pose, noisy.performance.full_pose)

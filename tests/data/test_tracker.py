@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from talkingavatar.audio.speech import load_speech
-from talkingavatar.data.speaker.performance import perform
+from talkingavatar.data.speaker.body_motion import perform
 from talkingavatar.data.speaker.tracker import noisy_landmarks, track
 
 FPS, FRAMES = 25, 1000

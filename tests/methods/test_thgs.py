@@ -98,7 +98,7 @@ def test_without_the_anchor_the_grid_alone_moves_them(thgs, body, poses):
 
 
 def test_surfels_start_in_the_surface(thgs, body):
-    from talkingavatar.body.surface import vertex_normals
+    from talkingavatar.body.mesh_geometry import vertex_normals
     from talkingavatar.geometry.rotations import quat_to_matrix
 
     method = thgs()

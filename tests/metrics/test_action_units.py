@@ -7,7 +7,7 @@ from scipy.optimize import lsq_linear
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.speaker.record import BodyParameters, Pinhole, rehearse
+from talkingavatar.data.speaker.record import BodyParameters, Pinhole, recording_of
 from talkingavatar.data.speaker.tracker import noisy_landmarks
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.action_units import ACTION_UNITS, AuEstimator, action_units, au_error, bounded_ridge
@@ -24,7 +24,7 @@ def certain(xy):
 @pytest.fixture(scope="module")
 def speaker():
     """The embedded speaker, 12 s: estimator, landmarks in pixels, true actions, tracked pose, cameras."""
-    recording = rehearse(compose(["data.seconds=12", "data.size=512"]).data)
+    recording = recording_of(compose(["data.seconds=12", "data.size=512"]).data)
     body = load_body("open")
     true = BodyParameters.true(recording.performance, recording.scene.betas, body.expression_names)
     K, viewmat = recording.scene.camera()

@@ -4,7 +4,7 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.speaker.record import BodyParameters, Pinhole, rehearse
+from talkingavatar.data.speaker.record import BodyParameters, Pinhole, recording_of
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.motion import JitterMeter, acceleration_error, jitter, jitter_ratio, sample_colours
 
@@ -63,7 +63,7 @@ def test_streaming_is_the_same():
 @pytest.fixture(scope="module")
 def performed():
     """Joints and landmarks of the embedded speaker in pixels of a 512 px picture, 12 s."""
-    recording = rehearse(compose(["data.seconds=12", "data.size=512"]).data)
+    recording = recording_of(compose(["data.seconds=12", "data.size=512"]).data)
     body = load_body("open")
     true = BodyParameters.true(recording.performance, recording.scene.betas, body.expression_names)
     vertices, joints = true.posed(body)

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import KeypointBody
-from talkingavatar.data.speaker.performance import perform
+from talkingavatar.data.speaker.body_motion import perform
 from talkingavatar.preprocessing.keypoints import Keypoints
 from talkingavatar.types import BodyPose
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int8
 from talkingavatar.body.full_mesh import FullMesh
 from talkingavatar.data.speaker.face import Face
 from talkingavatar.data.speaker.identity import Identity
-from talkingavatar.data.speaker.surface import smooth_normals
+from talkingavatar.data.speaker.mesh_normals import smooth_normals
 from talkingavatar.data.speaker.texture import ball, bump, mirrored, noise, ramp
 
 _LASHES = tuple(f"helper-{side}-eyelashes-{k}" for side in "lr" for k in (1, 2))

@@ -25,8 +25,8 @@ from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
+from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
 from talkingavatar.data.speaker.identity import IDENTITIES, capture_name
-from talkingavatar.data.speaker.performance import STYLES, Performance, perform
 from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
@@ -92,7 +92,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as name:
         made = Path(name) / "capture"
         made.mkdir()
-        _write(rehearse(config), made, progress)
+        _write(recording_of(config), made, progress)
         try:
             made.rename(folder)
         except OSError:
@@ -103,7 +103,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     return folder
 
 
-def rehearse(config: DataConfig, fps: float | None = None) -> Recording:
+def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     """Speech, motion and the tracker's view of it, without pictures.
 
     Args:

@@ -13,8 +13,8 @@ from talkingavatar.body.full_mesh import load_full_mesh
 from talkingavatar.body.open_rig import ensure_open_rig
 from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.detail import Detail, build_detail
+from talkingavatar.data.speaker.dressed_mesh import build_figure, sculpt
 from talkingavatar.data.speaker.face import read_face
-from talkingavatar.data.speaker.figure import build_figure, sculpt
 from talkingavatar.data.speaker.identity import IDENTITIES, Identity
 from talkingavatar.data.speaker.light import ambient
 from talkingavatar.data.speaker.renderer import Renderer

@@ -17,8 +17,8 @@ from talkingavatar.body.full_mesh import FullMesh
 from talkingavatar.data.speaker import appearance, hair, wardrobe
 from talkingavatar.data.speaker.face import Face
 from talkingavatar.data.speaker.identity import Identity
+from talkingavatar.data.speaker.mesh_normals import averaging, smooth_normals
 from talkingavatar.data.speaker.renderer import Material
-from talkingavatar.data.speaker.surface import averaging, smooth_normals
 from talkingavatar.data.speaker.texture import TexelMap, fractal, ramp, texel_map
 from talkingavatar.runtime.threads import in_order
 

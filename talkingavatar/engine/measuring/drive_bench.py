@@ -14,7 +14,7 @@ from talkingavatar.engine.fitted import load_run
 from talkingavatar.engine.measuring.clock import REST, Clock, table
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.perform import film
-from talkingavatar.engine.performing.performance import Order, read_score, rehearse
+from talkingavatar.engine.performing.performance import Request, open_request, prepare
 
 WARM = 3  # frames before those that count
 PARTS = ("audio", "drive", "rasterise", "encode", REST)
@@ -36,8 +36,8 @@ def bench_drive(run: Path, frames: int) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "speech.wav"
         soundfile.write(sound, speech.samples, speech.rate)
-        score = read_score(Order(audio=sound))
-        (performance,) = rehearse(trained, score)  # also makes what the run keeps: the mouth model
+        opened = open_request(Request(audio=sound))
+        (performance,) = prepare(trained, opened)  # also makes what the run keeps: the mouth model
         few = replace(performance, signal=performance.signal[:WARM])
         film(trained, few, Path(folder) / "warm.mp4")
         for owner, name, part in ((method, "drive", "drive"), (method, "render", "rasterise")):
@@ -46,7 +46,7 @@ def bench_drive(run: Path, frames: int) -> list[dict[str, Any]]:
         try:
             clock.reset()
             with clock.part("audio"):
-                (performance,) = rehearse(trained, score)
+                (performance,) = prepare(trained, opened)
             film(trained, performance, Path(folder) / "speech.mp4")
             clock.switch(REST)
         finally:

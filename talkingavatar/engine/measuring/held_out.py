@@ -15,7 +15,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.body import Body
-from talkingavatar.body.surface import vertex_normals
+from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import MotionClip

@@ -12,7 +12,7 @@ from torch import Tensor
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.datamodule import CaptureData
-from talkingavatar.engine.performing.idle import Path
+from talkingavatar.engine.performing.idle import IdlePath
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.geometry.slerp import quat_to_axis_angle
@@ -32,21 +32,21 @@ def borrowed_motion(other: Capture, data: CaptureData, body: Body, frames: int, 
     capture = data.capture
     theirs = other.pose(list(range(other.manifest.frames)), data.model)
     path = resampled(len(theirs) - first, frames, other.manifest.fps, capture.manifest.fps)
-    path = Path(path.first + first, path.second + first, path.share)
+    path = IdlePath(path.first + first, path.second + first, path.share)
     trained = [frame for start, stop, _ in capture.manifest.train for frame in range(start, stop)]
     ours, start = capture.pose(trained, data.model), trained[0]
     view, world = other.cameras([first]).viewmats[0], capture.cameras([start]).viewmats[0]
     return carried_over(path.apply(theirs), ours, body, torch.linalg.inv(world) @ view), start
 
 
-def resampled(count: int, frames: int, fps: float, wanted: float) -> Path:
+def resampled(count: int, frames: int, fps: float, wanted: float) -> IdlePath:
     """The `count` frames at `fps`, read at `wanted` frames a second, back and forth as often as it takes."""
     place = np.arange(frames) * fps / wanted
     if count > 1:
         place = np.abs((place + count - 1) % (2 * (count - 1)) - (count - 1))
     left = np.minimum(place.astype(np.int64), count - 1)
     right = np.minimum(left + 1, count - 1)
-    return Path(left, right, np.where(right > left, place - left, 0.0))
+    return IdlePath(left, right, np.where(right > left, place - left, 0.0))
 
 
 def carried_over(theirs: BodyPose, ours: BodyPose, body: Body, motion: Float[Tensor, "4 4"]) -> BodyPose:

@@ -18,7 +18,7 @@ MOST_FRAMES = 3000  # of a shot that are searched for passages
 
 
 @dataclass(frozen=True)
-class Path:
+class IdlePath:
     """Which frames of a clip make up each frame of the new motion: `first` fades into `second` by `share`."""
 
     first: Int[ndarray, " L"]
@@ -31,7 +31,9 @@ class Path:
         return blend_poses(a, b, torch.from_numpy(self.share).to(pose.full_pose.dtype))
 
 
-def idle_path(joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: int, fps: float | int, seed: int) -> Path:
+def idle_path(
+    joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: int, fps: float | int, seed: int
+) -> IdlePath:
     """A motion of `length` frames from the frames [start, stop) of one shot.
 
     Args:
@@ -43,7 +45,7 @@ def idle_path(joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: in
     fade, stretch = max(2, round(FADE_S * fps)), max(2, round(STRETCH_S * fps))
     if stop - start >= length:
         frames = np.arange(start, start + length)
-        return Path(frames, frames, np.zeros(length))
+        return IdlePath(frames, frames, np.zeros(length))
     if stop - start < 2 * (fade + stretch):
         return _to_and_fro(start, stop - start, length)
     unlikeness = _unlikeness(joints[start:stop], fade)
@@ -63,7 +65,7 @@ def idle_path(joints: Float[ndarray, "T J 3"], shot: tuple[int, int], length: in
         done += len(played) + fade
         at = enter + fade
     whole = [np.concatenate(part)[:length] for part in (first, second, share)]
-    return Path(start + whole[0], start + whole[1], whole[2])
+    return IdlePath(start + whole[0], start + whole[1], whole[2])
 
 
 def _smooth(count: int) -> Float[ndarray, " n"]:
@@ -72,13 +74,13 @@ def _smooth(count: int) -> Float[ndarray, " n"]:
     return t * t * (3 - 2 * t)
 
 
-def _to_and_fro(start: int, frames: int, length: int) -> Path:
+def _to_and_fro(start: int, frames: int, length: int) -> IdlePath:
     """A shot too short to pass anywhere: to its end and back, never faster than it was, slowing where it turns."""
     last = max(1, frames - 1)
     place = (1 - np.cos(np.arange(length) * 2 / last)) / 2 * (frames - 1)
     left = np.minimum(place.astype(np.int64), frames - 1)
     right = np.minimum(left + 1, frames - 1)
-    return Path(start + left, start + right, place - left)
+    return IdlePath(start + left, start + right, place - left)
 
 
 def _unlikeness(joints: Float[ndarray, "T J 3"], fade: int) -> Float[ndarray, "M M"]:

@@ -23,7 +23,14 @@ from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
 from talkingavatar.engine.media.end_of_fit import to_picture
 from talkingavatar.engine.media.writer import VideoWriter
-from talkingavatar.engine.performing.performance import SOUND_RATE, Order, Performance, Score, read_score, rehearse
+from talkingavatar.engine.performing.performance import (
+    SOUND_RATE,
+    OpenedRequest,
+    Performance,
+    Request,
+    open_request,
+    prepare,
+)
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar
@@ -35,7 +42,7 @@ class DriveConfig:
     """What `drive` is given."""
 
     run: Path
-    order: Order = field(default_factory=Order)
+    request: Request = field(default_factory=Request)
     background: str | None = None  # a colour by name or #rrggbb, or "plate"; None: the run's own
     out: Path | None = None  # mp4 file; None: in the run's media folder
     progress: bool = True
@@ -55,16 +62,16 @@ def drive(config: DriveConfig) -> list[Driven]:
     Raises:
         UserError: a mistake in what was given.
     """
-    score = read_score(config.order)
+    opened = open_request(config.request)
     trained = load_run(config.run)
     background = _background(config.background, trained)
     video = _video_file(config, trained)
-    performances = rehearse(trained, score)
+    performances = prepare(trained, opened)
     videos = [video]
     if len(performances) > 1:
         videos = [video.with_stem(f"{video.stem}-{number}") for number in range(1, len(performances) + 1)]
     return [
-        _driven(config, trained, performance, background, file, config.order.seed + number)
+        _driven(config, trained, performance, background, file, config.request.seed + number)
         for number, (performance, file) in enumerate(zip(performances, videos, strict=True))
     ]
 
@@ -82,8 +89,8 @@ def _driven(
     spent = time.monotonic() - began
     report = {
         "run": str(trained.run.path),
-        "audio": _text(config.order.audio),
-        "motion": _text(config.order.motion),
+        "audio": _text(config.request.audio),
+        "motion": _text(config.request.motion),
         "seed": seed,
         "seconds": len(performance) / performance.fps,
         "frames": len(performance),
@@ -105,7 +112,7 @@ def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
         start, stop, _ = capture.manifest.test[0]
         fps = capture.manifest.fps
         sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
-    (performance,) = rehearse(trained, Score(Order(), resample(sound, RATE, SOUND_RATE), None))
+    (performance,) = prepare(trained, OpenedRequest(Request(), resample(sound, RATE, SOUND_RATE), None))
     file = trained.run.media / "speech.mp4"
     film(trained, performance, file, progress=config.trainer.progress)
     return file
@@ -184,7 +191,7 @@ def _background(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3
 
 def _video_file(config: DriveConfig, trained: FittedRun) -> Path:
     """Where the video goes; its folder exists and can be written."""
-    names = [given.stem for given in (config.order.audio, config.order.motion) if given is not None]
+    names = [given.stem for given in (config.request.audio, config.request.motion) if given is not None]
     file = config.out or trained.run.media / f"{'-'.join(['drive', *names])}.mp4"
     if file.suffix != ".mp4":
         raise UserError("out", str(file), "a file that ends in .mp4", "correct it")

@@ -47,7 +47,7 @@ class Performance:
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """What is to be performed, as the user names it."""
 
     audio: Path | None = None
@@ -60,64 +60,64 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Score:
-    """An order whose files have been opened."""
+class OpenedRequest:
+    """A request whose files have been opened."""
 
-    order: Order
+    request: Request
     sound: Float[ndarray, " N"]  # 48 kHz mono, the chosen stretch
     other: Capture | None  # whose motion it is
 
 
-def read_score(order: Order) -> Score:
+def open_request(request: Request) -> OpenedRequest:
     """Open the sound and the other capture; quick, so that mistakes show before anything heavy is loaded.
 
     Raises:
         UserError: neither sound nor motion is given, or a file does not serve.
     """
-    other = None if order.motion is None else Capture(order.motion, cache_mb=1)
-    return Score(order, _sound(order, other), other)
+    other = None if request.motion is None else Capture(request.motion, cache_mb=1)
+    return OpenedRequest(request, _sound(request, other), other)
 
 
-def rehearse(trained: FittedRun, score: Score) -> list[Performance]:
+def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     """Sound and motion, brought to the avatar's clock and body: a performance for each sample.
 
     Raises:
         UserError: the sound is shorter than a frame, the motion is another body's, or no driver gives what is asked.
     """
-    data, order, other = trained.data, score.order, score.other
+    data, request, other = trained.data, opened.request, opened.other
     capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
-    seconds = len(score.sound) / SOUND_RATE
+    seconds = len(opened.sound) / SOUND_RATE
     frames = round(seconds * fps)
     if frames < 1:
         expected = f"at least one frame, {1 / fps:.3f} s"
         raise UserError("audio", f"{seconds:.3f} s of sound", expected, "give a longer sound")
-    speech = resample(score.sound, SOUND_RATE, RATE)
+    speech = resample(opened.sound, SOUND_RATE, RATE)
     if other is None:
-        pose, camera = idle_motion(data, body, frames, order.seed)
+        pose, camera = idle_motion(data, body, frames, request.seed)
     else:
-        first = round(order.start * other.manifest.fps) if order.audio is None else 0
+        first = round(request.start * other.manifest.fps) if request.audio is None else 0
         pose, camera = borrowed_motion(other, data, body, frames, first)
-    driver = trained.mouth() if other is None or order.audio is not None else None
-    _refuse(driver, order)
+    driver = trained.mouth() if other is None or request.audio is not None else None
+    _refuse(driver, request)
     features = features_of(data, speech, frames)
     signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
     cameras = capture.cameras([camera])
     if driver is None:
-        return [Performance(fps, signal, score.sound, cameras, None)]
+        return [Performance(fps, signal, opened.sound, cameras, None)]
     heard = Heard(fps, speech, features)
-    foretold = [driver.foretell(signal, heard, order.prompt, order.seed + k) for k in range(order.samples)]
-    return [Performance(fps, signal, score.sound, cameras, driver) for signal in foretold]
+    foretold = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
+    return [Performance(fps, signal, opened.sound, cameras, driver) for signal in foretold]
 
 
-def _refuse(driver: Driver | None, order: Order) -> None:
+def _refuse(driver: Driver | None, request: Request) -> None:
     """Samples or a prompt that nothing answers."""
-    if driver is None and (order.samples > 1 or order.prompt.given()):
-        found = ", ".join([*order.prompt.given(), *["samples"] * (order.samples > 1)])
+    if driver is None and (request.samples > 1 or request.prompt.given()):
+        found = ", ".join([*request.prompt.given(), *["samples"] * (request.samples > 1)])
         expected = "nothing: the mouth is the other capture's own"
         raise UserError("motion", found, expected, "leave it out, or give audio=...")
-    if driver is not None and not driver.draws and order.samples > 1:
+    if driver is not None and not driver.draws and request.samples > 1:
         expected = f"1: {driver.card.driver} gives one motion for a sound"
-        raise UserError("samples", str(order.samples), expected, "leave it out, or use a driver that draws")
+        raise UserError("samples", str(request.samples), expected, "leave it out, or use a driver that draws")
 
 
 def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[BodyPose, int]:
@@ -131,20 +131,20 @@ def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[
     return path.apply(pose), int(path.first[0])
 
 
-def _sound(order: Order, other: Capture | None) -> Float[ndarray, " N"]:
+def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:
     """The chosen stretch of the sound file, or of the other capture's own sound."""
-    if order.audio is not None:
-        sound = read_sound(order.audio, SOUND_RATE)
+    if request.audio is not None:
+        sound = read_sound(request.audio, SOUND_RATE)
     elif other is not None:
         sound = resample(other.audio, RATE, SOUND_RATE)
     else:
         raise UserError("audio", "nothing", "a sound, or another capture's motion", "give audio=... or motion=...")
     seconds = len(sound) / SOUND_RATE
-    stop = seconds if order.stop is None else min(order.stop, seconds)
-    if not 0 <= order.start < stop:
-        found = f"{order.start:g} to {stop:g} s of {seconds:.2f} s"
+    stop = seconds if request.stop is None else min(request.stop, seconds)
+    if not 0 <= request.start < stop:
+        found = f"{request.start:g} to {stop:g} s of {seconds:.2f} s"
         raise UserError("start, stop", found, "a stretch of the sound", "correct them")
-    return sound[round(order.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+    return sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
 
 
 def features_of(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 16 C"]:

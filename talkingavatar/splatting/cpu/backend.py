@@ -9,7 +9,7 @@ from torch import Tensor
 from talkingavatar.splatting.colours import view_colours
 from talkingavatar.splatting.conventions import Mode, density_probe
 from talkingavatar.splatting.cpu.autograd import Rasterise
-from talkingavatar.splatting.cpu.surface import surface_normals
+from talkingavatar.splatting.cpu.depth_normals import surface_normals
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from talkingavatar.body.figure import Figure, neck_edge
+from talkingavatar.body.bust import Figure, neck_edge
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 
 

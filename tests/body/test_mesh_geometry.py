@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
-from talkingavatar.body.surface import bounding_box, mean_incident_area, skinning_grid, vertex_normals
+from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, skinning_grid, vertex_normals
 
 # A unit square in the plane z = 0, two triangles, and one vertex of no face.
 SQUARE = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [5, 5, 5]])

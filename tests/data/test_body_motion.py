@@ -3,7 +3,7 @@ import pytest
 
 from talkingavatar.audio.speech import Phoneme, Speech, load_speech
 from talkingavatar.data.speaker import gestures, visemes
-from talkingavatar.data.speaker.performance import FEELINGS, STYLES, perform, thin
+from talkingavatar.data.speaker.body_motion import FEELINGS, STYLES, perform, thin
 
 FPS, SECONDS = 25, 24
 EYES, JAW = [23, 24], 22
