@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from talkingavatar.bench import main
+from talkingavatar.config.compose import compose, to_yaml
 from talkingavatar.engine.measuring import step_bench
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +103,6 @@ def test_a_commit_that_is_not_there(capsys):
 
 
 def test_a_run_without_a_checkpoint(command, tiny, tmp_path):
-    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "config.yaml").write_text(to_yaml(compose(tiny)))
     done = command("bench", "drive", f"run={tmp_path}")
     assert done.returncode == 2 and "no checkpoint" in done.stderr and "Traceback" not in done.stderr
