@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Protocol, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -58,6 +58,7 @@ class Prompt:
         return Prompt(**{name: getattr(self, name) for name in self.given() if name in names})
 
 
+@runtime_checkable
 class DriverStream(Protocol):
     """Samples in (16 kHz mono), parameters out as soon as they are certain."""
 
