@@ -58,7 +58,7 @@ class Prompt:
         return Prompt(**{name: getattr(self, name) for name in self.given() if name in names})
 
 
-@runtime_checkable
+@runtime_checkable  # while tests run, annotations are checked
 class DriverStream(Protocol):
     """Samples in (16 kHz mono), parameters out as soon as they are certain."""
 

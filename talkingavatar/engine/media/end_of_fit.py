@@ -57,7 +57,7 @@ def to_picture(image: Float[Tensor, "H W 3"]) -> Picture:
     return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def label(picture: Picture, text: str) -> Picture:
+def label(picture: Picture, text: str) -> UInt8[ndarray, "H+24 W 3"]:
     """The picture under a strip with a caption."""
     strip = Image.new("RGB", (picture.shape[1], 24), "white")
     ImageDraw.Draw(strip).text((6, 4), text, fill="black", font=ImageFont.load_default(14))
@@ -151,5 +151,5 @@ def _head(data: CaptureData, frame: int) -> tuple[slice, slice]:
     return crop_slices(box, manifest.height, manifest.width)
 
 
-def _enlarge(picture: Picture, size: int) -> Picture:
+def _enlarge(picture: Picture, size: int) -> UInt8[ndarray, "S S 3"]:
     return np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((size, size), Image.Resampling.LANCZOS))
