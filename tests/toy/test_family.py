@@ -18,11 +18,13 @@ from tests.conftest import TINY
 LATENTS = 3
 
 
-@pytest.fixture
-def known(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def known():
     """The toy as an installed package would offer it, its preset in the user's own folder."""
-    monkeypatch.setitem(METHODS, "toy", "tests.toy.family:Toy")
-    monkeypatch.setenv("TALKINGAVATAR_CONF", str(Path(__file__).parent / "conf"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "toy", "tests.toy.family:Toy")
+        patch.setenv("TALKINGAVATAR_CONF", str(Path(__file__).parent / "conf"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,45 +60,46 @@ def leaves(tree):
     return [leaf for value in values for leaf in leaves(value)]
 
 
-def test_it_is_fitted_and_shown_and_a_stop_changes_nothing(known, capture, tmp_path):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    outcome = run_fit(config(capture, f"run.path={whole}"), StopFlag())
+@pytest.fixture(scope="module")
+def whole(capture, tmp_path_factory):
+    """A run that was never stopped."""
+    run = tmp_path_factory.mktemp("whole")
+    outcome = run_fit(config(capture, f"run.path={run}"), StopFlag())
     assert outcome is not None and "heldout/full/psnr" in outcome.summary["metrics"]
+    return run
+
+
+def test_it_is_fitted_and_shown_and_a_stop_changes_nothing(capture, whole, tmp_path):
     assert {"turntable.mp4", "expression_sweep.png"} <= {file.name for file in (whole / "media").iterdir()}
     with pytest.raises(Preempted):
-        run_fit(config(capture, f"run.path={stopped}", "run.stop_after=9"), StopFlag())
-    run_fit(config(capture, f"run.path={stopped}"), StopFlag())
-    one, other = content(whole), content(stopped)
+        run_fit(config(capture, f"run.path={tmp_path}", "run.stop_after=9"), StopFlag())
+    run_fit(config(capture, f"run.path={tmp_path}"), StopFlag())
+    one, other = content(whole), content(tmp_path)
     for part in ("state_dict", "optimizer_states", "density"):
         pairs = list(zip(leaves(one[part]), leaves(other[part]), strict=True))
         assert pairs and all(torch.equal(a, b) for a, b in pairs), part
 
 
-def test_what_each_gaussian_has_learned_follows_it(known, capture, tmp_path):
-    run_fit(config(capture, f"run.path={tmp_path}"), StopFlag())
-    state = content(tmp_path)["state_dict"]
+def test_what_each_gaussian_has_learned_follows_it(whole):
+    state = content(whole)["state_dict"]
     vertices, codes = state["carried_vertex"], state["gaussians.codes"]
     assert len(vertices) == len(codes) == len(state["gaussians.means"]) > len(vertices.unique())
-    (moments,) = content(tmp_path)["optimizer_states"][0]["codes"]["state"].values()
+    (moments,) = content(whole)["optimizer_states"][0]["codes"]["state"].values()
     assert moments["exp_avg"].shape == codes.shape
 
 
-def test_the_critic_steps_by_itself_and_only_once_it_has_begun(known, capture, tmp_path):
+def test_the_critic_steps_by_itself_and_only_once_it_has_begun(capture, whole, tmp_path):
     given = config(capture)
-    torch.manual_seed(given.seed)
     first = build_method(given, build_data(given), build_body(given)).judge.weight
-
-    def after(*overrides):
-        run = tmp_path / f"run{len(overrides)}"
-        run_fit(config(capture, f"run.path={run}", *overrides), StopFlag())
-        return content(run)["state_dict"]["judge.weight"]
-
-    assert not torch.equal(after(), first)
+    assert not torch.equal(content(whole)["state_dict"]["judge.weight"], first)
     # The method's own loss goes through it all the same, and leaves no trace in it.
-    assert torch.equal(after("method.schedule.critic.start=150000"), first)
+    late = ["method.schedule.critic.start=150000", "run.stop_after=12"]
+    with pytest.raises(Preempted):
+        run_fit(config(capture, f"run.path={tmp_path}", *late), StopFlag())
+    assert torch.equal(content(tmp_path)["state_dict"]["judge.weight"], first)
 
 
-def test_layers_are_apart_by_what_the_latent_does(known, capture):
+def test_layers_are_apart_by_what_the_latent_does(capture):
     given = config(capture)
     data = build_data(given)
     method = build_method(given, data, build_body(given))
