@@ -55,7 +55,7 @@ class CaptureWriter:
         """16 kHz mono, as long as the frames."""
         soundfile.write(self.folder / "audio.flac", np.clip(samples, -1, 1), RATE)
 
-    def cameras(self, viewmats: Float[ndarray, "V C 4 4"], Ks: Float[ndarray, "V C 3 3"]) -> None:
+    def cameras(self, viewmats: Float[ndarray, "V #C 4 4"], Ks: Float[ndarray, "V #C 3 3"]) -> None:
         """A row a view, in the manifest's order; 1 or T cameras of each: world to camera, OpenCV axes; pixels."""
         np.savez(self.folder / "cameras.npz", viewmats=viewmats, Ks=Ks)
 
