@@ -190,22 +190,6 @@ def test_a_checkpoint_of_another_count_loads(thgs):
     assert torch.equal(fresh.gaussians["means"], grown.gaussians["means"])
 
 
-def test_a_checkpoint_with_a_residual_of_all_joints_loads(thgs):
-    """As earlier versions wrote it, with what the optimiser remembers of it."""
-    old, fresh = thgs(), thgs()
-    weights = old.skinning.weights
-    torch.nn.init.normal_(old.skinning.residual)
-    dense = weights.dense(old.skinning.residual.detach())
-    moments = {"step": torch.tensor(7.0), "exp_avg": 2 * dense, "exp_avg_sq": 3 * dense}
-    checkpoint = {"state_dict": old.state_dict() | {"skinning.residual": dense}, "global_step": 9}
-    checkpoint["optimizer_states"] = [{"skinning": {"state": {0: moments}}}]
-    old.on_save_checkpoint(checkpoint)
-    fresh.on_load_checkpoint(checkpoint)
-    fresh.load_state_dict(checkpoint["state_dict"])
-    assert torch.equal(fresh.skinning.residual, old.skinning.residual)
-    assert torch.equal(moments["exp_avg"], 2 * old.skinning.residual) and moments["step"] == 7
-
-
 def test_a_checkpoint_of_another_body_is_refused(thgs):
     method = thgs()
     checkpoint = {"state_dict": method.state_dict(), "global_step": 1}
