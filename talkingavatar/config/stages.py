@@ -64,6 +64,9 @@ def check_stages(config: FitConfig) -> None:
     if processes > 1 and len(config.stages) > 1:
         found = f"{len(config.stages)} stages for {processes} processes"
         raise UserError("stages", found, "one, whose steps they share", "give one, or trainer.devices=1")
+    if processes > 1 and of_kind(config, "pretrained"):
+        found, expected = f"{processes} processes", "1: what is pretrained does not share its steps"
+        raise UserError("trainer.devices", found, expected, "use it for an avatar or a driver")
     if of_kind(config, "avatar") and config.budget.frames_per_step % processes:
         found, expected = str(config.budget.frames_per_step), f"a multiple of {processes} processes"
         raise UserError("budget.frames_per_step", found, expected, "raise it, or use fewer trainer.devices")

@@ -114,6 +114,7 @@ def test_two_processes_fit_an_avatar_as_one_with_all_frames(warm, tmp_path):
     [
         (["experiment=thgs_full", "trainer=ddp"], {}, "budget.frames_per_step: found 1; expected a multiple of 2"),
         (["experiment=gaussianheadtalk_full", "trainer=ddp"], {}, "stages: found 2 stages for 2 processes"),
+        (["experiment=syncnet", "trainer=ddp"], {}, "trainer.devices: found 2 processes; expected 1"),
         (["trainer=ddp", "driver.options.windows=3"], {}, "driver.options.windows: found 3; expected a multiple of 2"),
         (["trainer=ddp", "trainer.nodes=2"], {}, "trainer.nodes: found 2 machines"),
         (["trainer=ddp"], {"SLURM_STEP_NUM_TASKS": "3"}, "3 processes in all"),
