@@ -25,7 +25,7 @@ from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.training.critic import Critic
 from talkingavatar.training.optimisers import NamedOptimisers, adams
 from talkingavatar.training.schedule import Schedule, scale_step, scaled
-from talkingavatar.training.shared import average_gradients, gathered
+from talkingavatar.training.shared import average_gradients, gathered, seed_step
 from talkingavatar.training.terms import weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
@@ -223,7 +223,9 @@ class Method(L.LightningModule, ABC):
 
     def _losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Means of the terms that count, of one frame."""
-        moments_drawn = [self._drawn(s, batch) for s in moments(batch, self.config.data.shutter, self.body)]
+        shots = self.shots(batch)
+        signals = moments(batch, self.config.data.shutter, self.body)
+        moments_drawn = [self._drawn(signal, shots) for signal in signals]
         drawn = moments_drawn[0]
         if len(moments_drawn) > 1:
             drawn = {
@@ -231,20 +233,20 @@ class Method(L.LightningModule, ABC):
                 for name, shot in drawn.items()
             }
         if self.density is not None:
-            infos = [drawn[name].info for name, shot in self.shots(batch).items() if shot.grows and not shot.frozen]
+            infos = [drawn[name].info for name, shot in shots.items() if shot.grows and not shot.frozen]
             self.density.before_backward(self.step, infos)
             self._infos.append(infos)
         # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
         terms = self.terms(drawn, batch).items()
         return {name: values.sum() / values.numel() for name, values in terms if self.counts(name)}
 
-    def _drawn(self, signal: DrivingSignal, batch: Batch) -> dict[str, Rendering]:
+    def _drawn(self, signal: DrivingSignal, shots: dict[str, Shot]) -> dict[str, Rendering]:
         """The shots of one frame under the exposure learned for it."""
         layers = self.deform(signal)
         if self.exposure is not None and self.started("exposure"):
             layers = {name: self.exposure(gaussians, self.frame_row(signal)) for name, gaussians in layers.items()}
         drawn = {}
-        for name, shot in self.shots(batch).items():
+        for name, shot in shots.items():
             gaussians = layers[shot.layer].detach() if shot.frozen else layers[shot.layer]
             drawn[name] = self.render(gaussians, shot.cameras, shot.background)
         return drawn
@@ -263,9 +265,8 @@ class Method(L.LightningModule, ABC):
         return group in self.schedules and self.step >= self.schedules[group].start
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # The step alone decides every random number in it, so that resuming needs no generator's state.
         self.step = self.global_step
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
+        seed_step(self.config.seed, self.step)
         optimisers = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimisers, NamedOptimisers)
         apart = self._critic_groups()

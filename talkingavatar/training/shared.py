@@ -27,6 +27,14 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def seed_step(seed: int, step: int, rank: int = 0, world: int = 1) -> None:
+    """The step alone decides every random number in it, so that resuming needs no generator's state.
+
+    With a rank, each of `world` processes draws its own; without, all draw the same.
+    """
+    torch.manual_seed((seed * 1_000_003 + step) * world + rank)
+
+
 def average_gradients(parameters: Iterable[Tensor]) -> None:
     """Each gradient becomes its mean over the processes."""
     if processes() == 1:

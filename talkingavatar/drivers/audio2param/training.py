@@ -32,7 +32,7 @@ from talkingavatar.losses import acceleration_difference, lip_distance, paramete
 from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group, scale_step
-from talkingavatar.training.shared import average_gradients
+from talkingavatar.training.shared import average_gradients, seed_step
 from talkingavatar.training.terms import weighted
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
@@ -153,10 +153,8 @@ class Audio2ParamTraining(DriverTraining):
         return render.loss(self.parts.write(own.pose[frame : frame + 1].to(self.device), values), frame)
 
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
-        # The step alone decides every random number in it, so that resuming needs no generator's state.
         self.step = self.global_step
-        numbers = (self.config.seed * 1_000_003 + self.step) * self.trainer.world_size + self.global_rank
-        torch.manual_seed(numbers)
+        seed_step(self.config.seed, self.step, self.global_rank, self.trainer.world_size)
         optimiser = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimiser, AdamW)
         for group in optimiser.param_groups:
