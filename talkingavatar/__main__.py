@@ -31,7 +31,7 @@ def listing() -> str:
     for name in COMMANDS:
         told = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{name}.py").read_text())) or ""
         purpose, _, example = told.splitlines()[0].partition(": ")
-        lines.append(f"  {name:<15} {purpose:<47} {example}")
+        lines.append(f"  {name:<15} {purpose:<51} {example}")
     return "\n".join(lines)
 
 
