@@ -1,0 +1,143 @@
+"""gsplat's CUDA kernels: compiled once for a kind of GPU, in minutes, and loaded from a file of our own.
+
+Left to itself, gsplat compiles in the middle of the first step, in a folder that all processes share: it deletes it as
+long as no library lies there, also under another process that is compiling, and compiles in place for another GPU. Here
+the library appears under a name that tells what it was made for, whole or not at all, on whatever file system; the lock
+only spares others the work (it may not hold between machines).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.machinery import ExtensionFileLoader
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from talkingavatar import paths
+from talkingavatar.errors import UserError
+
+NAME = "gsplat_cuda"  # of the library as gsplat compiles it
+COMPILE = "import sys; from gsplat.cuda._backend import _C; sys.exit(_C is None)"
+INSTEAD = "or use trainer=cpu"
+
+
+@cache
+def load_kernels() -> None:
+    """Make gsplat's kernels ready; compiles them where nobody has for such a GPU, or waits for who does.
+
+    Raises:
+        UserError: there is no CUDA toolkit, or it cannot compile or load them.
+    """
+    if importlib.util.find_spec("gsplat") is None:
+        raise UserError("gsplat", "not installed", "the CUDA rasteriser", f"pip install gsplat, {INSTEAD}")
+    if _came_compiled():
+        return
+    file = library()
+    build_once(file, lambda scratch: compiled(scratch, file.with_suffix(".log")))
+    _put_in_place(file)
+
+
+def library() -> Path:
+    """Where the kernels lie that this gsplat and torch make for the GPUs at hand."""
+    made_by = f"gsplat{version('gsplat')}-torch{torch.__version__}-{sysconfig.get_config_var('SOABI')}"
+    return paths.cache_root() / "kernels" / f"{made_by}-{architectures().replace(';', '-')}.so"
+
+
+def architectures() -> str:
+    """`$TORCH_CUDA_ARCH_LIST`, else what the visible GPUs are: "8.0;9.0"."""
+    if given := os.environ.get("TORCH_CUDA_ARCH_LIST"):
+        return given.replace(" ", ";")
+    found = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    return ";".join(f"{major}.{minor}" for major, minor in sorted(found))
+
+
+def build_once(file: Path, build: Callable[[Path], Path]) -> None:
+    """Let `file` be there, whole: made by `build`, which is given a scratch folder, unless another process made it."""
+    if file.exists():
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(file.with_suffix(".lock")):
+        if file.exists():
+            return
+        scratch = Path(tempfile.mkdtemp(prefix=f".{file.stem}-", dir=file.parent))
+        try:
+            build(scratch).replace(file)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def _one_at_a_time(file: Path) -> Iterator[None]:
+    with file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("gsplat: waiting for another process to compile the CUDA kernels", file=sys.stderr, flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks: each compiles its own
+        yield
+
+
+def compiled(scratch: Path, log: Path) -> Path:
+    """The library, compiled by gsplat in a process of its own, which writes what compilers say into `log`.
+
+    Raises:
+        UserError: there is no CUDA toolkit, or it cannot.
+    """
+    wanted = f"a CUDA toolkit {torch.version.cuda} (nvcc)"
+    if not _toolkit():
+        found = "not compiled, and no CUDA toolkit to do so"
+        action = f"install {wanted} and set CUDA_HOME, {INSTEAD}"
+        raise UserError("gsplat's CUDA kernels", found, wanted, action)
+    print(f"gsplat: compiling the CUDA kernels for {architectures()}, once: minutes", file=sys.stderr, flush=True)
+    told = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    with log.open("w") as output:
+        command = [sys.executable, "-c", COMPILE]
+        done = subprocess.run(command, env=os.environ | told, stdout=output, stderr=output, check=False)
+    made = next(scratch.rglob(f"{NAME}.so"), None)
+    if done.returncode != 0 or made is None:
+        last = (log.read_text().strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError("gsplat's CUDA kernels", f"not compiled: {last}", wanted, f"see {log}, {INSTEAD}")
+    return made
+
+
+def _toolkit() -> bool:
+    from torch.utils.cpp_extension import CUDA_HOME
+
+    return shutil.which("nvcc") is not None or (CUDA_HOME is not None and Path(CUDA_HOME, "bin", "nvcc").is_file())
+
+
+def _came_compiled() -> bool:
+    """Whether gsplat was installed with its kernels. Its package is not imported for that, which may compile them."""
+    spec = importlib.util.find_spec("gsplat")
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    return any(file for folder in folders for file in Path(folder).glob("csrc*.so"))
+
+
+def _put_in_place(file: Path) -> None:
+    """Load the library as `gsplat.csrc`, where gsplat looks for kernels before it compiles any.
+
+    Raises:
+        UserError: it does not load.
+    """
+    spec = importlib.util.spec_from_file_location(NAME, file, loader=ExtensionFileLoader(NAME, str(file)))
+    assert spec is not None and spec.loader is not None
+    try:
+        kernels = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(kernels)
+    except ImportError as error:
+        raise UserError(str(file), str(error), "gsplat's CUDA kernels", f"remove it, {INSTEAD}") from error
+    sys.modules["gsplat.csrc"] = kernels
