@@ -23,7 +23,7 @@ def rasterise(
     mode: str = "2dgs",
     backend: str = "auto",
 ) -> Rendering:
-    """Render Gaussians; differentiable in all of them and in the view matrices.
+    """Render Gaussians; differentiable in all of them and in the view matrices, as long as they stay rigid.
 
     Args:
         gaussians: N activated Gaussians.
