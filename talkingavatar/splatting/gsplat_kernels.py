@@ -104,6 +104,8 @@ def compiled(scratch: Path, log: Path) -> Path:
         raise UserError("gsplat's CUDA kernels", found, wanted, action)
     print(f"gsplat: compiling the CUDA kernels for {architectures()}, once: minutes", file=sys.stderr, flush=True)
     told = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    # Also where the environment is not activated, ninja lies beside its Python.
+    told["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with log.open("w") as output:
         command = [sys.executable, "-c", COMPILE]
         done = subprocess.run(command, env=os.environ | told, stdout=output, stderr=output, check=False)

@@ -216,3 +216,16 @@ def test_options_are_checked(given, expected):
 def test_unknown_method_is_refused():
     with pytest.raises(UserError, match="did you mean thgs"):
         method_class("thg")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "on_cpu", "elsewhere"),
+    [((), 30_000, 200_000), (("density.max_gaussians=50",), 50, 50), (("budget=standard",), 200_000, 200_000)],
+)
+def test_the_cap_is_what_a_cpu_can_draw_there_only(thgs, overrides, on_cpu, elsewhere):
+    """Unless one is asked for; the meta device stands for a GPU."""
+    method = thgs()
+    method.config = compose(list(overrides))
+    assert method._most(method.config.density) == on_cpu
+    method.gaussians["means"] = torch.nn.Parameter(method.gaussians["means"].to("meta"))
+    assert method._most(method.config.density) == elsewhere

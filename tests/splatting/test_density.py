@@ -13,6 +13,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.types import Gaussians
+from tests.splatting.fake_kernels import Counted
 from tests.splatting.scenes import cameras, cloud
 
 WHITE = torch.ones(3)
@@ -244,3 +245,14 @@ def test_the_count_changes_as_by_gsplat(reset):
         ours.control._reset_opacities()
         reset_opa(theirs.parameters, theirs.optimisers, state, 2 * policy.prune_opacity)
         assert torch.equal(ours.parameters["opacities"], theirs.parameters["opacities"])
+
+
+def test_the_host_does_not_wait_between_changes_of_the_count():
+    fit = Fit(start=0, every=10)
+    rendering = rasterise(Gaussians(**fit.parameters), cameras(1, 32, 32), WHITE, "2dgs")
+    views = [[rendering.info]]
+    fit.control.before_backward(1, views)
+    rendering.rgb.sum().backward()
+    with Counted() as counted:
+        fit.control.after_step(1, fit.control.seen(1, views))
+    assert counted.waits == [] and len(counted.launches) < 20
