@@ -130,6 +130,8 @@ def _train(
     if resume is not None:
         checkpoint.read(resume)
     trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
+    # Lightning leaves it on the CPU; later stages draw with it and figures are taken where it was trained.
+    fitted.module.to(trainer.strategy.root_device)
     return trainer.global_step >= fitted.steps
 
 

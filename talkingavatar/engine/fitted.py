@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -34,9 +36,14 @@ class FittedRun:
     method: Method
     driver: Driver | None = None  # what foretells motion from sound, where the experiment has that stage
 
+    @cached_property
+    def body(self) -> Body:
+        """The method's, on the CPU: there are a capture's poses and what a driver makes of them."""
+        return deepcopy(self.method.body).to("cpu")
+
     def mouth(self) -> Driver:
         """What makes the avatar speak: its driver; where none was trained, the closed-form mouth of its capture."""
-        return self.driver or ridge_of(self.data, self.method.body, self.run.path)
+        return self.driver or ridge_of(self.data, self.body, self.run.path)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -42,14 +41,14 @@ def measure(avatar: FittedRun, check: Callable[[], None]) -> Results:
     measures = [measure for measure in MEASURES if measure.at_end]
     lpips, weights = tuple(config.metrics.lpips), config.metrics.weights
     options = Options(lpips, weights, landmarks="none", device=avatar.method.device)
-    networks, body = find_networks(measures, options), deepcopy(avatar.method.body).to("cpu")
+    networks = find_networks(measures, options)
     frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
     aligned = evenly(frames, config.budget.aligned_frames) if config.budget.aligned_frames else []
-    plain = Setting(some_held_out(data, body, frames), networks, options, {"frames": NOT_ASKED}, Condition(), avatar,
+    plain = Setting(some_held_out(data, avatar.body, frames), networks, options, {"frames": NOT_ASKED}, Condition(), avatar,
                     brief=True, progress=config.trainer.progress, check=check)  # fmt: skip
     settings = {"full": plain}
     if aligned:
-        held = some_held_out(data, body, aligned)
+        held = some_held_out(data, avatar.body, aligned)
         settings["aligned"] = replace(plain, held=held, condition=Condition(align=True))
     if avatar.driver is not None:
         settings["spoken"] = replace(plain, condition=Condition(spoken=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,9 +100,9 @@ class EvaluatedAvatar(EvaluatedRun):
 
     def __init__(self, avatar: FittedRun, most: int) -> None:
         self.avatar, self.run, self.config = avatar, avatar.run, avatar.data.config
-        self.body, self.device = avatar.method.body, avatar.method.device
+        self.body, self.device = avatar.body, avatar.method.device
         self.steps = sum(_steps_of(file) for file in self.checkpoints(Condition(spoken=True)))
-        self.held = held_out(avatar.data, deepcopy(avatar.method.body).to("cpu"), most)
+        self.held = held_out(avatar.data, avatar.body, most)
 
     def checkpoints(self, condition: Condition) -> list[Path]:
         drivers = driver_files(self.run, self.config).values() if condition.spoken else ()

@@ -152,7 +152,7 @@ def film(
 
 def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " L"] | None) -> list[LipSync]:
     """The new performance beside the capture's held-out frames, as tracked and as the driver foretells them."""
-    body, data = trained.method.body, trained.data
+    body, data = trained.body, trained.data
     ruler = LipRuler(body)
     if not ruler.known:
         return []

@@ -85,7 +85,7 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
         UserError: the sound is shorter than a frame, the motion is another body's, or no driver gives what is asked.
     """
     data, request, other = trained.data, opened.request, opened.other
-    capture, body, fps = data.capture, trained.method.body, data.capture.manifest.fps
+    capture, body, fps = data.capture, trained.body, data.capture.manifest.fps
     seconds = len(opened.sound) / SOUND_RATE
     frames = round(seconds * fps)
     if frames < 1:

@@ -65,7 +65,7 @@ class AvatarFit(Stage):
     def mouth_loss(self, pose: BodyPose, frame: int) -> Float[Tensor, "h w 3"]:
         """Difference of a training frame's mouth and what the avatar, as it is, draws of it in another pose.
 
-        The whole picture counts where the mouth is out of sight.
+        The whole picture counts where the mouth is out of sight. The difference lies where the pose does.
         """
         method = self.method.requires_grad_(False)
         batch = self.capture_data.batch([frame]).to(method.device)
@@ -75,7 +75,7 @@ class AvatarFit(Stage):
         rows, columns = slice(None), slice(None)
         if np.isfinite(box).all():
             rows, columns = crop_slices(box, manifest.height, manifest.width)
-        return l1(rendering.rgb[0, rows, columns], batch.image[0, rows, columns])
+        return l1(rendering.rgb[0, rows, columns], batch.image[0, rows, columns]).to(pose.transl.device)
 
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         method = self.method.eval().requires_grad_(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,12 @@ class DriverFit(Stage):
         self.options = self.kind.options(config)
         self.skipped: dict[str, str] = {}
         self.model = model_of(config)
-        self.body = avatar.method.body if avatar is not None else build_body(config)
+        # On the CPU, as the clips are, whatever the avatar's and the training's own are moved to.
+        self.body = build_body(config) if avatar is None else deepcopy(avatar.method.body).to("cpu")
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
         render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
-        self.module = self.training = self.kind.training(config, self.body, self.clips, render)
+        self.module = self.training = self.kind.training(config, deepcopy(self.body), self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
             other = RunDirectory(Path(config.driver.init).expanduser())

@@ -1,0 +1,115 @@
+"""A CUDA device that is none: its tensors lie on the CPU, but say "cuda" and mix with no others.
+
+So what runs on a GPU runs here to its end, with values: whatever looks at `tensor.device` takes the way for CUDA, and
+what would fail there for a tensor left on the CPU fails here. Waits of the host are told apart by `Counted`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from talkingavatar.types import Cameras, Gaussians, Rendering
+
+CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
+READS = ("numpy", "__array__")
+# Numbers of rows may come from the CPU, and so may what is copied: the host waits, but it works.
+MIXES = ("__getitem__", "__setitem__", "copy_")
+
+
+class OnCuda(Tensor):
+    """A tensor that says that it is on a CUDA device."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return CUDA
+
+    @property
+    def is_cuda(self) -> bool:  # type: ignore[override]
+        return True
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        copy = self.detach().clone()
+        return nn.Parameter(copy, self.requires_grad) if isinstance(self, nn.Parameter) else copy
+
+
+class FakeCuda(TorchFunctionMode):
+    """While it is entered, tensors can be made on "cuda" and moved there."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name, kwargs = getattr(func, "__name__", ""), dict(kwargs or {})
+        if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
+            return _moved(name, *args, **kwargs)
+        if func is torch._has_compatible_shallow_copy_type:
+            return isinstance(args[0], OnCuda) == isinstance(
+                args[1], OnCuda
+            )  # of one device; else a module gets a new parameter
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        far = [isinstance(tensor, OnCuda) for tensor in tensors]
+        if any(far) and name in READS:
+            raise TypeError("a CUDA tensor has no array")
+        if (
+            any(far)
+            and name not in MIXES
+            and any(tensor.dim() for tensor, f in zip(tensors, far, strict=True) if not f)
+        ):
+            found = [("cuda" if f else "cpu", tuple(tensor.shape)) for tensor, f in zip(tensors, far, strict=True)]
+            raise RuntimeError(f"{name} of tensors on several devices: {found}")
+        asked = kwargs.get("device")
+        if asked is not None and not isinstance(args[0] if args else None, torch.Generator):
+            kwargs["device"] = CPU
+        stays = far[0] if far and name in MIXES else any(far)
+        there = stays if asked is None else torch.device(asked).type == "cuda"
+        learned = kwargs.pop("requires_grad", False)
+        result = _placed(func(*args, **kwargs), there)
+        return result.requires_grad_() if learned else result
+
+
+def _placed(value: Any, there: bool) -> Any:
+    """The same with its tensors on the device or on the CPU; those that are there already are themselves."""
+    if there:
+        return tree_map_only(Tensor, lambda t: t if isinstance(t, OnCuda) else t.as_subclass(OnCuda), value)
+    return tree_map_only(OnCuda, lambda t: t.as_subclass(Tensor), value)
+
+
+def _moved(name: str, tensor: Tensor, *to: Any, **named: Any) -> Tensor:
+    """`Tensor.to`, `cpu` and `cuda`."""
+    asked: list[Any] = [{"cpu": CPU, "cuda": CUDA}[name]] if name != "to" else [*to, *named.values()]
+    there, dtype = isinstance(tensor, OnCuda), tensor.dtype
+    for one in asked:
+        if isinstance(one, torch.dtype):
+            dtype = one
+        elif isinstance(one, Tensor):
+            there, dtype = isinstance(one, OnCuda), one.dtype
+        elif isinstance(one, str | torch.device):
+            there = torch.device(one).type == "cuda"
+    if there == isinstance(tensor, OnCuda):
+        return _placed(Tensor.to(tensor, dtype), there)
+    return _placed(Tensor.to(tensor, dtype, copy=True), there)
+
+
+def draw(gaussians: Gaussians, cameras: Cameras, background: Tensor, mode: str, backend: str) -> Rendering:
+    """In place of the rasteriser: pictures of its shapes that depend on all it is given, and what density control reads.
+
+    Nothing in them looks like anything; all must be on the device.
+    """
+    given = [*vars(gaussians).values(), cameras.viewmats, cameras.Ks, background]
+    assert all(isinstance(tensor, OnCuda) for tensor in given)
+    views, height, width = len(cameras), cameras.height, cameras.width
+    seen = gaussians.means @ cameras.viewmats[:, :3, :3].mT + cameras.viewmats[:, None, :3, 3]
+    probe = torch.zeros_like(seen[..., :2], requires_grad=True)
+    parts = [seen, gaussians.quats, gaussians.scales, gaussians.opacities[:, None], gaussians.sh.flatten(1)]
+    shade = sum(part.mean((-2, -1)) for part in parts).sigmoid() + probe.mean((-2, -1))
+    image = shade.view(views, 1, 1, 1).expand(views, height, width, 1)
+    colour = image * background
+    normals = torch.nn.functional.normalize(colour, dim=-1)
+    radii = torch.ones_like(seen[..., :2]).int()
+    info = {"radii": radii, "means2d": probe, "width": width, "height": height, "n_cameras": views}
+    return Rendering(colour, image, image, image, normals, normals, info)
