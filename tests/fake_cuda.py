@@ -96,9 +96,9 @@ def _moved(name: str, tensor: Tensor, *to: Any, **named: Any) -> Tensor:
 
 
 def draw(gaussians: Gaussians, cameras: Cameras, background: Tensor, mode: str, backend: str) -> Rendering:
-    """In place of the rasteriser: pictures of its shapes that depend on all it is given, and what density control reads.
+    """In place of the rasteriser: its results' shapes, numbers that depend on all that is given.
 
-    Nothing in them looks like anything; all must be on the device.
+    All of it must be on the device.
     """
     given = [*vars(gaussians).values(), cameras.viewmats, cameras.Ks, background]
     assert all(isinstance(tensor, OnCuda) for tensor in given)

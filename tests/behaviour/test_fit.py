@@ -75,7 +75,7 @@ def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
 
 @pytest.mark.parametrize("experiment", [e for e in EXPERIMENTS if e != "thgs_full"])
 def test_every_preset_runs_one_step(command, experiment):
-    done = command("fit", f"experiment={experiment}", "debug=one_step", "tracking=none")
+    done = command("fit", f"experiment={experiment}", "debug=one_step", "tracking=none", "trainer=cpu")
     assert done.returncode == 0, done.stderr
 
 

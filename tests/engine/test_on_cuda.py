@@ -84,6 +84,7 @@ def test_a_driver_learns_from_what_the_avatar_draws(stages):
     assert "driver/loss/render" in driver.scalars()
     assert avatar.preview()[0]["preview/psnr"] > 0
     assert -1 <= driver.preview()[0]["preview/driver_opening_r"] <= 1
+    assert not torch.backends.cudnn.allow_tf32
     assert driver.body.device.type == "cpu" and avatar.method.body.device == driver.training.body.device == CUDA
 
 

@@ -65,3 +65,25 @@ def test_equal_pictures_cost_nothing():
     image = torch.rand(1, 20, 20, 3)
     assert dssim(image, image).abs().max() < 1e-4
     assert l1(image, image).max() == 0
+
+
+def rounded(x):
+    """To the ten bits that TF32 keeps of a number."""
+    return (x.view(torch.int32) + 0x1000 & ~0x1FFF).view(torch.float32)
+
+
+def test_a_gpu_that_rounds_what_it_convolves_changes_nothing(monkeypatch):
+    """Tensor cores take convolutions of one group alone; a bright flat picture's variance is below their last digit."""
+    a = 0.9 + 0.01 * torch.rand(1, 3, 40, 40)
+    b = a + 0.002 * torch.rand_like(a)
+    exact = ssim_map(a, b)
+    taken = torch.nn.functional.conv2d
+
+    def tensor_cores(values, kernels, groups=1, **named):
+        if groups == 1:
+            values, kernels = rounded(values), rounded(kernels)
+        return taken(values, kernels, groups=groups, **named)
+
+    monkeypatch.setattr("talkingavatar.losses.image.conv2d", tensor_cores)
+    assert torch.equal(ssim_map(a, b), exact)
+    torch.testing.assert_close(exact, ssim_map(a.double(), b.double()).float(), atol=2e-3, rtol=0)

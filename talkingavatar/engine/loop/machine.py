@@ -38,11 +38,12 @@ def on_cpu(config: FitConfig) -> bool:
 
 
 def prepare_torch(config: FitConfig) -> None:
-    """Threads, determinism and quiet."""
+    """Threads, precision, memory and quiet."""
     threads = cores(config)
     # Rasterising scales with cores; torch's operations here are too small to share out (30,000 rows of a few numbers).
     set_threads(threads)
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # losses and metrics square what convolutions give
     keep_freed_memory()
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*isinstance.treespec.*")

@@ -44,7 +44,8 @@ def measure(avatar: FittedRun, check: Callable[[], None]) -> Results:
     networks = find_networks(measures, options)
     frames = evenly(data.capture.test_frames, config.budget.heldout_frames)
     aligned = evenly(frames, config.budget.aligned_frames) if config.budget.aligned_frames else []
-    plain = Setting(some_held_out(data, avatar.body, frames), networks, options, {"frames": NOT_ASKED}, Condition(), avatar,
+    held = some_held_out(data, avatar.body, frames)
+    plain = Setting(held, networks, options, {"frames": NOT_ASKED}, Condition(), avatar,
                     brief=True, progress=config.trainer.progress, check=check)  # fmt: skip
     settings = {"full": plain}
     if aligned:
