@@ -18,12 +18,23 @@ Tree = TypeVar("Tree", bound="TensorTree")
 Frames = TypeVar("Frames", bound="FrameTree")
 
 
+def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """The tensor on a device; a GPU fetches it when it comes to it, the host goes on."""
+    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
+        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    return sent(value, device) if isinstance(value, Tensor) else value.to(device)
+
+
 class TensorTree:
     """Base of frozen dataclasses whose fields are tensors, other trees, None or plain values."""
 
     def to(self: Tree, device: torch.device | str) -> Tree:
         """All tensors on a device."""
-        return self._each(lambda value: value.to(device))
+        return self._each(lambda value: _moved(value, device))
 
     def detach(self: Tree) -> Tree:
         """The same tensors without what made them."""
@@ -126,6 +137,12 @@ class DrivingSignal(FrameTree):
     def __len__(self) -> int:
         return len(self.frame)
 
+    def to(self, device: torch.device | str) -> DrivingSignal:
+        """All tensors on a device but the frames' numbers: what is known of a frame is looked up by the host."""
+        others = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        others.pop("frame")
+        return replace(self, **{name: _moved(value, device) for name, value in others.items()})
+
 
 @dataclass(frozen=True)
 class Batch(TensorTree):
@@ -138,6 +155,7 @@ class Batch(TensorTree):
     background: Float[Tensor, " 3"]
     motion: DrivingSignal | None = None  # change of each input from frame to frame there (`data.inputs`)
     weight: Float[Tensor, "B H W 1"] | None = None  # of each pixel in the image losses; None: all alike
+    view: str = ""  # whose pictures they are
 
     def __len__(self) -> int:
         return len(self.image)
@@ -154,6 +172,7 @@ class Batch(TensorTree):
             self.background,
             None if self.motion is None else self.motion[rows],
             None if self.weight is None else self.weight[rows],
+            self.view,
         )
 
 

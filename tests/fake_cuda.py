@@ -1,17 +1,20 @@
 """A CUDA device that is none: its tensors lie on the CPU, but say "cuda" and mix with no others.
 
 So what runs on a GPU runs here to its end, with values: whatever looks at `tensor.device` takes the way for CUDA, and
-what would fail there for a tensor left on the CPU fails here. Waits of the host are told apart by `Counted`.
+what would fail there for a tensor left on the CPU fails here. `Counted` tells for what the host would wait.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from talkingavatar.types import Cameras, Gaussians, Rendering
@@ -20,6 +23,12 @@ CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 READS = ("numpy", "__array__")
 # Numbers of rows may come from the CPU, and so may what is copied: the host waits, but it works.
 MIXES = ("__getitem__", "__setitem__", "copy_")
+
+
+# What the host reads; what it copies to the device; what cannot go on before a size is known on the host.
+ITEMS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "__contains__", "equal")
+COPIES = ("tensor", "as_tensor", "new_tensor")
+SIZES = ("nonzero", "masked_select", "_unique2", "bincount", "_linalg_check_errors")
 
 
 class OnCuda(Tensor):
@@ -38,15 +47,31 @@ class OnCuda(Tensor):
         return nn.Parameter(copy, self.requires_grad) if isinstance(self, nn.Parameter) else copy
 
 
+class Pinned(Tensor):
+    """A tensor of the CPU that a device may fetch while the host goes on."""
+
+
 class FakeCuda(TorchFunctionMode):
-    """While it is entered, tensors can be made on "cuda" and moved there."""
+    """While it is entered, tensors can be made on "cuda" and moved there.
+
+    `waits` are the reasons for which the host would have waited, each with the line that gave it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[str] = []
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         name, kwargs = getattr(func, "__name__", ""), dict(kwargs or {})
+        if func is Tensor.pin_memory:
+            return args[0].clone().as_subclass(Pinned)
         if func in (Tensor.to, Tensor.cpu, Tensor.cuda):
-            return _moved(name, *args, **kwargs)
+            moved, ahead = _moved(name, *args, **kwargs), isinstance(args[0], Pinned) and kwargs.get("non_blocking")
+            if isinstance(moved, OnCuda) != isinstance(args[0], OnCuda) and not ahead:
+                self.waits.append(_told(f"copy of {tuple(moved.shape)}"))
+            return moved
         if func is torch._has_compatible_shallow_copy_type:
             return isinstance(args[0], OnCuda) == isinstance(
                 args[1], OnCuda
@@ -67,9 +92,49 @@ class FakeCuda(TorchFunctionMode):
             kwargs["device"] = CPU
         stays = far[0] if far and name in MIXES else any(far)
         there = stays if asked is None else torch.device(asked).type == "cuda"
+        if there and (name in ITEMS or name in COPIES or (name in MIXES and _from_host(args))):
+            self.waits.append(_told(name))
         learned = kwargs.pop("requires_grad", False)
         result = _placed(func(*args, **kwargs), there)
         return result.requires_grad_() if learned else result
+
+
+def _from_host(args: tuple[Any, ...]) -> bool:
+    """Whether an index, or what is copied, has to be sent to the device first."""
+    leaves = tree_leaves(args[1:])
+    lists = any(isinstance(part, list) for part in (args[1] if isinstance(args[1], tuple) else args[1:2]))
+    return lists or any(isinstance(leaf, Tensor) and not isinstance(leaf, OnCuda) for leaf in leaves)
+
+
+def _told(what: str) -> str:
+    """With the line of ours that asked for it."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and "talkingavatar/" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return f"{what} at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+
+
+class Counted(TorchDispatchMode):
+    """Operations, each but a view about one launch, and those whose size the host waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches: list[str] = []
+        self.waits: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        masked = name in ("index", "index_put_", "index_put") and any(
+            i is not None and i.dtype == torch.bool for i in args[1]
+        )
+        open_ended = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None
+        if name in SIZES or masked or open_ended:
+            self.waits.append(_told(name))
+        if not func.is_view:
+            self.launches.append(name)
+        return func(*args, **(kwargs or {}))
 
 
 def _placed(value: Any, there: bool) -> Any:

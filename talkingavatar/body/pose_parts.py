@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
 
 from talkingavatar.body.body import Body
 from talkingavatar.config.compose import suggestion
@@ -19,7 +19,7 @@ MOUTH = ("mouth", "jaw", "cheekPuff", "tongueOut")  # how ARKit's names of the m
 ABOVE_TRUNK = ("neck", "head")
 
 
-class PoseParts:
+class PoseParts(nn.Module):
     """Reads and writes some parts of a body's pose as a row of P numbers a frame.
 
     "jaw" (joint, axis-angle), "mouth" (expression columns that ARKit's names tell are the mouth's), "upper" (the other
@@ -28,11 +28,15 @@ class PoseParts:
     be told apart. Rows hold the joints first, then the expression, in the order of `PARTS`.
     """
 
+    joints: Int[Tensor, " n"]  # numbers of those that are read
+    columns: Int[Tensor, " m"]
+
     def __init__(self, body: Body, parts: Sequence[str]) -> None:
         """
         Raises:
             UserError: no parts, an unknown part, one named twice, or one that the body lacks.
         """
+        super().__init__()
         for part in parts:
             if part not in PARTS:
                 raise UserError("parts", repr(part), f"some of {', '.join(PARTS)}", suggestion(part, PARTS))
@@ -43,10 +47,11 @@ class PoseParts:
         if lacking := [part for part in self.parts if not joints.get(part) and not columns.get(part)]:
             found = f"{', '.join(lacking)}, which {body.name} cannot tell apart"
             raise UserError("parts", found, "parts that the body has", "leave it out")
-        self.joints = [j for part in self.parts for j in joints.get(part, [])]
-        self.columns = [c for part in self.parts for c in columns.get(part, [])]
-        self.names = [f"{body.joint_names[j]}_{axis}" for j in self.joints for axis in "xyz"]
-        self.names += [body.expression_names[c] for c in self.columns]
+        chosen = [[n for part in self.parts for n in numbers.get(part, [])] for numbers in (joints, columns)]
+        for name, numbers in zip(("joints", "columns"), chosen, strict=True):
+            self.register_buffer(name, torch.tensor(numbers, dtype=torch.long), persistent=False)
+        self.names = [f"{body.joint_names[j]}_{axis}" for j in chosen[0] for axis in "xyz"]
+        self.names += [body.expression_names[c] for c in chosen[1]]
 
     def __len__(self) -> int:
         return len(self.names)

@@ -163,7 +163,7 @@ def _check_values(config: FitConfig) -> None:
         if flat[key] not in choices:
             raise UserError(key, repr(flat[key]), f"one of {', '.join(choices)}", suggestion(flat[key], choices))
     for key, least in MINIMUM.items():
-        if flat[key] < least:
+        if flat[key] is not None and flat[key] < least:
             raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
     if config.schema != SCHEMA:
         raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")

@@ -164,7 +164,7 @@ class TrainerConfig:
     nodes: int = 1  # machines
     precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
-    checkpoint_every: int = 200  # steps
+    checkpoint_every: int | None = None  # steps; None: every half minute, however many steps that are
     preview_every: int = 100  # steps between live PSNR readings
     log_every: int = 20  # steps between logged scalars
     progress: bool = True  # show the progress bar

@@ -13,6 +13,7 @@ from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Manifest, Model
 from talkingavatar.data.inputs import Rest, change, read_tables, withheld
+from talkingavatar.data.resident import ResidentFrames
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.errors import UserError
 from talkingavatar.types import Batch, DrivingSignal
@@ -53,6 +54,7 @@ class CaptureData(L.LightningDataModule):
         self.tables = read_tables(capture)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
+        self._resident: ResidentFrames | None = None
         seen = config.budget.steps * config.budget.frames_per_step
         self.views = trained_views(capture.manifest, config.data.views)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
@@ -83,7 +85,8 @@ class CaptureData(L.LightningDataModule):
         stored = torch.tensor(capture.manifest.background)
         if not torch.equal(stored, background):
             image = image + (1 - matte) * (background - stored)
-        return Batch(self.signal(frames), capture.cameras(frames, view), image, matte, background)
+        cameras, view = capture.cameras(frames, view), view or capture.manifest.views[0]
+        return Batch(self.signal(frames), cameras, image, matte, background, view=view)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
@@ -93,15 +96,31 @@ class CaptureData(L.LightningDataModule):
 
     def train_dataloader(self) -> StepLoader[Batch]:
         """The frames of each step; processes that share them take turns."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        return StepLoader(lambda step: self.batch_of_step(step, rank, world), self.config.budget.steps)
+        rank, world, device = 0, 1, torch.device("cpu")
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            device = self.trainer.strategy.root_device
+        return StepLoader(lambda step: self.batch_of_step(step, rank, world, device), self.config.budget.steps)
 
-    def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
-        """The share of process `rank` of `world` in the frames of a step."""
+    def batch_of_step(self, step: int, rank: int = 0, world: int = 1, device: torch.device | None = None) -> Batch:
+        """The share of process `rank` of `world` in the frames of a step; on a device, those that stay there."""
         config, seed = self.config, self.config.seed
         frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
         background = background_of_step(seed, step) if config.data.random_background else None
-        batch = self.batch(frames, background, self.views[step % len(self.views)])
-        if not config.data.shutter:
-            return batch
-        return replace(batch, motion=DrivingSignal.cat([self.motion(frame) for frame in frames]))
+        view = self.views[step % len(self.views)]
+        if device is not None and device.type != "cpu":
+            return self.resident(device).batch(frames, background, view)
+        return replace(self.batch(frames, background, view), motion=self._motion(frames))
+
+    def _motion(self, frames: list[int]) -> DrivingSignal | None:
+        """Where the shutter asks for it."""
+        return DrivingSignal.cat([self.motion(frame) for frame in frames]) if self.config.data.shutter else None
+
+    def resident(self, device: torch.device) -> ResidentFrames:
+        """The training frames, that stay on a GPU from now on."""
+        if self._resident is None or self._resident.device != device:
+            frames = self.train_frames
+            self._resident = ResidentFrames(
+                self.capture, frames, self.signal(frames), self._motion(frames), self.background, device
+            )
+        return self._resident

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
+from talkingavatar.training.terms import Scalars
 from talkingavatar.types import BodyPose
 
 
@@ -31,7 +32,7 @@ class DriverTraining(L.LightningModule, ABC):
     """A module that trains a driver. Its checkpoints hold the driver's card."""
 
     data: L.LightningDataModule  # its training loader is keyed by seed and step
-    scalars: dict[str, float]  # of the last step, for whoever logs
+    scalars: Scalars  # of the last step, for whoever logs
     skipped: dict[str, str]  # terms that cannot be there, and why
 
     @property

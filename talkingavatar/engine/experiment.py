@@ -122,7 +122,7 @@ def _train(
 ) -> bool:
     """Train one stage from its checkpoint on; whether it came to its end."""
     file = run.checkpoint(fitted.name)
-    saver = Checkpoints(run, file, flag, config.trainer.checkpoint_every, config.run.stop_after, place)
+    saver = Checkpoints(run, fitted, flag, config, place)
     trainer = make_trainer(config, run.path, fitted.steps, [saver, *callbacks])
     # What lies there when a run starts anew, the leading process may not have removed yet.
     anew = config.run.fresh and processes.rank(config) > 0

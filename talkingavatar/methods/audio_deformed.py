@@ -19,7 +19,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
 from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
-from talkingavatar.networks.kept import Kept
+from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
 from talkingavatar.types import BodyPose, DrivingSignal, Layers
 
@@ -43,7 +43,8 @@ class AudioDeformed(TriangleBound):
         rigid = [name not in ("jaw",) and EYES not in name for name in body.joint_names]
         self.register_buffer("rigid", torch.tensor(rigid)[:, None], persistent=False)
         eyes = [i for i, name in enumerate(body.expression_names) if name.startswith(EYES)]
-        self.eyes = eyes or list(range(len(body.expression_names)))
+        eyes = eyes or list(range(len(body.expression_names)))
+        self.register_buffer("eyes", torch.tensor(eyes), persistent=False)
         at_rest = self.figure(_at_rest(context.pose[context.train_frames[:1]]))
         canonical = triangle_frames(at_rest[self.figure.faces])
         for part in ("rotation", "scale", "centre"):
@@ -51,11 +52,12 @@ class AudioDeformed(TriangleBound):
         head = self.canonical_centre[: len(body.faces)]
         low, high = head.amin(0) - options.margin, head.amax(0) + options.margin
         self.register_buffer("on_head", torch.arange(len(self.figure.faces)) < len(body.faces), persistent=False)
-        self._head = Kept[tuple[Tensor, Tensor]]()
+        self._head, self._chosen = Kept[tuple[Tensor, Tensor]](), Chosen()
         self.deformation = SpatialAudioDeformation(context.audio_channels, len(self.eyes), low, high)
 
     rigid: Tensor
     on_head: Tensor
+    eyes: Tensor
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -94,8 +96,9 @@ class AudioDeformed(TriangleBound):
 
     def _head_gaussians(self) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Those on the head, and where they lie on the figure at rest; no gradient goes through the planes to them."""
-        chosen = self.on_head[self.carried_binding].nonzero()[:, 0]
-        at, local = self.carried_binding[chosen], self.gaussians["means"].detach()[chosen]
+        binding = self.carried_binding
+        chosen = self._chosen.get(lambda: self.on_head[binding], binding)
+        at, local = binding[chosen], self.gaussians["means"].detach()[chosen]
         turned = (self.canonical_rotation[at] @ local[..., None])[..., 0]
         return chosen, self.canonical_scale[at, None] * turned + self.canonical_centre[at]
 

@@ -26,7 +26,7 @@ from talkingavatar.training.critic import Critic
 from talkingavatar.training.optimisers import NamedOptimisers, adams
 from talkingavatar.training.schedule import Schedule, scale_step, scaled
 from talkingavatar.training.shared import average_gradients, gathered, seed_step
-from talkingavatar.training.terms import weighted
+from talkingavatar.training.terms import NONE, Scalars, weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
@@ -87,18 +87,18 @@ class Method(L.LightningModule, ABC):
 
     gaussians: nn.ParameterDict
     body: Body
-    row_of_frame: Tensor
+    background: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__()
         self.context = context
         self.config = context.config
         self.body = context.body
-        self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
+        self.scalars = NONE  # of the last step, for whoever logs
         self.step = 0  # of the run so far; outlives the trainer, which a loaded checkpoint does not have
-        rows = torch.full((len(context.pose),), -1)
-        rows[context.train_frames] = torch.arange(len(context.train_frames))
-        self.register_buffer("row_of_frame", rows, persistent=False)
+        self.row_of_frame = {frame: row for row, frame in enumerate(context.train_frames)}
+        self.register_buffer("background", torch.tensor(self.config.renderer.background), persistent=False)
+        self._blurred: dict[tuple[int, str], bool] = {}
         self.exposure = Exposure(len(context.train_frames)) if self.config.data.exposure else None
         self.schedules = self._schedules()
         self.density: DensityControl | None = None
@@ -147,8 +147,7 @@ class Method(L.LightningModule, ABC):
 
     def frame_row(self, signal: DrivingSignal) -> int:
         """The frame's row in tables of what is learned about each training frame; -1 for all other frames."""
-        frame = int(signal.frame[0])
-        return int(self.row_of_frame[frame]) if frame >= 0 else -1
+        return self.row_of_frame.get(int(signal.frame[0]), -1)
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
@@ -195,8 +194,7 @@ class Method(L.LightningModule, ABC):
     ) -> Rendering:
         """The configured renderer, on the configured background or another."""
         renderer = self.config.renderer
-        if background is None:
-            background = torch.tensor(renderer.background, device=gaussians.means.device)
+        background = self.background if background is None else background
         mode = cast(Literal["2dgs", "3dgs"], renderer.mode)
         return rasterise(gaussians, cameras, background, mode=mode, backend=cast(Any, renderer.backend))
 
@@ -214,8 +212,9 @@ class Method(L.LightningModule, ABC):
             told.append(scalars)
             if i + 1 < len(batch):
                 (loss / len(batch)).backward()
-        means = {name: sum(scalars[name] for scalars in told) / len(told) for name in told[0]}
-        self.scalars = {"gaussians": float(len(self.gaussians["means"])), **means}
+        means = torch.stack([scalars.tensor for scalars in told]).mean(0)
+        known = {"gaussians": float(len(self.gaussians["means"]))}
+        self.scalars = Scalars(told[0].names, means, self.step, known)
         return loss / len(batch)
 
     def optimizer_zero_grad(self, *rest: Any) -> None:
@@ -224,7 +223,7 @@ class Method(L.LightningModule, ABC):
     def _losses(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Means of the terms that count, of one frame."""
         shots = self.shots(batch)
-        signals = moments(batch, self.config.data.shutter, self.body)
+        signals = moments(batch, self.config.data.shutter, self.body, self._blurred)
         moments_drawn = [self._drawn(signal, shots) for signal in signals]
         drawn = moments_drawn[0]
         if len(moments_drawn) > 1:

@@ -18,20 +18,24 @@ BLURRED = 1.5  # pixels that a joint in the picture moves meanwhile, from which 
 QUARTER = 0.25  # of the time before and after its middle: where two samples stand for the whole
 
 
-def moments(batch: Batch, shutter: float, body: Body) -> list[DrivingSignal]:
+def moments(
+    batch: Batch, shutter: float, body: Body, known: dict[tuple[int, str], bool] | None = None
+) -> list[DrivingSignal]:
     """What drives the drawings whose mean is the frame: the signal itself, or the pose at two moments of the exposure.
 
     Args:
         batch: of one frame.
         shutter: share of the time between two frames that the shutter is open.
         body: whose joints tell how far the picture moved.
+        known: whether it moved far enough, by frame and view, of those asked for before: a GPU is waited for once.
     """
     if batch.motion is None:
         return [batch.signal]
     early, late = (moved(batch.signal, batch.motion, share * shutter) for share in (-QUARTER, QUARTER))
-    if blur(early.pose, late.pose, batch, body) < BLURRED:
-        return [batch.signal]
-    return [early, late]
+    known, picture = {} if known is None else known, (int(batch.signal.frame[0]), batch.view)
+    if picture not in known:
+        known[picture] = bool(blur(early.pose, late.pose, batch, body) >= BLURRED)
+    return [early, late] if known[picture] else [batch.signal]
 
 
 @torch.no_grad()

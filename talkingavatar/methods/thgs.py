@@ -19,7 +19,7 @@ from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.base import GROUPS, SHOWN, TERMS, Method, MethodContext
 from talkingavatar.methods.colours import seen_colours
-from talkingavatar.networks.kept import Kept
+from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
@@ -34,6 +34,7 @@ PARTS = {
     "joint": ("skinning", "pose", "expression"),
 }
 
+CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
 
@@ -78,7 +79,7 @@ class THGS(Method):
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
-        self._mouth = Kept[tuple[Tensor, Tensor]]()
+        self._mouth, self._chosen = Kept[tuple[Tensor, Tensor]](), Chosen()
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
 
@@ -166,8 +167,11 @@ class THGS(Method):
 
     def _mouth_gaussians(self) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Those that listen, and where they lie in canonical space; no gradient goes through the planes to them."""
-        canonical = self.gaussians["means"].detach()
-        chosen = self.in_mouth(canonical).nonzero()[:, 0]
+        means = self.gaussians["means"]
+        canonical, seldom = means.detach(), self.training and means.device.type != "cpu"
+        # Means crawl: a GPU that learns is not waited for in every step to see which of them have crossed the box.
+        key = self.step // CROSSED if seldom else object()
+        chosen = self._chosen.get(lambda: self.in_mouth(canonical), means, key)
         return chosen, canonical[chosen]
 
     def _initial_gaussians(self) -> nn.ParameterDict:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 Value = TypeVar("Value")
@@ -28,3 +29,21 @@ class Kept(Generic[Value]):
             self._value = make()
             self._of, self._versions = of, versions
         return self._value
+
+
+class Chosen:
+    """Numbers of the rows that a mask chooses, kept while they are asked for under the same key.
+
+    How many there are decides shapes: the host waits for a GPU to count them.
+    """
+
+    def __init__(self) -> None:
+        self._of: Tensor | None = None
+        self._key: object = None
+
+    def get(self, mask: Callable[[], Bool[Tensor, " N"]], of: Tensor, key: object = 0) -> Int[Tensor, " n"]:
+        """Those of `mask()`, or those found before for this very tensor under this key."""
+        if of is not self._of or key != self._key:
+            self._rows = mask().nonzero()[:, 0]
+            self._of, self._key = of, key
+        return self._rows

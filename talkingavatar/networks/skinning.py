@@ -15,6 +15,7 @@ class SparseWeights(nn.Module):
     """Weights of each of R rows for a few of the J joints; the others are zero and stay so."""
 
     starts: Int[Tensor, " R1"]  # where each row begins among the entries; the last is their number
+    rows: Int[Tensor, " E"]  # of each entry
     joints: Int[Tensor, " E"]
     values: Float[Tensor, " E"]
 
@@ -23,17 +24,13 @@ class SparseWeights(nn.Module):
         row, joint = (dense.abs() > LEAST).nonzero().unbind(1)
         counts = torch.bincount(row, minlength=len(dense))
         self.register_buffer("starts", torch.cat([counts.new_zeros(1), counts.cumsum(0)]), persistent=False)
+        self.register_buffer("rows", row, persistent=False)
         self.register_buffer("joints", joint, persistent=False)
         self.register_buffer("values", dense[row, joint].clone(), persistent=False)
         self.width = dense.shape[1]
 
     def __len__(self) -> int:
         return len(self.starts) - 1
-
-    @property
-    def rows(self) -> Int[Tensor, " E"]:
-        """The row of each entry."""
-        return torch.repeat_interleave(self.starts.diff())
 
     def dense(self, values: Float[Tensor, " E"]) -> Float[Tensor, "R J"]:
         """Entries with these values, all others zero."""

@@ -21,6 +21,8 @@ class TriplaneHash(nn.Module):
     hashed: Tensor
     sizes: Tensor
     offsets: Tensor
+    axes: Tensor
+    corners: Tensor
 
     def __init__(self, levels: int = 12, base: int = 64, finest: int = 512, log2_table: int = 14) -> None:
         super().__init__()
@@ -37,6 +39,8 @@ class TriplaneHash(nn.Module):
             "hashed", torch.tensor([d > s for d, s in zip(dense, sizes, strict=True)]), persistent=False
         )
         self.register_buffer("offsets", starts + plane * torch.arange(len(PLANES))[:, None], persistent=False)
+        self.register_buffer("axes", torch.tensor(PLANES).flatten(), persistent=False)
+        self.register_buffer("corners", torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]), persistent=False)
         self.mask = (1 << log2_table) - 1
         self.table = nn.Parameter(torch.empty(plane * len(PLANES), 1).uniform_(-1e-4, 1e-4))
 
@@ -56,13 +60,12 @@ class TriplaneHash(nn.Module):
     def plain(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N F"]:
         """`forward` in torch's own operations, on any device; differentiable in the points as well."""
         unit = ((points + 1) / 2).clamp(0, 1)
-        planes = torch.stack([unit[:, list(axes)] for axes in PLANES], 1)
+        planes = unit.index_select(1, self.axes).unflatten(1, (len(PLANES), 2))
         position = planes[:, :, None] * self.resolutions[:, None]
         low = position.detach().floor()
         low = torch.minimum(low, (self.resolutions - 1)[:, None])
         fraction = position - low
-        corner = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], device=points.device)
-        grid = low.long()[:, :, :, None] + corner
+        grid = low.long()[:, :, :, None] + self.corners
         x, y = grid.unbind(-1)
         stride = (self.resolutions + 1)[:, None]
         index = torch.where(self.hashed[:, None], (x ^ (y * HASH_PRIME)) & self.mask, x + y * stride)

@@ -35,7 +35,7 @@ from talkingavatar.metrics.lipsync.crop import SIZE
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
 from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group
-from talkingavatar.training.terms import weighted
+from talkingavatar.training.terms import NONE, Scalars, weighted
 
 CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
@@ -86,7 +86,7 @@ class SyncNetTraining(L.LightningModule):
         terms = config.pretrained.terms
         if set(terms) != set(TERMS):
             raise UserError("pretrained.terms", ", ".join(terms) or "none", ", ".join(TERMS), "give all of them")
-        self.scalars: dict[str, float] = {}  # of the last step, for whoever logs
+        self.scalars = NONE  # of the last step, for whoever logs
         torch.manual_seed(config.seed)
         self.network = SyncNet()
         directions = torch.linalg.qr(torch.randn(1024, 4 * WINDOW)).Q.T
@@ -123,7 +123,8 @@ class SyncNetTraining(L.LightningModule):
         values = {name: v.mean() for name, v in self.terms(lips, sound, batch).items() if len(v)}
         total, losses = weighted(values, self.config.pretrained.terms, self.global_step)
         share = accuracy(distances(lips.detach(), sound.detach()), batch)
-        self.scalars = {"train/accuracy": share, **losses}
+        tensor = torch.cat([share[None], losses.tensor])
+        self.scalars = Scalars(("train/accuracy", *losses.names), tensor, self.global_step)
         return total
 
     def on_train_batch_start(self, batch: SyncBatch, batch_idx: int) -> None:
@@ -142,11 +143,11 @@ def distances(lips: Float[Tensor, "N D"], sound: Float[Tensor, "N D"]) -> Float[
     return (lips[:, None] - sound + 1e-6).norm(dim=-1)
 
 
-def accuracy(apart: Float[Tensor, "N N"], batch: SyncBatch) -> float:
+def accuracy(apart: Float[Tensor, "N N"], batch: SyncBatch) -> Float[Tensor, ""]:
     """Share of windows of lips whose nearest sound, of those of their clip, is at most a frame from their own."""
     rows = torch.arange(len(apart), device=apart.device)
     nearest = apart.masked_fill(batch.apart == ELSEWHERE, torch.inf).argmin(1)
-    return float((batch.apart[rows, nearest].abs() <= 1).float().mean())
+    return (batch.apart[rows, nearest].abs() <= 1).float().mean()
 
 
 @torch.no_grad()

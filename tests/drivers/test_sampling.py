@@ -22,6 +22,7 @@ from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.training import DriverTraining
 from talkingavatar.engine.experiment import run_fit
 from talkingavatar.runtime.signals import StopFlag
+from talkingavatar.training.terms import NONE, Scalars
 from tests.conftest import TINY
 
 
@@ -33,7 +34,7 @@ class ToyTraining(DriverTraining):
         self.config, self.body, self.clips = config, body, clips
         self.space, self.spread = RigParameters(body, ["jaw"]), nn.Parameter(torch.zeros(3))
         self.data = MotionData(clips, Sequences(2, 16), config.seed, config.budget.steps)
-        self.scalars, self.skipped = {}, {}
+        self.scalars, self.skipped = NONE, {}
 
     @property
     def card(self):
@@ -43,7 +44,7 @@ class ToyTraining(DriverTraining):
 
     def training_step(self, batch, batch_idx):
         loss = (self.spread - self.space.parts.read(batch.pose).std(0)).square().mean()
-        self.scalars = {"driver/loss/total": float(loss.detach())}
+        self.scalars = Scalars(("driver/loss/total",), loss.detach()[None], self.global_step)
         return loss
 
     def configure_optimizers(self):

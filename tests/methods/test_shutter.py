@@ -73,7 +73,7 @@ def test_a_smeared_picture_is_explained_by_motion(batch, body):
     def loss(shutter: float, picture: torch.Tensor) -> float:
         method = THGS(MethodContext(config(shutter), body, batch.signal.pose, [0], 44, lambda _: batch))
         method.training_step(replace(batch, image=picture), 0)
-        return method.scalars["loss/l1"]
+        return method.scalars.read()["loss/l1"]
 
     with torch.no_grad():
         method = THGS(MethodContext(config(0.8), body, batch.signal.pose, [0], 44, lambda _: batch))

@@ -84,9 +84,9 @@ def test_distances_of_anchored_embeddings_are_those_of_the_mouths(training):
 def test_mouths_that_are_not_known_train_by_contrast_alone(training):
     given = batch()
     training.training_step(given._replace(mouth=given.mouth * torch.nan), 0)
-    assert training.scalars["loss/total"] == pytest.approx(training.scalars["loss/contrast"])
+    assert training.scalars.read()["loss/total"] == pytest.approx(training.scalars.read()["loss/contrast"])
     training.training_step(given, 0)
-    assert training.scalars["loss/total"] > training.scalars["loss/contrast"]
+    assert training.scalars.read()["loss/total"] > training.scalars.read()["loss/contrast"]
 
 
 def test_the_middle_uses_the_middle_cells_alone(training):
@@ -125,7 +125,7 @@ def test_a_step_lowers_the_loss_and_leaves_unseen_cells_alone():
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] and training.scalars["loss/total"] == losses[-1]
+    assert losses[-1] < losses[0] and training.scalars.read()["loss/total"] == losses[-1]
     last = training.network.netcnnlip[18].weight.detach()
     assert last[..., :2, :].abs().max() == 0 and last[..., 2:4, 2:4].abs().min(dim=0)[0].max() > 0
 
@@ -135,7 +135,7 @@ def test_accuracy_counts_a_frame_beside_as_right():
     between = torch.full((5, 5), 5.0)
     between[0, 1] = between[1, 2] = between[2, 2] = between[4, 3] = 1  # a frame off, six off, right, nine off
     between[3, 3], between[3, 0] = 1, 0  # right: another clip's sound does not count
-    assert accuracy(between, given) == pytest.approx(0.6)
+    assert float(accuracy(between, given)) == pytest.approx(0.6)
 
 
 def test_shift_accuracy_of_planted_minima():

@@ -33,7 +33,8 @@ from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group, scale_step
 from talkingavatar.training.shared import average_gradients, seed_step
-from talkingavatar.training.terms import weighted
+from talkingavatar.training.terms import NONE, weighted
+from talkingavatar.types import BodyPose, sent
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
 TERMS = (*DIFFERENCES, "lips", "render")
@@ -63,8 +64,9 @@ class Audio2ParamTraining(DriverTraining):
         lips = lips_of(body)
         # A body that does not know its lips is trained without their term.
         self.register_buffer("lips", lips if len(lips) else None, persistent=False)
-        self.scalars = {}
+        self.scalars = NONE
         self.step = 0
+        self._own: tuple[Tensor, BodyPose] | None = None
         self._check_terms()
         self.skipped = self._skipped()
         shares = shares_of(self.clips, options.own_share)
@@ -104,7 +106,7 @@ class Audio2ParamTraining(DriverTraining):
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Float[Tensor, ""]:
         values = {name: losses.mean() for name, losses in self.terms(batch).items()}
         total, losses = weighted(values, self.config.driver.terms, self.step)
-        self.scalars = {f"driver/{name}": value for name, value in losses.items()}
+        self.scalars = losses.under("driver/")
         return total
 
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
@@ -144,13 +146,25 @@ class Audio2ParamTraining(DriverTraining):
         """What the avatar draws of one training frame, foretold from the sound round it."""
         (frame,) = frames_of_step(render.frames, self.config.seed, self.step)
         own = self.clips[0]
+        heard, pose = self._own_clip()
         first, last = next(shot for shot in own.shots if shot[0] <= frame < shot[1])
         first, last = max(first, frame - self.network.past), min(last, frame + self.network.ahead + 1)
-        features = own.features[None, first:last].to(self.device)
-        truth = self.standard(self.parts.read(own.pose[first:last].to(self.device)))[None]
+        features = heard[None, first:last]
+        truth = self.standard(self.parts.read(pose[first:last]))[None]
         foretold = self._foretold(features, torch.zeros(1, dtype=torch.long, device=self.device), truth)
         values = self.standard.back(self._completed(foretold, truth)[0, frame - first : frame - first + 1])
-        return render.loss(self.parts.write(own.pose[frame : frame + 1].to(self.device), values), frame)
+        return render.loss(self.parts.write(pose[frame : frame + 1], values), frame)
+
+    def _own_clip(self) -> tuple[Float[Tensor, "T 16 C"], BodyPose]:
+        """Features and poses of the run's own clip, sent to the device once."""
+        if self._own is None or self._own[0].device != self.device:
+            own = self.clips[0]
+            self._own = sent(own.features, self.device), own.pose.to(self.device)
+        return self._own
+
+    def transfer_batch_to_device(self, batch: MotionBatch, device: torch.device, dataloader_idx: int) -> MotionBatch:
+        """The host does not wait."""
+        return MotionBatch(*(part.to(device) if isinstance(part, BodyPose) else sent(part, device) for part in batch))
 
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
         self.step = self.global_step

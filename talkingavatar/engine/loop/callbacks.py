@@ -2,18 +2,20 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import lightning as L
 
-from talkingavatar.config.schema import TrainerConfig
+from talkingavatar.config.schema import FitConfig, TrainerConfig
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import Stage
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.runtime.progress import ProgressBar
 from talkingavatar.runtime.signals import StopFlag
+
+SECONDS = 30.0  # from one checkpoint to the next
 
 
 @dataclass(frozen=True)
@@ -26,31 +28,39 @@ class Place:
 
 
 class Checkpoints(L.Callback):
-    """Saves every so many steps, at the end, and when a warning signal has come, always between two steps."""
+    """Saves now and then, at the end, and when a warning signal has come, always between two steps.
 
-    def __init__(
-        self, run: RunDirectory, file: Path, flag: StopFlag, every: int, stop_after: int | None, place: Place
-    ) -> None:
-        self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
-        self.place = place
+    By the clock, unless a number of steps is given: whatever the machine, saving takes a small share of the time.
+    """
+
+    def __init__(self, run: RunDirectory, fitted: Stage, flag: StopFlag, config: FitConfig, place: Place) -> None:
+        self.run, self.fitted, self.flag, self.place = run, fitted, flag, place
+        self.file = run.checkpoint(fitted.name)
+        self.every, self.stop_after = config.trainer.checkpoint_every, config.run.stop_after
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.flag.install()
+        self.saved = time.monotonic()
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
             raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
-        step = trainer.global_step
+        step, any_of = trainer.global_step, partial(trainer.strategy.reduce_boolean_decision, all=False)
         whole = self.place.before + step
         stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
-        stop = trainer.strategy.reduce_boolean_decision(stop, all=False)  # a signal to one process is one to all
-        if stop or step % self.every == 0 or step >= trainer.max_steps:
+        # What one process is told or its clock says holds for all.
+        if any_of(stop or self._due(step) or step >= trainer.max_steps):
+            stop = any_of(stop)
+            self.fitted.scalars()  # where the loss is not finite, nothing is saved
             checkpoint.save(trainer, self.file)
+            self.saved = time.monotonic()
             if trainer.is_global_zero:
                 self.run.status("running", step=whole, steps=self.place.steps)
-        if stop:
-            trainer.should_stop = True
+            trainer.should_stop |= stop
+
+    def _due(self, step: int) -> bool:
+        return time.monotonic() - self.saved >= SECONDS if self.every is None else step % self.every == 0
 
 
 class Journal(L.Callback):
@@ -73,14 +83,13 @@ class Journal(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *rest: Any) -> None:
         now = time.perf_counter()
         self.seconds, self.steps = self.seconds + now - self.last, self.steps + 1
-        step, scalars = trainer.global_step, self.fitted.scalars()
+        step, reading = trainer.global_step, dict[str, float]()
         previewed = step % self.trainer_config.preview_every == 0 or step >= trainer.max_steps
         if previewed:
             reading, self.note = self.fitted.preview()
-            scalars = scalars | reading
         if previewed or step % self.trainer_config.log_every == 0:
             rates = {f"lr/{name}": rate for name, rate in self.fitted.rates(step - 1).items()}
-            scalars = scalars | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
+            scalars = self.fitted.scalars() | reading | rates | {"steps_per_s": self.steps / max(1e-9, self.seconds)}
             self.run.log(self.place.before + step, scalars)
             self.tracker.follow()
         self.bar.advance(self.note)

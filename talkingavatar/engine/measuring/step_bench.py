@@ -73,7 +73,7 @@ def _measured(config: FitConfig, run: RunDirectory, fitted: AvatarFit, first: in
     trainer = make_trainer(config, run.path, first + steps, [watch, journal])
     trainer.fit(fitted.method, train_dataloaders=load)
     rows = table(clock.seconds, PARTS, steps, "step")
-    rows[-1] |= {"Gaussians": int(fitted.method.scalars["gaussians"]), "steps/s": steps / watch.seconds}
+    rows[-1] |= {"Gaussians": int(fitted.method.scalars.known["gaussians"]), "steps/s": steps / watch.seconds}
     return rows
 
 

@@ -47,7 +47,7 @@ class AvatarFit(Stage):
         method_class(config.method.name).check(config)
 
     def scalars(self) -> dict[str, float]:
-        return self.method.scalars
+        return self.method.scalars.read()
 
     def rates(self, step: int) -> dict[str, float]:
         return {name: schedule.rate(step) for name, schedule in self.method.schedules.items()}
@@ -59,7 +59,7 @@ class AvatarFit(Stage):
         batch = self.capture_data.batch([self.preview_frame]).to(method.device)
         rendering = method.render(method.drive(batch.signal), batch.cameras)
         value = psnr(rendering.rgb, batch.image)
-        count = int(method.scalars["gaussians"])
+        count = int(method.scalars.known["gaussians"])
         return {"preview/psnr": value}, f"held-out PSNR {value:.2f} dB, {count} Gaussians"
 
     def mouth_loss(self, pose: BodyPose, frame: int) -> Float[Tensor, "h w 3"]:
@@ -68,7 +68,8 @@ class AvatarFit(Stage):
         The whole picture counts where the mouth is out of sight. The difference lies where the pose does.
         """
         method = self.method.requires_grad_(False)
-        batch = self.capture_data.batch([frame]).to(method.device)
+        on_cpu = method.device.type == "cpu"
+        batch = (self.capture_data if on_cpu else self.capture_data.resident(method.device)).batch([frame])
         signal = replace(batch.signal, pose=pose.to(method.device))
         rendering = method.render(method.drive(signal), batch.cameras)
         box, manifest = self.capture_data.capture.regions["mouth"][frame], self.capture_data.capture.manifest

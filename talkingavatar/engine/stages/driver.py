@@ -124,7 +124,7 @@ class DriverFit(Stage):
         return Chain([*self.earlier, self.driver()]) if self.earlier else self.driver()
 
     def scalars(self) -> dict[str, float]:
-        return self.training.scalars
+        return self.training.scalars.read()
 
     def rates(self, step: int) -> dict[str, float]:
         return self.training.rates(step)

@@ -66,7 +66,7 @@ class Stage(ABC):
 
     @abstractmethod
     def scalars(self) -> dict[str, float]:
-        """Of the last step, for the journal."""
+        """Of the last step, for the journal; to read them may wait for a GPU."""
 
     @abstractmethod
     def rates(self, step: int) -> dict[str, float]:

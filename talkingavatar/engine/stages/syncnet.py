@@ -74,7 +74,7 @@ class SyncNetFit(Stage):
             return sync_clip(capture, progress)
 
     def scalars(self) -> dict[str, float]:
-        return self.training.scalars
+        return self.training.scalars.read()
 
     def rates(self, step: int) -> dict[str, float]:
         return {GROUP: self.training.schedule.rate(step)}
@@ -92,7 +92,7 @@ class SyncNetFit(Stage):
         lips, sound = training.embed(batch)
         training.train()
         losses = {f"preview/{k}": float(v.mean()) for k, v in training.terms(lips, sound, batch).items() if len(v)}
-        share = accuracy(distances(lips, sound), batch)
+        share = float(accuracy(distances(lips, sound), batch))
         note = f"{100 * share:.0f} % of {len(lips)} held-out windows find their sound"
         return {"preview/accuracy": share, **losses}, note
 
