@@ -164,7 +164,7 @@ class Audio2ParamTraining(DriverTraining):
 
     def transfer_batch_to_device(self, batch: MotionBatch, device: torch.device, dataloader_idx: int) -> MotionBatch:
         """The host does not wait."""
-        return MotionBatch(*(part.to(device) if isinstance(part, BodyPose) else sent(part, device) for part in batch))
+        return MotionBatch(sent(batch.features, device), batch.pose.to(device), sent(batch.speaker, device))
 
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
         self.step = self.global_step

@@ -16,6 +16,7 @@ from talkingavatar.runtime.progress import ProgressBar
 from talkingavatar.runtime.signals import StopFlag
 
 SECONDS = 30.0  # from one checkpoint to the next
+ASKED = 8  # steps after which processes that share them ask each other: to answer, each waits for its GPU
 
 
 @dataclass(frozen=True)
@@ -46,21 +47,28 @@ class Checkpoints(L.Callback):
             raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
-        step, any_of = trainer.global_step, partial(trainer.strategy.reduce_boolean_decision, all=False)
+        step = trainer.global_step
         whole = self.place.before + step
-        stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
-        # What one process is told or its clock says holds for all.
-        if any_of(stop or self._due(step) or step >= trainer.max_steps):
-            stop = any_of(stop)
-            self.fitted.scalars()  # where the loss is not finite, nothing is saved
-            checkpoint.save(trainer, self.file)
-            self.saved = time.monotonic()
-            if trainer.is_global_zero:
-                self.run.status("running", step=whole, steps=self.place.steps)
-            trainer.should_stop |= stop
+        stop, save = self._asked_for(trainer, step, whole)
+        if not stop and not save:
+            return
+        self.fitted.scalars()  # where the loss is not finite, nothing is saved
+        checkpoint.save(trainer, self.file)
+        self.saved = time.monotonic()
+        if trainer.is_global_zero:
+            self.run.status("running", step=whole, steps=self.place.steps)
+        trainer.should_stop |= stop
 
-    def _due(self, step: int) -> bool:
-        return time.monotonic() - self.saved >= SECONDS if self.every is None else step % self.every == 0
+    def _asked_for(self, trainer: L.Trainer, step: int, whole: int) -> tuple[bool, bool]:
+        """Whether to stop, and whether to save: the same in all processes."""
+        stop = self.stop_after is not None and whole >= self.stop_after
+        save = step >= trainer.max_steps or (self.every is not None and step % self.every == 0)
+        if trainer.world_size == 1 or step % ASKED == 0 or stop or save:
+            # A signal to one process is one to all, and so is its clock.
+            any_of = partial(trainer.strategy.reduce_boolean_decision, all=False)
+            stop = any_of(stop or self.flag.signal is not None)
+            save = any_of(save or (self.every is None and time.monotonic() - self.saved >= SECONDS))
+        return stop, save
 
 
 class Journal(L.Callback):
