@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from talkingavatar.config.compose import compose
+from talkingavatar.data import resident
 from talkingavatar.data.datamodule import thinned, trained_views
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
+from talkingavatar.types import TensorTree
+from tests.fake_cuda import CUDA, FakeCuda, OnCuda
 
 
 def test_thinning_keeps_the_first_and_an_even_spacing():
@@ -58,3 +61,24 @@ def test_motion_is_told_by_neighbours_of_the_same_shot():
     (batch,) = data.train_dataloader()
     assert batch.motion is not None and not batch.motion.pose.betas.any()
     torch.testing.assert_close(batch.motion.pose.transl, data.motion(int(batch.signal.frame[0])).pose.transl)
+
+
+def test_frames_that_stay_on_a_gpu_are_the_captures(monkeypatch):
+    """At the second visit as at the first, and where they are too many to stay."""
+    several = ["data.random_background=true", "data.shutter=0.5", "budget.frames_per_step=2"]
+    data = build_data(compose(["debug=one_step", "tracking=none", "trainer.progress=false", *several]))
+    with FakeCuda() as device:
+        for step, most in ((3, 8 << 30), (3, 8 << 30), (4, 0)):
+            monkeypatch.setattr(resident, "MOST_BYTES", most)
+            there, here = data.batch_of_step(step, device=CUDA), data.batch_of_step(step)
+            sent = (there.image, there.signal.audio, there.cameras.Ks, there.background)
+            assert all(isinstance(tensor, OnCuda) for tensor in sent)
+            assert there.view == here.view and there.signal.frame.tolist() == here.signal.frame.tolist()
+            torch.testing.assert_close(flat(there.to("cpu")), flat(here), atol=1e-6, rtol=0)
+        assert all("resident" not in wait for wait in device.waits)
+
+
+def flat(tree):
+    """All tensors of a batch."""
+    parts = [value for value in vars(tree).values() if isinstance(value, torch.Tensor | TensorTree)]
+    return [t for part in parts for t in ([part] if isinstance(part, torch.Tensor) else flat(part))]
