@@ -144,7 +144,11 @@ def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:
     if not 0 <= request.start < stop:
         found = f"{request.start:g} to {stop:g} s of {seconds:.2f} s"
         raise UserError("start, stop", found, "a stretch of the sound", "correct them")
-    return sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+    stretch = sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+    if sound.any() and not stretch.any():
+        found = f"{request.start:g} to {stop:g} s, where there is none of the sound's {seconds:.2f} s"
+        raise UserError("start, stop", found, "a stretch with sound", "correct them")
+    return stretch
 
 
 def features_of(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 16 C"]:
