@@ -18,11 +18,12 @@ from PIL import Image
 from talkingavatar.audio.features import RATE
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound, taken
+from talkingavatar.preprocessing.numbering import Clock, clocks_of
 from talkingavatar.preprocessing.shots import find_cuts, novelty, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order, made_ahead
 
-INGEST_VERSION = 2
+INGEST_VERSION = 3
 SHORTEST = 1.0  # seconds of a clip
 SILENT = 1e-3  # peak below which sound counts as silence, -60 dB
 
@@ -95,6 +96,17 @@ class Clip:
         self.source_count: int = self.facts["source_frames"]
         self.taken: list[int] = self.facts["taken"]
 
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Width and height of the video's upright pictures, before they are cropped."""
+        width, height = self.facts["picture_size"]
+        return width, height
+
+    @property
+    def clocks(self) -> list[Clock]:
+        """By what files made elsewhere may be numbered."""
+        return clocks_of(self.taken, self.source_count, self.facts["source_rate"], self.fps)
+
     def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
         """RGB at the capture's size."""
         with Image.open(self.folder / "frames" / f"{index:06d}.png") as image:
@@ -137,6 +149,7 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
         "source_seconds": source.seconds,
         "source_frames": len(source.film.times),
         "source_size": [x1 - x0, y1 - y0],
+        "picture_size": [source.width, source.height],
         "has_sound": bool(np.abs(samples).max() >= SILENT),
         "fps": fps,
         "width": width,

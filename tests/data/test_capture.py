@@ -87,7 +87,7 @@ def test_any_table_of_a_row_a_frame_is_read_alike(folder):
     CaptureWriter(folder).table("emotion", Table(["joy"], np.full((FRAMES, 1), np.inf, np.float32)), truth=True)
     with pytest.raises(UserError, match=r"motion\.npz:values: found \(3, 1\); expected 10 frames of 1 names"):
         capture.table("motion")
-    with pytest.raises(UserError, match=r"truth/emotion\.npz:values: found NaN at \[0, 0\]"):
+    with pytest.raises(UserError, match=r"truth/emotion\.npz:values: found infinity at \[0, 0\]"):
         capture.table("emotion", truth=True)
 
 
