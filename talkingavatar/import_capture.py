@@ -71,6 +71,8 @@ def _import(given: dict[str, str]) -> int:
     with ExitStack() as stack:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
+    for line in clip.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     print(f"{clip.frames} frames at {clip.fps:g} a second, {len(clip.unusable)} of them unusable")
     print(f"views: {', '.join(clip.views)}; held out: {', '.join(clip.test_views) or 'none'}")
     for key, value in clip.provenance.items():

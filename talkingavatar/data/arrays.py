@@ -66,7 +66,9 @@ def damage_told(file: Path, expected: str, action: str) -> Iterator[None]:
     except DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         reason = "Python objects" if "allow_pickle" in str(error) or "Object arrays" in str(error) else reason
-        raise UserError(str(file), f"a damaged or foreign file ({reason})", expected, action) from error
+        raise UserError(
+            str(file), f"no readable file, but a truncated or foreign one ({reason})", expected, action
+        ) from error
 
 
 def check_array(field: str, values: ndarray, shape: Sequence[int | str], action: str, finite: bool = True) -> None:

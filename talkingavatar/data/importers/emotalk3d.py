@@ -162,7 +162,7 @@ def _flame(root: Path, layout: Layout, places: list[tuple[str, int]]) -> dict[Mo
     if layout.flame is None:
         return {}
     files = [layout.path(root, layout.flame, sequence, frame=frame) for sequence, frame in places]
-    return {"flame": flame_table([read_npz(file) for file in files], str(root))}
+    return {"flame": flame_table([read_npz(file) for file in files], [str(file) for file in files])}
 
 
 def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> list[Float[ndarray, "..."]]:

@@ -124,7 +124,7 @@ def _flame(parts: list[Source], lengths: list[int]) -> dict[Model, dict[str, nda
         if (known := part.flame(length)) is None:
             return {}
         rows += known
-    return {"flame": flame_table(rows, "FLAME")}
+    return {"flame": flame_table(rows, [f"frame {i}: FLAME" for i in range(len(rows))])}
 
 
 def _reading(parts: list[Source], views: list[str]) -> Reading:
