@@ -13,7 +13,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.data.arrays import damage_told
-from talkingavatar.data.importers.cameras import pinhole
+from talkingavatar.data.importers.cameras import pinhole, rigid
 from talkingavatar.data.importers.clip import COMPLETE
 from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
@@ -114,10 +114,7 @@ class Export:
         picture = self._path(row.of("file_path"), SUFFIXES)
         if not is_file(picture):
             raise UserError(f"{row.place}:file_path", f"{picture}: no such file", "a picture", COMPLETE)
-        matrix = row.of("transform_matrix").matrix((4, 4), (3, 4))
-        to_world = np.concatenate([matrix[:3], [[0.0, 0.0, 0.0, 1.0]]])
-        if abs(np.linalg.det(to_world[:3, :3])) < 1e-6:
-            raise row.of("transform_matrix").wrong("a rotation and a place")
+        to_world = rigid(row.of("transform_matrix"))
         mask = self._path(row.of("fg_mask_path"), SUFFIXES) if row.has("fg_mask_path") else None
         flame = self._path(row.of("flame_param_path"), ("", ".npz")) if row.has("flame_param_path") else None
         fps = row.of("fps").number(1, 1000) if row.has("fps") else None
