@@ -89,10 +89,10 @@ def check_array(field: str, values: ndarray, shape: Sequence[int | str], action:
     if len(values.shape) != len(shape) or not all(right):
         raise UserError(field, f"shape {'x'.join(map(str, values.shape)) or 'of one number'}", expected, action)
     if finite:
-        check_finite(field, values)
+        check_finite(field, values, action)
 
 
-def check_finite(field: str, values: ndarray) -> None:
+def check_finite(field: str, values: ndarray, action: str) -> None:
     """
     Raises:
         UserError: a number is not finite; the first one is named.
@@ -100,7 +100,7 @@ def check_finite(field: str, values: ndarray) -> None:
     if not np.isfinite(values).all():
         place = np.argwhere(~np.isfinite(values))[0].tolist()
         kind = "NaN" if np.isnan(values[tuple(place)]) else "infinity"
-        raise UserError(field, f"{kind} at {place}", "finite numbers", "track that frame again or cut it out")
+        raise UserError(field, f"{kind} at {place}", "finite numbers", action)
 
 
 def _check_size(size: int) -> None:

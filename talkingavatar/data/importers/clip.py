@@ -208,7 +208,7 @@ def _check(clip: ImportedClip) -> None:
     numbers = {"cameras": clip.viewmats, "intrinsics": clip.Ks, "fps": np.array(clip.fps)}
     numbers |= {f"{model} {key}": values for model, table in clip.parameters.items() for key, values in table.items()}
     for name, values in numbers.items():
-        arrays.check_finite(f"{source}: {name}", np.asarray(values, np.float64))
+        arrays.check_finite(f"{source}: {name}", np.asarray(values, np.float64), COMPLETE)
     if (clip.Ks[..., (0, 1), (0, 1)] <= 0).any():
         raise UserError(f"{source}: intrinsics", "a focal length that is not above 0", "pixels", COMPLETE)
     for part, spans in zip(("train", "test"), clip.split, strict=True):

@@ -83,7 +83,7 @@ class Layout:
         except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
             expected = "{subject}, {sequence}, {camera}, {frame:06d}"
             raise UserError("layout", f"{template!r} ({error})", expected, "correct the template") from error
-        return root / filled
+        return root / filled.lstrip("/")  # of a subject without a name
 
 
 @dataclass(frozen=True)

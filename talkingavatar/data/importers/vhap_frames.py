@@ -21,6 +21,7 @@ from talkingavatar.errors import UserError
 PARTS = ("train", "val", "test")
 AGAIN = "export it again"
 SUFFIXES = ("", ".png", ".jpg", ".jpeg")  # some exports leave the picture's suffix off
+LAST = 1_000_000_000  # number of a moment
 LARGEST = 100_000  # pixels of a side
 WHO = re.compile(r"[0-9]+")
 
@@ -100,9 +101,10 @@ class Export:
             expected = "transforms.json, or transforms_train.json and its fellows"
             raise UserError("path", f"{self.root} without them", expected, "give the exported folder")
         whole = Stated(str(file), read_json(file, AGAIN), AGAIN)
+        rows = whole.of("frames").entries()
         shared = {key: value for key, value in whole.value.items() if not isinstance(value, list)}
         entries = []
-        for row in whole.of("frames").entries():
+        for row in rows:
             row.names()
             said = Stated(row.place, shared | row.value, row.action)
             camera = _camera(said)
@@ -125,7 +127,7 @@ class Export:
         """The moment's number; where none is stated, the frames of a camera are counted as they are listed."""
         for key in ("timestep_index", "timestep_index_original"):
             if row.has(key):
-                return row.of(key).whole(0), True
+                return row.of(key).whole(0, LAST), True
         if row.has("timestep_id") and (digits := WHO.findall(str(row.of("timestep_id").value))):
             return int(digits[-1]), True
         self.counted[camera] = self.counted.get(camera, -1) + 1
@@ -158,7 +160,7 @@ def _camera(row: Stated) -> str:
     if key is None:
         return "0"
     stated = row.of(key)
-    return stated.text() if isinstance(stated.value, str) else str(stated.whole())
+    return stated.text() if isinstance(stated.value, str) else str(stated.whole(0, LAST))
 
 
 def _intrinsics(row: Stated, picture: Path) -> Float[ndarray, "3 3"]:

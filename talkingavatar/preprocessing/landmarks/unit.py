@@ -40,7 +40,8 @@ def unit_of(points: Float[ndarray, "N 2"], size: tuple[int, int], anywhere: bool
     """
     whole = np.array(size, float)
     low, high = np.percentile(points, [1, 99], axis=0)
-    if np.abs([low, high]).max() <= SHARES and max(size) > 4 * SHARES:
+    shares = np.abs([low, high]).max() <= SHARES and max(size) > 4 * SHARES
+    if shares and (high - low).max() > SMALLEST:
         if (points < 0).mean() > SIGNED:
             return Unit("from -1 to 1 of the picture", whole / 2, np.full(2, -1.0))
         return Unit("shares of the picture, 0 to 1", whole, np.zeros(2))
