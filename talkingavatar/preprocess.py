@@ -29,8 +29,9 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   sync            auto: the sound's offset to the lips is measured and corrected where it is sure; none; or a number
                   of frames by which the sound comes after the lips (it is moved that much earlier)
   landmarks       mediapipe (in an environment of its own, made on first use), openpose, openface
-  landmarks_path  OpenPose: folder of JSON files; OpenFace: CSV file
-  mattes          a folder of pictures or a video of mattes made elsewhere
+  landmarks_path  OpenPose: folder of JSON files, or one with all frames; OpenFace: CSV file
+  mattes          a folder of pictures or a video of mattes made elsewhere. Both may be of the clip's frames or of all
+                  pictures of its video: they are placed by their numbers; capture.json tells how they were read
   body            open, smplx (whole body); open_flame, flame (the head alone); body_path, gender: of licensed ones
   smooth          weight of the motion's smoothness (1)
   heldout         share of the clip, at its end, that is never trained on (0.2)

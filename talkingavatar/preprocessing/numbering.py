@@ -35,6 +35,10 @@ class Clock:
     total: int
     rate: float
 
+    def told(self) -> dict[str, Any]:
+        """For a capture's provenance."""
+        return {"counted_by": self.name, "rate": round(self.rate, 3)}
+
     def at_rate(self, rate: float) -> Clock:
         """The same time counted at another rate."""
         numbers = np.round(self.numbers / self.rate * rate).astype(int)
@@ -127,7 +131,8 @@ class Things:
         clock = next((clock for clock in clocks if clock.total == count), None)
         if clock is None:
             raise self.unfit(clocks)
-        return self._of_clock(range(count), clock, 0, 1)
+        placed = self._of_clock(range(count), clock, 0, 1)
+        return replace(placed, believed=placed.believed | {"order": "by their names, which have no numbers"})
 
     def unfit(self, clocks: Sequence[Clock]) -> UserError:
         """The error that says so."""
@@ -152,7 +157,7 @@ class Things:
         inside = (places >= 0) & (places < len(where))
         where[places[inside]] = np.flatnonzero(inside)
         rows = where[np.clip(clock.numbers, 0, len(where) - 1)]
-        believed = {"counted_by": clock.name, "count": len(numbers), "first_number": first}
+        believed = {"order": "by their numbers", **clock.told(), "count": len(numbers), "first_number": first}
         gone = np.flatnonzero(rows < 0)
         if not len(gone):
             return Placed(rows, believed)

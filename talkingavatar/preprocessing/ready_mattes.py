@@ -125,7 +125,7 @@ class ReadyMattes:
         if count < clock.total - slack or not count:
             raise Things("mattes", f"{self.path}: {count} frames", "{}, one per frame", TASK).unfit(clocks)
         told = f"{self.path}: {count} frames for {clock.total} {clock.name}; the last is taken again"
-        believed = {"counted_by": clock.name, "count": count, "first_number": 0}
+        believed = {"order": "of the video", **clock.told(), "count": count, "first_number": 0}
         return Placed(np.minimum(clock.numbers, count - 1), believed, (told,) if count < clock.total else ())
 
     def _of_files(self, rows: list[int]) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:

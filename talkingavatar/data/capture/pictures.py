@@ -72,10 +72,8 @@ class Pictures:
         Raises:
             UserError: as `check`.
         """
-        with damage_told(file, "a whole PNG", AGAIN), file.open("rb") as stream:
-            head = stream.read(HEADER.size)
-            stream.seek(-min(len(END), len(head)), os.SEEK_END)
-            end = stream.read()
+        with damage_told(file, "a whole PNG", AGAIN):
+            head, end = _ends(file)
         mark, width, height, bits, _ = HEADER.unpack(head.ljust(HEADER.size))
         if mark != SIGNATURE or end != END:
             self.read_file(file, "RGB")  # another kind of picture, or cut off: its pixels tell
@@ -94,3 +92,13 @@ class Pictures:
 def _check_size(file: Path, found: tuple[int, int], expected: tuple[int, int]) -> None:
     if found != expected:
         raise UserError(str(file), "{} x {} pixels".format(*found), "{} x {}".format(*expected), AGAIN)
+
+
+def _ends(file: Path) -> tuple[bytes, bytes]:
+    """The first and the last bytes, by two reads: there may be very many files."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        size = os.fstat(handle).st_size
+        return os.pread(handle, HEADER.size, 0), os.pread(handle, len(END), max(size - len(END), 0))
+    finally:
+        os.close(handle)
