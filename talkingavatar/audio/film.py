@@ -70,6 +70,19 @@ class Steady:
         return stamp + self.shift
 
 
+def check_file(file: Path, field: str, expected: str) -> None:
+    """
+    Raises:
+        UserError: no such file, a folder, or nothing in it; `expected` is what should be in it.
+    """
+    if file.is_dir():
+        raise UserError(field, f"{file}: a folder", expected, "give the path of a file")
+    if not file.is_file():
+        raise UserError(field, f"{file}: no such file", expected, "give the path of one")
+    if not file.stat().st_size:
+        raise UserError(field, f"{file}: an empty file", expected, "copy it again")
+
+
 @contextmanager
 def opened(file: Path, field: str, expected: str) -> Iterator[Any]:
     """The container, for reading.
@@ -79,14 +92,9 @@ def opened(file: Path, field: str, expected: str) -> Iterator[Any]:
         expected: what should be in it, for the error.
 
     Raises:
-        UserError: no such file, a folder, nothing in it, or libav cannot go on reading.
+        UserError: as `check_file`, or libav cannot go on reading.
     """
-    if file.is_dir():
-        raise UserError(field, f"{file}: a folder", expected, "give the path of a file")
-    if not file.is_file():
-        raise UserError(field, f"{file}: no such file", expected, "give the path of one")
-    if not file.stat().st_size:
-        raise UserError(field, f"{file}: an empty file", expected, "copy it again")
+    check_file(file, field, expected)
     try:
         with av.open(f"file:{file}") as container:  # whatever the name looks like, it is no address
             yield container
@@ -141,7 +149,7 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
         packets += 1
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError as error:
+        except av.error.FFmpegError as error:
             failed, last = failed + 1, error
     if failed > DAMAGED * packets:
         raise last

@@ -21,7 +21,7 @@ from talkingavatar.audio.mono import as_float, weights
 from talkingavatar.errors import UserError
 
 GAP = 0.02  # seconds a block may be off before silence is put in (or sound is overwritten)
-SILENT = 1e-3  # peak below which a track counts as silent, -60 dB
+SILENT = 1e-3  # peak below which sound counts as silence, -60 dB
 LOUDEST = 8.0  # peak beyond which samples are of another scale than 1; less is cut off as a player does
 EXPECTED = "a sound file (wav, flac, mp3 ...) or a video with sound"
 

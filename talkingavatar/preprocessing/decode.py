@@ -90,7 +90,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
     """
     film = find_film(file, "video", EXPECTED, rate)
     if film is None:
-        raise UserError("video", f"{file}: no picture track", EXPECTED, "give another file")
+        raise UserError("video", f"{file}: no picture track that is a film", EXPECTED, "give another file")
     if len(film.times) < 2:
         raise UserError("video", f"{file}: a still picture", EXPECTED, "give a film of one person who talks")
     if film.missing > CUT_OFF * (film.seconds + film.missing) + 0.5:
