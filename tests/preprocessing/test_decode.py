@@ -48,7 +48,7 @@ SAMPLE = {  # a fixed part of what was compared with ffmpeg's command line: name
     "raw h264": ("a.h264", "libx264", "yuv420p", B_FRAMES),
     "raw hevc": ("a.hevc", "libx265", "yuv420p10le", {"x265-params": "log-level=none", "preset": "ultrafast"}),
     "mpeg program": ("a.mpg", "mpeg2video", "yuv420p", {"bf": "2", "qscale": "2"}),
-    "webm": ("a.webm", "libvpx", "yuv420p", {"b": "4M", "auto-alt-ref": "1", "lag-in-frames": "16"}),
+    "webm": ("a.webm", "libvpx", "yuv420p", {"b": "4M", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "5"}),
     "prores": ("a.mov", "prores_ks", "yuva444p10le", {}),
     "mjpeg": ("a.avi", "mjpeg", "yuvj422p", {"qscale": "2"}),
     "palette": ("a.gif", "gif", "rgb8", {}),

@@ -145,7 +145,7 @@ def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:
         found = f"{request.start:g} to {stop:g} s of {seconds:.2f} s"
         raise UserError("start, stop", found, "a stretch of the sound", "correct them")
     stretch = sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
-    if np.abs(stretch).max() < SILENT <= np.abs(sound).max():
+    if np.abs(stretch).max(initial=0) < SILENT <= np.abs(sound).max():
         found = f"{request.start:g} to {stop:g} s, where the sound of {seconds:.2f} s is silent"
         raise UserError("start, stop", found, "a stretch with sound", "correct them")
     return stretch
