@@ -25,6 +25,11 @@ from talkingavatar.errors import UserError
 BACK = 1.0  # seconds by which a stamp may lie before the last one; more is a new beginning
 LEAP, PATIENCE = 10.0, 3600.0  # seconds by which it may lie after, in broadcast formats and in others (ffplay's limits)
 LOOKED = 32  # pictures decoded to see whether their stamps rise
+GUESSED = ("avi",)  # formats that have no stamps of showing: those of libav are guesses, some pictures late
+STEADY, NEAR = (
+    0.9,
+    0.5,
+)  # share of the intervals that lie so near to the typical one: the rest does not count for the rate
 HOLE = 4.0  # typical intervals: longer ones are holes, which do not count for the rate
 FEW = 0.25  # share of the longest track's pictures below which a track is a thumbnail of it
 BESIDE = ("attached_pic", "timed_thumbnails", "still_image", "dependent")  # pictures that go with something else
@@ -65,6 +70,19 @@ class Steady:
         return stamp + self.shift
 
 
+def check_file(file: Path, field: str, expected: str) -> None:
+    """
+    Raises:
+        UserError: no such file, a folder, or nothing in it; `expected` is what should be in it.
+    """
+    if file.is_dir():
+        raise UserError(field, f"{file}: a folder", expected, "give the path of a file")
+    if not file.is_file():
+        raise UserError(field, f"{file}: no such file", expected, "give the path of one")
+    if not file.stat().st_size:
+        raise UserError(field, f"{file}: an empty file", expected, "copy it again")
+
+
 @contextmanager
 def opened(file: Path, field: str, expected: str) -> Iterator[Any]:
     """The container, for reading.
@@ -74,14 +92,9 @@ def opened(file: Path, field: str, expected: str) -> Iterator[Any]:
         expected: what should be in it, for the error.
 
     Raises:
-        UserError: no such file, a folder, nothing in it, or libav cannot go on reading.
+        UserError: as `check_file`, or libav cannot go on reading.
     """
-    if file.is_dir():
-        raise UserError(field, f"{file}: a folder", expected, "give the path of a file")
-    if not file.is_file():
-        raise UserError(field, f"{file}: no such file", expected, "give the path of one")
-    if not file.stat().st_size:
-        raise UserError(field, f"{file}: an empty file", expected, "copy it again")
+    check_file(file, field, expected)
     try:
         with av.open(f"file:{file}") as container:  # whatever the name looks like, it is no address
             yield container
@@ -113,7 +126,7 @@ def find_film(file: Path, field: str, expected: str, rate: float | None = None) 
     known = [time for time in first if time is not None]
     # Two pictures may share a stamp; one a little before the picture it follows says that stamps are not of showing.
     back = any(a - BACK < b < a for a, b in pairwise(known))
-    counted = back or first[0] is None or 2 * len(known) < len(first)
+    counted = not len(track.presented) or back or first[0] is None or 2 * len(known) < len(first)
     if counted and len(track.order) > 1:
         shown = np.sort(track.order)
     elif counted:
@@ -136,7 +149,7 @@ def decoded(container: Any, stream: Any) -> Iterator[Any]:
         packets += 1
         try:
             yield from packet.decode()
-        except av.error.InvalidDataError as error:
+        except av.error.FFmpegError as error:
             failed, last = failed + 1, error
     if failed > DAMAGED * packets:
         raise last
@@ -179,7 +192,10 @@ def _chosen(file: Path, field: str, expected: str) -> _Track | None:
         enough = FEW * max(map(len, packets.values()))
         stream = max(streams, key=lambda s: (len(packets[s.index]) >= enough, *_standing(s)))
         leap = LEAP if container.format.flags & Flags.ts_discont.value else PATIENCE
-        return _steadied(stream, packets[stream.index], leap)
+        found = packets[stream.index]
+        if container.format.name in GUESSED:
+            found = [packet._replace(shown=None) for packet in found]
+        return _steadied(stream, found, leap)
 
 
 def _may_be_film(stream: Any) -> bool:
@@ -215,4 +231,7 @@ def _rate(times: Float[ndarray, " n"], otherwise: float) -> float:
     intervals = intervals[intervals > 0]
     if not len(intervals):
         return otherwise
-    return float(1 / intervals[intervals <= HOLE * np.median(intervals)].mean())
+    typical = np.median(intervals)
+    near = np.abs(intervals / typical - 1) <= NEAR
+    counted = near if near.mean() >= STEADY else intervals <= HOLE * typical
+    return float(1 / intervals[counted].mean())

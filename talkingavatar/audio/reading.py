@@ -21,8 +21,8 @@ from talkingavatar.audio.mono import as_float, weights
 from talkingavatar.errors import UserError
 
 GAP = 0.02  # seconds a block may be off before silence is put in (or sound is overwritten)
-SILENT = 1e-3  # peak below which a track counts as silent, -60 dB
-LOUDEST = 8.0  # peak beyond which samples are of another scale than 1; less is cut off as a player does
+SILENT = 1e-3  # peak below which sound counts as silence, -60 dB
+LOUDEST = 4.0  # RMS of a channel beyond which samples are of another scale than 1; less is cut off as a player does
 EXPECTED = "a sound file (wav, flac, mp3 ...) or a video with sound"
 
 
@@ -95,24 +95,32 @@ def _standing(stream: Any) -> tuple[bool, bool]:
 
 
 def _heard(file: Path, field: str, track: int) -> tuple[float, dict[Layout, Float[ndarray, "C C"]]]:
-    """A track's peak, and its channels' products with each other, by layout."""
-    peak = 0.0
+    """A track's peak, and its channels' products with each other, by layout.
+
+    Raises:
+        UserError: samples that are not numbers, or of another scale.
+    """
+    peak, count = 0.0, 0
     products: dict[Layout, Float[ndarray, "C C"]] = {}
     for block in _blocks(file, field, track):
         values = block.channels.astype(np.float64)
-        found = float(np.abs(values).max(initial=0))  # NaN, where there is one
-        if not found <= LOUDEST:
-            what = f"samples of up to {found:g}" if found < np.inf else "samples that are not numbers"
-            raise UserError(field, f"{file}: {what}", "samples between -1 and 1", "export the sound again")
-        peak = max(peak, found)
+        peak, count = max(peak, float(np.abs(values).max(initial=0))), count + values.shape[1]
         products[block.names] = products.get(block.names, np.zeros(1)) + values @ values.T
+    power = sum((np.diag(values).max() for values in products.values()), 0.0)
+    if not power <= count * LOUDEST**2:
+        found = f"samples of up to {peak:g}" if np.isfinite(power) else "samples that are not numbers"
+        raise UserError(field, f"{file}: {found}", "samples between -1 and 1", "export the sound again")
     return peak, products
 
 
 def _blocks(file: Path, field: str, track: int) -> Iterator[Block]:
     with opened(file, field, EXPECTED) as container:
         for frame in decoded(container, container.streams[track]):
-            values = frame.to_ndarray()
+            try:
+                values = frame.to_ndarray()
+            except ValueError as error:
+                found = f"{file}: samples of type {frame.format.name}"
+                raise UserError(field, found, "integers of up to 32 bits, or floats", "export it as one") from error
             if not frame.format.is_planar:
                 values = values.reshape(frame.samples, -1).T
             names = tuple(channel.name for channel in frame.layout.channels)
@@ -135,6 +143,7 @@ def _pieces(blocks: Iterator[Block], film: Film | None, mix: Mix) -> Iterator[Pi
         if not parts:
             start, end, rate = time - clock, time - clock, block.rate
         parts.append((mix[block.names] @ block.channels).astype(np.float32))
-        end += len(parts[-1]) / rate
+        steady.step = len(parts[-1]) / rate  # where stamps leap, the next block follows this one
+        end += steady.step
     if parts:
         yield Piece(start, rate, np.concatenate(parts))

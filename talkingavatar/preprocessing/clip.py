@@ -16,6 +16,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.audio.features import RATE
+from talkingavatar.audio.reading import SILENT
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound, taken
 from talkingavatar.preprocessing.numbering import Clock, clocks_of
@@ -25,7 +26,6 @@ from talkingavatar.runtime.threads import in_order, made_ahead
 
 INGEST_VERSION = 3
 SHORTEST = 1.0  # seconds of a clip
-SILENT = 1e-3  # peak below which sound counts as silence, -60 dB
 
 ProgressFunction = Callable[[str, int], Callable[[], None]]
 

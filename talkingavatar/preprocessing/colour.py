@@ -97,19 +97,19 @@ def to_xyz(primaries: int) -> Float[ndarray, "3 3"]:
     return columns * np.linalg.solve(columns, [x / y, 1.0, (1 - x - y) / y])
 
 
-def light_of_pq(signal: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+def light_of_pq(signal: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     """cd/m2 of PQ's signal, 0 to 1 (BT.2100, table 4)."""
     root = np.power(signal, 32 / 2523)
     return 10_000 * np.power(np.maximum(root - 107 / 128, 0) / (2413 / 128 - 2392 / 128 * root), 8192 / 1305)
 
 
-def pq_of_light(light: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+def pq_of_light(light: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     """PQ's signal of cd/m2: the inverse."""
     power = np.power(np.asarray(light) / 10_000, 1305 / 8192)
     return np.power((107 / 128 + 2413 / 128 * power) / (1 + 2392 / 128 * power), 2523 / 32)
 
 
-def light_of_hlg(signal: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+def light_of_hlg(signal: Float[ndarray, "*n"]) -> Float[ndarray, "*n"]:
     """Scene light, 0 to 1, of HLG's signal, 0 to 1 (BT.2100, table 5)."""
     a = 0.17883277
     b, c = 1 - 4 * a, 0.5 - a * np.log(4 * a)
@@ -139,8 +139,8 @@ def _curve(peak: float) -> Float32[ndarray, " n"]:
     light = np.linspace(0, 1, STEPS) ** 2 * max(peak, 1.0)
     if peak * WHITE <= BARELY * FORMER:
         return (light * WHITE / FORMER).astype(np.float32)
-    top = float(pq_of_light(np.array(max(peak, 1.0) * WHITE)))
-    signal, white = pq_of_light(light * WHITE) / top, float(pq_of_light(np.array(WHITE))) / top
+    white, top = pq_of_light(WHITE * np.array([1.0, max(peak, 1.0)]))
+    signal, white = pq_of_light(light * WHITE) / top, white / top
     knee = 1.5 * white - 0.5
     t = np.clip((signal - knee) / max(1 - knee, 1e-9), 0, 1)
     spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1 - knee) + (3 * t**2 - 2 * t**3) * white

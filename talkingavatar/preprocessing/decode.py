@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -90,7 +91,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
     """
     film = find_film(file, "video", EXPECTED, rate)
     if film is None:
-        raise UserError("video", f"{file}: no picture track", EXPECTED, "give another file")
+        raise UserError("video", f"{file}: no picture track that is a film", EXPECTED, "give another file")
     if len(film.times) < 2:
         raise UserError("video", f"{file}: a still picture", EXPECTED, "give a film of one person who talks")
     if film.missing > CUT_OFF * (film.seconds + film.missing) + 0.5:
@@ -166,19 +167,27 @@ def sound(source: Source, start: float, seconds: float) -> Float[ndarray, " N"]:
 
 def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
     """Pictures with their time on the film's clock, in order, from the last one before `start` or earlier."""
-    film, seeking = source.film, source.film.seekable and start > SEEK
+    film = source.film
     with opened(source.file, "video", EXPECTED) as container:
         stream = container.streams[film.track]
         stream.thread_type = "AUTO"
-        if seeking:
-            container.seek(int((film.clock + start - SEEK) * 1e6))
-        frames = whole(decoded(container, stream))
-        first = next(frames, None)
-        if first is not None and not (seeking and (first.time is None or first.time - film.clock > start)):
-            yield from _timed(film, chain([first], frames))
-            return
-    if seeking:  # the container's index is not to be trusted
+        seeking = film.seekable and start > SEEK
+        if not seeking or _sought(container, film.clock + start - SEEK):
+            frames = whole(decoded(container, stream))
+            first = next(frames, None)
+            if first is not None and not (seeking and (first.time is None or first.time - film.clock > start)):
+                yield from _timed(film, chain([first], frames))
+                return
+    if seeking:  # the container has no index, or one that is not to be trusted
         yield from _shown(source, 0.0)
+
+
+def _sought(container: Any, seconds: float) -> bool:
+    try:
+        container.seek(int(seconds * 1e6))
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
 def _timed(film: Film, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.audio.features import attention_windows, audio_features, resample
-from talkingavatar.audio.reading import read_sound
+from talkingavatar.audio.reading import SILENT, read_sound
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
@@ -145,8 +145,8 @@ def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:
         found = f"{request.start:g} to {stop:g} s of {seconds:.2f} s"
         raise UserError("start, stop", found, "a stretch of the sound", "correct them")
     stretch = sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
-    if sound.any() and not stretch.any():
-        found = f"{request.start:g} to {stop:g} s, where there is none of the sound's {seconds:.2f} s"
+    if np.abs(stretch).max(initial=0) < SILENT <= np.abs(sound).max():
+        found = f"{request.start:g} to {stop:g} s, where the sound of {seconds:.2f} s is silent"
         raise UserError("start, stop", found, "a stretch with sound", "correct them")
     return stretch
 
