@@ -8,9 +8,9 @@ from PIL import Image
 
 from talkingavatar.data.capture import Capture, CaptureWriter
 from talkingavatar.errors import UserError
-from tests.data.test_capture import FRAMES, SIZE, VIEWS, edit, folder, state
+from tests.data.test_capture import FRAMES, SIZE, VIEWS, edit, folder, small, state
 
-__all__ = ["folder"]  # the fixture
+__all__ = ["folder", "small"]  # the fixtures
 
 
 def words(*values):

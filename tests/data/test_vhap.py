@@ -1,6 +1,7 @@
 """VHAP's exports as they are found: fields absent or malformed, written on other machines."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -24,9 +25,10 @@ def entry(t: int) -> dict:
     }  # fmt: skip
 
 
-@pytest.fixture
-def export(tmp_path):
-    root = tmp_path / "export"
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """All files but transforms.json, which each test writes."""
+    root = tmp_path_factory.mktemp("vhap") / "export"
     for folder in ("images", "flame_param", "fg_masks"):
         (root / folder).mkdir(parents=True)
     for t in range(FRAMES):
@@ -35,6 +37,12 @@ def export(tmp_path):
         small = flame_parameters(t) | {"static_offset": np.zeros((1, 4, 3))}
         np.savez(root / "flame_param" / f"{t:05d}.npz", **small)
     return root
+
+
+@pytest.fixture
+def export(shared, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(shared, tmp_path / "export")
 
 
 def write(root, frames, **shared):
@@ -71,16 +79,16 @@ READ = {
 
 
 @pytest.mark.parametrize("form", READ)
-def test_what_can_be_told_is_read(export, tmp_path, form):
-    write(export, READ[form])
-    capture = imported("vhap", tmp_path, path=export)
-    assert [int(capture.frame(t)[0, 0, 2]) for t in range(FRAMES)] == [20 * t for t in range(FRAMES)]
-    assert (capture.matte(2)[0, :8] == 255).all() and not capture.matte(2)[0, 8:].any()
-    np.testing.assert_allclose(capture.Ks[0, 0], [[20, 0, 8], [0, 20, 8], [0, 0, 1]], atol=1e-9)
-    np.testing.assert_allclose(np.linalg.inv(capture.viewmats[0, 0])[:3, 3], CAMERA[:3, 3])
-    assert capture.pose([4], "flame").expression[0, 0] == 4 and capture.manifest.fps == 30
-    warnings = capture.manifest.provenance.get("warnings", [])
-    assert len(warnings) == (form in ("of another machine", "no timesteps"))
+def test_what_can_be_told_is_read(shared, form):
+    write(shared, READ[form])
+    clip = FORMATS["vhap"](Options(path=shared))
+    seen = [clip.picture(t, "front") for t in range(clip.frames)]
+    assert [int(picture[0, 0, 2]) for picture, _ in seen] == [20 * t for t in range(FRAMES)]
+    assert (seen[2][1][0, :8] == 255).all() and not seen[2][1][0, 8:].any()
+    np.testing.assert_allclose(clip.Ks[0, 0], [[20, 0, 8], [0, 20, 8], [0, 0, 1]], atol=1e-9)
+    np.testing.assert_allclose(np.linalg.inv(clip.viewmats[0, 0])[:3, 3], CAMERA[:3, 3])
+    assert clip.parameters["flame"]["expression"][4, 0] == 4 and clip.fps == 30 and clip.unusable == []
+    assert len(clip.warnings) == (form in ("of another machine", "no timesteps"))
 
 
 FIELDS = ("file_path", "transform_matrix", "w", "fl_x", "cx", "timestep_index", "camera_index", "fg_mask_path")
@@ -89,10 +97,10 @@ ENTRIES = {f"{field} {value!r}"[:40]: [entry(0), entry(1) | {field: value}, entr
 
 
 @pytest.mark.parametrize("frames", ENTRIES.values(), ids=list(ENTRIES))
-def test_a_malformed_field_is_named(export, frames):
-    write(export, frames)
+def test_a_malformed_field_is_named(shared, frames):
+    write(shared, frames)
     with pytest.raises(UserError, match=r"transforms\.json"):
-        FORMATS["vhap"](Options(path=export))
+        FORMATS["vhap"](Options(path=shared))
 
 
 @pytest.mark.parametrize(
@@ -109,10 +117,10 @@ def test_a_malformed_field_is_named(export, frames):
         ('{"frames": [{"w": 1, "w": 2}]}', "w twice"),
     ],
 )
-def test_a_malformed_file_is_named(export, content, message):
-    (export / "transforms.json").write_text(content)
+def test_a_malformed_file_is_named(shared, content, message):
+    (shared / "transforms.json").write_text(content)
     with pytest.raises(UserError, match=rf"transforms\.json.*{message}") as caught:
-        FORMATS["vhap"](Options(path=export))
+        FORMATS["vhap"](Options(path=shared))
     assert "\n" not in str(caught.value)
 
 
@@ -162,8 +170,8 @@ def test_missing_moments_make_shots_and_leave_their_sound_out(export, tmp_path):
     np.testing.assert_allclose(heard, [0.1, 0.2, 0.4, 0.5, 0.6], atol=1e-3)
 
 
-def test_of_several_cameras_one_is_taken_and_said(export, tmp_path):
-    write(export, changed() + [f | {"camera_index": 7} for f in changed()[:3]])
-    capture = imported("vhap", tmp_path, path=export)
-    assert capture.manifest.frames == FRAMES and capture.manifest.provenance["camera"] == "0"
-    assert "cameras 0, 7: 0 is taken" in capture.manifest.provenance["warnings"][0]
+def test_of_several_cameras_one_is_taken_and_said(shared):
+    write(shared, changed() + [f | {"camera_index": 7} for f in changed()[:3]])
+    clip = FORMATS["vhap"](Options(path=shared))
+    assert clip.frames == FRAMES and clip.provenance["camera"] == "0"
+    assert "cameras 0, 7: 0 is taken" in clip.warnings[0]
