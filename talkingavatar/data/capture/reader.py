@@ -139,10 +139,14 @@ class Capture:
             for name in TABLES:
                 self.table(name, truth)
 
+    def _recorded_views(self) -> list[str]:
+        """Views whose pictures are there for good."""
+        return self.manifest.views
+
     def _check_pictures(self) -> None:
         """Headers of all pictures that may be trained on or compared with; a held-out view may lack some."""
         used, manifest = [*self.train_frames, *self.test_frames], self.manifest
-        for view in manifest.views:
+        for view in self._recorded_views():
             held_out = view in manifest.test_views
             self.pictures.check(f"frames/{view}", used, all_there=not held_out)
             self.pictures.check(f"mattes/{view}", self.seen_by(view, used) if held_out else used)
