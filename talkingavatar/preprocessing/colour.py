@@ -59,6 +59,11 @@ def is_wide(frame: av.VideoFrame) -> bool:
     return int(frame.color_primaries) in PRIMARIES.keys() - {BT709} or int(frame.color_trc) in (LINEAR, PQ, HLG, CINEMA)
 
 
+def is_dynamic(frame: av.VideoFrame) -> bool:
+    """Whether its light may exceed a standard display's."""
+    return int(frame.color_trc) in BRIGHTEST
+
+
 def rgb(frame: av.VideoFrame, width: int, height: int, peak: float) -> UInt8[ndarray, "h w 3"]:
     """The picture at this size (pixels) as a display shows it; `peak` is the film's, see `brightest`."""
     matrix = matrix_of(frame)

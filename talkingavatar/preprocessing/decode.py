@@ -81,7 +81,7 @@ class Source:
 
 
 def probe(file: Path, rate: float | None = None) -> Source:
-    """Read all time stamps, and decode the first pictures (of wide colours, all those that stand alone).
+    """Read all time stamps, and decode the first pictures (of high dynamic range, all those that stand alone).
 
     Args:
         rate: pictures a second of a stream that does not tell.
@@ -108,7 +108,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
         raise UserError("video", found, "colours that ffmpeg's scaler knows", "export it as standard (SDR) video")
     turned = orientation_of(first)
     aspect = 1 / aspect if turned.transpose else aspect
-    peak = _peak(file, film) if colour.is_wide(first) else 1.0
+    peak = _peak(file, film) if colour.is_dynamic(first) else 1.0
     return Source(file, film, (first.width, first.height), turned, aspect, peak, codec, sound)
 
 

@@ -110,6 +110,13 @@ def test_high_dynamic_range_of_a_file(tmp_path):
     assert halves == pytest.approx(255 * light ** (1 / 2.4), abs=3)
 
 
+def test_a_dim_film_in_wide_colours_stays_dim(tmp_path):
+    """Greys are the same in all primaries."""
+    source = probe(coded(tmp_path / "d.mov", transfer=1))
+    shown = next(pictures(source, 25.0))
+    assert shown[:, 4:28].mean() == pytest.approx(60, abs=2) and shown[:, 36:60].mean() == pytest.approx(180, abs=2)
+
+
 @pytest.mark.parametrize(("pix_fmt", "full"), [("yuv420p", False), ("yuv420p", True), ("gray", False), ("gray", True)])
 def test_black_and_white_of_either_range(pix_fmt, full, tmp_path):
     source = probe(coded(tmp_path / "r.mkv", "libx264", pix_fmt, 1, 1, 1, full))
