@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -71,10 +72,18 @@ def build_once(file: Path, build: Callable[[Path], Path]) -> None:
     with _one_at_a_time(file.with_suffix(".lock")):
         if file.exists():
             return
+        _remove_forgotten(file)
         scratch = Path(tempfile.mkdtemp(prefix=f".{file.stem}-", dir=file.parent))
         try:
             build(scratch).replace(file)
         finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_forgotten(file: Path) -> None:
+    """Scratch folders of builds that were killed: those that nobody has written to for a day."""
+    for scratch in file.parent.glob(f".{file.stem}-*"):
+        if time.time() - scratch.stat().st_mtime > 24 * 3600:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -103,16 +112,19 @@ def compiled(scratch: Path, log: Path) -> Path:
         action = f"install {wanted} and set CUDA_HOME, {INSTEAD}"
         raise UserError("gsplat's CUDA kernels", found, wanted, action)
     print(f"gsplat: compiling the CUDA kernels for {architectures()}, once: minutes", file=sys.stderr, flush=True)
-    told = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    settings = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    # gsplat would start ten compilers wherever it is, of about 1 GB each.
+    settings["MAX_JOBS"] = os.environ.get("MAX_JOBS", str(len(os.sched_getaffinity(0))))
     # Also where the environment is not activated, ninja lies beside its Python.
-    told["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with log.open("w") as output:
         command = [sys.executable, "-c", COMPILE]
-        done = subprocess.run(command, env=os.environ | told, stdout=output, stderr=output, check=False)
+        done = subprocess.run(command, env=os.environ | settings, stdout=output, stderr=output, check=False)
     made = next(scratch.rglob(f"{NAME}.so"), None)
     if done.returncode != 0 or made is None:
-        last = (log.read_text().strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError("gsplat's CUDA kernels", f"not compiled: {last}", wanted, f"see {log}, {INSTEAD}")
+        lines = log.read_text().strip().splitlines() or [f"exit code {done.returncode}"]
+        told = next((line for line in lines if " error: " in line), lines[-1])  # a compiler's, else Python's
+        raise UserError("gsplat's CUDA kernels", f"not compiled: {told}", wanted, f"see {log}, {INSTEAD}")
     return made
 
 
