@@ -110,7 +110,7 @@ def fresh(tmp_path, monkeypatch):
 
 
 def test_without_a_toolkit_one_line_says_what_to_install(fresh, monkeypatch):
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: False)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
     with pytest.raises(UserError) as error:
         load_kernels()
     assert f"install a CUDA toolkit {torch.version.cuda} (nvcc)" in str(error.value)
@@ -119,7 +119,7 @@ def test_without_a_toolkit_one_line_says_what_to_install(fresh, monkeypatch):
 
 def test_doctor_says_why_there_are_no_kernels(fresh, monkeypatch, capsys):
     """And that nothing can be fitted on this GPU."""
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: False)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
     row = doctor.KERNELS, doctor._kernels()
     assert row[1].startswith("off: gsplat's CUDA kernels: found not compiled")
     monkeypatch.setattr(doctor, "_surroundings", lambda: iter([row]))
@@ -131,7 +131,7 @@ def test_doctor_says_why_there_are_no_kernels(fresh, monkeypatch, capsys):
 def test_a_fit_is_refused_before_anything_is_made(fresh, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: False)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
     config = compose([])
     for backend, accelerator, told in (
         ("auto", "auto", "gsplat's CUDA kernels: found not compiled.* or use trainer=cpu"),
@@ -151,6 +151,7 @@ PyMODINIT_FUNC PyInit_gsplat_cuda(void) { return PyModule_Create(&definition); }
 """
 BACKEND = """import os, subprocess, sys
 assert os.environ["TORCH_CUDA_ARCH_LIST"] == "8.0;9.0+PTX"
+assert os.path.isfile(os.path.join(os.environ["CUDA_HOME"], "include", "cuda_runtime.h"))
 assert int(os.environ["MAX_JOBS"]) == len(os.sched_getaffinity(0))
 folder = os.path.join(os.environ["TORCH_EXTENSIONS_DIR"], "gsplat_cuda")
 os.makedirs(folder)
@@ -158,6 +159,17 @@ subprocess.run([{compiler!r}, "-shared", "-fPIC", "-I" + {include!r}, {source!r}
                check=True)
 _C = object()
 """
+
+
+def wrapped_nvcc(folder: Path) -> str:
+    """A script elsewhere than the toolkit, as a machine may have on its PATH; it tells as nvcc does where that lies."""
+    header, script = folder / "toolkit" / "include" / "cuda_runtime.h", folder / "bin" / "nvcc"
+    for place in (header.parent, script.parent, folder / "toolkit" / "bin"):
+        place.mkdir(parents=True)
+    header.touch()
+    script.write_text(f"#!/bin/sh\necho '#$ TOP={folder}/toolkit/bin/..' >&2\n")
+    script.chmod(0o755)
+    return str(script)
 
 
 def other_gsplat(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
@@ -171,7 +183,7 @@ def other_gsplat(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> 
     names = {"compiler": COMPILER, "include": include, "source": str(folder / "kernels.c")}
     (package / "_backend.py").write_text(BACKEND.format(**names))
     monkeypatch.setenv("PYTHONPATH", str(folder / "packages"))
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: True)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: wrapped_nvcc(folder))
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
