@@ -58,7 +58,7 @@ class DensityConfig:
     min_every: int = 100  # actual steps: gradients of fewer frames say nothing
     grow_gradient: float = 2e-4  # screen gradient above which a Gaussian is cloned or split
     prune_opacity: float = 0.05
-    max_gaussians: int = 200_000
+    max_gaussians: int | None = None  # None: 200,000 on a GPU, budget.cpu_gaussians on a CPU
 
 
 @dataclass
@@ -142,6 +142,7 @@ class StageConfig:
 class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps of an avatar; other stages are given what takes about as long (step_cost)
+    cpu_gaussians: int = 200_000  # most that a CPU can draw in the time, where density.max_gaussians is not given
     frames_per_step: int = 1  # of the capture; `trainer.processes` share them
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     visits: int = 10  # training frames are thinned evenly until each is trained on so many times
@@ -243,6 +244,7 @@ MINIMUM = {
     "data.shutter": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
+    "budget.cpu_gaussians": 1,
     "budget.frames_per_step": 1,
     "driver.step_cost": 1,
     "method.paper_steps": 1,
