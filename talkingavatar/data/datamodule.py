@@ -84,9 +84,9 @@ class CaptureData(L.LightningDataModule):
     def _composited(self, frames: list[int], stored: Bytes, background: Float[Tensor, " 3"], view: str | None) -> Batch:
         """A batch of stored pictures, which stay on their device, on another background than the capture's."""
         image, matte = stored[0].float() / 255, stored[1].float()[..., None] / 255
-        change = background - torch.tensor(self.capture.manifest.background)
-        if change.any():
-            image = image + (1 - matte) * change.to(image.device, non_blocking=True)
+        shift = background - torch.tensor(self.capture.manifest.background)
+        if shift.any():
+            image = image + (1 - matte) * shift.to(image.device, non_blocking=True)
         return Batch(self.signal(frames), self.capture.cameras(frames, view), image, matte, background)
 
     def motion(self, frame: int) -> DrivingSignal:
@@ -102,7 +102,8 @@ class CaptureData(L.LightningDataModule):
             rank, world = trainer.global_rank, trainer.world_size
             if (device := trainer.strategy.root_device).type == "cuda":
                 self.resident = ResidentPictures(self.capture, device, self.config.data.cache_mb)
-        return StepLoader(lambda step: self.batch_of_step(step, rank, world), self.config.budget.steps)
+        steps, on_gpu = self.config.budget.steps, self.resident is not None
+        return StepLoader(lambda step: self.batch_of_step(step, rank, world), steps, pin=on_gpu)
 
     def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The share of process `rank` of `world` in the frames of a step."""

@@ -11,7 +11,6 @@ from talkingavatar.data.resident import ResidentPictures
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
 
-
 SMALL = ["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"]
 
 
