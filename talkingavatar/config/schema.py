@@ -164,7 +164,7 @@ class TrainerConfig:
     nodes: int = 1  # machines
     precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
-    checkpoint_every: int = 200  # steps
+    checkpoint_every: int = 0  # steps; 0: by the clock, every half minute
     preview_every: int = 100  # steps between live PSNR readings
     log_every: int = 20  # steps between logged scalars
     progress: bool = True  # show the progress bar
@@ -252,7 +252,7 @@ MINIMUM = {
     "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,
-    "trainer.checkpoint_every": 1,
+    "trainer.checkpoint_every": 0,
     "trainer.preview_every": 1,
     "trainer.log_every": 1,
     "trainer.threads": 0,
