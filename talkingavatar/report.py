@@ -49,18 +49,18 @@ class ReportConfig:
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            from talkingavatar.config.protocol import names
+    return ended(lambda: _report(arguments))
 
-            print(HELP.format(protocols=", ".join(names("protocol"))))
-            return 0
-        out = report(parse(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _report(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol"))))
+        return 0
+    out = report(parse(arguments))
     for suffix in SUFFIXES:
         print(f"wrote: {out.with_suffix(suffix)}")
     print(f"report: {out}")

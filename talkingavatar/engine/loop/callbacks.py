@@ -33,8 +33,13 @@ class Checkpoints(L.Callback):
     ) -> None:
         self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
         self.place = place
+        self.resuming = False  # between the data at hand and the first step: what fails then, a checkpoint is to blame
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.resuming = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.resuming = False
         self.flag.install()
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
@@ -46,6 +51,7 @@ class Checkpoints(L.Callback):
         stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
         stop = trainer.strategy.reduce_boolean_decision(stop, all=False)  # a signal to one process is one to all
         if stop or step % self.every == 0 or step >= trainer.max_steps:
+            self.run.check_held()
             checkpoint.save(trainer, self.file)
             if trainer.is_global_zero:
                 self.run.status("running", step=whole, steps=self.place.steps)

@@ -10,6 +10,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.engine.media.end_of_fit import label
+from talkingavatar.runtime.files import whole
 
 Pair = tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W 3"]]  # ground truth and render
 TALLEST = 360  # pixels of a picture in a strip
@@ -21,9 +22,8 @@ def strip(pairs: list[Pair], title: str, file: Path) -> None:
     for truth, drawn in pairs:
         pictures = [label(_smaller(p), t) for p, t in ((truth, "ground truth"), (drawn, title))]
         columns.append(np.concatenate(pictures))
-    temporary = file.with_suffix(".tmp.png")
-    Image.fromarray(np.concatenate(columns, 1)).save(temporary)
-    temporary.replace(file)
+    with whole(file) as temporary:
+        Image.fromarray(np.concatenate(columns, 1)).save(temporary)
 
 
 def _smaller(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
