@@ -21,7 +21,7 @@ from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
 from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.files import Unreadable, read_yaml
+from talkingavatar.runtime.readers import Unreadable, read_yaml
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
 for section, nodes in OPTIONS.items():

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.files import Unreadable, read_json
 from talkingavatar.runtime.owner import Owner
+from talkingavatar.runtime.readers import Unreadable, read_json
 
 NAME = ".lock"
 BEAT = 10.0  # seconds between two signs of life

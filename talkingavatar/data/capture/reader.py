@@ -15,6 +15,7 @@ from torch import Tensor
 from talkingavatar.data.capture.manifest import read_manifest
 from talkingavatar.data.capture.pictures import Pictures
 from talkingavatar.data.capture.tables import Table, check_finite, check_rows, read_npz, read_table
+from talkingavatar.data.faces import Face
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras
 
@@ -73,6 +74,10 @@ class Capture:
         """
         for frame in frames:
             yield self.frame(frame, view), self.matte(frame, view)
+
+    def imagined(self, frame: int, face: Face) -> tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]] | None:
+        """Picture and matte of a frame, had the face been another; None where nobody knows what that looks like."""
+        return None
 
     def background(self) -> UInt8[ndarray, "H W 3"] | None:
         """The scene of the first view without the person, where it is known."""

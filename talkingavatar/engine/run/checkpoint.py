@@ -9,7 +9,8 @@ import lightning as L
 import torch
 
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.files import Unreadable, whole
+from talkingavatar.runtime.files import whole
+from talkingavatar.runtime.readers import Unreadable
 
 ANEW = "remove it, or start anew with run.fresh=true"
 EXPECTED = "a whole checkpoint of this run"

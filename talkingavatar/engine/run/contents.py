@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.files import Unreadable, read_json, read_yaml
 from talkingavatar.runtime.lock import NAME as LOCK
+from talkingavatar.runtime.readers import Unreadable, read_json, read_yaml
 
 # By folder, what a run's commands write there, as patterns of names.
 CONTENTS = {

@@ -33,8 +33,9 @@ from talkingavatar.engine.run import contents
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
 from talkingavatar.paths import runs_root
-from talkingavatar.runtime.files import Unreadable, folder_for, healed, read_json, write_atomically
+from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import Lock
+from talkingavatar.runtime.readers import Unreadable, healed, read_json
 
 ELSEWHERE = "give run.path=... or set $TALKINGAVATAR_RUNS"
 ANEW = "restore it, or start anew with run.fresh=true"
