@@ -107,7 +107,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     from talkingavatar.errors import UserError
 
     given = key_values(arguments, KEYS)
-    if "run" not in given:
+    if not given.get("run", "").strip(","):
         raise UserError("run", "nothing", "run directories", "give run=<dir>[,<dir>...]")
     lists = {key: tuple(part for part in given.get(key, "").split(",") if part) for key in KEYS}
     for key in ("protocol", "condition"):

@@ -161,7 +161,7 @@ def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
 
 def suggestion(name: str, options: Iterable[str]) -> str:
     """What to do about a name that is not among the options."""
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else "see --help"
 
 

@@ -67,11 +67,16 @@ class Cutout:
         Raises:
             UserError: too few.
         """
+        if self.start >= source.seconds:
+            length = f"less than {source.seconds:.2f}, the clip's seconds"
+            raise UserError("start", f"{self.start:g}", length, "give an earlier start")
         stop = source.seconds if self.end is None else min(self.end, source.seconds)
         frames = round((stop - self.start) * self.rate(source))
         if frames < round(SHORTEST * self.rate(source)):
             found = f"{max(frames, 0)} frames ({max(stop - self.start, 0):.2f} s)"
-            raise UserError("video", f"{source.file}: {found}", f"at least {SHORTEST:.0f} s", "give a longer clip")
+            cut = self.start > 0 or stop < source.seconds
+            action = "take more of it by start and end" if cut else "give a longer clip"
+            raise UserError("video", f"{source.file}: {found}", f"at least {SHORTEST:.0f} s", action)
         return frames
 
 

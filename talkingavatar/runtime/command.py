@@ -9,6 +9,11 @@ from talkingavatar.errors import UserError
 from talkingavatar.runtime.disk import told_in_a_line
 
 
+def warn(message: str) -> None:
+    """A line that the work goes on after."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
 def ended(command: Callable[[], int]) -> int:
     """The exit code of a command: its own, 2 for a mistake in what was given, 75 for a disk without room."""
     try:

@@ -35,13 +35,16 @@ def told_in_a_line(saved: Callable[[], str] = lambda: "") -> Iterator[None]:
         if refusal.errno in FULL:
             action = f"make room, then start it again{saved()}"
             raise DiskFull("disk", _told(refusal), "room for what is written", action) from error
-        raise UserError(*_told(refusal).split(": ", 1), "one that may be used", "give another, or change it") from error
+        name, reason = os.fsdecode(refusal.filename), refusal.strerror or "no reason"
+        raise UserError(name, reason, "what may be used", "give another place, or change this one") from error
 
 
 def _refusal(error: BaseException | None) -> OSError | None:
-    """The disk's own error in a chain of errors; one without a file counts for no room alone."""
+    """The disk's own error: of no room also behind what came of it, of no permission where it names a file."""
+    if isinstance(error, OSError) and error.errno in BARRED and error.filename:
+        return error
     while error is not None:
-        if isinstance(error, OSError) and (error.errno in FULL or (error.errno in BARRED and error.filename)):
+        if isinstance(error, OSError) and error.errno in FULL:
             return error
         error = error.__cause__ or error.__context__
     return None

@@ -29,7 +29,7 @@ def read_json(file: Path, kind: type, action: str) -> Any:
     """
     found = _read(file, json.loads, "JSON", action)
     if not isinstance(found, kind):
-        expected = {dict: "named values", list: "a list"}[kind]
+        expected = "named values" if kind is dict else "a list"
         raise Unreadable(str(file), f"a JSON {_called(found)}", expected, action)
     return found
 
@@ -82,11 +82,11 @@ def _plain_yaml(text: str) -> Any:
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        tree = yaml.compose(text, loader)
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        tree = loader.get_single_node()
         _size(tree, (), {})
-        return yaml.load(text, loader)
+        return None if tree is None else loader.construct_document(tree)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         where = f" in line {place.line + 1}" if place else ""

@@ -26,6 +26,7 @@ from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.engine.tracking.tracker import track_results
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root, runs_root
+from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import held
 from talkingavatar.runtime.readers import healed, read_json
@@ -189,7 +190,7 @@ class Measurement:
 
 def _known(file: Path) -> dict[str, Any]:
     """What was measured before; a file that is not there or not ours is measured again."""
-    known = healed(lambda: read_json(file, dict, ""), {}, _told)
+    known = healed(lambda: read_json(file, dict, ""), {}, warn)
     texts = ("condition", "subject", "experiment", "family")
     whole = all(isinstance(known.get(name), str) for name in texts)
     whole &= all(isinstance(known.get(name), int) for name in ("seed", "suite"))
@@ -204,12 +205,8 @@ def _kept(file: Path) -> Findings | None:
     try:
         return Findings.load(file)
     except Exception as error:  # zipfile's, numpy's and json's
-        _told(f"{file}: {type(error).__name__}: it is made anew")
+        warn(f"{file}: {type(error).__name__}: it is made anew")
         return None
-
-
-def _told(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
 
 
 def _experiment_and_family(run: Path) -> tuple[str, str]:

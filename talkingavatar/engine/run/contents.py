@@ -37,10 +37,11 @@ def is_ours(folder: Path) -> bool:
     return False
 
 
-def check_ours(folder: Path, field: str) -> None:
+def check_ours(folder: Path, field: str, known: bool = False) -> None:
     """
     Args:
         field: what the user named the folder by.
+        known: something else says that the folder is a run directory.
 
     Raises:
         UserError: the folder is no run directory, or holds what no run writes. An empty one will do.
@@ -53,18 +54,18 @@ def check_ours(folder: Path, field: str) -> None:
         more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
         found = f"{folder} with {', '.join(foreign[:3])}{more}, which no run writes"
         raise UserError(field, found, "a run directory alone, to remove it", action)
-    if not is_ours(folder) and any(_entries(folder)):
+    if not known and not is_ours(folder) and any(_entries(folder)):
         found = f"{folder} without a configuration or a record of starts of ours"
         raise UserError(field, found, "a run directory, to remove it", action)
 
 
-def empty(folder: Path, field: str) -> None:
+def empty(folder: Path, field: str, known: bool = False) -> None:
     """Remove what runs write from a run directory; the directory itself and its lock stay.
 
     Raises:
         UserError: as `check_ours`; then nothing is removed.
     """
-    check_ours(folder, field)
+    check_ours(folder, field, known)
     # Last what says that it is a run: emptying that was cut off can be done again.
     marks = ("config.yaml", "provenance.json")
     for entry in sorted(_entries(folder), key=lambda entry: entry.name in marks):

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ from talkingavatar.engine.run import contents
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
 from talkingavatar.paths import runs_root
+from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import Lock
 from talkingavatar.runtime.readers import Unreadable, healed, read_json
@@ -95,7 +95,7 @@ class RunDirectory:
     def _describe(self, config: FitConfig) -> None:
         write_atomically(self.path / "config.yaml", to_yaml(config))
         file = self.path / "provenance.json"
-        starts = healed(lambda: read_json(file, list, ANEW), [], _told)
+        starts = healed(lambda: read_json(file, list, ANEW), [], warn)
         write_atomically(file, json.dumps([*starts, provenance()], indent=1))
         write_atomically(self.path / "packages.txt", packages())
         if patch := dirty_patch():
@@ -134,7 +134,7 @@ class RunDirectory:
     def read_summary(self) -> dict[str, Any] | None:
         """The run's results; None where there are none yet or, said in a line, where they are damaged."""
         file = self.path / "summary.json"
-        return healed(lambda: _summary(read_json(file, dict, ANEW), file), None, _told)
+        return healed(lambda: _summary(read_json(file, dict, ANEW), file), None, warn)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))
@@ -161,16 +161,12 @@ class RunDirectory:
             file.write(json.dumps({"step": step, **scalars}) + "\n")
 
 
-def _told(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)
-
-
 def _summary(content: dict[str, Any], file: Path) -> dict[str, Any]:
     """
     Raises:
         Unreadable: it is not what `fit` writes.
     """
-    kinds = {"status": str, "wall_s": int | float}
+    kinds: dict[str, Any] = {"status": str, "wall_s": int | float}
     if content.get("status") == "finished":
         kinds |= {"experiment": str, "steps": int, "table": list, "metrics": dict, "skipped": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
