@@ -89,10 +89,13 @@ def _options(given: dict[str, str]) -> "Options":
         return Path(given[key]).expanduser() if key in given else None
 
     try:
+        fps = float(given["fps"]) if "fps" in given else None
+        if fps is not None and not 1.0 <= fps <= 240.0:
+            raise UserError("fps", given["fps"], "1 to 240 frames a second", "correct it")
         return Options(
             path=path,
             name=given.get("name"),
-            fps=float(given["fps"]) if "fps" in given else None,
+            fps=fps,
             width=int(given["width"]) if "width" in given else None,
             camera=given.get("camera"),
             test_views=_views(given["test_views"]) if "test_views" in given else None,

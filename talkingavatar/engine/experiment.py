@@ -65,7 +65,7 @@ def _lead(config: FitConfig, flag: StopFlag, lock: Lock, began: float) -> Outcom
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
         return Outcome(run.path, done["table"], done)
-    run.status("running", step=run.step(), steps=config.budget.steps)
+    run.status("running", step=run.progress().get("step", 0), steps=config.budget.steps)
     try:
         with told_in_a_line(run.saved):
             return _fit(config, run, flag, began, (done or {}).get("wall_s", 0.0))

@@ -141,6 +141,12 @@ def last_error(log: Path, code: int | None) -> str:
     return (told or lines or [f"exit code {code}"])[-1].removeprefix("error: ")
 
 
+def full_disk(run: Path, log: Path) -> str:
+    """What a run that was saved says of a disk without room; empty where it ended for another reason."""
+    told = [str(_json(run / "status.json").get("error", "")), last_error(log, None)]
+    return next((text for text in told if text.startswith("disk: ")), "")
+
+
 def _tail(file: Path) -> list[str]:
     try:
         with file.open("rb") as stream:

@@ -19,6 +19,7 @@ from talkingavatar.launch.state import JobState, states
 from talkingavatar.launch.table import listing
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.lock import held
 from talkingavatar.runtime.readers import healed, read_json
 
 STARTED = ("waiting", "preempted")  # what `submit` starts; `retry` starts what failed
@@ -125,7 +126,12 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
     done = sum(state.state == "done" for state in current(folder))
     at_once = launcher.at_once or max(1, len(gpus()))
     try:
-        with stop_flag() as flag, SweepProgress(total, done, launcher.progress) as show:
+        # The system's lock is passed on to the runs; this one other machines see, too.
+        with (
+            held(folder.launch, "sweep", "a launcher of this sweep", warn),
+            stop_flag() as flag,
+            SweepProgress(total, done, launcher.progress) as show,
+        ):
             source = code_of(folder, launcher.code)
             runs = LocalRuns(folder, lock, min(at_once, len(jobs)), flag, show, source)
             runs.work(jobs)

@@ -38,6 +38,7 @@ from talkingavatar.runtime.lock import Lock
 from talkingavatar.runtime.readers import Unreadable, healed, read_json
 
 ELSEWHERE = "give run.path=... or set $TALKINGAVATAR_RUNS"
+NAMED = 6  # keys in a message
 ANEW = "restore it, or start anew with run.fresh=true"
 
 
@@ -87,8 +88,10 @@ class RunDirectory:
         if not file.is_file():
             return
         if changed := differences(from_yaml(file), config):
+            more = f" and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+            found = f"a run with another {', '.join(changed[:NAMED])}{more} in {self.path}"
             raise UserError(
-                "run.path", f"a run with another {', '.join(changed)} in {self.path}", "a run of this configuration",
+                "run.path", found, "a run of this configuration",
                 "choose another folder, or start anew with run.fresh=true",
             )  # fmt: skip
 
@@ -109,18 +112,18 @@ class RunDirectory:
     def ended(self, state: str, **facts: Any) -> None:
         """The status of a start that breaks off; on a disk without room the one before stands."""
         with suppress(OSError):
-            self.status(state, **facts)
+            self.status(state, **self.progress(), **facts)
 
-    def step(self) -> int:
-        """The step that is saved, over all stages."""
+    def progress(self) -> dict[str, int]:
+        """`step` that is saved, and `steps` in all; nothing before the first."""
         with suppress(FileNotFoundError, Unreadable):
-            step = read_json(self.path / "status.json", dict, ANEW).get("step")
-            return step if type(step) is int else 0
-        return 0
+            status = read_json(self.path / "status.json", dict, ANEW)
+            return {name: status[name] for name in ("step", "steps") if type(status.get(name)) is int}
+        return {}
 
     def saved(self) -> str:
         """How far the run has come on disk, in words."""
-        step = self.step()
+        step = self.progress().get("step")
         return f"; {self.path} is saved up to step {step}" if step else ""
 
     def check_held(self) -> None:
