@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -135,7 +135,7 @@ def _read_npy(path: Path) -> dict[str, Any]:
     return {key: _plain(value) for key, value in content.items()}
 
 
-def _read_header(file: IO[bytes]) -> np.dtype[Any]:
+def _read_header(file: io.BufferedIOBase) -> np.dtype[Any]:
     """The type of the array that follows."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

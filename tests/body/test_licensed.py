@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,7 +221,7 @@ def test_impossible_values_are_refused(tmp_path):
     refused("flame", published.write_pkl(tmp_path / "a.pkl", arrays), "'shapedirs' with NaN")
     arrays = published.flame_arrays()
     arrays["f"][3, 1] = 5_023
-    refused("flame", published.write_pkl(tmp_path / "b.pkl", arrays), "do not fit")
+    refused("flame", published.write_pkl(tmp_path / "b.pkl", arrays), "vertices that there are not")
 
 
 class Harmful:
@@ -240,6 +241,11 @@ def test_code_in_a_file_is_not_run(tmp_path, name):
     assert not (tmp_path / "harm").exists()
 
 
+@pytest.fixture(scope="module")
+def smplx_content():
+    return published.smplx_arrays() | {"vt": np.zeros((11, 2)), "ft": np.zeros((20_908, 3), np.int64)}
+
+
 @pytest.mark.parametrize(
     ("name", "change", "found"),
     [
@@ -248,19 +254,24 @@ def test_code_in_a_file_is_not_run(tmp_path, name):
         ("weights", lambda a: 0 * a, "no shares"),
         ("J_regressor", lambda a: 0 * a, "no mean"),
         ("kintree_table", lambda a: a * 0 + 10**9, "hangs on a later one"),
-        ("posedirs", lambda a: a + 1e9, "'posedirs' with 1e\\+09"),
-        ("weights", lambda a: a.astype(object), "without the entry 'weights'"),
+        ("posedirs", lambda a: a + 1e9, "'posedirs' with 1e"),
+        ("weights", lambda a: a.astype(object), "type object"),
         ("lmk_faces_idx", lambda a: a + 10**9, "faces that there are not"),
         ("lmk_bary_coords", lambda a: -a, "outside their faces"),
         ("ft", lambda a: a + 99_999, "'ft' of shape"),
     ],
+    ids=["negative f", "millimetres", "weights 0", "regressor 0", "tree", "huge", "objects", "marks", "bary", "ft"],
 )
-def test_what_no_body_can_have_is_refused(tmp_path, name, change, found):
-    arrays = published.smplx_arrays() | {"vt": np.zeros((11, 2)), "ft": np.zeros((20_908, 3), np.int64)}
-    arrays[name] = change(arrays[name])
-    file = published.write_npz(tmp_path / "SMPLX_NEUTRAL.npz", arrays)
+def test_what_no_body_can_have_is_refused(smplx_content, monkeypatch, name, change, found):
+    content = smplx_content | {name: change(smplx_content[name])}
+    monkeypatch.setattr(licensed, "read_arrays", lambda path: content)
     with pytest.raises(UserError, match=found):
-        licensed.read_model("smplx", file)
+        licensed.read_model("smplx", Path("SMPLX_NEUTRAL.npz"))
+
+
+def test_what_a_body_has_is_taken(smplx_content, monkeypatch):
+    monkeypatch.setattr(licensed, "read_arrays", lambda path: smplx_content)
+    assert {"vt", "ft", "f"} <= licensed.read_model("smplx", Path("SMPLX_NEUTRAL.npz")).keys()
 
 
 @pytest.mark.parametrize(
