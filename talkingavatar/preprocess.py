@@ -19,10 +19,11 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   python -m talkingavatar.preprocess video=interview.mov name=guest crop=600,0,1320,1080 start=12 end=40
   python -m talkingavatar.fit experiment=thgs_full data=capture data.path=captures/me
 
-  video           any file ffmpeg reads: rotation flags, variable frame rate, HEVC
+  video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
-  fps             of the capture. Default: the source's average, rounded to a usual rate of at most 30
+  fps             of the capture, and of a raw stream that tells none. Default: the source's, rounded to a usual rate
+                  of at most 30
   crop            x0,y0,x1,y1 in pixels of the upright source
   size            long side of the capture in pixels (640); smaller sources are not enlarged
   sound           required, or optional for an avatar that hears nothing

@@ -43,6 +43,10 @@ class Split:
     test: Span
     unusable: list[int]
 
+    def usable(self, part: Span) -> list[int]:
+        """The frames of a part, without those left out of both."""
+        return sorted(set(part.frames) - set(self.unusable))
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from talkingavatar import __version__
+from talkingavatar.audio.film import check_file
 from talkingavatar.body.body import Body
 from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
@@ -101,8 +102,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         UserError: a mistake in what was given, or a clip nothing can be made of.
     """
     job = Job(config, capture_folder(config), progress, video_writer)
-    if not job.video.is_file():
-        raise UserError("video", f"{job.video}: no such file", "a video file", "give video=<file>")
+    check_file(job.video, "video", "a video")
     if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
         raise UserError(
             "out", f"{job.folder}: a capture made by something else", "a folder of its own", "give name=..."

@@ -15,6 +15,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.audio.features import resample
+from talkingavatar.audio.mono import as_float, to_mono
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.data.capture import RATE, Model
 from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole
@@ -204,9 +205,9 @@ class Smc:
             return None
         samples = np.asarray(entry["audio"]["audio"][()])
         rate = int(np.ravel(entry["audio"]["sample_rate"][()])[0])
-        whole = samples.dtype.kind in "iu" or np.abs(samples).max(initial=0) > 2
-        samples = samples.astype(np.float32) / (32768 if whole else 1)
-        return resample(samples.mean(1) if samples.ndim == 2 else samples, rate)
+        if samples.dtype.kind == "f" and np.abs(samples).max(initial=0) > 2:  # 16-bit values kept as floats
+            samples = samples / 32768
+        return resample(to_mono(as_float(np.atleast_2d(samples.T))), rate)
 
     def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None:
         flat, solid = self.anno.get("Keypoints2d", {}), self.anno.get("Keypoints3d", {})
