@@ -158,3 +158,9 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, change, found):
     with pytest.raises(UserError, match=found):
         checkpoint.restore(module, {**SMALL, "state_dict": state}, tmp_path / "avatar.ckpt")
     checkpoint.restore(module, SMALL, tmp_path / "avatar.ckpt")
+
+
+@pytest.mark.parametrize("states", [None, [], [{}], "x"])
+def test_a_fit_does_not_go_on_without_its_optimisers(tmp_path, states):
+    with pytest.raises(UserError, match="no state of the optimisers"):
+        checkpoint.check_optimisers({**SMALL, "optimizer_states": states}, tmp_path / "avatar.ckpt")

@@ -54,6 +54,16 @@ def read(file: Path) -> dict[str, Any]:
     return content
 
 
+def check_optimisers(content: Mapping[str, Any], file: Path) -> None:
+    """
+    Raises:
+        UserError: the checkpoint has none; Lightning would go on with new ones without a word.
+    """
+    states = content.get("optimizer_states")
+    if not isinstance(states, list) or not states or not all(isinstance(state, dict) and state for state in states):
+        raise Unreadable(str(file), "no state of the optimisers", EXPECTED, ANEW)
+
+
 def restore(module: L.LightningModule, content: Mapping[str, Any], file: Path) -> None:
     """Give a module the tensors of a checkpoint that was read.
 
