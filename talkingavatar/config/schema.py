@@ -192,7 +192,6 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
-    schema: int = SCHEMA  # of this file
     experiment: str = "thgs_full"  # the preset's name
     family: str = "thgs"  # that the preset is of
     stages: dict[str, StageConfig] = field(default_factory=dict)  # in order; each continues by itself
@@ -211,6 +210,7 @@ class FitConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    schema: int = SCHEMA  # of this file; last, for a configuration that was cut off has none
 
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages

@@ -40,8 +40,13 @@ class Checkpoints(L.Callback):
     ) -> None:
         self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
         self.place = place
+        self.resuming = False  # between the data at hand and the first step: what fails then, a checkpoint is to blame
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.resuming = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.resuming = False
         self.flag.install()
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
@@ -54,6 +59,7 @@ class Checkpoints(L.Callback):
         stop = self._of_any(trainer, self.flag.signal is not None)
         stop = stop or (self.stop_after is not None and whole >= self.stop_after)
         if stop or self._due(trainer) or step >= trainer.max_steps:
+            self.run.check_held()
             checkpoint.save(trainer, self.file)
             self.saved = time.monotonic()
             if trainer.is_global_zero:
