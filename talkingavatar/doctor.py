@@ -27,18 +27,19 @@ Exit codes: 0, 1 the embedded default cannot be fitted here, 2 something could n
 
 def main(arguments: list[str]) -> int:
     """Fetch what was asked for, or print the report; the exit code."""
+    from talkingavatar.runtime.command import ended
+
+    return ended(lambda: _doctor(arguments))
+
+
+def _doctor(arguments: list[str]) -> int:
     from talkingavatar.config.arguments import key_values
-    from talkingavatar.errors import UserError
 
     if "--help" in arguments or "-h" in arguments:
         print(_help())
         return 0
-    try:
-        given = key_values(arguments, ("fetch",))
-        return fetch(given["fetch"].split(",")) if given else report()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    given = key_values(arguments, ("fetch",))
+    return fetch(given["fetch"].split(",")) if given else report()
 
 
 def fetch(names: list[str]) -> int:

@@ -31,7 +31,7 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   syncnet    file or folder of SyncNet's weights (else the same folder and the cache); experiment=syncnet trains some
   landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
   views      held-out cameras of the capture, by name (all; of the embedded speaker 30,60: degrees from the front); none
-  expressions  faces that nobody filmed, of conf/evaluate/expressions.yaml; all, none (none; protocol=expressions: all)
+  expressions  faces that nobody filmed, of conf/evaluate/expression/; all, none (none; protocol=expressions: all)
   out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
   fresh      true: measure again what was measured
   progress   false: no progress bar
@@ -43,21 +43,17 @@ The last line names the folder of tables.md, tables.csv, tables.json and the syn
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            from talkingavatar.config.protocol import names
-
-            print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
-            return 0
-        return _evaluate(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _evaluate(arguments))
 
 
 def _evaluate(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
+        return 0
     config = parse(arguments)
     from talkingavatar.runtime.signals import Preempted, stop_flag
 
@@ -111,7 +107,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     from talkingavatar.errors import UserError
 
     given = key_values(arguments, KEYS)
-    if "run" not in given:
+    if not given.get("run", "").strip(","):
         raise UserError("run", "nothing", "run directories", "give run=<dir>[,<dir>...]")
     lists = {key: tuple(part for part in given.get(key, "").split(",") if part) for key in KEYS}
     for key in ("protocol", "condition"):

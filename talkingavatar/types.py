@@ -18,23 +18,21 @@ Tree = TypeVar("Tree", bound="TensorTree")
 Frames = TypeVar("Frames", bound="FrameTree")
 
 
-def sent(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """The tensor on a device; a GPU fetches it when it comes to it, the host goes on."""
-    if torch.device(device).type == "cuda" and tensor.device.type == "cpu":
-        return tensor.contiguous().pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def _moved(value: Any, device: torch.device | str) -> Any:
-    return sent(value, device) if isinstance(value, Tensor) else value.to(device)
-
-
 class TensorTree:
     """Base of frozen dataclasses whose fields are tensors, other trees, None or plain values."""
 
     def to(self: Tree, device: torch.device | str) -> Tree:
-        """All tensors on a device."""
-        return self._each(lambda value: _moved(value, device))
+        """All tensors on a device; to a GPU, pinned ones are sent without the host's waiting for it."""
+        ahead = torch.device(device).type != "cpu"  # there, who reads them at once needs them whole
+
+        def sent(value: Any) -> Any:
+            return value.to(device, non_blocking=ahead) if isinstance(value, Tensor) else value.to(device)
+
+        return self._each(sent)
+
+    def pinned(self: Tree) -> Tree:
+        """Those on the CPU in memory that a GPU reads by itself."""
+        return self._each(pinned)
 
     def detach(self: Tree) -> Tree:
         """The same tensors without what made them."""
@@ -47,6 +45,15 @@ class TensorTree:
             if isinstance(value := getattr(self, f.name), Tensor | TensorTree)
         }
         return replace(cast(Any, self), **changed)
+
+
+def pinned(value: Any) -> Any:
+    """A batch, whatever it is made of, in memory that a GPU reads by itself."""
+    if isinstance(value, Tensor):
+        return value.pin_memory() if value.device.type == "cpu" else value
+    if isinstance(value, TensorTree):
+        return value.pinned()
+    return type(value)(*map(pinned, value)) if isinstance(value, tuple) else value
 
 
 class FrameTree(TensorTree):
@@ -139,9 +146,7 @@ class DrivingSignal(FrameTree):
 
     def to(self, device: torch.device | str) -> DrivingSignal:
         """All tensors on a device but the frames' numbers: what is known of a frame is looked up by the host."""
-        others = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
-        others.pop("frame")
-        return replace(self, **{name: _moved(value, device) for name, value in others.items()})
+        return replace(super().to(device), frame=self.frame.cpu())
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ class TrainerConfig:
     nodes: int = 1  # machines
     precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
-    checkpoint_every: int | None = None  # steps; None: every half minute, however many steps that are
+    checkpoint_every: int = 0  # steps; 0: by the clock, every half minute
     preview_every: int = 100  # steps between live PSNR readings
     log_every: int = 20  # steps between logged scalars
     progress: bool = True  # show the progress bar
@@ -192,7 +192,6 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
-    schema: int = SCHEMA  # of this file
     experiment: str = "thgs_full"  # the preset's name
     family: str = "thgs"  # that the preset is of
     stages: dict[str, StageConfig] = field(default_factory=dict)  # in order; each continues by itself
@@ -211,6 +210,7 @@ class FitConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    schema: int = SCHEMA  # of this file; last, for a configuration that was cut off has none
 
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages
@@ -252,7 +252,7 @@ MINIMUM = {
     "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,
-    "trainer.checkpoint_every": 1,
+    "trainer.checkpoint_every": 0,
     "trainer.preview_every": 1,
     "trainer.log_every": 1,
     "trainer.threads": 0,

@@ -13,10 +13,10 @@ from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Manifest, Model
 from talkingavatar.data.inputs import Rest, change, read_tables, withheld
-from talkingavatar.data.resident import ResidentFrames
+from talkingavatar.data.resident import Bytes, ResidentPictures, picture_bytes
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.errors import UserError
-from talkingavatar.types import Batch, DrivingSignal
+from talkingavatar.types import Batch, DrivingSignal, pinned
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
@@ -54,7 +54,7 @@ class CaptureData(L.LightningDataModule):
         self.tables = read_tables(capture)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
-        self._resident: ResidentFrames | None = None
+        self.resident: ResidentPictures | None = None  # of a run on a GPU
         seen = config.budget.steps * config.budget.frames_per_step
         self.views = trained_views(capture.manifest, config.data.views)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
@@ -77,16 +77,19 @@ class CaptureData(L.LightningDataModule):
 
     def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
         """These frames with their pictures by a view (None: the first), on the configured background or another."""
-        background, capture = self.background if background is None else background, self.capture
-        pictures = capture.view_pictures(view or capture.manifest.views[0], frames)
-        images, mattes = zip(*pictures, strict=True)
-        image = torch.stack([torch.from_numpy(pixels) for pixels in images]).float() / 255
-        matte = torch.stack([torch.from_numpy(pixels) for pixels in mattes]).float()[..., None] / 255
-        stored = torch.tensor(capture.manifest.background)
-        if not torch.equal(stored, background):
-            image = image + (1 - matte) * (background - stored)
-        cameras, view = capture.cameras(frames, view), view or capture.manifest.views[0]
-        return Batch(self.signal(frames), cameras, image, matte, background, view=view)
+        background = self.background if background is None else background
+        stored = picture_bytes(self.capture, view or self.capture.manifest.views[0], frames)
+        return self._composited(frames, stored, background, view)
+
+    def _composited(self, frames: list[int], stored: Bytes, background: Float[Tensor, " 3"], view: str | None) -> Batch:
+        """A batch of stored pictures, which stay on their device, on another background than the capture's."""
+        image, matte = stored[0].float() / 255, stored[1].float()[..., None] / 255
+        shift = background - torch.tensor(self.capture.manifest.background)
+        if shift.any():
+            shift = pinned(shift) if image.device.type == "cuda" else shift
+            image = image + (1 - matte) * shift.to(image.device, non_blocking=True)
+        view = view or self.capture.manifest.views[0]
+        return Batch(self.signal(frames), self.capture.cameras(frames, view), image, matte, background, view=view)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
@@ -96,31 +99,33 @@ class CaptureData(L.LightningDataModule):
 
     def train_dataloader(self) -> StepLoader[Batch]:
         """The frames of each step; processes that share them take turns."""
-        rank, world, device = 0, 1, torch.device("cpu")
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
-            device = self.trainer.strategy.root_device
-        return StepLoader(lambda step: self.batch_of_step(step, rank, world, device), self.config.budget.steps)
+        rank, world = 0, 1
+        if (trainer := self.trainer) is not None:
+            rank, world = trainer.global_rank, trainer.world_size
+            self.keep_on(trainer.strategy.root_device)
+        steps, on_gpu = self.config.budget.steps, self.resident is not None
+        return StepLoader(lambda step: self.batch_of_step(step, rank, world), steps, pin=on_gpu)
 
-    def batch_of_step(self, step: int, rank: int = 0, world: int = 1, device: torch.device | None = None) -> Batch:
-        """The share of process `rank` of `world` in the frames of a step; on a device, those that stay there."""
+    def keep_on(self, device: torch.device) -> None:
+        """Let training pictures stay on a GPU from now on."""
+        if device.type == "cuda" and (self.resident is None or self.resident.device != device):
+            self.resident = ResidentPictures(self.capture, device, self.config.data.cache_mb)
+
+    def training_batch(
+        self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None
+    ) -> Batch:
+        """As `batch`; pictures that stay on a GPU are taken there."""
+        if self.resident is None:
+            return self.batch(frames, background, view)
+        background = self.background if background is None else background
+        return self._composited(frames, self.resident(view or self.capture.manifest.views[0], frames), background, view)
+
+    def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
+        """The share of process `rank` of `world` in the frames of a step."""
         config, seed = self.config, self.config.seed
         frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
         background = background_of_step(seed, step) if config.data.random_background else None
-        view = self.views[step % len(self.views)]
-        if device is not None and device.type != "cpu":
-            return self.resident(device).batch(frames, background, view)
-        return replace(self.batch(frames, background, view), motion=self._motion(frames))
-
-    def _motion(self, frames: list[int]) -> DrivingSignal | None:
-        """Where the shutter asks for it."""
-        return DrivingSignal.cat([self.motion(frame) for frame in frames]) if self.config.data.shutter else None
-
-    def resident(self, device: torch.device) -> ResidentFrames:
-        """The training frames, that stay on a GPU from now on."""
-        if self._resident is None or self._resident.device != device:
-            frames = self.train_frames
-            self._resident = ResidentFrames(
-                self.capture, frames, self.signal(frames), self._motion(frames), self.background, device
-            )
-        return self._resident
+        batch = self.training_batch(frames, background, self.views[step % len(self.views)])
+        if not config.data.shutter:
+            return batch
+        return replace(batch, motion=DrivingSignal.cat([self.motion(frame) for frame in frames]))

@@ -1,77 +1,56 @@
-"""Training frames that stay on a GPU: a step takes what it needs there and waits for no copy."""
+"""Training pictures as bytes on the device that trains: each is decoded and sent once, not at every visit."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from talkingavatar.data.capture import Capture
-from talkingavatar.types import Batch, Cameras, DrivingSignal, sent
 
-MOST_BYTES = 8 << 30  # of pictures that are kept; those beyond are sent again at each visit
+Bytes = tuple[UInt8[Tensor, "B H W 3"], UInt8[Tensor, "B H W"]]  # pictures on the background, and mattes
 
 
-class ResidentFrames:
-    """Signals and cameras are sent at the start, pictures (8 bit) when they are first asked for."""
+def picture_bytes(capture: Capture, view: str, frames: Sequence[int]) -> Bytes:
+    """Pictures and mattes of these frames by a view, as they are stored.
 
-    def __init__(
-        self,
-        capture: Capture,
-        frames: list[int],
-        signal: DrivingSignal,
-        motion: DrivingSignal | None,
-        background: Float[Tensor, " 3"],
-        device: torch.device,
-    ) -> None:
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    images, mattes = zip(*capture.view_pictures(view, frames), strict=True)
+    image, matte = (torch.stack([torch.from_numpy(pixels) for pixels in kind]) for kind in (images, mattes))
+    return image, matte
+
+
+class ResidentPictures:
+    """The same on a device, kept there up to a budget; what does not fit is sent anew at each visit."""
+
+    def __init__(self, capture: Capture, device: torch.device, most_mb: int) -> None:
+        self.capture, self.device, self.left = capture, device, most_mb << 20
+        self._kept: dict[tuple[str, int], Bytes] = {}
+
+    def __call__(self, view: str, frames: Sequence[int]) -> Bytes:
+        """Pictures and mattes of these frames by a view.
+
+        Raises:
+            UserError: as `picture_bytes`.
         """
-        Args:
-            frames: of the capture.
-            signal: what drives them.
-            motion: how that changes while the shutter is open, where it is asked for.
-            background: that they are shown on unless a step asks for another.
-            device: where they are to be.
-        """
-        self.capture, self.device, self.background = capture, device, background
-        self._stored = torch.tensor(capture.manifest.background)
-        self._behind, self._stored_there = sent(background, device), sent(self._stored, device)
-        self._row = {frame: row for row, frame in enumerate(frames)}
-        self._signal, self._motion = signal.to(device), None if motion is None else motion.to(device)
-        self._cameras: dict[str, Cameras] = {}
-        self._pictures: dict[tuple[str, int], UInt8[Tensor, "H W 4"]] = {}
+        images, mattes = zip(*(self._one(view, frame) for frame in frames), strict=True)
+        return torch.cat(images), torch.cat(mattes)
 
-    def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
-        """As `CaptureData.batch`, with motion where it is asked for."""
-        view = view or self.capture.manifest.views[0]
-        rows = [self._row[frame] for frame in frames]
-        pictures = torch.stack([self._picture(view, frame) for frame in frames])
-        image, matte = (pictures.float() / 255).split([3, 1], -1)
-        behind = self._behind if background is None else sent(background, self.device)
-        if not torch.equal(self._stored, self.background if background is None else background):
-            image = image + (1 - matte) * (behind - self._stored_there)
-        motion = None if self._motion is None else _taken(self._motion, rows)
-        return Batch(_taken(self._signal, rows), self._seen(view, rows), image, matte, behind, motion, view=view)
+    def _one(self, view: str, frame: int) -> Bytes:
+        if (kept := self._kept.get((view, frame))) is not None:
+            return kept
+        image, matte = (self._sent(pixels) for pixels in picture_bytes(self.capture, view, [frame]))
+        size = image.nbytes + matte.nbytes
+        if size <= self.left:
+            self.left -= size
+            self._kept[view, frame] = image, matte
+        return image, matte
 
-    def _seen(self, view: str, rows: list[int]) -> Cameras:
-        if view not in self._cameras:
-            self._cameras[view] = self.capture.cameras(list(self._row), view).to(self.device)
-        of_all = self._cameras[view]
-        viewmats, Ks = (torch.stack([values[row] for row in rows]) for values in (of_all.viewmats, of_all.Ks))
-        return Cameras(viewmats, Ks, of_all.width, of_all.height)
-
-    def _picture(self, view: str, frame: int) -> UInt8[Tensor, "H W 4"]:
-        """Colours and matte."""
-        if (view, frame) in self._pictures:
-            return self._pictures[view, frame]
-        ((image, matte),) = self.capture.view_pictures(view, [frame])
-        pixels = sent(torch.from_numpy(np.concatenate([image, matte[..., None]], -1)), self.device)
-        if (len(self._pictures) + 1) * pixels.nbytes <= MOST_BYTES:
-            self._pictures[view, frame] = pixels
-        return pixels
-
-
-def _taken(signal: DrivingSignal, rows: list[int]) -> DrivingSignal:
-    """Some rows; a single one is no copy."""
-    parts = [signal[row : row + 1] for row in rows]
-    return parts[0] if len(parts) == 1 else DrivingSignal.cat(parts)
+    def _sent(self, pixels: Tensor) -> Tensor:
+        """From pinned memory, so that the host need not wait for what the GPU is at."""
+        pinned = pixels.pin_memory() if self.device.type == "cuda" else pixels
+        return pinned.to(self.device, non_blocking=True)

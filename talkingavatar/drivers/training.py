@@ -53,6 +53,11 @@ class DriverTraining(L.LightningModule, ABC):
         """
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """
+        Raises:
+            RuntimeError: the loss is not finite: that is not to be continued.
+        """
+        self.scalars.read()
         checkpoint["driver"] = asdict(self.card)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

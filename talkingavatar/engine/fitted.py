@@ -81,11 +81,8 @@ def load_run(folder: Path) -> FittedRun:
         UserError: it is no run, it has no checkpoint yet, or its capture or body is not to be had.
     """
     run = RunDirectory(folder)
-    action = "give a run directory of fit (its last line says which)"
-    if not (run.path / "config.yaml").is_file():
-        found = "no such folder" if not run.path.is_dir() else "a folder without config.yaml"
-        raise UserError("run", f"{folder}: {found}", "the folder of a fitted run", action)
     config = from_yaml(run.path / "config.yaml")
+    action = "give a run directory of fit (its last line says which)"
     names = of_kind(config, "avatar")
     if not names:
         raise UserError("run", f"{folder}: a run of {config.experiment}", "a run that fitted an avatar", action)
@@ -99,7 +96,6 @@ def load_run(folder: Path) -> FittedRun:
     prepare_torch(config)
     data = build_data(seen)
     method = build_method(seen, data, build_body(config))
-    method.on_load_checkpoint(content)
-    method.load_state_dict(content["state_dict"])
+    checkpoint.restore(method, content, file)
     method = method.eval().requires_grad_(False).to(device)
     return FittedRun(run, file, data, method, driver_beside(run, config, method.body))

@@ -361,7 +361,8 @@ class Method(L.LightningModule, ABC):
     _views: list[list[list[dict[str, Any]]]]  # `info` of this step's drawings for density control, by frame and shot
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The body is named, not stored: it is licensed, large and does not change."""
+        """The body is named, not stored: it is licensed and large. RuntimeError: the loss is not finite."""
+        self.scalars.read()
         checkpoint["body"] = {"name": self.body.name, "checksum": self.body.checksum}
         checkpoint["density"] = None if self.density is None else self.density.state_dict()
 
@@ -370,6 +371,7 @@ class Method(L.LightningModule, ABC):
 
         Raises:
             UserError: the checkpoint was made with another body model.
+            ValueError: its Gaussians are of other shapes, or their numbers differ.
         """
         made_with, here = checkpoint["body"], {"name": self.body.name, "checksum": self.body.checksum}
         if made_with != here:
@@ -382,6 +384,13 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
+        rows = {
+            name: (len(state[f"gaussians.{name}"]), state[f"gaussians.{name}"].shape[1:]) for name in self.gaussians
+        }
+        others = [name for name, (_, shape) in rows.items() if shape != self.gaussians[name].shape[1:]]
+        if others or len({count for count, _ in rows.values()}) > 1:
+            told = ", ".join(f"{name} {count} of {tuple(shape)}" for name, (count, shape) in rows.items())
+            raise ValueError(f"Gaussians that do not fit each other: {told}")
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

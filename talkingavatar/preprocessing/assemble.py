@@ -21,6 +21,8 @@ from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoin
 from talkingavatar.preprocessing.landmarks.source import Actions
 from talkingavatar.preprocessing.stages import remove, write_json
 from talkingavatar.preprocessing.sync import shifted
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.readers import healed, read_json
 
 ASSEMBLE_VERSION = 3
 TRAINED = 400  # frames that a stride is chosen for
@@ -40,6 +42,10 @@ class Split:
     train: Span
     test: Span
     unusable: list[int]
+
+    def usable(self, part: Span) -> list[int]:
+        """The frames of a part, without those left out of both."""
+        return sorted(set(part.frames) - set(self.unusable))
 
 
 @dataclass(frozen=True)
@@ -98,10 +104,8 @@ def unusable_frames(keypoints: Keypoints, shots: list[tuple[int, int]], fps: flo
 
 def published(folder: Path, key: str) -> bool:
     """Whether the capture that lies there is of this key."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return False
-    return json.loads(file.read_text()).get("provenance", {}).get("key") == key
+    made = healed(lambda: read_json(folder / MANIFEST, dict, ""), {}, warn).get("provenance")
+    return isinstance(made, dict) and made.get("key") == key
 
 
 def publish(folder: Path, staged: Path) -> None:
@@ -109,7 +113,7 @@ def publish(folder: Path, staged: Path) -> None:
 
     It may be stopped anywhere and called again.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
+    _delete(folder / MANIFEST)
     wanted = json.loads((staged / CONTENTS).read_text())
     for name in ALL_PARTS:
         if (staged / name).exists():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from talkingavatar import __version__
+from talkingavatar.audio.film import check_file
 from talkingavatar.body.body import Body
 from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
+from talkingavatar.data.stated import read_json
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing import assemble, clip, matting
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
@@ -30,8 +33,8 @@ from talkingavatar.preprocessing.landmarks.mediapipe_source import MediaPipe
 from talkingavatar.preprocessing.landmarks.openface import OpenFace
 from talkingavatar.preprocessing.landmarks.openpose import OpenPose
 from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observed, observe
-from talkingavatar.preprocessing.report import overlays, write_report
-from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
+from talkingavatar.preprocessing.report import STAGES, overlays, write_report
+from talkingavatar.preprocessing.stages import STAMP, Stage, checksum, made_anew, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
 from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
 from talkingavatar.runtime.threads import made_ahead
@@ -101,32 +104,52 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         UserError: a mistake in what was given, or a clip nothing can be made of.
     """
     job = Job(config, capture_folder(config), progress, video_writer)
-    if not job.video.is_file():
-        raise UserError("video", f"{job.video}: no such file", "a video file", "give video=<file>")
+    check_file(job.video, "video", "a video")
     if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
         raise UserError(
             "out", f"{job.folder}: a capture made by something else", "a folder of its own", "give name=..."
         )
+    refuse_foreign(job.folder)
     with only_one(job.work):
         keys: dict[str, str] = {}
         keys["ingest"] = _ingest(job)
-        footage = Clip(job.work / "ingest", job.video)
+        with made_anew(job.work / "ingest"):
+            footage = Clip(job.work / "ingest", job.video)
         check_shots(footage)
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
-        seen = Observed(job.work / "landmarks", footage.shots)
+        with made_anew(job.work / "landmarks"):
+            seen = Observed(job.work / "landmarks", footage.shots)
+        _warn(seen.believed)
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
         _matte_and_align(job, footage, seen, body, keys)
-        found = load_alignment(job.work / "align" / "alignment.pt")
-        steadied = Keypoints.load(job.work / "align" / STEADIED)
+        with made_anew(job.work / "align"):
+            found = load_alignment(job.work / "align" / "alignment.pt")
+            steadied = Keypoints.load(job.work / "align" / STEADIED)
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
         offset = chosen_offset(sync_frames(config), measured)
         matte = job.work / "matte"
         parts = assemble.Parts(config.title, footage, steadied, seen.actions, matte, found, body, offset, split)
-        _assemble(job, parts, measured, keys)
+        _assemble(job, parts, measured, {"landmarks": dict(seen.believed), "mattes": _believed_mattes(job)}, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
+
+
+def refuse_foreign(folder: Path) -> None:
+    """
+    Raises:
+        UserError: what a preprocessing would replace lies in the folder, made by something else.
+    """
+    work = folder / "work"
+    if (folder / assemble.MANIFEST).exists() or any(work.glob(f"*/{STAMP}")):
+        return
+    begun = (".lock", *(f"{name}.partial" for name in (*STAGES, "capture")))  # killed before its first stamp
+    foreign = [name for name in assemble.ALL_PARTS if (folder / name).exists()]
+    foreign += [f"work/{entry.name}" for entry in work.glob("*") if not entry.name.startswith(begun)]
+    if foreign:
+        found = f"{folder} with {', '.join(foreign[:3])}, and no capture"
+        raise UserError("out", found, "a folder of its own", "give another out=<folder>")
 
 
 def check_shots(footage: Clip) -> None:
@@ -187,8 +210,9 @@ def _source(job: Job, footage: Clip) -> LandmarkSource:
     if given is None:
         return MediaPipe()
     crop = footage.cutout.crop
-    origin = (0.0, 0.0) if crop is None else (float(crop[0]), float(crop[1]))
-    return OpenPose(given, origin) if job.config.landmarks == "openpose" else OpenFace(given, origin)
+    origin = None if crop is None else (float(crop[0]), float(crop[1]))
+    source = OpenPose if job.config.landmarks == "openpose" else OpenFace
+    return source(given, origin, footage.picture_size, footage.clocks)
 
 
 def _matte_and_align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str]) -> None:
@@ -250,7 +274,23 @@ def _steadied(footage: Clip, seen: Observed, progress: ProgressFunction) -> Stea
     return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, progress)
 
 
-def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str, str]) -> None:
+def _warn(believed: Mapping[str, Any]) -> None:
+    """What a reader of files made elsewhere had to guess."""
+    for line in believed.get("warnings", []):
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _believed_mattes(job: Job) -> dict[str, Any]:
+    """How mattes made elsewhere were read, where they were."""
+    file = job.work / "matte" / matting.READY
+    believed = read_json(file, "remove work/matte: it is made anew") if file.is_file() else {"source": "landmarks"}
+    _warn(believed)
+    return believed
+
+
+def _assemble(
+    job: Job, parts: assemble.Parts, measured: Offset, believed: dict[str, Any], keys: dict[str, str]
+) -> None:
     """The capture itself. It is made in the work folder and then moved to its place."""
     options = {"name": parts.name, "offset": parts.offset, "split": asdict(parts.split)}
     stage = Stage("capture", assemble.ASSEMBLE_VERSION, options, keys)
@@ -265,6 +305,7 @@ def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str,
         "video": job.video.name,
         "cutout": asdict(parts.clip.cutout),
         "offset": asdict(measured) | {"corrected_frames": parts.offset},
+        **believed,
     }
     staged = run_stage(job.work, stage, lambda folder: assemble.write_capture(parts, provenance, folder))
     assemble.publish(job.folder, staged)

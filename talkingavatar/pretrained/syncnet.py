@@ -134,6 +134,13 @@ class SyncNetTraining(L.LightningModule):
         for group in optimiser.param_groups:
             group["lr"] = rate
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """
+        Raises:
+            RuntimeError: the loss is not finite: that is not to be continued.
+        """
+        self.scalars.read()
+
     def configure_optimizers(self) -> AdamW:
         return AdamW(self.parameters(), lr=self.schedule.lr, weight_decay=self.options.weight_decay, fused=True)
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from talkingavatar.errors import UserError
+from talkingavatar.splatting import gsplat_kernels
 from talkingavatar.splatting.bench import camera, shell
 from talkingavatar.splatting.conventions import Mode, image_gradient, watched
 from talkingavatar.splatting.gsplat_backend import rasterise_gsplat
-from talkingavatar.splatting.gsplat_kernels import library
 from talkingavatar.splatting.plain import rasterise_plain
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
@@ -29,6 +29,7 @@ def check_agreement(device: str) -> float:
     Raises:
         UserError: the kernels cannot be had, or what they draw is not what it should be.
     """
+    gsplat_kernels.load_kernels()
     found: dict[str, float] = {}
     try:
         for mode in MODES:
@@ -36,7 +37,7 @@ def check_agreement(device: str) -> float:
             found |= {f"{mode} {name}": float((theirs[name] - x).norm() / x.norm()) for name, x in plain.items()}
     except RuntimeError as error:  # of a library made for another GPU, CUDA's own
         told, expected = str(error).splitlines()[0], "kernels that run on this GPU"
-        raise UserError(FIELD, told, expected, f"remove {library()}, or use trainer=cpu") from error
+        raise UserError(FIELD, told, expected, f"remove {gsplat_kernels.library()}, or use trainer=cpu") from error
     worst = max(found, key=lambda name: found[name])
     if not found[worst] < MOST:
         told, expected = f"{worst} differs by {found[worst]:.2g} from the plain rasteriser's", f"less than {MOST}"

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from talkingavatar.geometry.spherical_harmonics import sh_degree
+from talkingavatar.splatting import gsplat_kernels
 from talkingavatar.splatting.colours import directions, view_colours
 from talkingavatar.splatting.conventions import ALPHA_EPS, BLUR_3DGS, FAR, NEAR, TILE, Mode
-from talkingavatar.splatting.gsplat_kernels import load_kernels
 from talkingavatar.splatting.plain import depth_normals
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
@@ -28,7 +28,7 @@ def rasterise_gsplat(gaussians: Gaussians, cameras: Cameras, background: Float[T
     Raises:
         UserError: the kernels are not there and cannot be compiled.
     """
-    load_kernels()
+    gsplat_kernels.load_kernels()
     return (_surfels if mode == "2dgs" else _ellipsoids)(gaussians, cameras, background)
 
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 import fcntl
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -71,10 +73,18 @@ def build_once(file: Path, build: Callable[[Path], Path]) -> None:
     with _one_at_a_time(file.with_suffix(".lock")):
         if file.exists():
             return
+        _remove_forgotten(file)
         scratch = Path(tempfile.mkdtemp(prefix=f".{file.stem}-", dir=file.parent))
         try:
             build(scratch).replace(file)
         finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _remove_forgotten(file: Path) -> None:
+    """Scratch folders of builds that were killed: those that nobody has written to for a day."""
+    for scratch in file.parent.glob(f".{file.stem}-*"):
+        if time.time() - scratch.stat().st_mtime > 24 * 3600:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -98,28 +108,45 @@ def compiled(scratch: Path, log: Path) -> Path:
         UserError: there is no CUDA toolkit, or it cannot.
     """
     wanted = f"a CUDA toolkit {torch.version.cuda} (nvcc)"
-    if not _toolkit():
+    if (nvcc := _nvcc()) is None:
         found = "not compiled, and no CUDA toolkit to do so"
         action = f"install {wanted} and set CUDA_HOME, {INSTEAD}"
         raise UserError("gsplat's CUDA kernels", found, wanted, action)
     print(f"gsplat: compiling the CUDA kernels for {architectures()}, once: minutes", file=sys.stderr, flush=True)
-    told = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    settings = {"TORCH_EXTENSIONS_DIR": str(scratch), "TORCH_CUDA_ARCH_LIST": architectures()}
+    if (home := _home(nvcc)) is not None:
+        settings["CUDA_HOME"] = str(home)
+    # gsplat would start ten compilers wherever it is, of about 1 GB each.
+    settings["MAX_JOBS"] = os.environ.get("MAX_JOBS", str(len(os.sched_getaffinity(0))))
     # Also where the environment is not activated, ninja lies beside its Python.
-    told["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    settings["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with log.open("w") as output:
         command = [sys.executable, "-c", COMPILE]
-        done = subprocess.run(command, env=os.environ | told, stdout=output, stderr=output, check=False)
+        done = subprocess.run(command, env=os.environ | settings, stdout=output, stderr=output, check=False)
     made = next(scratch.rglob(f"{NAME}.so"), None)
     if done.returncode != 0 or made is None:
-        last = (log.read_text().strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError("gsplat's CUDA kernels", f"not compiled: {last}", wanted, f"see {log}, {INSTEAD}")
+        lines = log.read_text().strip().splitlines() or [f"exit code {done.returncode}"]
+        told = next((line for line in lines if " error: " in line), lines[-1])  # a compiler's, else Python's
+        raise UserError("gsplat's CUDA kernels", f"not compiled: {told}", wanted, f"see {log}, {INSTEAD}")
     return made
 
 
-def _toolkit() -> bool:
+def _nvcc() -> str | None:
     from torch.utils.cpp_extension import CUDA_HOME
 
-    return shutil.which("nvcc") is not None or (CUDA_HOME is not None and Path(CUDA_HOME, "bin", "nvcc").is_file())
+    own = None if CUDA_HOME is None else Path(CUDA_HOME, "bin", "nvcc")
+    return str(own) if own is not None and own.is_file() else shutil.which("nvcc")
+
+
+def _home(nvcc: str) -> Path | None:
+    """Where the toolkit lies of which this is the compiler, as it tells: on the PATH may be a script that calls it,
+    and torch would look for headers beside that. None where it does not tell."""
+    told = subprocess.run(
+        [nvcc, "--dryrun", "-x", "cu", os.devnull], capture_output=True, text=True, check=False
+    ).stderr
+    top = re.search(r"TOP=(\S+)", told)
+    home = None if top is None else Path(top[1]).resolve()
+    return home if home is not None and (home / "include" / "cuda_runtime.h").is_file() else None
 
 
 def _came_compiled() -> bool:

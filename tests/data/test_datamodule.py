@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from talkingavatar.config.compose import compose
-from talkingavatar.data import resident
 from talkingavatar.data.datamodule import thinned, trained_views
+from talkingavatar.data.resident import ResidentPictures
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
-from talkingavatar.types import TensorTree
-from tests.fake_cuda import CUDA, FakeCuda, OnCuda
+
+SMALL = ["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"]
 
 
 def test_thinning_keeps_the_first_and_an_even_spacing():
@@ -33,8 +33,24 @@ def test_a_step_may_have_a_background_of_its_own():
     torch.testing.assert_close(batch.image[inside], plain.image[inside])
 
 
+def test_pictures_kept_on_a_device_are_those_of_the_capture(monkeypatch):
+    config = compose([*SMALL, "data.random_background=true", "budget.frames_per_step=2"])
+    data = build_data(config)
+    steps, read, real = (0, 1, 0), [], data.capture.view_pictures
+    plain = [data.batch_of_step(step) for step in steps]
+    monkeypatch.setattr(data.capture, "view_pictures", lambda view, frames: read.extend(frames) or real(view, frames))
+    for most_mb, times in ((64, 4), (0, 6)):
+        data.resident = ResidentPictures(data.capture, torch.device("cpu"), most_mb)
+        for step, expected in zip(steps, plain, strict=True):
+            batch = data.batch_of_step(step)
+            assert torch.equal(batch.image, expected.image) and torch.equal(batch.matte, expected.matte)
+            assert torch.equal(batch.background, expected.background)
+        assert len(read) == times and len(set(read)) == 4
+        read.clear()
+
+
 def test_steps_take_turns_with_the_views():
-    config = compose(["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"])
+    config = compose(SMALL)
     data = build_data(config)
     assert data.views == ["front"]
     front = data.batch_of_step(1)
@@ -61,24 +77,3 @@ def test_motion_is_told_by_neighbours_of_the_same_shot():
     (batch,) = data.train_dataloader()
     assert batch.motion is not None and not batch.motion.pose.betas.any()
     torch.testing.assert_close(batch.motion.pose.transl, data.motion(int(batch.signal.frame[0])).pose.transl)
-
-
-def test_frames_that_stay_on_a_gpu_are_the_captures(monkeypatch):
-    """At the second visit as at the first, and where they are too many to stay."""
-    several = ["data.random_background=true", "data.shutter=0.5", "budget.frames_per_step=2"]
-    data = build_data(compose(["debug=one_step", "tracking=none", "trainer.progress=false", *several]))
-    with FakeCuda() as device:
-        for step, most in ((3, 8 << 30), (3, 8 << 30), (4, 0)):
-            monkeypatch.setattr(resident, "MOST_BYTES", most)
-            there, here = data.batch_of_step(step, device=CUDA), data.batch_of_step(step)
-            sent = (there.image, there.signal.audio, there.cameras.Ks, there.background)
-            assert all(isinstance(tensor, OnCuda) for tensor in sent)
-            assert there.view == here.view and there.signal.frame.tolist() == here.signal.frame.tolist()
-            torch.testing.assert_close(flat(there.to("cpu")), flat(here), atol=1e-6, rtol=0)
-        assert all("resident" not in wait for wait in device.waits)
-
-
-def flat(tree):
-    """All tensors of a batch."""
-    parts = [value for value in vars(tree).values() if isinstance(value, torch.Tensor | TensorTree)]
-    return [t for part in parts for t in ([part] if isinstance(part, torch.Tensor) else flat(part))]

@@ -12,7 +12,6 @@ from tests.conftest import TINY
 from tests.fake_cuda import CUDA, Counted, FakeCuda, draw
 
 FEW = ("driver.options.identities=[]", "trainer.progress=false", "density.min_every=1000", "density.stop=300000")
-STEP = 37  # of 40: everything has started
 
 
 @pytest.fixture(autouse=True)
@@ -24,22 +23,23 @@ def cuda(monkeypatch):
 
 def stepped(stage, device):
     """Operations of a step, its batch's included, and what the host waited for; after one that filled what is kept."""
-    module, trainer = stage.module, SimpleNamespace(global_rank=0, world_size=1, global_step=STEP, strategy=None)
-    trainer.strategy = SimpleNamespace(root_device=CUDA)
-    stage.data.trainer = trainer
+    module, step = stage.module, stage.steps - 1  # everything has started
+    strategy = SimpleNamespace(root_device=CUDA)
+    stage.data.trainer = SimpleNamespace(global_rank=0, world_size=1, strategy=strategy)
     optimiser = module.configure_optimizers()
     module.requires_grad_(True)
     loader = stage.data.train_dataloader()
     for _ in range(2):
         device.waits.clear()
+        loader.next_step = step
         with Counted() as counted:
-            batch = module.transfer_batch_to_device(loader.load(STEP), CUDA, 0)
-            module.step = STEP
+            batch = module.transfer_batch_to_device(next(iter(loader)), CUDA, 0)
+            module.step = step
             module.training_step(batch, 0).backward()
             optimiser.step()
             if getattr(module, "density", None) is not None:
                 views = [view for frame in module._views for view in frame]
-                module.density.after_step(STEP, module.density.seen(STEP, views, len(module._views)))
+                module.density.after_step(step, module.density.seen(step, views, len(module._views)))
     return counted.launches, [*device.waits, *counted.waits]
 
 
@@ -61,5 +61,5 @@ def test_a_step_waits_for_nothing(cuda, cache, experiment, more, most):
         stages[name] = build_stage(name, config, dict(stages))
         stages[name].module.to(CUDA)
         launches, waits = stepped(stages[name], cuda)
-        print(experiment, name, len(launches))
+        print(experiment, name, stages[name].steps, len(launches))
         assert waits == [] and len(launches) < most[name]

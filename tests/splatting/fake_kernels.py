@@ -12,7 +12,7 @@ from gsplat.cuda import _torch_impl as ewa
 from gsplat.cuda import _torch_impl_2dgs as surfel
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from talkingavatar.splatting import gsplat_backend
+from talkingavatar.splatting import gsplat_kernels
 
 
 def gradients(function, inputs, v_outputs):
@@ -212,7 +212,7 @@ def kernels(monkeypatch):
     compiled = types.SimpleNamespace(**{name: uncounted(kernel) for name, kernel in vars(KERNELS).items()})
     monkeypatch.setitem(sys.modules, "gsplat.cuda._backend", types.SimpleNamespace(_C=compiled))
     monkeypatch.setitem(sys.modules, "nerfacc", RAYS)
-    monkeypatch.setattr(gsplat_backend, "load_kernels", lambda: None)
+    monkeypatch.setattr(gsplat_kernels, "load_kernels", lambda: None)
     return compiled
 
 

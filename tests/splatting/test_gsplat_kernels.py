@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from talkingavatar import doctor
 from talkingavatar.config.compose import compose
 from talkingavatar.engine.experiment import check
 from talkingavatar.errors import UserError
@@ -84,8 +85,12 @@ def test_a_build_that_fails_leaves_nothing_and_may_be_tried_again(tmp_path):
     with pytest.raises(UserError):
         build_once(tmp_path / "a.so", fail)
     assert {file.name for file in tmp_path.iterdir()} == {"a.lock"}
+    killed, others = tmp_path / ".a-killed", tmp_path / ".a-under-way"
+    for scratch in (killed, others):
+        scratch.mkdir()
+    os.utime(killed, (0, 0))
     build_once(tmp_path / "a.so", slowly)
-    assert (tmp_path / "a.so").read_bytes() == WHOLE
+    assert (tmp_path / "a.so").read_bytes() == WHOLE and others.is_dir() and not killed.exists()
 
 
 @pytest.fixture
@@ -93,6 +98,7 @@ def fresh(tmp_path, monkeypatch):
     """No kernels anywhere yet, for a GPU that is named."""
     monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "8.0 9.0+PTX")
+    monkeypatch.delenv("MAX_JOBS", raising=False)
     monkeypatch.setattr(gsplat_kernels, "_came_compiled", lambda: False)
     monkeypatch.delitem(sys.modules, "gsplat.csrc", raising=False)
     monkeypatch.delitem(sys.modules, "gsplat.cuda._backend", raising=False)
@@ -104,27 +110,38 @@ def fresh(tmp_path, monkeypatch):
 
 
 def test_without_a_toolkit_one_line_says_what_to_install(fresh, monkeypatch):
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: False)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
     with pytest.raises(UserError) as error:
         load_kernels()
     assert f"install a CUDA toolkit {torch.version.cuda} (nvcc)" in str(error.value)
     assert str(error.value).endswith("or use trainer=cpu") and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("overrides", "told"),
-    [
-        (["renderer.backend=cpu"], 'renderer.backend: found "cpu" with tensors on cuda; .* or trainer=cpu'),
-        ([], "gsplat's CUDA kernels: found not compiled.* or use trainer=cpu"),
-        (["trainer=cpu", "renderer.backend=gsplat"], 'renderer.backend: found "gsplat" with tensors on cpu; .*"auto"'),
-    ],
-)
-def test_a_fit_is_refused_before_anything_is_made(fresh, monkeypatch, overrides, told):
+def test_doctor_says_why_there_are_no_kernels(fresh, monkeypatch, capsys):
+    """And that nothing can be fitted on this GPU."""
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
+    row = doctor.KERNELS, doctor._kernels()
+    assert row[1].startswith("off: gsplat's CUDA kernels: found not compiled")
+    monkeypatch.setattr(doctor, "_surroundings", lambda: iter([row]))
+    monkeypatch.setattr(doctor, "_assets", lambda: iter([]))
+    assert doctor.report() == 1
+    assert capsys.readouterr().out.endswith("cannot fit: gsplat's CUDA kernels (trainer=cpu needs none) missing\n")
+
+
+def test_a_fit_is_refused_before_anything_is_made(fresh, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: False)
-    with pytest.raises(UserError, match=told):
-        check(compose(overrides))
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: None)
+    config = compose([])
+    for backend, accelerator, told in (
+        ("auto", "auto", "gsplat's CUDA kernels: found not compiled.* or use trainer=cpu"),
+        ("gsplat", "auto", "gsplat's CUDA kernels: found not compiled.* or use trainer=cpu"),
+        ("cpu", "gpu", 'renderer.backend: found "cpu" with tensors on cuda; .* or trainer=cpu'),
+        ("gsplat", "cpu", 'renderer.backend: found "gsplat" with tensors on cpu; .*"auto"'),
+    ):
+        config.renderer.backend, config.trainer.accelerator = backend, accelerator
+        with pytest.raises(UserError, match=told):
+            check(config)
 
 
 COMPILER = shutil.which("gcc")
@@ -134,12 +151,25 @@ PyMODINIT_FUNC PyInit_gsplat_cuda(void) { return PyModule_Create(&definition); }
 """
 BACKEND = """import os, subprocess, sys
 assert os.environ["TORCH_CUDA_ARCH_LIST"] == "8.0;9.0+PTX"
+assert os.path.isfile(os.path.join(os.environ["CUDA_HOME"], "include", "cuda_runtime.h"))
+assert int(os.environ["MAX_JOBS"]) == len(os.sched_getaffinity(0))
 folder = os.path.join(os.environ["TORCH_EXTENSIONS_DIR"], "gsplat_cuda")
 os.makedirs(folder)
 subprocess.run([{compiler!r}, "-shared", "-fPIC", "-I" + {include!r}, {source!r}, "-o", folder + "/gsplat_cuda.so"],
                check=True)
 _C = object()
 """
+
+
+def wrapped_nvcc(folder: Path) -> str:
+    """A script elsewhere than the toolkit, as a machine may have on its PATH; it tells as nvcc does where that lies."""
+    header, script = folder / "toolkit" / "include" / "cuda_runtime.h", folder / "bin" / "nvcc"
+    for place in (header.parent, script.parent, folder / "toolkit" / "bin"):
+        place.mkdir(parents=True)
+    header.touch()
+    script.write_text(f"#!/bin/sh\necho '#$ TOP={folder}/toolkit/bin/..' >&2\n")
+    script.chmod(0o755)
+    return str(script)
 
 
 def other_gsplat(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
@@ -153,7 +183,7 @@ def other_gsplat(folder: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> 
     names = {"compiler": COMPILER, "include": include, "source": str(folder / "kernels.c")}
     (package / "_backend.py").write_text(BACKEND.format(**names))
     monkeypatch.setenv("PYTHONPATH", str(folder / "packages"))
-    monkeypatch.setattr(gsplat_kernels, "_toolkit", lambda: True)
+    monkeypatch.setattr(gsplat_kernels, "_nvcc", lambda: wrapped_nvcc(folder))
 
 
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
@@ -171,7 +201,9 @@ def test_what_is_compiled_is_what_gsplat_then_loads(fresh, monkeypatch, capfd):
 @pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 def test_what_the_compiler_says_is_kept(fresh, monkeypatch):
     other_gsplat(fresh, monkeypatch, "#error these sources are too old\n")
-    with pytest.raises(UserError, match=r"not compiled: .*; see .*\.log, or use trainer=cpu$") as error:
+    with pytest.raises(
+        UserError, match=r"not compiled: .* error: .*too old; .*see .*\.log, or use trainer=cpu$"
+    ) as error:
         load_kernels()
     log = Path(str(error.value).split("see ")[1].split(", or")[0])
     assert "these sources are too old" in log.read_text() and "\n" not in str(error.value)

@@ -34,7 +34,7 @@ from talkingavatar.training.precision import reduced
 from talkingavatar.training.schedule import of_one_group, scale_step
 from talkingavatar.training.shared import average_gradients, seed_step
 from talkingavatar.training.terms import NONE, weighted
-from talkingavatar.types import BodyPose, sent
+from talkingavatar.types import BodyPose
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
 TERMS = (*DIFFERENCES, "lips", "render")
@@ -159,12 +159,8 @@ class Audio2ParamTraining(DriverTraining):
         """Features and poses of the run's own clip, sent to the device once."""
         if self._own is None or self._own[0].device != self.device:
             own = self.clips[0]
-            self._own = sent(own.features, self.device), own.pose.to(self.device)
+            self._own = own.features.to(self.device), own.pose.to(self.device)
         return self._own
-
-    def transfer_batch_to_device(self, batch: MotionBatch, device: torch.device, dataloader_idx: int) -> MotionBatch:
-        """The host does not wait."""
-        return MotionBatch(sent(batch.features, device), batch.pose.to(device), sent(batch.speaker, device))
 
     def on_train_batch_start(self, batch: MotionBatch, batch_idx: int) -> None:
         self.step = self.global_step

@@ -2,21 +2,18 @@
 
 import time
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 
-from talkingavatar.config.schema import FitConfig, TrainerConfig
+from talkingavatar.config.schema import TrainerConfig
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import Stage
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.runtime.progress import ProgressBar
 from talkingavatar.runtime.signals import StopFlag
-
-SECONDS = 30.0  # from one checkpoint to the next
-ASKED = 8  # steps after which processes that share them ask each other: to answer, each waits for its GPU
 
 
 @dataclass(frozen=True)
@@ -28,47 +25,59 @@ class Place:
     steps: int  # of the whole run
 
 
-class Checkpoints(L.Callback):
-    """Saves now and then, at the end, and when a warning signal has come, always between two steps.
+CLOCK = 30.0  # seconds between checkpoints: what a kill may cost, whatever a step takes
+AGREED = 10  # steps after which processes that share them hear of each other's signals and clocks
 
-    By the clock, unless a number of steps is given: whatever the machine, saving takes a small share of the time.
+
+class Checkpoints(L.Callback):
+    """Saves every `every` steps, or by the clock where that is 0; at the end; and when a warning signal has come.
+
+    Always between two steps. A checkpoint changes nothing in the training, so its moment need not be the same twice.
     """
 
-    def __init__(self, run: RunDirectory, fitted: Stage, flag: StopFlag, config: FitConfig, place: Place) -> None:
-        self.run, self.fitted, self.flag, self.place = run, fitted, flag, place
-        self.file = run.checkpoint(fitted.name)
-        self.every, self.stop_after = config.trainer.checkpoint_every, config.run.stop_after
+    def __init__(
+        self, run: RunDirectory, file: Path, flag: StopFlag, every: int, stop_after: int | None, place: Place
+    ) -> None:
+        self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
+        self.place = place
+        self.resuming = False  # between the data at hand and the first step: what fails then, a checkpoint is to blame
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.resuming = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.resuming = False
         self.flag.install()
-        self.saved = time.monotonic()
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
             raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
+        self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         step = trainer.global_step
         whole = self.place.before + step
-        stop, save = self._asked_for(trainer, step, whole)
-        if not stop and not save:
-            return
-        self.fitted.scalars()  # where the loss is not finite, nothing is saved
-        checkpoint.save(trainer, self.file)
-        self.saved = time.monotonic()
-        if trainer.is_global_zero:
-            self.run.status("running", step=whole, steps=self.place.steps)
-        trainer.should_stop |= stop
+        stop = self._of_any(trainer, self.flag.signal is not None)
+        stop = stop or (self.stop_after is not None and whole >= self.stop_after)
+        if stop or self._due(trainer) or step >= trainer.max_steps:
+            self.run.check_held()
+            checkpoint.save(trainer, self.file)
+            self.saved = time.monotonic()
+            if trainer.is_global_zero:
+                self.run.status("running", step=whole, steps=self.place.steps)
+        if stop:
+            trainer.should_stop = True
 
-    def _asked_for(self, trainer: L.Trainer, step: int, whole: int) -> tuple[bool, bool]:
-        """Whether to stop, and whether to save: the same in all processes."""
-        stop = self.stop_after is not None and whole >= self.stop_after
-        save = step >= trainer.max_steps or (self.every is not None and step % self.every == 0)
-        if trainer.world_size == 1 or step % ASKED == 0 or stop or save:
-            # A signal to one process is one to all, and so is its clock.
-            any_of = partial(trainer.strategy.reduce_boolean_decision, all=False)
-            stop = any_of(stop or self.flag.signal is not None)
-            save = any_of(save or (self.every is None and time.monotonic() - self.saved >= SECONDS))
-        return stop, save
+    def _due(self, trainer: L.Trainer) -> bool:
+        if self.every:
+            return trainer.global_step % self.every == 0
+        return self._of_any(trainer, time.monotonic() - self.saved >= CLOCK)
+
+    def _of_any(self, trainer: L.Trainer, mine: bool) -> bool:
+        """Whether it is so in any of the processes that share the steps: they save and stop together, or hang."""
+        if trainer.world_size == 1:
+            return mine
+        # Asking waits for the GPUs of all.
+        return trainer.global_step % AGREED == 0 and trainer.strategy.reduce_boolean_decision(mine, all=False)
 
 
 class Journal(L.Callback):

@@ -23,7 +23,7 @@ from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.losses import l1
 from talkingavatar.methods import method_class
 from talkingavatar.metrics.image import crop_slices, psnr
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, pinned
 
 
 class AvatarFit(Stage):
@@ -68,8 +68,9 @@ class AvatarFit(Stage):
         The whole picture counts where the mouth is out of sight. The difference lies where the pose does.
         """
         method = self.method.requires_grad_(False)
-        on_cpu = method.device.type == "cpu"
-        batch = (self.capture_data if on_cpu else self.capture_data.resident(method.device)).batch([frame])
+        self.capture_data.keep_on(method.device)
+        batch = self.capture_data.training_batch([frame])
+        batch = (pinned(batch) if method.device.type == "cuda" else batch).to(method.device)
         signal = replace(batch.signal, pose=pose.to(method.device))
         rendering = method.render(method.drive(signal), batch.cameras)
         box, manifest = self.capture_data.capture.regions["mouth"][frame], self.capture_data.capture.manifest
