@@ -23,11 +23,10 @@ CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 READS = ("numpy", "__array__")
 # Numbers of rows may come from the CPU, and so may what is copied: the host waits, but it works.
 MIXES = ("__getitem__", "__setitem__", "copy_")
-
-
 # What the host reads; what it copies to the device; what cannot go on before a size is known on the host.
 ITEMS = ("item", "tolist", "__float__", "__int__", "__bool__", "__index__", "__contains__", "equal")
 COPIES = ("tensor", "as_tensor", "new_tensor")
+MASKED = ("index", "index_put", "index_put_")
 SIZES = ("nonzero", "masked_select", "_unique2", "bincount", "_linalg_check_errors")
 
 
@@ -73,22 +72,16 @@ class FakeCuda(TorchFunctionMode):
                 self.waits.append(_told(f"copy of {tuple(moved.shape)}"))
             return moved
         if func is torch._has_compatible_shallow_copy_type:
-            return isinstance(args[0], OnCuda) == isinstance(
-                args[1], OnCuda
-            )  # of one device; else a module gets a new parameter
+            # Of one device, or else a module that is moved gets new parameters.
+            return isinstance(args[0], OnCuda) == isinstance(args[1], OnCuda)
         tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         far = [isinstance(tensor, OnCuda) for tensor in tensors]
         if any(far) and name in READS:
             raise TypeError("a CUDA tensor has no array")
-        if (
-            any(far)
-            and name not in MIXES
-            and any(tensor.dim() for tensor, f in zip(tensors, far, strict=True) if not f)
-        ):
-            found = [("cuda" if f else "cpu", tuple(tensor.shape)) for tensor, f in zip(tensors, far, strict=True)]
-            raise RuntimeError(f"{name} of tensors on several devices: {found}")
-        asked = kwargs.get("device")
-        if asked is not None and not isinstance(args[0] if args else None, torch.Generator):
+        left = [tuple(tensor.shape) for tensor, f in zip(tensors, far, strict=True) if not f and tensor.dim()]
+        if any(far) and left and name not in MIXES:
+            raise RuntimeError(f"{name} of tensors on several devices: on the CPU those of shape {left}")
+        if (asked := kwargs.get("device")) is not None:
             kwargs["device"] = CPU
         stays = far[0] if far and name in MIXES else any(far)
         there = stays if asked is None else torch.device(asked).type == "cuda"
@@ -125,16 +118,15 @@ class Counted(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = func.overloadpacket.__name__
-        masked = name in ("index", "index_put_", "index_put") and any(
-            i is not None and i.dtype == torch.bool for i in args[1]
-        )
-        open_ended = name == "repeat_interleave" and (kwargs or {}).get("output_size") is None
-        if name in SIZES or masked or open_ended:
+        name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        masked = name in MASKED and any(i is not None and i.dtype == torch.bool for i in args[1])
+        open_ended = name == "repeat_interleave" and kwargs.get("output_size") is None
+        read = name == "_local_scalar_dense" and isinstance(args[0], OnCuda)
+        if name in SIZES or masked or open_ended or read:
             self.waits.append(_told(name))
         if not func.is_view:
             self.launches.append(name)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def _placed(value: Any, there: bool) -> Any:
