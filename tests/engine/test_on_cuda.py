@@ -13,6 +13,7 @@ from talkingavatar.engine import experiment
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.loop.callbacks import Place
 from talkingavatar.engine.loop.machine import prepare_torch
+from talkingavatar.engine.measuring import pose_alignment
 from talkingavatar.engine.measuring.avatar_scores import measure
 from talkingavatar.engine.performing.perform import DriveConfig, _driven
 from talkingavatar.engine.performing.performance import Request, open_request, prepare
@@ -21,9 +22,13 @@ from talkingavatar.engine.stages.registry import build_stage
 from talkingavatar.methods import base
 from talkingavatar.runtime.signals import StopFlag
 from tests.conftest import TINY
+from tests.engine.test_no_waits import stepped
 from tests.fake_cuda import CUDA, FakeCuda, OnCuda, draw
 
-FEW = ("driver.options.identities=[]", "metrics.lpips=[]", "trainer.progress=false", "budget.aligned_frames=1")
+FEW = (
+    "driver.options.identities=[]", "metrics.lpips=[]", "trainer.progress=false",
+    "budget.aligned_frames=1", "budget.heldout_frames=1",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +93,12 @@ def test_a_driver_learns_from_what_the_avatar_draws(stages):
     assert driver.body.device.type == "cpu" and avatar.method.body.device == driver.training.body.device == CUDA
 
 
+@pytest.mark.parametrize(("name", "most"), [("avatar", 1100), ("driver", 2450)])
+def test_a_step_of_either_waits_for_nothing(cuda, stages, name, most):
+    launches, waits = stepped(stages[name], cuda)
+    assert waits == [] and len(launches) < most
+
+
 def test_new_speech_is_performed_and_its_lips_compared(fitted, tmp_path):
     sound = tmp_path / "speech.wav"
     soundfile.write(sound, 0.1 * np.random.default_rng(0).standard_normal(4000), 16_000)
@@ -99,6 +110,7 @@ def test_new_speech_is_performed_and_its_lips_compared(fitted, tmp_path):
 
 def test_speed_and_memory_that_are_measured_are_the_devices(fitted, monkeypatch):
     waits = []
+    monkeypatch.setattr(pose_alignment, "STEPS", 2)
     monkeypatch.setattr(torch.cuda, "synchronize", waits.append)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20 if device == CUDA else 0)
     found = measure(fitted, lambda: None)
