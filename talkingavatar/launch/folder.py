@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.sweep_file import Sweep
-from talkingavatar.launch.values import hydra_text
 
 
 @dataclass(frozen=True)

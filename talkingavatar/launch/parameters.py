@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
-from talkingavatar.launch.values import hydra_text
 
 NEEDS = {
     "uniform": ("min", "max"),

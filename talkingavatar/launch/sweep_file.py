@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.compose import suggestion
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
 from talkingavatar.launch.parameters import Choice, Distribution, distribution
-from talkingavatar.launch.values import hydra_text
 from talkingavatar.paths import shipped
 
 PROGRAM = "talkingavatar.fit"
