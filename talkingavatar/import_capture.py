@@ -66,8 +66,8 @@ def _import(given: dict[str, str]) -> int:
         raise UserError("from", form, f"one of {', '.join(FORMATS)}", suggestion(form, FORMATS))
     options = _options(given)
     clip = FORMATS[form](options)
-    root = Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser()
-    folder = Path(given["out"]).expanduser() if "out" in given else root / clip.name
+    root = user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures"))
+    folder = user_path(given["out"]) if "out" in given else root / clip.name
     with ExitStack() as stack:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
@@ -85,12 +85,12 @@ def _options(given: dict[str, str]) -> "Options":
 
     if "path" not in given:
         raise UserError("path", "nothing", "the dataset's folder or file", "give path=<folder>")
-    path = Path(given["path"]).expanduser()
+    path = user_path(given["path"])
     if not path.exists():
         raise UserError("path", f"{path}: no such file or folder", "the dataset", "correct it")
 
     def file(key: str) -> Path | None:
-        return Path(given[key]).expanduser() if key in given else None
+        return user_path(given[key]) if key in given else None
 
     try:
         return Options(

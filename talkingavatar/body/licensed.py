@@ -71,7 +71,7 @@ def locate(kind: Kind, path: str | Path | None, gender: str) -> Path:
         looked = ", ".join(map(str, assets.search_folders()))
         missing = f"none of {', '.join(names)} in {looked}"
     else:
-        given = Path(path).expanduser()
+        given = user_path(path)
         found = given if given.is_file() else assets.find_file(names, (given,)) if given.is_dir() else None
         missing = f"{given}, which " + (f"holds none of {', '.join(names)}" if given.is_dir() else "does not exist")
     if found is None:

@@ -72,7 +72,7 @@ class RunDirectory:
     def path_of(config: FitConfig) -> Path:
         """Where the run of a configuration lies."""
         given = config.run.path
-        return (Path(given).expanduser() if given else runs_root() / run_name(config)).absolute()
+        return (user_path(given) if given else runs_root() / run_name(config)).absolute()
 
     def _refuse_another(self, config: FitConfig) -> None:
         file = self.path / "config.yaml"

@@ -60,7 +60,7 @@ class DriverFit(Stage):
         self.module = self.training = self.kind.training(config, self.body, self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
-            other = RunDirectory(Path(config.driver.init).expanduser())
+            other = RunDirectory(user_path(config.driver.init))
             self.training.adopt(checkpoint.read(other.checkpoint(self.name)))
 
     @classmethod
@@ -76,7 +76,7 @@ class DriverFit(Stage):
             own = build_clip(config, self.body)
         else:
             own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
+        further = (Capture(user_path(path), cache_mb=1) for path in self.options.captures)
         clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)

@@ -73,7 +73,7 @@ def sidecar_of(file: Path) -> Path:
 def find_syncnet(path: str | None = None) -> SyncNetFile:
     """Looks at `path` (the file or its folder), else in `$TALKINGAVATAR_WEIGHTS` and the cache's `weights`."""
     if path:
-        places = [Path(path).expanduser()]
+        places = [user_path(path)]
     else:
         places = [place for place in (weights_root(), cache_root() / "weights") if place]
     files = (file for place in places for file in (place, *(place / name for name in FILES)))
