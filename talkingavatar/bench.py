@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from talkingavatar.paths import user_path
 
 # Two thread pools (torch's, numba's) share the cores: who waits must sleep, not spin. Read before either starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,6 +1,5 @@
 """The one error a user's mistake raises."""
 
-
 LONG = 400  # characters of what was found
 BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # of lines, which a name may hold
 

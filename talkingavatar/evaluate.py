@@ -4,6 +4,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path, user_paths
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 
 if TYPE_CHECKING:
@@ -103,7 +105,6 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     Raises:
         UserError: an unknown key or value, or no run.
     """
-    from pathlib import Path
 
     from talkingavatar.config.arguments import boolean, choice, key_values, whole_number
     from talkingavatar.config.protocol import names

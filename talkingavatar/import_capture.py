@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path
+
 if TYPE_CHECKING:
     from talkingavatar.data.importers import Options
 
@@ -80,6 +82,7 @@ def _import(given: dict[str, str]) -> int:
 
 
 def _options(given: dict[str, str]) -> "Options":
+    from talkingavatar.config.arguments import number, whole_number
     from talkingavatar.data.importers import Options
     from talkingavatar.errors import UserError
 
@@ -96,8 +99,8 @@ def _options(given: dict[str, str]) -> "Options":
         return Options(
             path=path,
             name=given.get("name"),
-            fps=float(given["fps"]) if "fps" in given else None,
-            width=int(given["width"]) if "width" in given else None,
+            fps=number("fps", given["fps"], 1.0, 240.0) if "fps" in given else None,
+            width=whole_number("width", given["width"], 16, 8192) if "width" in given else None,
             camera=given.get("camera"),
             test_views=_views(given["test_views"]) if "test_views" in given else None,
             sequence=given.get("sequence"),
@@ -108,7 +111,7 @@ def _options(given: dict[str, str]) -> "Options":
             test=_frames(given["test"]) if "test" in given else None,
         )
     except ValueError as error:
-        raise UserError("fps, width, train, test", str(error), "numbers, first-last:step", "correct them") from error
+        raise UserError("train, test", str(error), "numbers, first-last:step", "correct them") from error
 
 
 def _views(text: str) -> tuple[str, ...]:
@@ -118,7 +121,10 @@ def _views(text: str) -> tuple[str, ...]:
 def _frames(text: str) -> tuple[int, int, int]:
     ends, _, step = text.partition(":")
     first, _, last = ends.partition("-")
-    return int(first), int(last), int(step or 1)
+    numbers = int(first), int(last), int(step or 1)
+    if not (numbers[0] <= numbers[1] and numbers[2] >= 1):
+        raise ValueError(text)
+    return numbers
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def user_path(text: str) -> Path:
+def user_path(text: str | Path) -> Path:
     """A path as a user gives it: `~` is their home folder, but may begin a name as well."""
     try:
         return Path(text).expanduser()

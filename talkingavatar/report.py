@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path, user_paths
+
 if TYPE_CHECKING:
     from talkingavatar.launch.state import JobState
     from talkingavatar.tables.page import Content

@@ -13,6 +13,7 @@ from talkingavatar.body import assets, teeth
 from talkingavatar.body.parts import REGION_NAMES, Parts
 from talkingavatar.body.unpickle import read_arrays
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 
 Kind = Literal["smplx", "flame"]
 # Outer lip rings in FLAME's numbering, from the person's left corner to the right one (GaussianAvatars, A.6).

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from talkingavatar.config.schema import AudioConfig, DataConfig
 from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -27,7 +27,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.local import python_path
-from talkingavatar.paths import shipped
+from talkingavatar.paths import shipped, user_path
 
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
 TIME = re.compile(r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
@@ -42,12 +42,12 @@ class Profile:
     qos: str = ""
     constraint: str = ""
     time: str = "24:00:00"  # hours:minutes:seconds of one start; a longer fit saves, is requeued and goes on
-    nodes: int = within(1, 1, 100_000)  # of one run; more than one, or more tasks, share a driver's steps (`trainer=ddp`)
+    nodes: int = within(1, 1, 100_000)  # of one run; several, or more tasks, share a driver's steps (`trainer=ddp`)
     tasks: int = within(1, 1, 1024)  # of one run on each node
     gpus: int = within(0, 0, 1024)  # of one run on each node
     cpus: int = within(4, 0, 4096)  # of each task
     memory: str = "16G"
-    warn_seconds: int = within(120, 0, 65535)  # before the time limit: when the fit is told to save
+    warn_seconds: int = within(120, 0, 65535)  # before the time limit, when the fit is told to save
     at_once: int = within(0, 0, 10**6)  # runs at a time
     offline: bool = True  # W&B writes to the run directory; `sweep sync` sends it later
     python: str = ""  # the interpreter on the nodes; empty: the one that submits
@@ -89,7 +89,8 @@ def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
         key = getattr(error, "full_key", None) or ""
         keys = list(Profile.__dataclass_fields__)
         if key and key not in keys:
-            raise UserError(f"{file}: {key}", "an unknown key", f"one of {', '.join(keys)}", suggestion(key, keys)) from error
+            expected = f"one of {', '.join(keys)}"
+            raise UserError(f"{file}: {key}", "an unknown key", expected, suggestion(key, keys)) from error
         raise UserError(f"{file}: {key}", str(error).splitlines()[0], "the keys of a profile", "correct it") from error
     assert isinstance(profile, Profile)
     check_ranges(profile, "profile.")

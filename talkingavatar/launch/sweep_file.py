@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-
 from talkingavatar.config.compose import parse_override
 from talkingavatar.config.keys import kind_of
 from talkingavatar.config.listing import group_options

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from talkingavatar.errors import UserError
-from talkingavatar.paths import weights_root
+from talkingavatar.paths import user_path, weights_root
 from talkingavatar.runtime.files import sha256
 
 # The name in torchvision's hub cache and the `features.*` part alone, by backbone.

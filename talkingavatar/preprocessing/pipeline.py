@@ -19,6 +19,7 @@ from talkingavatar.body.body import Body
 from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 from talkingavatar.preprocessing import assemble, clip, matting
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
 from talkingavatar.preprocessing.alignment import align as alignment

@@ -30,7 +30,7 @@ from talkingavatar.config.identity import differences, run_name
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
-from talkingavatar.paths import runs_root
+from talkingavatar.paths import runs_root, user_path
 from talkingavatar.runtime.files import write_atomically
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +33,7 @@ from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 from talkingavatar.runtime.progress import track
 
 
