@@ -1,5 +1,6 @@
 """From command-line overrides to a checked `FitConfig`; every mistake becomes one clear line."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -114,7 +115,9 @@ def parse_override(text: str, several: bool = False) -> Override:
         UserError: it is none.
     """
     key, equals, value = text.partition("=")
-    if not (equals or key.startswith("~")) or not key.strip("+~") or not text.isprintable():
+    if (
+        not (equals or key.startswith("~")) or not key.strip("+~") or re.search("[\ud800-\udfff]", text)
+    ):  # bytes that are no text
         raise UserError("override", repr(text), "key=value", "see --help for examples")
     bare = key.lstrip("+~")
     written = text if bare in group_options() else as_written(text)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import types
 import typing
 from collections.abc import Iterable
 from dataclasses import is_dataclass
-from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.family_options import OPTIONS
@@ -77,7 +77,7 @@ def check_key(key: str, added: bool, known: dict[str, Any], groups: Iterable[str
 
 
 def _text(value: str) -> str:
-    whole = value if value != unquoted(value) and Path(value).exists() else unquoted(value)
+    whole = value if value != unquoted(value) and os.path.exists(value) else unquoted(value)  # noqa: PTH110
     return quoted(literal(whole))
 
 

@@ -34,7 +34,7 @@ def read_yaml(file: Path, what: str) -> dict[str, Any]:
         raise UserError(str(file), error.strerror or str(error), what, "give another file") from error
     except UnicodeDecodeError as error:
         raise UserError(str(file), "bytes that are no text", f"{what}, in UTF-8", "give another file") from error
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise UserError(str(file), line, f"YAML: {what}", "correct it") from error
     if not isinstance(content, dict) or not content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +149,7 @@ def _values(text: str) -> tuple[str, tuple[str, ...]]:
     """Key and values of an override, each as Hydra writes it; of a text, several only where no file has that name."""
     key, _, value = text.partition("=")
     whole = kind_of(key.lstrip("+~")) in (str, str | None) and key not in group_options()
-    if whole and not Path(value).exists():
+    if whole and not os.path.exists(value):  # noqa: PTH110
         parts = [unquoted(part) for part in split(value)]
         return key, tuple("null" if part == "null" else hydra_text(part) for part in parts)
     override = parse_override(text, several=True)
