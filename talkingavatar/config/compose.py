@@ -115,9 +115,7 @@ def parse_override(text: str, several: bool = False) -> Override:
         UserError: it is none.
     """
     key, equals, value = text.partition("=")
-    if (
-        not (equals or key.startswith("~")) or not key.strip("+~") or re.search("[\ud800-\udfff]", text)
-    ):  # bytes that are no text
+    if not (equals or key.startswith("~")) or not key.strip("+~") or re.search("[\ud800-\udfff]", text):  # no UTF-8
         raise UserError("override", repr(text), "key=value", "see --help for examples")
     bare = key.lstrip("+~")
     written = text if bare in group_options() else as_written(text)
