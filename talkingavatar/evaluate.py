@@ -33,7 +33,7 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   syncnet    file or folder of SyncNet's weights (else the same folder and the cache); experiment=syncnet trains some
   landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
   views      held-out cameras of the capture, by name (all; of the embedded speaker 30,60: degrees from the front); none
-  expressions  faces that nobody filmed, of conf/evaluate/expressions.yaml; all, none (none; protocol=expressions: all)
+  expressions  faces that nobody filmed, of conf/evaluate/expression/; all, none (none; protocol=expressions: all)
   out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
   fresh      true: measure again what was measured
   progress   false: no progress bar

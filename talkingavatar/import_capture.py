@@ -58,14 +58,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _import(given: dict[str, str]) -> int:
-    from talkingavatar.config.compose import suggestion
+    from difflib import get_close_matches
+
     from talkingavatar.data.importers import FORMATS, write_clip
     from talkingavatar.errors import UserError
     from talkingavatar.runtime.progress import ProgressBar
 
     form = given.get("from", "nothing")
     if form not in FORMATS:
-        raise UserError("from", form, f"one of {', '.join(FORMATS)}", suggestion(form, FORMATS))
+        near = get_close_matches(form, FORMATS, cutoff=0.6)
+        raise UserError(
+            "from", form, f"one of {', '.join(FORMATS)}", f"did you mean {near[0]}?" if near else "give one"
+        )
     options = _options(given)
     clip = FORMATS[form](options)
     root = user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures"))
@@ -73,6 +77,8 @@ def _import(given: dict[str, str]) -> int:
     with ExitStack() as stack:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
+    for line in clip.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     print(f"{clip.frames} frames at {clip.fps:g} a second, {len(clip.unusable)} of them unusable")
     print(f"views: {', '.join(clip.views)}; held out: {', '.join(clip.test_views) or 'none'}")
     for key, value in clip.provenance.items():
@@ -82,7 +88,6 @@ def _import(given: dict[str, str]) -> int:
 
 
 def _options(given: dict[str, str]) -> "Options":
-    from talkingavatar.config.arguments import number, whole_number
     from talkingavatar.data.importers import Options
     from talkingavatar.errors import UserError
 
@@ -96,11 +101,11 @@ def _options(given: dict[str, str]) -> "Options":
         return user_path(given[key]) if key in given else None
 
     try:
-        return Options(
+        options = Options(
             path=path,
             name=given.get("name"),
-            fps=number("fps", given["fps"], 1.0, 240.0) if "fps" in given else None,
-            width=whole_number("width", given["width"], 16, 8192) if "width" in given else None,
+            fps=float(given["fps"]) if "fps" in given else None,
+            width=int(given["width"]) if "width" in given else None,
             camera=given.get("camera"),
             test_views=_views(given["test_views"]) if "test_views" in given else None,
             sequence=given.get("sequence"),
@@ -111,7 +116,20 @@ def _options(given: dict[str, str]) -> "Options":
             test=_frames(given["test"]) if "test" in given else None,
         )
     except ValueError as error:
-        raise UserError("train, test", str(error), "numbers, first-last:step", "correct them") from error
+        raise UserError("fps, width, train, test", str(error), "numbers, first-last:step", "correct them") from error
+    _check_ranges(options)
+    return options
+
+
+def _check_ranges(options: "Options") -> None:
+    from talkingavatar.errors import UserError
+
+    for key, value, least, most in (("fps", options.fps, 1, 1000), ("width", options.width, 16, 32768)):
+        if value is not None and not least <= value <= most:
+            raise UserError(key, f"{value:g}", f"{least} to {most}", "correct it")
+    for key, frames in (("train", options.train), ("test", options.test)):
+        if frames is not None and frames[2] < 1:
+            raise UserError(key, f"step {frames[2]}", "a step of 1 or more", "correct it")
 
 
 def _views(text: str) -> tuple[str, ...]:

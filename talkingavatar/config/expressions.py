@@ -1,10 +1,9 @@
-"""Faces that nobody need have filmed, as data: read from `conf/evaluate/expressions.yaml`."""
+"""Faces that nobody need have filmed, as data: read from `conf/evaluate/expression/default.yaml`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -42,9 +41,9 @@ def read_expressions(chosen: Sequence[str] | None = None) -> Expressions:
     Raises:
         UserError: the file is wrong, a value is out of range, or there is no such state.
     """
-    files = [root / "evaluate" / "expressions.yaml" for root in config_dirs()]
+    files = [file for root in config_dirs() for file in sorted((root / "evaluate" / "expression").glob("*.yaml"))]
     merged: Any = OmegaConf.structured(Expressions)
-    for file in filter(Path.is_file, files):
+    for file in files:
         try:
             merged = OmegaConf.merge(merged, OmegaConf.load(file))
         except (OmegaConfBaseException, YAMLError) as error:

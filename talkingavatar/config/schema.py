@@ -60,7 +60,7 @@ class DensityConfig:
     min_every: int = within(100, 1, MOST_STEPS)  # actual steps: gradients of fewer frames say nothing
     grow_gradient: float = within(2e-4, 0.0, 1e6)  # screen gradient above which a Gaussian is cloned or split
     prune_opacity: float = within(0.05, 0.0, 1.0)
-    max_gaussians: int = within(200_000, 1, 10**8)
+    max_gaussians: int | None = within(None, 1, 10**8)  # None: 200,000 on a GPU, budget.cpu_gaussians on a CPU
 
 
 @dataclass
@@ -144,6 +144,7 @@ class StageConfig:
 class BudgetConfig:
     name: str = "quick"
     steps: int = within(1200, 1, MOST_STEPS)  # of an avatar; other stages get what takes about as long (step_cost)
+    cpu_gaussians: int = within(200_000, 1, 10**8)  # most that a CPU draws in the time, for density.max_gaussians
     frames_per_step: int = within(1, 1, 4096)  # of the capture; `trainer.processes` share them
     warmup: int = within(250, 0, MOST_STEPS)  # steps in which the Gaussians alone are trained, however short the run
     visits: int = within(10, 1, 10**6)  # training frames are thinned evenly until each is trained on so many times
@@ -165,7 +166,7 @@ class TrainerConfig:
     nodes: int = within(1, 1, 1024)  # machines
     precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = within(0, 0, 4096)  # CPU threads of each process; 0 takes all cores
-    checkpoint_every: int = within(200, 1, MOST_STEPS)  # steps
+    checkpoint_every: int = within(0, 0, MOST_STEPS)  # steps; 0: by the clock, every half minute
     preview_every: int = within(100, 1, MOST_STEPS)  # steps between live PSNR readings
     log_every: int = within(20, 1, MOST_STEPS)  # steps between logged scalars
     progress: bool = True  # show the progress bar

@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.config.stages import seen_by
+from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop import processes
 from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
@@ -21,6 +21,7 @@ from talkingavatar.engine.stages.registry import build_stage, check_stage
 from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.runtime.signals import Preempted, StopFlag
+from talkingavatar.splatting.render import ready
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,9 @@ def check(config: FitConfig) -> None:
     Raises:
         UserError: there is no such method, option or device, or they do not go together.
     """
-    on_cpu(config)
+    device = "cpu" if on_cpu(config) else "cuda"
+    if of_kind(config, "avatar"):
+        ready(config.renderer.backend, device)
     for name in config.stages:
         check_stage(name, config)
 

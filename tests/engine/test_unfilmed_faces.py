@@ -58,8 +58,9 @@ def test_what_a_body_does_not_have_is_named(face, told):
     ],
 )
 def test_a_mistake_in_ones_own_is_one_line(tmp_path, monkeypatch, text, told):
-    (tmp_path / "evaluate").mkdir()
-    (tmp_path / "evaluate" / "expressions.yaml").write_text(text)
+    file = tmp_path / "evaluate" / "expression" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
     monkeypatch.setenv("TALKINGAVATAR_CONF", str(tmp_path))
     with pytest.raises(UserError, match=told) as raised:
         read_expressions()

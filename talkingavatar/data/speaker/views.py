@@ -24,6 +24,10 @@ class SpeakerCapture(Capture):
         super().__init__(folder, config.cache_mb)
         self.config = config
 
+    def _recorded_views(self) -> list[str]:
+        """Those that are held out may be drawn, by this process or another, while they are looked at."""
+        return [view for view in self.manifest.views if view not in self.manifest.test_views]
+
     @cached_property
     def _scene(self) -> SpeakerScene:
         """Seconds of work."""

@@ -89,7 +89,7 @@ def _grown(mask: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
 
 
 class UnfilmedFaces(Measure):
-    """Picture quality of face, mouth and eyes, torn holes and spikes, over `conf/evaluate/expressions.yaml`.
+    """Picture quality of face, mouth and eyes, torn holes and spikes, over `conf/evaluate/expression/default.yaml`.
 
     In the calmest held-out frame, under the condition `full` alone.
     """
@@ -97,8 +97,8 @@ class UnfilmedFaces(Measure):
     keys = ("expressions",)
     needs = ("avatar", "plain", "face")
     definitions: ClassVar = {
-        "expressions": "faces of conf/evaluate/expressions.yaml at full strength, head straight and turned, avatar and "
-        "truth given the same parameters",
+        "expressions": "faces of conf/evaluate/expression/default.yaml at full strength, head straight and turned, "
+        "avatar and truth given the same parameters",
         "holes_percent": "share of the truth's silhouette in the face's box, 2 px within its outline, where the "
         "avatar's opacity is below 0.5; mean over faces",
         "spikes_percent": "pixels of the face's box 2 px outside the truth's outline where the avatar's opacity is "
