@@ -50,7 +50,7 @@ class SweepFolder:
     """One sweep on disk."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = path.absolute()
         self.launch = self.path / "_launch"
         self.record = self.path / "sweep.json"
 
