@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 
@@ -123,7 +124,7 @@ def _drive(given: argparse.Namespace) -> Rows:
     from talkingavatar.engine.measuring.drive_bench import PARTS, bench_drive
 
     _check_parts(given.parts, PARTS)
-    return _shown(bench_drive(Path(given.run.removeprefix("run=")).expanduser(), given.frames), given.parts)
+    return _shown(bench_drive(user_path(given.run.removeprefix("run=")), given.frames), given.parts)
 
 
 def _raster(given: argparse.Namespace) -> Rows:
