@@ -61,7 +61,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     Raises:
         UserError: an unknown benchmark or option, the nearest is suggested; or a value that it does not take.
     """
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     parser, parts = _parser()
     if words and words[0] not in (*parts, "-h", "--help"):
@@ -164,7 +164,7 @@ def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
 
 
 def _check_parts(chosen: list[str] | None, parts: tuple[str, ...]) -> None:
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     for name in chosen or []:
         if name not in parts:

@@ -16,7 +16,7 @@ def key_values(arguments: Sequence[str], keys: Sequence[str]) -> dict[str, str]:
     Raises:
         UserError: not of the form key=value, or an unknown key (the nearest is suggested).
     """
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     given: dict[str, str] = {}
     for text in arguments:
@@ -35,7 +35,7 @@ def choice(key: str, value: str, options: Sequence[str]) -> str:
     Raises:
         UserError: it is none; the nearest is suggested.
     """
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     if value not in options:
         raise UserError(key, repr(value), f"one of {', '.join(options)}", suggestion(value, options))

@@ -9,8 +9,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import suggestion
 from talkingavatar.config.listing import config_dirs
+from talkingavatar.config.names import suggestion
 from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 

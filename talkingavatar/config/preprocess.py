@@ -139,6 +139,6 @@ def sync_frames(config: PreprocessConfig) -> float | None:
 
 
 def _suggestion(name: str, options: Iterable[str]) -> str:
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     return suggestion(name, options)
