@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in COMMANDS:
-        from talkingavatar.config.compose import suggestion
+        from talkingavatar.config.names import suggestion
         from talkingavatar.errors import UserError
 
         error = UserError("command", repr(name), f"one of {', '.join(COMMANDS)}", suggestion(name, COMMANDS))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 
@@ -60,7 +61,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     Raises:
         UserError: an unknown benchmark or option, the nearest is suggested; or a value that it does not take.
     """
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     parser, parts = _parser()
     if words and words[0] not in (*parts, "-h", "--help"):
@@ -123,7 +124,7 @@ def _drive(given: argparse.Namespace) -> Rows:
     from talkingavatar.engine.measuring.drive_bench import PARTS, bench_drive
 
     _check_parts(given.parts, PARTS)
-    return _shown(bench_drive(Path(given.run.removeprefix("run=")).expanduser(), given.frames), given.parts)
+    return _shown(bench_drive(user_path(given.run.removeprefix("run=")), given.frames), given.parts)
 
 
 def _raster(given: argparse.Namespace) -> Rows:
@@ -163,7 +164,7 @@ def _without(words: list[str], options: tuple[str, ...]) -> list[str]:
 
 
 def _check_parts(chosen: list[str] | None, parts: tuple[str, ...]) -> None:
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     for name in chosen or []:
         if name not in parts:

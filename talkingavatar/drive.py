@@ -2,8 +2,9 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from talkingavatar.paths import user_path
 
 # Two thread pools (torch's, numba's) share the cores: who waits must sleep, not spin. Read before either starts.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -60,7 +61,8 @@ def parse(arguments: list[str]) -> "DriveConfig":
     Raises:
         UserError: an unknown key, a missing run, or a number that is none.
     """
-    from talkingavatar.config.arguments import key_values
+    from talkingavatar.config.arguments import key_values, number, whole_number
+    from talkingavatar.config.ranges import SEED
     from talkingavatar.errors import UserError
 
     given = key_values(arguments, KEYS)
@@ -70,28 +72,17 @@ def parse(arguments: list[str]) -> "DriveConfig":
     from talkingavatar.engine.performing.perform import DriveConfig
     from talkingavatar.engine.performing.performance import Request
 
-    if (samples := _number("samples", given.get("samples", "1"), int)) < 1:
-        raise UserError("samples", str(samples), "at least 1", "correct it")
-    paths = {key: Path(given[key]).expanduser() if key in given else None for key in ("audio", "motion", "out")}
+    paths = {key: user_path(given[key]) if key in given else None for key in ("audio", "motion", "out")}
     request = Request(
         audio=paths["audio"],
         motion=paths["motion"],
-        start=_number("start", given.get("start", "0"), float),
-        stop=_number("stop", given["stop"], float) if "stop" in given else None,
-        seed=_number("seed", given.get("seed", "0"), int),
-        samples=samples,
+        start=number("start", given.get("start", "0"), 0.0, 1e6),
+        stop=number("stop", given["stop"], 0.0, 1e6) if "stop" in given else None,
+        seed=whole_number("seed", given.get("seed", "0"), *SEED),
+        samples=whole_number("samples", given.get("samples", "1"), 1, 1000),
         prompt=Prompt(speaker=given.get("speaker")),
     )
-    return DriveConfig(Path(given["run"]).expanduser(), request, given.get("background"), paths["out"])
-
-
-def _number(key: str, text: str, kind: type) -> Any:
-    from talkingavatar.errors import UserError
-
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise UserError(key, repr(text), "a number", "correct it") from error
+    return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"])
 
 
 def _show(report: dict[str, Any]) -> None:

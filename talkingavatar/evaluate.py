@@ -4,6 +4,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path, user_paths
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 
 if TYPE_CHECKING:
@@ -99,9 +101,8 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     Raises:
         UserError: an unknown key or value, or no run.
     """
-    from pathlib import Path
 
-    from talkingavatar.config.arguments import boolean, choice, key_values, whole_numbers
+    from talkingavatar.config.arguments import boolean, choice, key_values, whole_number
     from talkingavatar.config.protocol import names
     from talkingavatar.engine.measuring.evaluate import EvaluateConfig
     from talkingavatar.errors import UserError
@@ -114,17 +115,17 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
         for name in lists[key]:
             choice(key, name, names(key))
     return EvaluateConfig(
-        runs=tuple(Path(run).expanduser() for run in lists["run"]),
+        runs=tuple(user_paths(given["run"])),
         protocols=lists["protocol"] or ("overview",),
         conditions=lists["condition"],
-        frames=whole_numbers("frames", given.get("frames", "0"))[0],
+        frames=whole_number("frames", given.get("frames", "0")),
         lpips=tuple(choice("lpips", name, ("alex", "vgg", "squeeze")) for name in lists["lpips"]) or ("alex",),
         weights=given.get("weights"),
         syncnet=given.get("syncnet"),
         landmarks=choice("landmarks", given.get("landmarks", "mediapipe"), ("mediapipe", "none")),
         views=() if given.get("views") == "none" else lists["views"] or None,
         expressions=_expressions(given.get("expressions"), lists),
-        out=Path(given["out"]).expanduser() if "out" in given else None,
+        out=user_path(given["out"]) if "out" in given else None,
         fresh=boolean("fresh", given.get("fresh", "false")),
         progress=boolean("progress", given.get("progress", "true")),
     )

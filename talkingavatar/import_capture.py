@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path
+
 if TYPE_CHECKING:
     from talkingavatar.data.importers import Options
 
@@ -66,8 +68,8 @@ def _import(given: dict[str, str]) -> int:
         )
     options = _options(given)
     clip = FORMATS[form](options)
-    root = Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser()
-    folder = Path(given["out"]).expanduser() if "out" in given else root / clip.name
+    root = user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures"))
+    folder = user_path(given["out"]) if "out" in given else root / clip.name
     with ExitStack() as stack:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
@@ -87,12 +89,12 @@ def _options(given: dict[str, str]) -> "Options":
 
     if "path" not in given:
         raise UserError("path", "nothing", "the dataset's folder or file", "give path=<folder>")
-    path = Path(given["path"]).expanduser()
+    path = user_path(given["path"])
     if not path.exists():
         raise UserError("path", f"{path}: no such file or folder", "the dataset", "correct it")
 
     def file(key: str) -> Path | None:
-        return Path(given[key]).expanduser() if key in given else None
+        return user_path(given[key]) if key in given else None
 
     try:
         options = Options(
@@ -133,7 +135,10 @@ def _views(text: str) -> tuple[str, ...]:
 def _frames(text: str) -> tuple[int, int, int]:
     ends, _, step = text.partition(":")
     first, _, last = ends.partition("-")
-    return int(first), int(last), int(step or 1)
+    numbers = int(first), int(last), int(step or 1)
+    if not (numbers[0] <= numbers[1] and numbers[2] >= 1):
+        raise ValueError(text)
+    return numbers
 
 
 if __name__ == "__main__":

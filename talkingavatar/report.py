@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from talkingavatar.paths import user_path, user_paths
+
 if TYPE_CHECKING:
     from talkingavatar.launch.state import JobState
     from talkingavatar.tables.page import Content
@@ -222,7 +224,7 @@ def parse(arguments: list[str]) -> ReportConfig:
     Raises:
         UserError: an unknown key or value, or no run.
     """
-    from talkingavatar.config.arguments import boolean, choice, key_values, whole_numbers
+    from talkingavatar.config.arguments import boolean, choice, key_values, whole_number
     from talkingavatar.config.protocol import names
     from talkingavatar.errors import UserError
     from talkingavatar.tables.publish import require_login
@@ -236,21 +238,20 @@ def parse(arguments: list[str]) -> ReportConfig:
     for name in protocols:
         choice("protocol", name, names("protocol"))
     if "sweep" in given:
-        folder = Path(given["sweep"]).expanduser()
+        folder = user_path(given["sweep"])
         on_disk, submitted = find_runs(folder), _submitted(folder)
         runs, place, title = tuple(dict.fromkeys([*submitted, *on_disk])), folder, folder.absolute().name
         if not runs:
             raise UserError("sweep", f"{folder}: no run in it", "a folder of run directories", "fit something")
     else:
         submitted = {}
-        runs = tuple(Path(part).expanduser() for part in given["run"].split(",") if part)
-        if not runs:
+        if not (runs := tuple(user_paths(given["run"]))):
             raise UserError("run", repr(given["run"]), "run directories", "give run=<dir>[,<dir>...]")
         place, title = _named(runs)
-    out = Path(given["out"]).expanduser() if "out" in given else place / "report.html"
+    out = user_path(given["out"]) if "out" in given else place / "report.html"
     if out.suffix not in (".html", ".htm"):
         raise UserError("out", str(out), "a file that ends in .html", f"e.g. out={out / 'report.html'}")
-    embed = whole_numbers("embed", given.get("embed", "64"))[0] << 20
+    embed = whole_number("embed", given.get("embed", "64"), 0, 10**6) << 20
     publish = given.get("publish")
     if publish is not None:
         require_login(publish)

@@ -1,5 +1,6 @@
 """Many fits from one file: python -m talkingavatar.sweep sweeps/thgs_table6.yaml"""
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,10 +67,10 @@ class Request:
 
         return boolean(key, self.keys.get(key, default))
 
-    def number(self, key: str) -> int | None:
-        from talkingavatar.config.arguments import whole_numbers
+    def number(self, key: str, least: int = 0) -> int | None:
+        from talkingavatar.config.arguments import whole_number
 
-        return whole_numbers(key, self.keys[key])[0] if key in self.keys else None
+        return whole_number(key, self.keys[key], least) if key in self.keys else None
 
 
 def main(arguments: list[str]) -> int:
@@ -97,18 +98,19 @@ def parse(arguments: Sequence[str]) -> Request:
         UserError: no sweep, or several.
     """
     from talkingavatar.errors import UserError
+    from talkingavatar.paths import user_path
 
     words = list(arguments)
     action = words.pop(0) if words[0] in ACTIONS else "submit"
-    targets = [word for word in words if "=" not in word]
+    targets = [word for word in words if "=" not in word or os.path.exists(word)]  # noqa: PTH110 - false of names too long
     if len(targets) != 1:
         expected = f"one sweep file, after one of {', '.join(ACTIONS)}"
         raise UserError("sweep", " ".join(targets) or "nothing", expected, "e.g. sweeps/thgs_table6.yaml")
-    pairs = [word for word in words if "=" in word]
+    pairs = [word for word in words if word not in targets]
     own = dict(pair.split("=", 1) for pair in pairs if pair.partition("=")[0] in KEYS)
     profile = tuple(pair.removeprefix("profile.") for pair in pairs if pair.startswith("profile."))
     rest = tuple(p for p in pairs if p.partition("=")[0] not in KEYS and not p.startswith("profile."))
-    return Request(action, Path(targets[0]).expanduser(), own, profile, rest)
+    return Request(action, user_path(targets[0]), own, profile, rest)
 
 
 def _act(request: Request) -> int:
@@ -133,18 +135,21 @@ def _expanded(request: Request) -> "tuple[Sweep, list[Job]]":
     from talkingavatar.launch.sweep_file import find_sweep, read_sweep
 
     sweep = read_sweep(find_sweep(request.target)).with_overrides(request.overrides)
-    jobs = expand(sweep, request.number("runs"), request.number("draw_seed") or 0, request.number("limit") or LIMIT)
+    jobs = expand(
+        sweep, request.number("runs", 1), request.number("draw_seed") or 0, request.number("limit", 1) or LIMIT
+    )
     check(sweep, jobs[0].overrides)
     return sweep, jobs
 
 
 def _folder(request: Request) -> "SweepFolder":
+    from talkingavatar.config.arguments import plain_name
     from talkingavatar.launch.folder import SweepFolder
     from talkingavatar.paths import runs_root
 
     if request.target.is_dir():
         return SweepFolder(request.target)
-    return SweepFolder(runs_root() / request.keys.get("name", request.target.stem))
+    return SweepFolder(runs_root() / plain_name("name", request.keys.get("name", request.target.stem)))
 
 
 def _submit(request: Request) -> int:
@@ -165,7 +170,7 @@ def _submit(request: Request) -> int:
     failed = sum(state.state == "failed" for state in states)
     if failed:
         print(f"{failed} failed before: `retry` starts them once more")
-    return _start(folder, [state.job for state in states if state.state in STARTED], launcher, dry)
+    return _start(folder, [s.job for s in states if s.state in STARTED and not s.queued], launcher, dry)
 
 
 def _retry(request: Request) -> int:
@@ -197,11 +202,12 @@ def _launcher(request: Request, folder: "SweepFolder") -> "Launcher":
     from talkingavatar.config.arguments import choice
     from talkingavatar.launch.submit import Launcher, launched_with
 
-    last, profile = launched_with(folder)
+    last = launched_with(folder)
+    name = choice("launcher", request.keys.get("launcher", last["launcher"]), ("local", "slurm"))
     launcher = Launcher(
-        name=choice("launcher", request.keys.get("launcher", last), ("local", "slurm")),
-        at_once=request.number("jobs"),
-        profile=request.keys.get("profile", profile),
+        name=name,
+        at_once=request.number("jobs", 1) or (last["jobs"] if name == last["launcher"] else None),
+        profile=request.keys.get("profile", last["profile"]),
         profile_changes=request.profile,
         progress=request.true("progress", "true"),
         code=choice("code", request.keys.get("code", "frozen"), ("frozen", "current")),

@@ -14,6 +14,7 @@ from talkingavatar.body import assets, teeth
 from talkingavatar.body.parts import REGION_NAMES, Parts
 from talkingavatar.body.unpickle import read_arrays
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 
 LARGEST = 100.0  # metres or radians by which a parameter of 1 may move anything
 Kind = Literal["smplx", "flame"]
@@ -73,7 +74,7 @@ def locate(kind: Kind, path: str | Path | None, gender: str) -> Path:
         looked = ", ".join(map(str, assets.search_folders()))
         missing = f"none of {', '.join(names)} in {looked}"
     else:
-        given = Path(path).expanduser()
+        given = user_path(path)
         found = given if given.is_file() else assets.find_file(names, (given,)) if given.is_dir() else None
         missing = f"{given}, which " + (f"holds none of {', '.join(names)}" if given.is_dir() else "does not exist")
     if found is None:

@@ -1,6 +1,6 @@
 """From command-line overrides to a checked `FitConfig`; every mistake becomes one clear line."""
 
-import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +13,17 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from talkingavatar.config.checks import check_values
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
+from talkingavatar.config.keys import as_written, check_key, kind_of
 from talkingavatar.config.listing import config_dirs, group_options
-from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
-from talkingavatar.config.stages import check_stages, stage_overrides
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.quoting import literal, quoted
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import stage_overrides
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.readers import Unreadable, read_yaml
 
@@ -36,7 +40,7 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         UserError: an unknown group option, key or value; the nearest name is suggested.
     """
     groups = group_options()
-    texts, parsed = [], [_parse(text) for text in overrides]
+    texts, parsed = [], [parse_override(text) for text in overrides]
     for override in parsed:
         group = groups.get(override.key_or_group)
         texts.append(str(override.input_line) if group is None else _found(override, group))
@@ -48,8 +52,8 @@ def compose(overrides: Iterable[str]) -> FitConfig:
         if len(chosen) < len(texts):
             known = _flatten(raw)
             for override in parsed:
-                if override.key_or_group not in groups and not override.is_add():
-                    _check_key(override.key_or_group, known, groups)
+                if override.key_or_group not in groups:
+                    check_key(override.key_or_group, override.is_add() or override.is_force_add(), known, groups)
             words = [word for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
             raw = _compose(words + found)
     return typed(raw)
@@ -62,18 +66,31 @@ def typed(raw: DictConfig) -> FitConfig:
         assert isinstance(plain, dict)
         merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = getattr(error, "full_key", None) or "configuration"
-        reason = str(error).splitlines()[0]
-        raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
+    except (OmegaConfBaseException, ValueError) as error:  # integers that are infinite
+        raise _refused(error) from error
     assert isinstance(config, FitConfig)
-    _check_values(config)
+    check_values(config)
     return config
 
 
 def to_yaml(config: FitConfig) -> str:
     """The resolved configuration as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    return OmegaConf.to_yaml(to_raw(config))
+
+
+def to_raw(config: FitConfig) -> DictConfig:
+    """A checked configuration as a raw one, in which no text is an interpolation."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return literal(value) if isinstance(value, str) else value
+
+    raw = OmegaConf.merge(OmegaConf.structured(FitConfig), plain(asdict(config)))
+    assert isinstance(raw, DictConfig)
+    return raw
 
 
 def from_yaml(path: Path) -> FitConfig:
@@ -96,30 +113,65 @@ def from_yaml(path: Path) -> FitConfig:
     return replace(config, run=replace(config.run, path=str(path.parent)))
 
 
-def _parse(text: str) -> Override:
+def parse_override(text: str, several: bool = False) -> Override:
+    """An override in Hydra's words; texts and paths are taken as they are written.
+
+    Args:
+        several: whether it may stand for several values.
+
+    Raises:
+        UserError: it is none.
+    """
+    key, equals, value = text.partition("=")
+    if not (equals or key.startswith("~")) or not key.strip("+~") or re.search("[\ud800-\udfff]", text):  # no UTF-8
+        raise UserError("override", repr(text), "key=value", "see --help for examples")
+    bare = key.lstrip("+~")
+    written = text if bare in group_options() else as_written(text)
     try:
-        override = OverridesParser.create().parse_overrides([text])[0]
-    except HydraException as error:
-        raise UserError("override", repr(text), "key=value", "see --help for examples") from error
-    if override.is_sweep_override():
+        override = OverridesParser.create().parse_overrides([written])[0]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _unreadable(bare, value) from error
+    if override.is_sweep_override() and not several:
         action = "give several to `python -m talkingavatar.sweep`"
-        raise UserError(override.key_or_group, text.partition("=")[2], "one value", action)
+        raise UserError(override.key_or_group, value, "one value", action)
     return override
+
+
+def _unreadable(key: str, value: str) -> UserError:
+    """Of a value that Hydra's grammar does not take."""
+    groups = group_options()
+    if key in groups:
+        return UserError(key, repr(value), f"one of {', '.join(groups[key])}", suggestion(value, groups[key]))
+    kind = kind_of(key)
+    if kind is None:
+        names = [*_flatten_dict(asdict(FitConfig())), *groups]
+        return UserError(key, "an unknown key", "a key of the configuration", suggestion(key, names))
+    expected = f"a value of type {getattr(kind, '__name__', kind)}"
+    return UserError(key, repr(value), expected, "correct it; see --help for examples")
+
+
+def _refused(error: Exception) -> UserError:
+    """What OmegaConf refuses, as one line."""
+    key = getattr(error, "full_key", None) or "configuration"
+    parent = getattr(error, "parent_node", None)
+    if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
+        names = [str(name) for name in parent]
+        return UserError(key, "an unknown key", f"one of {', '.join(names)}", suggestion(key.rpartition(".")[2], names))
+    return UserError(key, str(error).splitlines()[0], "a value of the type in the schema", "correct it")
 
 
 def _search(folders: list[Path]) -> list[str]:
     """Override by which Hydra looks for presets in more folders."""
-    quoted = ["'file://" + str(folder).replace("'", "\\'") + "'" for folder in folders]
-    return [f"hydra.searchpath=[{','.join(quoted)}]"] if quoted else []
+    places = [quoted(literal(f"file://{folder}")) for folder in folders]
+    return [f"hydra.searchpath=[{','.join(places)}]"] if places else []
 
 
 def _compose(overrides: list[str]) -> DictConfig:
     try:
         raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ or error
-        key = getattr(cause, "full_key", None) or "configuration"
-        raise UserError(key, str(cause).splitlines()[0], "a valid value", "correct the override") from error
+        cause = error.__cause__
+        raise _refused(cause if isinstance(cause, Exception) else error) from error
     chosen = raw.hydra.runtime.choices
     with open_dict(raw):
         del raw["hydra"]
@@ -150,41 +202,6 @@ def place_of(group: str, name: str, options: dict[str, str]) -> str:
     if name not in options:
         raise UserError(group, repr(name), f"one of {', '.join(options)}", suggestion(name, options))
     return options[name]
-
-
-def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
-    if key in known or any(name.startswith(key + ".") for name in known):
-        return
-    names = [*known, *groups]
-    raise UserError(key, "an unknown key", "a key of the configuration", suggestion(key, names))
-
-
-def suggestion(name: str, options: Iterable[str]) -> str:
-    """What to do about a name that is not among the options."""
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else "see --help"
-
-
-def _check_values(config: FitConfig) -> None:
-    flat = _flatten_dict(asdict(config))
-    for key, choices in CHOICES.items():
-        if flat[key] not in choices:
-            raise UserError(key, repr(flat[key]), f"one of {', '.join(choices)}", suggestion(flat[key], choices))
-    for key, least in MINIMUM.items():
-        if flat[key] < least:
-            raise UserError(key, str(flat[key]), f"at least {least}", "raise it")
-    if config.schema != SCHEMA:
-        raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
-    if not 0 < config.data.heldout < 1:
-        raise UserError("data.heldout", str(config.data.heldout), "a share between 0 and 1", "e.g. 0.2")
-    check_stages(config)
-    for name in config.method.silence:
-        if name not in INPUTS:
-            expected = f"some of {', '.join(INPUTS)}"
-            raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
-    for key, expected in SOURCES[config.data.name].items():
-        if not getattr(config.data, key):
-            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
 
 
 def _flatten(config: DictConfig) -> dict[str, Any]:

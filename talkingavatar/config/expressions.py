@@ -8,10 +8,10 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from talkingavatar.config.compose import suggestion
 from talkingavatar.config.listing import config_dirs
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 
 STRONGEST = 1.5  # actions; blendshapes are made for 1
@@ -45,8 +45,8 @@ def read_expressions(chosen: Sequence[str] | None = None) -> Expressions:
     merged: Any = OmegaConf.structured(Expressions)
     for file in files:
         try:
-            merged = OmegaConf.merge(merged, OmegaConf.load(file))
-        except (OmegaConfBaseException, YAMLError) as error:
+            merged = OmegaConf.merge(merged, read_yaml(file, "states of a face"))
+        except OmegaConfBaseException as error:
             told = " ".join(str(error).split())[:200]
             raise UserError(str(file), told, "states of a face", "correct the file") from error
     made = OmegaConf.to_object(merged)

@@ -7,6 +7,8 @@ is typed and can be set wherever a configuration is made; a YAML file holds only
 from dataclasses import dataclass, field
 from typing import Any
 
+from talkingavatar.config.ranges import each, within
+
 
 def one_of(default: str, *others: str) -> Any:
     """A field with few values; `config.options` refuses others."""
@@ -23,11 +25,11 @@ class Thgs:
     # The paper's "L2 norm" may mean the root (fro) or the sum of squares. The root pulls each of 600,000 entries as
     # hard as the picture does (0.1 / sqrt(600,000) at the start) and holds LEB near zero; the sum pulls in proportion.
     leb_norm: str = one_of("sumsq", "fro", "mse")
-    opacity: float = 0.9  # at the start
-    scale_min: float = 1e-4  # metres, of a Gaussian at the start
-    scale_max: float = 2e-2  # metres
-    sh_degree: int = 0  # of the spherical harmonics of a colour
-    mouth_margin: float = 0.02  # metres round the teeth within which SAAM acts
+    opacity: float = within(0.9, 0.001, 0.999)  # at the start
+    scale_min: float = within(1e-4, 1e-06, 1.0)  # metres, of a Gaussian at the start
+    scale_max: float = within(2e-2, 1e-06, 1.0)  # metres
+    sh_degree: int = within(0, 0, 3)  # of the spherical harmonics of a colour
+    mouth_margin: float = within(0.02, 0.0, 1.0)  # metres round the teeth within which SAAM acts
     detach_skinning: bool = True  # no gradient from the picture through the grid coordinates
     anchor_skinning: bool = True  # add what the 3 cm grid cells miss of the parent vertex's weights (lips, fingers)
 
@@ -36,64 +38,64 @@ class Thgs:
 class FlameRigged:
     """The rigged head, and all whose Gaussians lie in triangles."""
 
-    opacity: float = 0.5  # at the start; GaussianAvatars' 0.1 takes thousands of steps to become opaque
-    scale: float = 0.4  # of a Gaussian at the start, in triangles
-    sh_degree: int = 0  # of the spherical harmonics of a colour
-    most_scale: float = 0.6  # triangles, above which the scale loss pulls (GaussianAvatars)
-    most_position: float = 1.0  # triangles from the centroid, beyond which the position loss pulls (GaussianAvatars)
+    opacity: float = within(0.5, 0.001, 0.999)  # at the start; GaussianAvatars' 0.1 is opaque after thousands of steps
+    scale: float = within(0.4, 0.001, 100.0)  # of a Gaussian at the start, in triangles
+    sh_degree: int = within(0, 0, 3)  # of the spherical harmonics of a colour
+    most_scale: float = within(0.6, 0.0, 1000.0)  # triangles, above which the scale loss pulls (GaussianAvatars)
+    most_position: float = within(1.0, 0.0, 1000.0)  # triangles from the centroid, where the position loss begins
 
 
 @dataclass
 class AudioDeformed(FlameRigged):
-    margin: float = 0.05  # metres round the figure's head, whose Gaussians the sound deforms
+    margin: float = within(0.05, 0.0, 10.0)  # metres round the figure's head, whose Gaussians the sound deforms
 
 
 @dataclass
 class SyncNet:
     """A step embeds places x windows pieces of 5 frames."""
 
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers; data=capture takes data.path
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 10**6))  # embedded; or data.path
     captures: list[str] = field(default_factory=list)  # folders of further captures
-    places: int = 24  # of the captures, in a step; neighbouring windows show nearly the same, so as many as windows
-    windows: int = 1  # at each place
-    reach: int = 2  # frames within which the windows of a place lie
-    middle_share: float = 0.85  # of the steps, which see the middle of the crops alone, at a sixth of the work
-    weight_decay: float = 0.01  # AdamW's
+    places: int = within(24, 1, 4096)  # of the captures, in a step; neighbours are nearly the same
+    windows: int = within(1, 1, 4096)  # at each place
+    reach: int = within(2, 0, 10**4)  # frames within which the windows of a place lie
+    middle_share: float = within(0.85, 0.0, 1.0)  # of the steps, which see the crops' middle alone: a sixth of the work
+    weight_decay: float = within(0.01, 0.0, 1000.0)  # AdamW's
 
 
 @dataclass
 class DriverOptions:
     """What every trained driver has: of whom it learns."""
 
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2])  # embedded speakers, the run's own left out
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 10**6))  # embedded ones
     captures: list[str] = field(default_factory=list)  # folders of further captures
-    own_share: float = 0.2  # of what is learned from, the run's own capture; the others share the rest by length
+    own_share: float = within(0.2, 0.0, 1.0)  # that the run's own capture has; the others share the rest by length
 
 
 @dataclass
 class Audio2Param(DriverOptions):
     targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])  # some of jaw | mouth | upper | eyes | head
-    width: int = 128  # of all layers
-    heads: int = 4  # of attention, which share the width
-    encoder_layers: int = 2
-    decoder_layers: int = 1
-    past: int = 8  # frames before its own that a layer sees
-    look: int = 1  # frames after its own that an encoder layer sees: each costs a frame of delay
-    align: int = 1  # frames of sound to each side that the decoder sees
+    width: int = within(128, 8, 8192)  # of all layers
+    heads: int = within(4, 1, 1024)  # of attention, which share the width
+    encoder_layers: int = within(2, 1, 100)
+    decoder_layers: int = within(1, 1, 100)
+    past: int = within(8, 1, 10**4)  # frames before its own that a layer sees
+    look: int = within(1, 0, 10**4)  # frames after its own that an encoder layer sees: each costs a frame of delay
+    align: int = within(1, 0, 10**4)  # frames of sound to each side that the decoder sees
     feedback: str = one_of(
         "none", "teacher", "free"
     )  # its last output told to the decoder: in training the true one, own
-    smooth: float = 1.0  # standard deviation in frames of the kernel over the outputs; 0 is none
-    dropout: float = 0.3  # share
-    windows: int = 8  # sequences a step; several processes share them
-    length: int = 75  # frames of each, fewer where a clip has no stretch as long
-    variation: float = 1.0  # of the sound, as other microphones and rooms would have changed it (log-mel); 0 none
-    grain: float = 2.0  # noise on every feature, in the features' standard deviations
+    smooth: float = within(1.0, 0.0, 1000.0)  # standard deviation in frames of the kernel over the outputs; 0 is none
+    dropout: float = within(0.3, 0.0, 0.9)  # share
+    windows: int = within(8, 1, 4096)  # sequences a step; several processes share them
+    length: int = within(75, 8, 10**5)  # frames of each, fewer where a clip has no stretch as long
+    variation: float = within(1.0, 0.0, 100.0)  # of the sound, as by other microphones and rooms (log-mel); 0 none
+    grain: float = within(2.0, 0.0, 1000.0)  # noise on every feature, in the features' standard deviations
     squared: bool = True  # differences are squared, else absolute
-    least_std: float = 0.2  # share of the largest deviation of its kind that each parameter is taken to have at least
-    least_r: float = 0.1  # what a linear guess follows with less correlation stays at its mean; 0 trains all
-    most_gain: float = 2.0  # motion is raised by the inverse of that correlation, at most so much; 1 leaves it
-    weight_decay: float = 0.01  # AdamW's
+    least_std: float = within(0.2, 0.0, 1.0)  # of the largest deviation of its kind, which each parameter has at least
+    least_r: float = within(0.1, 0.0, 1.0)  # what a linear guess follows with less r stays at its mean; 0 trains all
+    most_gain: float = within(2.0, 1.0, 1000.0)  # motion is raised by that r inverse, at most so much; 1 leaves it
+    weight_decay: float = within(0.01, 0.0, 1000.0)  # AdamW's
 
 
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it

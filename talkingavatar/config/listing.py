@@ -44,7 +44,8 @@ def family_of(experiment: str) -> str:
 
 @cache
 def _options(roots: tuple[Path, ...]) -> dict[str, dict[str, str]]:
-    groups = sorted({folder.name for root in roots for folder in root.iterdir() if any(folder.glob("*.yaml"))})
+    folders = [folder for root in roots for folder in root.iterdir() if folder.name != "evaluate"]  # not of a fit
+    groups = sorted({folder.name for folder in folders if any(folder.glob("*.yaml"))})
     return {group: dict(sorted(_of_group([root / group for root in roots]).items())) for group in groups}
 
 

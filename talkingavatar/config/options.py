@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.ranges import check_number
 from talkingavatar.errors import UserError
 
 Options = TypeVar("Options")
@@ -15,16 +16,17 @@ def read_options(defaults: Options, given: dict[str, Any], field: str = "method.
     """The defaults (a dataclass instance) with what the configuration gives.
 
     Raises:
-        UserError: an unknown name, or a value of the wrong type or not among the field's few.
+        UserError: an unknown name, or a value of the wrong type, out of range or not among the field's few.
     """
-    choices = {f.name: f.metadata.get("one of") for f in fields(defaults)}  # type: ignore[arg-type]
+    declared = {f.name: f.metadata for f in fields(defaults)}  # type: ignore[arg-type]
     for name, value in given.items():
-        if name not in choices:
-            expected = f"one of {', '.join(choices)}"
-            raise UserError(f"{field}.{name}", "an unknown key", expected, suggestion(name, choices))
+        if name not in declared:
+            expected = f"one of {', '.join(declared)}"
+            raise UserError(f"{field}.{name}", "an unknown key", expected, suggestion(name, declared))
         wanted = type(getattr(defaults, name))
         if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
             raise UserError(f"{field}.{name}", repr(value), f"a {wanted.__name__}", "correct it")
-        if (known := choices[name]) and value not in known:
+        check_number(f"{field}.{name}", value, declared[name])
+        if (known := declared[name].get("one of")) and value not in known:
             raise UserError(f"{field}.{name}", repr(value), f"one of {', '.join(known)}", suggestion(value, known))
     return replace(defaults, **given)  # type: ignore[type-var]

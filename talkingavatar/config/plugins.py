@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
 from talkingavatar.errors import UserError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import types
 import typing
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from talkingavatar.config.arguments import plain_name
 from talkingavatar.errors import UserError
 
 Box = tuple[int, int, int, int]
@@ -61,6 +63,7 @@ RANGES = {
     "heldout": (0.02, 0.9),
     "stride": (1, 1000),
 }
+MOST_SYNC = 1000  # frames
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -105,8 +108,7 @@ def _convert(key: str, text: str, kind: Any) -> Any:
 def _check(config: PreprocessConfig) -> None:
     if not config.video:
         raise UserError("video", "nothing", "a video file", "give video=<file>")
-    if not re.fullmatch(r"[^/\\\0]+", config.title) or config.title in (".", ".."):
-        raise UserError("name", repr(config.title), "a plain name", "give name=<name>, and out=<folder> for a place")
+    plain_name("name", config.title)
     for key, choices in CHOICES.items():
         value = getattr(config, key)
         if value not in choices:
@@ -127,12 +129,16 @@ def sync_frames(config: PreprocessConfig) -> float | None:
     if config.sync in ("auto", "none"):
         return None if config.sync == "auto" else 0.0
     try:
-        return float(config.sync)
-    except ValueError as error:
-        raise UserError("sync", repr(config.sync), "auto, none or a number of frames", "correct it") from error
+        frames = float(config.sync)
+    except ValueError:
+        frames = math.nan
+    if not abs(frames) <= MOST_SYNC:
+        expected = f"auto, none or a number of frames up to {MOST_SYNC}"
+        raise UserError("sync", repr(config.sync), expected, "correct it")
+    return frames
 
 
 def _suggestion(name: str, options: Iterable[str]) -> str:
-    from talkingavatar.config.compose import suggestion
+    from talkingavatar.config.names import suggestion
 
     return suggestion(name, options)

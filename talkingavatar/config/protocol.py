@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import suggestion
 from talkingavatar.config.listing import config_dirs, family_of, group_options
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.ranges import SEED, check_ranges, within
 from talkingavatar.config.schema import INPUTS
+from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 
 BEST = ("high", "low", "none")
@@ -31,8 +33,8 @@ class Condition:
     silence: list[str] = field(default_factory=list)  # inputs withheld at test time (config.schema.INPUTS)
     spoken: bool = False  # what a driver foretells from sound takes the place of what was tracked
     driver: str = ""  # that driver's stage, or "ridge"; empty: the run's own
-    samples: int = 1  # answers of a driver that gives several to one sound; the first is shown
-    seed: int = 0  # of these
+    samples: int = within(1, 1, 1000)  # answers of a driver that gives several to one sound; the first is shown
+    seed: int = within(0, *SEED)  # of these
     align: bool = False  # align the body's pose to each picture first
     layer: str | None = None  # of the method's Gaussians, or "captured"; None: the one that is shown
     reference: str = "captured"  # captured | true: what frames are compared with; true ones where a teacher drew those
@@ -50,7 +52,7 @@ class Column:
 
     title: str
     key: str  # of a result's metrics
-    digits: int = 2
+    digits: int = within(2, 0, 10)
     scale: float = 1.0  # LPIPS stands x 100 in the papers
     best: str = "high"  # high | low | none: which value is set in bold
 
@@ -120,8 +122,6 @@ def read_condition(name: str) -> Condition:
     if condition.reference not in REFERENCES:
         expected = f"one of {', '.join(REFERENCES)}"
         raise UserError(f"condition {name}:reference", condition.reference, expected, "correct it")
-    if condition.samples < 1:
-        raise UserError(f"condition {name}:samples", str(condition.samples), "1 or more", "correct it")
     if not condition.spoken and (condition.driver or condition.samples > 1 or condition.seed):
         found = "a driver, samples or a seed without spoken"
         raise UserError(f"condition {name}:spoken", found, "spoken: true", "correct it")
@@ -149,10 +149,11 @@ def _read(kind: str, name: str, form: type[Kind]) -> Kind:
         raise UserError(kind, repr(name), f"one of {', '.join(known)}", suggestion(name, known))
     file = files[name]
     try:
-        made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(form), OmegaConf.load(file)))
+        made: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(form), read_yaml(file, f"a {kind}")))
     except OmegaConfBaseException as error:
         raise UserError(str(file), str(error).splitlines()[0], f"a {kind}", "correct the file") from error
     assert isinstance(made, form)
+    check_ranges(made, f"{file}: ")
     return made
 
 

@@ -58,8 +58,6 @@ def check_stages(config: FitConfig) -> None:
             raise UserError("stages", repr(name), "a name of small letters, digits and _", "rename it")
         if stage.kind not in KINDS:
             raise UserError(f"stages.{name}.kind", repr(stage.kind), f"one of {', '.join(KINDS)}", "correct it")
-        if stage.steps is not None and stage.steps < 1:
-            raise UserError(f"stages.{name}.steps", str(stage.steps), "at least 1", "raise it")
     processes = config.trainer.processes
     if processes > 1 and len(config.stages) > 1:
         found = f"{len(config.stages)} stages for {processes} processes"

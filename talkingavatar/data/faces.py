@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from talkingavatar.config.schema import AudioConfig, DataConfig
 from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,7 +37,7 @@ class Source:
         """
         if data.path is None:
             return None
-        folder = base / Path(data.path).expanduser()
+        folder = base / user_path(data.path)
         try:
             return str(json.loads((folder / "capture.json").read_text())["name"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no capture, or not here
@@ -51,7 +52,7 @@ class Source:
         from talkingavatar.data.capture import Capture
 
         assert data.path is not None, "checked with the configuration"
-        return Capture(Path(data.path).expanduser(), data.cache_mb)
+        return Capture(user_path(data.path), data.cache_mb)
 
     def motion(self, data: DataConfig, audio: AudioConfig, model: Model) -> MotionClip | None:
         """Sound and tracked motion, where they are known before a picture is drawn; None: the capture has them."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import compose, place_of, typed
+from talkingavatar.config.compose import compose, parse_override, place_of, to_raw, typed
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.listing import group_options
 from talkingavatar.config.options import read_options
@@ -28,13 +27,13 @@ def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
     Raises:
         UserError: an unknown key, preset or value.
     """
-    base = OmegaConf.structured(compose(overrides))
+    base = to_raw(compose(overrides))
     groups = group_options()
     for key, parameter in sweep.parameters.items():
         if not isinstance(parameter, Choice):
             continue
         for text in parameter.values if key in groups else _telling(parameter.values):
-            value = OverridesParser.create().parse_overrides([f"{key}={text}"])[0].value()
+            value = parse_override(f"{key}={text}").value()
             if key in groups:
                 place_of(key, str(value), groups[key])
             else:

@@ -30,11 +30,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.engine.run.contents import check_ours, empty
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.sweep_file import Sweep
-from talkingavatar.launch.values import hydra_text
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.readers import Unreadable, read_json
 
@@ -57,7 +57,7 @@ class SweepFolder:
     """One sweep on disk."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser().absolute()
+        self.path = path.absolute()
         self.launch = self.path / "_launch"
         self.record = self.path / "sweep.json"
 

@@ -2,12 +2,13 @@
 
 import math
 import random
+import sys
 from dataclasses import dataclass
 from typing import Any
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
-from talkingavatar.launch.values import hydra_text
 
 NEEDS = {
     "uniform": ("min", "max"),
@@ -17,6 +18,7 @@ NEEDS = {
     "normal": (),
     "log_normal": (),
 }
+LARGEST_EXPONENT = 100
 DEFAULTS = {"mu": 0.0, "sigma": 1.0, "q": 1.0}
 
 
@@ -49,14 +51,29 @@ def distribution(field: str, spec: dict[str, Any]) -> Distribution:
     base = name.removeprefix("q_")
     if base not in NEEDS:
         raise UserError(field, f"distribution: {name}", f"one of {', '.join(NEEDS)}", suggestion(name, NEEDS))
-    for key in NEEDS[base]:
-        if not isinstance(numbers.get(key), int | float):
-            raise UserError(field, f"{key}: {numbers.get(key, 'nothing')}", "a number", f"give {key}")
+    for key in (*NEEDS[base], *numbers):
+        if not is_number(numbers.get(key)):
+            raise UserError(field, f"{key}: {numbers.get(key, 'nothing')}", "a finite number", f"give {key}")
     if "min" in numbers and not numbers["min"] <= numbers.get("max", math.inf):
         raise UserError(field, f"min {numbers['min']} above max {numbers['max']}", "min below max", "swap them")
+    for key in ("q", "sigma"):
+        if numbers.get(key, 1) <= 0:
+            raise UserError(field, f"{key}: {numbers[key]}", "a number above 0", "raise it")
+    if base == "int_uniform" and any(numbers[key] != int(numbers[key]) for key in NEEDS[base]):
+        raise UserError(field, f"min {numbers['min']}, max {numbers['max']}", "whole numbers", "correct them")
+    exponents = {"log_uniform": ("min", "max"), "log_normal": ("mu", "sigma")}.get(base, ())
+    for key in exponents:
+        if abs(numbers.get(key, 0)) > LARGEST_EXPONENT:
+            expected = f"an exponent of e, at most {LARGEST_EXPONENT}"
+            raise UserError(field, f"{key}: {numbers[key]}", expected, f"for values themselves: {base}_values")
     if base == "log_uniform_values" and numbers["min"] <= 0:
         raise UserError(field, f"min: {numbers['min']}", "a number above 0", "raise it")
     return Distribution(name, numbers)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a file is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def draw(parameter: Choice | Distribution, generator: random.Random) -> str:

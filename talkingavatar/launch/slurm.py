@@ -1,4 +1,4 @@
-"""Runs of a sweep on SLURM: one job array through the template `slurm/array.sh`.
+"""Runs of a sweep on SLURM: tasks of job arrays (see `arrays`) through the template `slurm/array.sh`.
 
 The template is a shell script that a person can read and submit by hand, and SLURM itself keeps the queue: a library
 between (submitit) would pickle what is plain text here, and wait for results in the calling process.
@@ -6,14 +6,12 @@ between (submitit) would pickle what is plain text here, and wait for results in
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +19,16 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.quoting import literal, split, unquoted
+from talkingavatar.config.ranges import check_ranges, within
+from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.local import python_path
-from talkingavatar.paths import shipped
+from talkingavatar.paths import shipped, user_path
 
-ARRAY = 1000  # tasks of one array: SLURM's MaxArraySize is 1001 unless a cluster raises it
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
 TIME = re.compile(r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
@@ -42,13 +42,13 @@ class Profile:
     qos: str = ""
     constraint: str = ""
     time: str = "24:00:00"  # hours:minutes:seconds of one start; a longer fit saves, is requeued and goes on
-    nodes: int = 1  # of one run; more than one, or more tasks, share a driver's steps (`trainer=ddp`)
-    tasks: int = 1  # of one run on each node
-    gpus: int = 0  # of one run on each node
-    cpus: int = 4  # of each task
+    nodes: int = within(1, 1, 100_000)  # of one run; several, or more tasks, share a driver's steps (`trainer=ddp`)
+    tasks: int = within(1, 1, 1024)  # of one run on each node
+    gpus: int = within(0, 0, 1024)  # of one run on each node
+    cpus: int = within(4, 0, 4096)  # of each task
     memory: str = "16G"
-    warn_seconds: int = 120  # before the time limit: when the fit is told to save
-    at_once: int = 0  # runs at a time
+    warn_seconds: int = within(120, 0, 65535)  # before the time limit, when the fit is told to save
+    at_once: int = within(0, 0, 10**6)  # runs at a time
     offline: bool = True  # W&B writes to the run directory; `sweep sync` sends it later
     python: str = ""  # the interpreter on the nodes; empty: the one that submits
     container: list[str] = field(default_factory=list)  # words before the interpreter: apptainer exec --nv image.sif
@@ -67,25 +67,33 @@ def read_profile(name: str, changes: Sequence[str] = ()) -> Profile:
         UserError: no such profile, an unknown key or a value of another type.
     """
     folder = template_folder() / "profiles"
-    file = Path(name).expanduser() if name.endswith(".yaml") else folder / f"{name}.yaml"
-    if not file.is_file():
+    file = user_path(name) if name.endswith(".yaml") else folder / f"{name}.yaml"
+    if not file.is_file() or (file.parent != folder and not name.endswith(".yaml")):
         known = sorted(path.stem for path in folder.glob("*.yaml"))
         raise UserError("profile", name, f"one of {', '.join(known)}, or a YAML file", suggestion(name, known))
     config = OmegaConf.structured(Profile)
     try:
-        config = OmegaConf.merge(config, OmegaConf.load(file))
+        config = OmegaConf.merge(config, read_yaml(file, "the profile of a cluster"))
         for change in changes:
             key, _, value = change.partition("=")
             if key not in Profile.__dataclass_fields__:
                 keys = list(Profile.__dataclass_fields__)
                 raise UserError(f"profile.{key}", "an unknown key", f"one of {', '.join(keys)}", suggestion(key, keys))
             listed = isinstance(getattr(Profile(), key), list)
-            OmegaConf.update(config, key, OmegaConf.create(value) if listed else value)
+            if listed and not (value.startswith("[") and value.endswith("]")):
+                raise UserError(f"profile.{key}", repr(value), "a list, [one, another]", "correct it")
+            words = [literal(unquoted(word)) for word in split(value[1:-1]) if word]
+            OmegaConf.update(config, key, words if listed else literal(value), merge=False)
         profile = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
-        field = f"{file}: {error.full_key}" if getattr(error, "full_key", None) else str(file)
-        raise UserError(field, str(error).splitlines()[0], "the keys of a profile", "correct it") from error
+        key = getattr(error, "full_key", None) or ""
+        keys = list(Profile.__dataclass_fields__)
+        if key and key not in keys:
+            expected = f"one of {', '.join(keys)}"
+            raise UserError(f"{file}: {key}", "an unknown key", expected, suggestion(key, keys)) from error
+        raise UserError(f"{file}: {key}", str(error).splitlines()[0], "the keys of a profile", "correct it") from error
     assert isinstance(profile, Profile)
+    check_ranges(profile, "profile.")
     if not TIME.fullmatch(profile.time):
         raise UserError(f"{file}: time", repr(profile.time), "'hours:minutes:seconds'", "write it in quotes")
     return profile
@@ -120,34 +128,6 @@ def options(profile: Profile, name: str, count: int) -> list[str]:
     ]
 
 
-def command(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, submission: Path) -> list[str]:
-    """The call of sbatch that submits runs as one array."""
-    return [
-        "sbatch", "--parsable", *options(profile, folder.name, len(jobs)),
-        f"--output={submission / 'slurm-%a.log'}", str(submission / "array.sh"), str(submission),
-    ]  # fmt: skip
-
-
-def submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None) -> list[str]:
-    """Submit runs; the numbers of the arrays.
-
-    Args:
-        code: the frozen checkout that runs are started from; None: the installed package.
-
-    Raises:
-        UserError: no sbatch here, or it refuses.
-    """
-    numbers = []
-    for first in range(0, len(jobs), ARRAY):
-        part = jobs[first : first + ARRAY]
-        submission = _prepare(folder, part, environment(profile, code))
-        number = call(*command(folder, part, profile, submission)).strip().split(";")[0]
-        facts = {"id": number, "jobs": [job.name for job in part], "time": time.time()}
-        (submission / "job.json").write_text(json.dumps(facts))
-        numbers.append(number)
-    return numbers
-
-
 def require(program: str) -> None:
     """
     Raises:
@@ -160,52 +140,28 @@ def require(program: str) -> None:
         )  # fmt: skip
 
 
-def call(*words: str) -> str:
+def call(*words: str, seconds: float = TIMEOUT) -> str:
     """Output of a program of SLURM's.
 
     Raises:
-        UserError: it fails, or does not answer.
+        UserError: it fails, with the cluster's own words, or does not answer.
     """
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
     except subprocess.TimeoutExpired as error:
-        raise UserError(words[0], f"no answer in {TIMEOUT} s", "SLURM's controller", "try again later") from error
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(words[0], reason, "a request that SLURM takes", "correct the profile")
+        raise UserError(words[0], f"no answer in {seconds:g} s", "SLURM's controller", "try again later") from error
+    except OSError as error:
+        raise UserError(
+            words[0], error.strerror or str(error), "a program of SLURM's", "look for it on PATH"
+        ) from error
+    lines = [line.strip().removeprefix(f"{words[0]}: error: ") for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode or (words[0] == "squeue" and any("error: " in line for line in lines)):
+        reason = "; ".join(dict.fromkeys(lines[-4:])) or f"exit code {done.returncode}"
+        raise UserError(words[0], reason, "a request that SLURM takes", "correct the profile, or try again later")
     return done.stdout
 
 
-def queue(folder: SweepFolder) -> dict[str, tuple[str, str]] | None:
-    """What SLURM has of a sweep's runs: state and number by name. Empty where nothing went to SLURM.
-
-    None: something did, and SLURM cannot be asked from this machine.
-    """
-    arrays = [json.loads(file.read_text()) for file in folder.launch.glob("submissions/*/job.json")]
-    if not arrays:
-        return {}
-    if shutil.which("squeue") is None:
-        return None
-    names = {(array["id"], str(task)): name for array in arrays for task, name in enumerate(array["jobs"])}
-    queued = {}
-    for line in call("squeue", "-h", "-r", "--me", "-o", "%F %K %T").splitlines():
-        array, task, state = line.split()
-        if name := names.get((array, task)):
-            queued[name] = (state, f"{array}_{task}")
-    return queued
-
-
-def cancel(folder: SweepFolder) -> int:
-    """Cancel what is queued or runs; how many runs that were."""
-    queued = queue(folder)
-    if queued is None:
-        require("scancel")
-    if queued:
-        call("scancel", *sorted({number.split("_")[0] for _, number in queued.values()}))
-    return len(queued or {})
-
-
-def _prepare(folder: SweepFolder, jobs: Sequence[Job], lines_before: str) -> Path:
+def prepare(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None) -> Path:
     """A new folder with all that the array reads."""
     root = folder.launch / "submissions"
     number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
@@ -213,7 +169,7 @@ def _prepare(folder: SweepFolder, jobs: Sequence[Job], lines_before: str) -> Pat
     submission.mkdir()
     lines = (f"{job.name}\t{shlex.join(folder.arguments(job))}\n" for job in jobs)
     (submission / "jobs.tsv").write_text("".join(lines))
-    (submission / "environment.sh").write_text(lines_before)
+    (submission / "environment.sh").write_text(environment(profile, code))
     shutil.copy(template_folder() / "array.sh", submission / "array.sh")
     return submission
 

@@ -41,6 +41,7 @@ class JobState:
     seconds_left: float | None = None
     error: str = ""
     where: str = ""  # host or SLURM job
+    queued: bool = False  # SLURM will start it: submitting again does not
 
     @property
     def share(self) -> float:
@@ -71,7 +72,8 @@ def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked
         slurm, number = queued
         if slurm == "PENDING":
             step, steps, _ = progress(run, step, steps)
-            return JobState(job, "preempted" if attempts.started else "waiting", step, steps, where=f"queued {number}")
+            state = "preempted" if attempts.started else "waiting"
+            return JobState(job, state, step, steps, where=f"queued {number}", queued=True)
         step, steps, left = progress(run, step, steps)
         return JobState(job, "running", step, steps, left, where=f"{number} {attempts.host}".strip())
     if attempts.started is None:

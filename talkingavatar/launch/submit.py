@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.errors import UserError
-from talkingavatar.launch import code, slurm
+from talkingavatar.launch import arrays, code, slurm
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import JobState, states
@@ -55,7 +55,7 @@ class Launcher:
 
 def current(folder: SweepFolder, jobs: Sequence[Job] | None = None) -> list[JobState]:
     """How every submitted run stands now, or every one of these."""
-    return states(folder, folder.jobs() if jobs is None else jobs, slurm.queue(folder))
+    return states(folder, folder.jobs() if jobs is None else jobs, arrays.queue(folder))
 
 
 def refuse_while_running(folder: SweepFolder) -> None:
@@ -63,11 +63,7 @@ def refuse_while_running(folder: SweepFolder) -> None:
     Raises:
         UserError: a run is under way.
     """
-    under_way = (
-        [s for s in current(folder) if s.state == "running" or s.where.startswith("queued")]
-        if folder.record.is_file()
-        else []
-    )
+    under_way = [s for s in current(folder) if s.state == "running" or s.queued] if folder.record.is_file() else []
     if under_way or folder.locked():
         raise UserError("fresh", f"{len(under_way)} runs under way", "none", "`cancel` the sweep first")
 
@@ -77,8 +73,11 @@ def plan(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> str:
     lines = [listing(jobs)] if jobs else []
     if launcher.name == "slurm" and jobs:
         where = folder.launch / "submissions" / "<n>"
-        for first in range(0, len(jobs), slurm.ARRAY):
-            words = slurm.command(folder, jobs[first : first + slurm.ARRAY], launcher.slurm_profile(), where)
+        profile, size = launcher.slurm_profile(), arrays.largest()
+        lanes = max(1, profile.at_once // size) if profile.at_once else len(jobs)
+        for place, part in enumerate(arrays.pieces(jobs, size)):
+            after = f"<array {place - lanes + 1}>" if place >= lanes else ""
+            words = arrays.command(folder, profile, where, folder.name, len(part), after)
             lines.append(f"would run: {shlex.join(words)}")
     return "\n".join([*lines, f"would start {len(jobs)} runs in {folder.path}"])
 
@@ -103,8 +102,8 @@ def start(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) -> int:
     """Start runs; the exit code of the command: 0, 1 where runs failed, 75 where a signal stopped the launcher."""
     if launcher.name == "slurm":
         source = code_of(folder, launcher.code)
-        numbers = slurm.submit(folder, jobs, launcher.slurm_profile(), source)
         _note_launcher(folder, launcher)
+        numbers = arrays.submit(folder, jobs, launcher.slurm_profile(), source)
         print(f"submitted {len(jobs)} runs to SLURM as {', '.join(numbers)}")
         return 0
     return _start_here(folder, jobs, launcher)
@@ -143,10 +142,9 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
     return 1 if runs.failed else 0
 
 
-def launched_with(folder: SweepFolder) -> tuple[str, str]:
-    """Launcher and profile of the last submission."""
-    content = _launcher_of(folder)
-    return str(content.get("launcher", "local")), str(content.get("profile", "default"))
+def launched_with(folder: SweepFolder) -> dict[str, Any]:
+    """Launcher, profile and runs at a time (None: not told) of the last submission."""
+    return {"launcher": "local", "profile": "default", "jobs": None} | _launcher_of(folder)
 
 
 def _launcher_of(folder: SweepFolder) -> dict[str, Any]:
@@ -160,7 +158,7 @@ def cancel(folder: SweepFolder) -> str:
     """Stop what runs or is queued, so that it can be continued later; what was done, in words."""
     from talkingavatar.launch.local import stop_runs
 
-    count = slurm.cancel(folder)
+    count = arrays.cancel(folder)
     if count:
         return f"cancelled {count} runs on SLURM"
     if not folder.locked():
@@ -175,6 +173,7 @@ def cancel(folder: SweepFolder) -> str:
 
 def _note_launcher(folder: SweepFolder, launcher: Launcher) -> None:
     content = {
-        "launcher": launcher.name, "profile": launcher.profile, "host": socket.gethostname(), "pid": os.getpid(),
+        "launcher": launcher.name, "profile": launcher.profile, "jobs": launcher.at_once,
+        "host": socket.gethostname(), "pid": os.getpid(),
     }  # fmt: skip
     write_atomically(folder.launch / "launcher.json", json.dumps(content))

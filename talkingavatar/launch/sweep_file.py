@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.compose import parse_override
+from talkingavatar.config.keys import kind_of
+from talkingavatar.config.listing import group_options
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.quoting import hydra_text, split, unquoted
+from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
-from talkingavatar.launch.parameters import Choice, Distribution, distribution
-from talkingavatar.launch.values import hydra_text
+from talkingavatar.launch.parameters import Choice, Distribution, distribution, is_number
 from talkingavatar.paths import shipped
 
 PROGRAM = "talkingavatar.fit"
@@ -46,13 +45,11 @@ class Sweep:
         """
         parameters, fixed = dict(self.parameters), list(self.fixed)
         for text in overrides:
-            override = _parse(text)
-            key = override.key_or_group
-            values = tuple(override.sweep_string_iterator()) if override.is_sweep_override() else None
+            key, values = _values(text)
             if key in parameters:
-                constant = values is None and getattr(parameters[key], "constant", False)
-                parameters[key] = Choice(values or (text.partition("=")[2],), constant=constant)
-            elif values is not None:
+                constant = len(values) == 1 and getattr(parameters[key], "constant", False)
+                parameters[key] = Choice(values, constant=constant)
+            elif len(values) > 1:
                 raise UserError(
                     key, f"{len(values)} values", "one value, or a parameter of the sweep file",
                     f"add it to {self.file}",
@@ -71,12 +68,12 @@ def read_sweep(file: Path) -> Sweep:
     for key in content:
         if key not in (*KEYS, *OTHERS):
             raise UserError(f"{file}: {key}", "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
-    method = content.get("method", "nothing")
+    method = str(content.get("method", "nothing"))
     if method not in METHODS:
         instead = f"for a Bayesian search run `wandb sweep {file}`, it needs W&B's server"
         raise UserError(
-            f"{file}: method", str(method), " or ".join(METHODS),
-            instead if method == "bayes" else suggestion(str(method), METHODS),
+            f"{file}: method", method, " or ".join(METHODS),
+            instead if method == "bayes" else suggestion(method, METHODS),
         )  # fmt: skip
     parameters = content.get("parameters")
     if not isinstance(parameters, dict) or not parameters:
@@ -86,8 +83,8 @@ def read_sweep(file: Path) -> Sweep:
         name=file.stem,
         file=file,
         method=method,
-        parameters={key: _parameter(file, key, spec, method) for key, spec in parameters.items()},
-        run_cap=content.get("run_cap"),
+        parameters={str(key): _parameter(file, str(key), spec, method) for key, spec in parameters.items()},
+        run_cap=_run_cap(file, content.get("run_cap")),
         fixed=_fixed(file, content),
         metric=metric.get("name") if isinstance(metric, dict) else None,
     )
@@ -100,18 +97,12 @@ def find_sweep(given: Path) -> Path:
 
 
 def _load(file: Path) -> dict[str, Any]:
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    except OSError as error:
+    if not file.is_file():
         known = sorted(path.stem for path in shipped("sweeps").glob("*.yaml"))
+        found = f"{file}: a folder" if file.is_dir() else f"{file}: no such file"
         expected = f"a sweep file, or one of {', '.join(known)}"
-        raise UserError("sweep", f"{file}: {error.strerror}", expected, suggestion(file.stem, known)) from error
-    except Exception as error:  # PyYAML's errors have no common base that OmegaConf passes on
-        line = " ".join(str(error).split())
-        raise UserError(str(file), line, "YAML in the shape of a W&B sweep", "correct it") from error
-    if not isinstance(content, dict):
-        raise UserError(str(file), "no mapping", "YAML in the shape of a W&B sweep", "see sweeps/ for some")
-    return {str(key): value for key, value in content.items()}
+        raise UserError("sweep", found, expected, suggestion(file.stem, known))
+    return read_yaml(file, "a W&B sweep, see sweeps/ for some")
 
 
 def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distribution:
@@ -128,9 +119,7 @@ def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distrib
         values = spec["values"]
         if not isinstance(values, list) or not values:
             raise UserError(field, f"values: {values}: an empty grid", "a list of values", "give at least one")
-        odds = spec.get("probabilities")
-        if odds is not None and len(odds) != len(values):
-            raise UserError(field, f"{len(odds)} probabilities", f"{len(values)}, as values", "correct it")
+        odds = _odds(field, spec.get("probabilities"), len(values))
         texts = [hydra_text(value) for value in values]
         return Choice(tuple(texts) if odds else tuple(dict.fromkeys(texts)), tuple(odds) if odds else None)
     if method == "grid":
@@ -138,9 +127,40 @@ def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distrib
     return distribution(field, spec)
 
 
+def _odds(field: str, odds: Any, count: int) -> list[float] | None:
+    """How often each value is drawn, where the file says."""
+    if odds is None:
+        return None
+    if not isinstance(odds, list) or len(odds) != count:
+        found = f"{len(odds)} probabilities" if isinstance(odds, list) else f"probabilities: {odds}"
+        raise UserError(field, found, f"{count}, as values", "correct it")
+    if not all(is_number(each) and each >= 0 for each in odds) or not sum(odds):
+        raise UserError(field, f"probabilities: {odds}", "numbers from 0, not all 0", "correct it")
+    return odds
+
+
+def _run_cap(file: Path, given: Any) -> int | None:
+    if given is not None and (not isinstance(given, int) or isinstance(given, bool) or given < 1):
+        raise UserError(f"{file}: run_cap", repr(given), "a whole number, at least 1", "correct it")
+    return given
+
+
+def _values(text: str) -> tuple[str, tuple[str, ...]]:
+    """Key and values of an override, each as Hydra writes it; of a text, several only where no file has that name."""
+    key, _, value = text.partition("=")
+    whole = kind_of(key.lstrip("+~")) in (str, str | None) and key not in group_options()
+    if whole and not os.path.exists(value):  # noqa: PTH110
+        parts = [unquoted(part) for part in split(value)]
+        return key, tuple("null" if part == "null" else hydra_text(part) for part in parts)
+    override = parse_override(text, several=True)
+    several = override.is_sweep_override()
+    return key, tuple(override.sweep_string_iterator()) if several else (override.get_value_element_as_str(),)
+
+
 def _fixed(file: Path, content: dict[str, Any]) -> tuple[str, ...]:
     """The overrides that the command itself carries, beside W&B's placeholders."""
-    command = [str(word) for word in content.get("command") or []]
+    given = content.get("command") or []
+    command = [str(word) for word in given] if isinstance(given, list) else [repr(given)]
     if content.get("program") != PROGRAM or "${args_no_hyphens}" not in command:
         raise UserError(
             f"{file}: program, command", f"{content.get('program')}, {' '.join(command) or 'none'}",
@@ -148,10 +168,3 @@ def _fixed(file: Path, content: dict[str, Any]) -> tuple[str, ...]:
             "copy them from sweeps/",
         )  # fmt: skip
     return tuple(word for word in command if "=" in word)
-
-
-def _parse(text: str) -> Override:
-    try:
-        return OverridesParser.create().parse_overrides([text])[0]
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError("override", repr(text), "key=value", "see --help for examples") from error

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from talkingavatar.body.models import Body
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from talkingavatar.errors import UserError
-from talkingavatar.paths import weights_root
+from talkingavatar.paths import user_path, weights_root
 from talkingavatar.runtime.files import sha256
 
 # The name in torchvision's hub cache and the `features.*` part alone, by backbone.
@@ -47,7 +47,7 @@ def find_backbone(name: str, folder: str | None = None) -> Backbone:
     """
     if name not in FILES:
         raise UserError("metrics.lpips", repr(name), f"some of {', '.join(FILES)}", "correct it")
-    places = [Path(folder).expanduser()] if folder else [p for p in (weights_root(),) if p]
+    places = [user_path(folder)] if folder else [p for p in (weights_root(),) if p]
     if not folder:
         places.append(Path(torch.hub.get_dir()) / "checkpoints")
     files = (place / file for place in places for file in FILES[name])

@@ -22,6 +22,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
 from talkingavatar.data.stated import read_json
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 from talkingavatar.preprocessing import assemble, clip, matting
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
 from talkingavatar.preprocessing.alignment import align as alignment
@@ -79,17 +80,17 @@ class Job:
 
     @property
     def video(self) -> Path:
-        return Path(self.config.video).expanduser()
+        return user_path(self.config.video)
 
     def path(self, given: str | None) -> Path | None:
-        return None if given is None else Path(given).expanduser()
+        return None if given is None else user_path(given)
 
 
 def capture_folder(config: PreprocessConfig) -> Path:
     """`out`, else the name in `$TALKINGAVATAR_CAPTURES`, else in `./captures`."""
     if config.out is not None:
-        return Path(config.out).expanduser()
-    return Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser() / config.title
+        return user_path(config.out)
+    return user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")) / config.title
 
 
 def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_writer: VideoWriter) -> Outcome:

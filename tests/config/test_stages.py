@@ -60,7 +60,7 @@ def test_stages_and_their_order_decide_a_run():
         ("stages=[avatr]", "stages: found 'avatr'; expected some of avatar, driver, pretrained"),
         ("stages=[driver,avatar]", "expected avatar, driver, in this order"),
         ("stages.avatar.kind=drivr", r"stages\.avatar\.kind: found 'drivr'"),
-        ("stages.avatar.steps=0", r"stages\.avatar\.steps: found 0; expected at least 1"),
+        ("stages.avatar.steps=0", r"stages\.avatar\.steps: found 0; expected 1 to"),
         ("+stages={../x:{kind:driver}}", "a name of small letters|override"),
     ],
 )

@@ -10,11 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from talkingavatar.config.compose import compose
 from talkingavatar.config.protocol import read_protocol
+from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.parameters import distribution, draw
 from talkingavatar.launch.sweep_file import read_sweep
-from talkingavatar.launch.values import NAME_LENGTH, hydra_text
+from talkingavatar.launch.values import NAME_LENGTH
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 COMMAND = ["${env}", "${interpreter}", "-m", "${program}", "${args_no_hyphens}"]

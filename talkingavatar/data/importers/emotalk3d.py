@@ -33,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
 from talkingavatar.data.capture import RATE, Model, Table
 from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots, rigid
 from talkingavatar.data.importers.clip import (

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from talkingavatar.audio.stream import LogMelStream
 from talkingavatar.body.models import Body
-from talkingavatar.config.compose import suggestion
 from talkingavatar.config.family_options import DriverOptions
+from talkingavatar.config.names import suggestion
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.audio2param.options import read

@@ -18,17 +18,6 @@ def read(config: FitConfig) -> Options:
         UserError: an unknown name, or a value of the wrong type or size.
     """
     options = read_options(Options(), config.driver.options, FIELD)
-    least = {
-        "width": 8, "heads": 1, "encoder_layers": 1, "decoder_layers": 1, "past": 1, "look": 0, "align": 0,
-        "windows": 1, "length": 8, "smooth": 0, "dropout": 0, "variation": 0, "grain": 0, "least_std": 0,
-        "most_gain": 1, "weight_decay": 0,
-    }  # fmt: skip
-    for name, value in least.items():
-        if getattr(options, name) < value:
-            raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"at least {value}", "raise it")
-    for name, most in {"dropout": 0.9, "own_share": 1.0, "least_std": 1.0, "least_r": 1.0}.items():
-        if not 0 <= getattr(options, name) <= most:
-            raise UserError(f"{FIELD}.{name}", str(getattr(options, name)), f"between 0 and {most:g}", "correct it")
     if options.width % options.heads:
         found = f"{options.width} for {options.heads} heads"
         raise UserError(f"{FIELD}.width", found, "as much for each head", "give a multiple of the heads")

@@ -31,7 +31,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.engine.run import contents
 from talkingavatar.engine.run.provenance import dirty_patch, packages, provenance
 from talkingavatar.errors import UserError
-from talkingavatar.paths import runs_root
+from talkingavatar.paths import runs_root, user_path
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import Lock
@@ -79,7 +79,7 @@ class RunDirectory:
     def path_of(config: FitConfig) -> Path:
         """Where the run of a configuration lies."""
         given = config.run.path
-        return (Path(given).expanduser() if given else runs_root() / run_name(config)).absolute()
+        return (user_path(given) if given else runs_root() / run_name(config)).absolute()
 
     def _refuse_another(self, config: FitConfig) -> None:
         file = self.path / "config.yaml"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +34,7 @@ from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
 from talkingavatar.errors import UserError
+from talkingavatar.paths import user_path
 from talkingavatar.runtime.progress import track
 
 
@@ -62,7 +62,7 @@ class DriverFit(Stage):
         self.module = self.training = self.kind.training(config, deepcopy(self.body), self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
-            other = RunDirectory(Path(config.driver.init).expanduser())
+            other = RunDirectory(user_path(config.driver.init))
             file = other.checkpoint(self.name)
             with checkpoint.reading(file):
                 self.training.adopt(checkpoint.read(file))
@@ -80,7 +80,7 @@ class DriverFit(Stage):
             own = build_clip(config, self.body)
         else:
             own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
-        further = (Capture(Path(path).expanduser(), cache_mb=1) for path in self.options.captures)
+        further = (Capture(user_path(path), cache_mb=1) for path in self.options.captures)
         clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talkingavatar.config.compose import suggestion
+from talkingavatar.config.names import suggestion
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import seen_by
 from talkingavatar.engine.stages.avatar import AvatarFit

@@ -20,7 +20,7 @@ from torch import Tensor
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.lipsync.mfcc import RATE, mfcc
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
-from talkingavatar.paths import cache_root, weights_root
+from talkingavatar.paths import cache_root, user_path, weights_root
 from talkingavatar.runtime.files import sha256
 
 FILES = ("syncnet_v2.model", "syncnet.model")  # the published name, the one of a run of experiment=syncnet
@@ -72,10 +72,7 @@ def sidecar_of(file: Path) -> Path:
 
 def find_syncnet(path: str | None = None) -> SyncNetFile:
     """Looks at `path` (the file or its folder), else in `$TALKINGAVATAR_WEIGHTS` and the cache's `weights`."""
-    if path:
-        places = [Path(path).expanduser()]
-    else:
-        places = [place for place in (weights_root(), cache_root() / "weights") if place]
+    places = [user_path(path)] if path else [place for place in (weights_root(), cache_root() / "weights") if place]
     files = (file for place in places for file in (place, *(place / name for name in FILES)))
     return SyncNetFile(tuple(places), next((file for file in files if file.is_file()), None))
 

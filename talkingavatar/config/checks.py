@@ -1,0 +1,50 @@
+"""What a configuration's values must be beyond their types."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from talkingavatar.config.family_options import OPTIONS
+from talkingavatar.config.names import suggestion
+from talkingavatar.config.ranges import check_number, check_ranges
+from talkingavatar.config.schema import CHOICES, INPUTS, SCHEMA, SOURCES, FitConfig
+from talkingavatar.config.stages import check_stages
+from talkingavatar.errors import UserError
+
+
+def check_values(config: FitConfig) -> None:
+    """
+    Raises:
+        UserError: a value is none of its few, out of its range, or missing.
+    """
+    for key, choices in CHOICES.items():
+        section, _, name = key.partition(".")
+        value = getattr(getattr(config, section), name)
+        if value not in choices:
+            raise UserError(key, repr(value), f"one of {', '.join(choices)}", suggestion(value, choices))
+    if config.schema != SCHEMA:
+        raise UserError("schema", str(config.schema), str(SCHEMA), "leave it: it numbers what this version can read")
+    _check_options(config, "")
+    for name, stage in config.stages.items():
+        _check_options(stage, f"stages.{name}.")
+    check_ranges(config)
+    check_stages(config)
+    for name in config.method.silence:
+        if name not in INPUTS:
+            expected = f"some of {', '.join(INPUTS)}"
+            raise UserError("method.silence", repr(name), expected, suggestion(name, INPUTS))
+    for key, expected in SOURCES[config.data.name].items():
+        if not getattr(config.data, key):
+            raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
+
+
+def _check_options(owner: Any, prefix: str) -> None:
+    """Numbers among the options of sections, as their dataclasses declare them."""
+    for section, nodes in OPTIONS.items():
+        part = getattr(owner, section)
+        if part is None or part.name not in nodes:
+            continue
+        declared = {each.name: each.metadata for each in fields(nodes[part.name])}
+        for name, value in part.options.items():
+            check_number(f"{prefix}{section}.options.{name}", value, declared.get(name, {}))

@@ -1,0 +1,62 @@
+"""The range of every number, declared once beside its field; where none is, a number is finite."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import field, fields, is_dataclass
+from typing import Any
+
+from talkingavatar.errors import UserError
+
+MOST_STEPS = 10**9
+SEED = (0, 2**32 - 1)  # torch and numpy take it, and what is derived from it and a step stays within 64 bits
+FINITE = (-sys.float_info.max, sys.float_info.max)
+
+
+def within(default: Any, least: float, most: float) -> Any:
+    """A field that is a number between two, both included; None passes where it is the default."""
+    return field(default=default, metadata={"range": (least, most)})
+
+
+def each(least: float, most: float, length: int | None = None) -> dict[str, Any]:
+    """Metadata of a field that is a list of such numbers, of a length where one is told."""
+    return {"range": (least, most), "length": length}
+
+
+def check_ranges(config: Any, key: str = "") -> None:
+    """Look at every number of a dataclass, those in its lists, tables and sections as well.
+
+    Raises:
+        UserError: one is out of its range, or not finite.
+    """
+    for each in fields(config):
+        check_number(f"{key}{each.name}", getattr(config, each.name), each.metadata)
+
+
+def check_number(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+    """The same for the value of one field, whatever it is.
+
+    Args:
+        declared: the field's metadata.
+
+    Raises:
+        UserError: as above.
+    """
+    if is_dataclass(value):
+        check_ranges(value, f"{key}.")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            check_number(f"{key}.{name}", item, {})
+    elif isinstance(value, list | tuple):
+        if (length := declared.get("length")) not in (None, len(value)):
+            raise UserError(key, f"{len(value)} numbers", f"{length}", "correct it")
+        for place, item in enumerate(value):
+            check_number(f"{key}[{place}]", item, declared)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        least, most = declared.get("range", FINITE)
+        if not least <= value <= most:  # true of NaN
+            expected = "a finite number" if "range" not in declared else f"{_told(least)} to {_told(most)}"
+            raise UserError(key, _told(value), expected, "correct it")
+
+
+def _told(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:g}"

@@ -1,0 +1,199 @@
+"""Runs of a sweep as job arrays: as large as the cluster takes, as many at a time as was asked for, none of them lost.
+
+What goes to SLURM is written down before it goes, under a job name of its own (`job.json`: id, cluster, title, jobs,
+time), so that an array whose number nobody saw (sbatch killed, no answer, a refusal that was none) is found again.
+
+Not more than `at_once` runs at a time: arrays stand in as many lanes as fit beside each other, each behind the one
+before it in its lane (`afterany`), and the first ones behind all that the sweep has in the queue already.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import Job
+from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.slurm import Profile, call, options, prepare, require
+from talkingavatar.runtime.files import write_atomically
+
+USUAL = 1000  # tasks of an array where the cluster does not tell: SLURM's MaxArraySize is 1001 unless raised
+ASKED = 10  # seconds for the cluster's own limits
+NUMBER = re.compile(r"(\d+)(?:;(\S+))?")
+# A smaller array may pass: the words of SLURM's refusals of arrays too long, or of more tasks than a user may submit.
+TOO_MANY = re.compile(
+    r"Invalid job array specification|Submit(Jobs?)?(Per\w+)?Limit|job submit limit|MaxJobCount", re.I
+)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One array that went to SLURM, or was about to."""
+
+    folder: Path
+    title: str  # its job name, of no other
+    jobs: tuple[str, ...]  # runs by the index of their task
+    number: str = ""  # SLURM's; empty: nobody saw it yet
+    cluster: str = ""  # in a federation
+
+    def write(self, number: str, cluster: str = "") -> None:
+        content = {"id": number, "cluster": cluster, "title": self.title, "jobs": self.jobs, "time": time.time()}
+        write_atomically(self.folder / "job.json", json.dumps(content))
+
+
+def submissions(folder: SweepFolder) -> list[Submission]:
+    """All arrays of a sweep, in the order in which they were submitted."""
+    found = []
+    for file in folder.launch.glob("submissions/*/job.json"):
+        try:
+            content = json.loads(file.read_text())
+            jobs, number = tuple(content["jobs"]), content["id"]
+            found.append(Submission(file.parent, content["title"], jobs, number, content["cluster"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(str(file), "a damaged file", "what was submitted", "remove its folder") from error
+    return sorted(found, key=lambda each: int(each.folder.name))
+
+
+def largest() -> int:
+    """Tasks that an array may have on this cluster.
+
+    Raises:
+        UserError: the cluster takes no arrays.
+    """
+    if shutil.which("scontrol") is None:
+        return USUAL
+    try:
+        told = call("scontrol", "show", "config", seconds=ASKED)
+    except UserError:
+        return USUAL
+    limits = {name: int(value) for name, value in re.findall(r"^(MaxArraySize|MaxJobCount)\s*=\s*(\d+)", told, re.M)}
+    if limits.get("MaxArraySize") == 0:
+        raise UserError("launcher", "a cluster with MaxArraySize=0", "job arrays", "ask who runs it, or launcher=local")
+    return max(1, min(limits.get("MaxArraySize", USUAL), limits.get("MaxJobCount", USUAL)))
+
+
+def command(folder: SweepFolder, profile: Profile, submission: Path, title: str, count: int, after: str) -> list[str]:
+    """The call of sbatch that submits so many runs as one array.
+
+    Args:
+        after: arrays that must have ended before, by their numbers with colons between.
+    """
+    return [
+        "sbatch", "--parsable", *options(profile, title, count), *([f"--dependency=afterany:{after}"] if after else []),
+        f"--output={submission / 'slurm-%a.log'}", str(submission / "array.sh"), str(submission),
+    ]  # fmt: skip
+
+
+def pieces(jobs: Sequence[Job], size: int) -> Iterator[Sequence[Job]]:
+    """Runs in arrays of at most so many."""
+    return (jobs[first : first + size] for first in range(0, len(jobs), size))
+
+
+def submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None) -> list[str]:
+    """Submit runs; the numbers of the arrays.
+
+    Args:
+        code: the frozen checkout that runs are started from; None: the installed package.
+
+    Raises:
+        UserError: no sbatch here, or it refuses. What it took before stays, and is known to every later command.
+    """
+    size = largest()
+    lanes = max(1, profile.at_once // size) if profile.at_once else 0
+    before = sorted({number for _, number in _tasks(folder)}, key=int) if lanes else []
+    numbers: list[str] = []
+    left = list(jobs)
+    while left:
+        after = numbers[-lanes] if lanes and len(numbers) >= lanes else ":".join(before)
+        part = left[:size]
+        try:
+            numbers.append(_submit(folder, part, profile, code, after))
+        except UserError as error:
+            if len(part) > 1 and TOO_MANY.search(error.found):
+                size = len(part) // 2
+                continue
+            if not numbers:
+                raise
+            found = f"{len(jobs) - len(left)} of {len(jobs)} runs submitted, then: {error.found}"
+            action = "they stay in the queue; submit again when some are done, it adds what is missing"
+            raise UserError(error.field, found, error.expected, action) from error
+        left = left[len(part) :]
+    return numbers
+
+
+def _submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None, after: str) -> str:
+    title = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', folder.name)}-{uuid.uuid4().hex[:8]}"
+    submission = Submission(prepare(folder, jobs, profile, code), title, tuple(job.name for job in jobs))
+    submission.write("")
+    try:
+        told = call(*command(folder, profile, submission.folder, title, len(jobs), after))
+        seen = next((NUMBER.fullmatch(line.strip()) for line in reversed(told.splitlines()) if line.strip()), None)
+        if seen is None:
+            raise UserError("sbatch", repr(told[-200:]), "the number of a job", "look with squeue")
+    except UserError:
+        _tasks(folder)  # it may have been taken all the same; what cannot be asked now, a later command asks
+        taken = next((each for each in submissions(folder) if each.title == title and each.number), None)
+        if taken is None:
+            shutil.rmtree(submission.folder)
+            raise
+        return taken.number
+    submission.write(seen[1], seen[2] or "")
+    return seen[1]
+
+
+def queue(folder: SweepFolder) -> dict[str, tuple[str, str]] | None:
+    """What SLURM has of a sweep's runs: state and number by name. Empty where nothing went to SLURM.
+
+    None: something did, and SLURM cannot be asked from this machine.
+
+    Raises:
+        UserError: SLURM does not answer, which says nothing of what it has.
+    """
+    if submissions(folder) and shutil.which("squeue") is None:
+        return None
+    return {name: (state, f"{number}_{task}") for (task, number), (name, state) in _tasks(folder).items()}
+
+
+def cancel(folder: SweepFolder) -> int:
+    """Cancel what is queued or runs; how many runs that were."""
+    queued = queue(folder)
+    if queued is None:
+        require("scancel")
+    numbers = {number.split("_")[0] for _, number in (queued or {}).values()}
+    for cluster in {each.cluster for each in submissions(folder) if each.number in numbers}:
+        here = {each.number for each in submissions(folder) if each.cluster == cluster} & numbers
+        last_first = sorted(here, key=int, reverse=True)  # none starts because the one before it ended
+        call("scancel", *_on(cluster), *last_first)
+    return len(queued or {})
+
+
+def _tasks(folder: SweepFolder) -> dict[tuple[str, str], tuple[str, str]]:
+    """Name and state of what SLURM has of a sweep, by task and number; numbers that nobody saw are written down."""
+    arrays = submissions(folder)
+    found = {}
+    for cluster in dict.fromkeys(each.cluster for each in arrays):
+        by_number = {each.number: each for each in arrays if each.cluster == cluster and each.number}
+        by_title = {each.title: each for each in arrays if each.cluster == cluster and not each.number}
+        for line in call("squeue", *_on(cluster), "-h", "-r", "--me", "-o", "%F %K %T %j").splitlines():
+            words = line.split(maxsplit=3)
+            if len(words) != 4 or not words[1].isdigit():
+                continue
+            number, task, state, title = words
+            if number not in by_number and (unseen := by_title.get(title.strip())):
+                unseen.write(number, cluster)
+                by_number[number] = unseen
+            array = by_number.get(number)
+            if array and int(task) < len(array.jobs):
+                found[task, number] = (array.jobs[int(task)], state)
+    return found
+
+
+def _on(cluster: str) -> list[str]:
+    return [f"--clusters={cluster}"] if cluster else []
