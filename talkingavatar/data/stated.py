@@ -14,6 +14,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from talkingavatar.errors import UserError
+from talkingavatar.runtime import readers
 
 DEEPEST = 40  # parts within parts
 SHOWN = 80  # characters of a value in a message
@@ -132,42 +133,18 @@ def shown(value: Any) -> str:
 
 
 def read_json(file: Path, action: str) -> Any:
-    """What a JSON file holds, in any of the encodings that JSON may have.
+    """What a JSON file holds.
 
     Raises:
         UserError: it is absent, damaged, says one name twice, holds numbers that are none, or parts without end.
     """
     try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=_once, parse_constant=_no_number)
-    except OSError as error:
-        found = "no such file" if isinstance(error, FileNotFoundError) else error.strerror
-        raise UserError(str(file), str(found), "a JSON file", action) from error
-    except RecursionError as error:
-        raise UserError(str(file), "parts within parts without end", "a JSON file", action) from error
-    except ValueError as error:
-        raise UserError(str(file), _reason(error), "a JSON file", action) from error
+        content = readers.read_json(file, object, action, finite=True)
+    except FileNotFoundError as error:
+        raise UserError(str(file), "no such file", "a JSON file", action) from error
     if _depth(content) > DEEPEST:
         raise UserError(str(file), f"parts within parts, more than {DEEPEST} deep", "plain values", action)
     return content
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)} twice")
-    return found
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text}, which is no number")
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        empty = not error.doc.strip()
-        return "an empty file" if empty else f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}"
-    return "no text" if isinstance(error, UnicodeError) else str(error)
 
 
 def _depth(content: Any) -> int:

@@ -16,18 +16,20 @@ class Unreadable(UserError):
     """A file is there and is not what its name says."""
 
 
-def read_json(file: Path, kind: type, action: str) -> Any:
-    """What a JSON file holds.
+def read_json(file: Path, kind: type, action: str, finite: bool = False) -> Any:
+    """What a JSON file holds, in any of the encodings that JSON may have, each name once.
 
     Args:
-        kind: dict or list, what stands at its top.
+        kind: what stands at its top: dict, list, or object for anything.
         action: what to do about a damaged one.
+        finite: refuse what Python writes for numbers that are none.
 
     Raises:
         Unreadable: it cannot be read, is no JSON, or holds something else.
         FileNotFoundError: there is none.
     """
-    found = _read(file, json.loads, "JSON", action)
+    constant = _no_number if finite else None
+    found = _read(file, lambda told: json.loads(told, object_pairs_hook=_once, parse_constant=constant), "JSON", action)
     if not isinstance(found, kind):
         expected = "named values" if kind is dict else "a list"
         raise Unreadable(str(file), f"a JSON {_called(found)}", expected, action)
@@ -61,9 +63,9 @@ def healed(read: Callable[[], Any], absent: Any, told: Callable[[str], None]) ->
         return absent
 
 
-def _read(file: Path, parse: Callable[[str], Any], form: str, action: str) -> Any:
+def _read(file: Path, parse: Callable[[bytes], Any], form: str, action: str) -> Any:
     try:
-        return parse(file.read_text(encoding="utf-8"))
+        return parse(file.read_bytes())
     except FileNotFoundError:
         if file.is_symlink():
             raise Unreadable(str(file), "a link to nothing", f"a {form} file", action) from None
@@ -74,7 +76,19 @@ def _read(file: Path, parse: Callable[[str], Any], form: str, action: str) -> An
         raise Unreadable(str(file), _reason(error), f"a {form} file", action) from error
 
 
-def _plain_yaml(text: str) -> Any:
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' twice")
+    return found
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text}, which is no number")
+
+
+def _plain_yaml(told: bytes) -> Any:
     """Mappings, lists, texts and numbers.
 
     Raises:
@@ -83,7 +97,7 @@ def _plain_yaml(text: str) -> Any:
     import yaml
 
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(told.decode("utf-8-sig"))
         tree = loader.get_single_node()
         _size(tree, (), {})
         return None if tree is None else loader.construct_document(tree)
@@ -124,6 +138,9 @@ def _reason(error: BaseException) -> str:
         return "parts in parts without end"
     if isinstance(error, UnicodeDecodeError):
         return "no text"
+    if isinstance(error, json.JSONDecodeError):
+        told = f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}"
+        return told if error.doc.strip() else "an empty file"
     return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
