@@ -54,7 +54,7 @@ def test_each_wrong_word_of_a_manifest_is_one_plain_line(folder):
     [
         ("", "an empty file"),
         ("[1, 2]", r"found \[1, 2\]; expected named values"),
-        ('{"format": 1, "format": 2}', "format twice"),
+        ('{"format": 1, "format": 2}', "'format' twice"),
         ('{"a": ' * 60 + "1" + "}" * 60, "more than 40 deep"),
         ("[" * 9000, "without end"),
         ('{"fps": NaN}', "NaN, which is no number"),

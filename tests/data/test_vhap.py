@@ -114,7 +114,7 @@ def test_a_malformed_field_is_named(shared, frames):
         ('{"frames": []}', "no frames"),
         ("[" * 9000, "without end"),
         ("", "an empty file"),
-        ('{"frames": [{"w": 1, "w": 2}]}', "w twice"),
+        ('{"frames": [{"w": 1, "w": 2}]}', "'w' twice"),
     ],
 )
 def test_a_malformed_file_is_named(shared, content, message):
