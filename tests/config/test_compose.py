@@ -7,6 +7,7 @@ from talkingavatar.config.compose import compose, from_yaml, to_yaml
 from talkingavatar.config.family_options import OPTIONS, Audio2Param, Thgs
 from talkingavatar.config.identity import differences
 from talkingavatar.config.listing import config_dir, family_of, group_options
+from talkingavatar.config.ranges import check_ranges
 from talkingavatar.errors import UserError
 
 
@@ -75,6 +76,21 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("nonsense", "key=value"),
         ("trainer.precision=bf16", "its vertices need the digits"),
         ("seed=", "seed"),
+        ("+budget.stpes=3", "did you mean budget.steps"),
+        ("++budget.stpes=3", "did you mean budget.steps"),
+        ("~budget.stpes", "budget.stpes"),
+        ("+loss.terms.l1.wieght=2", "loss.terms.l1.weight"),
+        ("data.shutter=nan", "data.shutter: found nan"),
+        ("data.seconds=inf", "data.seconds: found inf"),
+        ("loss.terms.l1.weight=nan", "loss.terms.l1.weight: found nan"),
+        ("method.schedule.means.lr=-1", "method.schedule.means.lr: found -1"),
+        ("method.options.opacity=nan", "method.options.opacity: found nan"),
+        ("renderer.background=[nan,0,0]", "renderer.background[0]: found nan"),
+        ("renderer.background=[1,1]", "renderer.background: found 2 numbers"),
+        ("data.seed=-5", "data.seed: found -5"),
+        ("seed=99999999999999999999999", "seed: found 99999999999999999999999"),
+        ("budget.warmup=-1", "budget.warmup: found -1"),
+        ("method.paper_steps=0", "method.paper_steps: found 0"),
     ],
 )
 def test_a_mistake_is_one_clear_line(override, expected):
@@ -83,6 +99,37 @@ def test_a_mistake_is_one_clear_line(override, expected):
     message = str(caught.value)
     assert expected in message and "\n" not in message
     assert re.search(r".+: found .+; expected .+; .+", message)
+
+
+FOLDERS = (
+    "clip (1), Präsentation", "Pra\u0308sentation [x] {y}", "-it's a:b", 'say "hi" #1 100%', "$HOME a ${b} \\${c}", "k=v\\ends\\",
+    "001", "true", " ahead and behind ", "two\nlines 🙂 *?!&;|<>`^@~",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_may_have_any_name(folder, tmp_path):
+    """As it stands on the command line, and through the run's own file."""
+    config = compose(["data=capture", f"data.path={folder}", f"run.path={folder}"])
+    assert (config.data.path, config.run.path) == (folder, folder)
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert from_yaml(tmp_path / "config.yaml").data.path == folder
+
+
+def test_lists_of_folders_and_quotes():
+    config = compose(["experiment=audio2param", "driver.options.captures=[a (1), b & c,'d, e']"])
+    assert config.driver.options["captures"] == ["a (1)", "b & c", "d, e"]
+    assert compose(["data=capture", "data.path='quoted (1)'"]).data.path == "quoted (1)"
+    assert compose(["body.path=null"]).body.path is None
+
+
+@pytest.mark.parametrize("kind", sorted({node for nodes in OPTIONS.values() for node in nodes.values()}, key=str))
+def test_every_number_of_the_options_has_a_range_that_holds_its_default(kind):
+    check_ranges(kind())
+    for part in fields(kind):
+        values = default if isinstance(default := getattr(kind(), part.name), list) else [default]
+        if any(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+            assert "range" in part.metadata, part.name
 
 
 def test_an_option_is_set_without_plus_and_its_default_stands_once():
