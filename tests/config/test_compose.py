@@ -102,8 +102,8 @@ def test_a_mistake_is_one_clear_line(override, expected):
 
 
 FOLDERS = (
-    "clip (1), Präsentation", "Pra\u0308sentation [x] {y}", "-it's a:b", 'say "hi" #1 100%', "$HOME a ${b} \\${c}", "k=v\\ends\\",
-    "001", "true", " ahead and behind ", "two\nlines 🙂 *?!&;|<>`^@~",
+    "clip (1), Präsentation", "Pra\u0308sentation [x] {y}", "-it's a:b", 'say "hi" #1 100%', "$HOME a ${b} \\${c}",
+    "k=v\\ends\\", "001", "true", " ahead and behind ", "two\nlines 🙂 *?!&;|<>`^@~",
 )  # fmt: skip
 
 

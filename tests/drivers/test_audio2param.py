@@ -253,12 +253,12 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
         ({"targts": ["jaw"]}, "did you mean targets"),
         ({"width": "wide"}, "a int"),
         ({"width": 100, "heads": 8}, "100 for 8 heads"),
-        ({"windows": 0}, "at least 1"),
-        ({"dropout": 1.0}, "between 0 and 0.9"),
-        ({"own_share": 2.0}, "between 0 and 1"),
+        ({"windows": 0}, "1 to 4096"),
+        ({"dropout": 1.0}, "0 to 0.9"),
+        ({"own_share": 2.0}, "0 to 1"),
         ({"feedback": "always"}, "none, teacher, free"),
-        ({"smooth": -1.0}, "at least 0"),
-        ({"most_gain": 0.5}, "at least 1"),
+        ({"smooth": -1.0}, "0 to 1000"),
+        ({"most_gain": 0.5}, "1 to 1000"),
     ],
 )
 def test_a_mistake_in_the_options_is_named(options, message):

@@ -33,7 +33,7 @@ def given(held, tmp_path):
         "held": held,
         "condition": Condition(spoken=True),
         "networks": Networks({"lpips_alex": Found(object(), {"sha256": "a"})}),
-        "views": (30,),
+        "looked_at": (30,),
     }
 
 
@@ -57,7 +57,7 @@ def test_everything_else_counts_as_well(given, held, monkeypatch):
         {"held": replace(held, tracked=held.pose)},
         {"networks": Networks({"lpips_alex": Found(object(), {"sha256": "b"})})},
         {"networks": Networks({"lpips_alex": Found(why="not there")})},
-        {"views": (60,)},
+        {"looked_at": (60,)},
         {"config": compose([*QUIET, "renderer.background=[0,0,0]"])},
     ]
     keys = {result_key(**given | other) for other in ({}, *others)}
