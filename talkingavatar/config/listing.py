@@ -37,9 +37,14 @@ def group_options() -> dict[str, dict[str, str]]:
     return _options(tuple(config_dirs()))
 
 
-def family_of(experiment: str) -> str:
-    """The family in whose folder a preset stands; one that stands alone, or that is not known, is its own."""
-    return group_options()["experiment"].get(experiment, experiment).split("/")[0]
+def family_of(experiment: str, known: dict[str, str] | None = None) -> str:
+    """The family in whose folder a preset stands; one that stands alone, or that is not known, is its own.
+
+    Args:
+        known: experiments and their places, where the caller has them (`group_options`).
+    """
+    known = group_options()["experiment"] if known is None else known
+    return known.get(experiment, experiment).split("/")[0]
 
 
 @cache

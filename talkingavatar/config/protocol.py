@@ -95,7 +95,8 @@ class Protocol:
             told = f", {row.condition}" if len(self.conditions) > 1 else ""
             rows += [row] if row.label else [replace(row, label=f"{n}{told}", experiment=n) for n in fitting]
         known = group_options()["experiment"]
-        named = {family_of(name) for row in self.rows for name in (row.experiment, *matching(known, row.experiment))}
+        experiments = {name for row in self.rows for name in (row.experiment, *matching(known, row.experiment))}
+        named = {family_of(name, known) for name in experiments}
         for name, family in family_of_run.items():
             if "*" not in named and family not in named:
                 rows += [Row(f"{name}, {condition}", name, condition) for condition in self.conditions]

@@ -99,7 +99,9 @@ def _plain_yaml(told: bytes) -> Any:
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(told.decode("utf-8-sig"))
         tree = loader.get_single_node()
-        _size(tree, (), {})
+        _check_names(tree)
+        if b"&" in told:  # else nothing is referred to
+            _size(tree, (), {})
         return None if tree is None else loader.construct_document(tree)
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
@@ -107,25 +109,40 @@ def _plain_yaml(told: bytes) -> Any:
         raise ValueError(f"{getattr(error, 'problem', None) or _reason(error)}{where}") from error
 
 
+def _check_names(tree: Any) -> None:
+    """
+    Raises:
+        ValueError: a name stands twice in a mapping.
+    """
+    waiting, seen = [tree], set()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(entries := getattr(node, "value", None), list) or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if entries and isinstance(entries[0], tuple):
+            names = [str(name.value) for name, _ in entries]
+            if len(set(names)) < len(names):
+                again = next(i for i, name in enumerate(names) if name in names[:i])
+                raise ValueError(f"'{names[again]}' twice, again in line {entries[again][0].start_mark.line + 1}")
+            entries = [value for _, value in entries]
+        waiting += entries
+
+
 def _size(node: Any, above: tuple[int, ...], known: dict[int, int]) -> int:
     """Parts of a tree when what is named is written out wherever it is referred to.
 
     Raises:
-        ValueError: a name stands twice, a part holds itself, or there are too many.
+        ValueError: a part holds itself, or there are too many.
     """
     if id(node) in above:
         raise ValueError(f"a part that holds itself in line {node.start_mark.line + 1}")
     if id(node) in known or not isinstance(getattr(node, "value", None), list):
         return known.get(id(node), 1)
-    size, names = 1, set()
+    size = 1
     for entry in node.value:
         for part in entry if isinstance(entry, tuple) else (entry,):
             size += _size(part, (*above, id(node)), known)
-        if isinstance(entry, tuple):
-            name = str(entry[0].value)
-            if name in names:
-                raise ValueError(f"'{name}' twice, again in line {entry[0].start_mark.line + 1}")
-            names.add(name)
     if size > MOST:
         raise ValueError(f"more than {MOST} parts in line {node.start_mark.line + 1}")
     known[id(node)] = size
