@@ -168,10 +168,10 @@ def test_the_seed_decides_the_start():
     ("option", "value", "message"),
     [
         ("identitys", [0], "did you mean identities"),
-        ("windows", 0, "at least 1"),
+        ("windows", 0, "expected 1 to"),
         ("windows", 40, "reach"),
         ("places", "many", "a int"),
-        ("middle_share", 1.5, "between 0 and 1"),
+        ("middle_share", 1.5, "expected 0 to 1"),
     ],
 )
 def test_a_mistake_in_the_options_is_named(option, value, message):

@@ -111,7 +111,7 @@ def test_the_papers_conditions():
         ("silence: [smell]", "some of audio"),
         ("reference: teacher", "one of captured, true"),
         ("driver: ridge", "spoken: true"),
-        ("samples: 0", "1 or more"),
+        ("samples: 0", "expected 1 to"),
         ("layers: [base]", "not in 'Condition'"),
     ],
 )
