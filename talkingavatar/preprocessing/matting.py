@@ -17,7 +17,7 @@ from talkingavatar.preprocessing.matte import Footage, background, plates, refin
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
 from talkingavatar.runtime.threads import in_order
 
-MATTING_VERSION = 2
+MATTING_VERSION = 3
 Matte = UInt8[ndarray, "H W"]
 
 
