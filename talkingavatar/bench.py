@@ -1,4 +1,4 @@
-"""`python -m talkingavatar.bench fit | drive | raster | stream | sweep`: where the time goes, and how much it is.
+"""Where the time goes, and how much it is: python -m talkingavatar.bench fit | drive | raster | stream | sweep
 
 `--against COMMIT` runs the same there and here, in turn, and prints medians and ratios.
 """

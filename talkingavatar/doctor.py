@@ -1,6 +1,5 @@
 """What is installed, found, checksummed and switched off: python -m talkingavatar.doctor"""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -12,11 +11,68 @@ PACKAGES = (
 )  # fmt: skip
 
 
+HELP = """What is installed, found, checksummed and switched off; and what may be fetched.
+
+  python -m talkingavatar.doctor
+  python -m talkingavatar.doctor fetch=lpips,wav2vec2
+
+  fetch      what its licence lets a program fetch, with commas between, from the official place into the usual cache;
+             checksummed, continued where it was cut:
+{published}
+
+SMPL-X and FLAME ask for a registration of your own: the table says where, and where their files are looked for.
+Exit codes: 0, 1 the embedded default cannot be fitted here, 2 something could not be fetched or was misspelt."""
+
+
 def main(arguments: list[str]) -> int:
-    """Print the report; 0 when the embedded default can run, 1 otherwise."""
+    """Fetch what was asked for, or print the report; the exit code."""
+    from talkingavatar.config.arguments import key_values
+    from talkingavatar.errors import UserError
+
     if "--help" in arguments or "-h" in arguments:
-        print(__doc__)
+        print(_help())
         return 0
+    try:
+        given = key_values(arguments, ("fetch",))
+        return fetch(given["fetch"].split(",")) if given else report()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def fetch(names: list[str]) -> int:
+    """Fetch each; what fails does not keep the others from being tried. The exit code.
+
+    Raises:
+        UserError: one of the names is unknown: nothing is fetched then.
+    """
+    from talkingavatar.config.arguments import choice
+    from talkingavatar.engine.fetching.published import by_name
+    from talkingavatar.errors import UserError
+
+    published, failed = by_name(), False
+    for name in names:
+        choice("fetch", name, list(published))
+    for name in names:
+        part = published[name]
+        print(f"{part.title}: {part.licence}", flush=True)
+        try:
+            print(f"{part.title}: {part.fetch()}", flush=True)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed = True
+    return 2 if failed else 0
+
+
+def _help() -> str:
+    from talkingavatar.engine.fetching.published import by_name
+
+    lines = (f"               {name:<14} {part.title}: {part.licence}" for name, part in by_name().items())
+    return HELP.format(published="\n".join(lines))
+
+
+def report() -> int:
+    """Print the tables; 0 when the embedded default can run, 1 otherwise."""
     from rich.console import Console
     from rich.table import Table
 
@@ -98,15 +154,19 @@ def _speech_models() -> Iterator[tuple[str, str, str, str]]:
 
     hub = Path(constants.HF_HUB_CACHE)
     found = sorted(p.name for p in hub.glob("models--*wav2vec2*")) if hub.is_dir() else []
-    state = ", ".join(found) or f"off: none in {hub}; audio=wav2vec2 audio.path=<folder> works as well"
+    state = ", ".join(found) or f"off: none in {hub}; doctor fetch=wav2vec2 gets it, audio.path=<folder> works as well"
     yield "wav2vec 2.0", "audio=wav2vec2", state, ""
 
 
 def _short(path: Path | None) -> str:
+    """The checksum's first digits, and whether they are those of the file as published."""
+    from talkingavatar.engine.fetching.published import DIGESTS
+    from talkingavatar.runtime.files import sha256
+
     if path is None or not path.is_file():
         return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    digest = sha256(path)
+    return digest[:16] + (", as published" if digest in DIGESTS else "")
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # see fit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from talkingavatar.engine.measuring.evaluate import EvaluateConfig, Evaluated
 
 KEYS = (
-    "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "out", "fresh",
-    "progress",
+    "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "expressions", "out",
+    "fresh", "progress",
 )  # fmt: skip
 HELP = """Measure fitted runs on the frames they never saw, all by one suite; several runs make a table.
 
@@ -30,6 +31,7 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   syncnet    file or folder of SyncNet's weights (else the same folder and the cache); experiment=syncnet trains some
   landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
   views      held-out cameras of the capture, by name (all; of the embedded speaker 30,60: degrees from the front); none
+  expressions  faces that nobody filmed, of conf/evaluate/expression/; all, none (none; protocol=expressions: all)
   out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
   fresh      true: measure again what was measured
   progress   false: no progress bar
@@ -125,10 +127,29 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
         syncnet=given.get("syncnet"),
         landmarks=choice("landmarks", given.get("landmarks", "mediapipe"), ("mediapipe", "none")),
         views=() if given.get("views") == "none" else lists["views"] or None,
+        expressions=_expressions(given.get("expressions"), lists),
         out=Path(given["out"]).expanduser() if "out" in given else None,
         fresh=boolean("fresh", given.get("fresh", "false")),
         progress=boolean("progress", given.get("progress", "true")),
     )
+
+
+def _expressions(given: str | None, lists: "Mapping[str, tuple[str, ...]]") -> tuple[str, ...] | None:
+    """Which of the faces that nobody filmed; None for all.
+
+    Raises:
+        UserError: there is no such face.
+    """
+    from talkingavatar.config.expressions import read_expressions
+    from talkingavatar.config.protocol import read_protocol
+
+    if given is None:
+        columns = [column for name in lists["protocol"] for column in read_protocol(name).columns]
+        return None if any("expressions" in column.key for column in columns) else ()
+    if given in ("none", "all"):
+        return () if given == "none" else None
+    read_expressions(lists["expressions"])
+    return lists["expressions"]
 
 
 if __name__ == "__main__":

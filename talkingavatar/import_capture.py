@@ -56,14 +56,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _import(given: dict[str, str]) -> int:
-    from talkingavatar.config.compose import suggestion
+    from difflib import get_close_matches
+
     from talkingavatar.data.importers import FORMATS, write_clip
     from talkingavatar.errors import UserError
     from talkingavatar.runtime.progress import ProgressBar
 
     form = given.get("from", "nothing")
     if form not in FORMATS:
-        raise UserError("from", form, f"one of {', '.join(FORMATS)}", suggestion(form, FORMATS))
+        near = get_close_matches(form, FORMATS, cutoff=0.6)
+        raise UserError(
+            "from", form, f"one of {', '.join(FORMATS)}", f"did you mean {near[0]}?" if near else "give one"
+        )
     options = _options(given)
     clip = FORMATS[form](options)
     root = Path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")).expanduser()
@@ -71,6 +75,8 @@ def _import(given: dict[str, str]) -> int:
     with ExitStack() as stack:
         bars = lambda title, total: stack.enter_context(ProgressBar(title, total)).advance  # noqa: E731
         write_clip(clip, folder, options.width, bars)
+    for line in clip.warnings:
+        print(f"warning: {line}", file=sys.stderr)
     print(f"{clip.frames} frames at {clip.fps:g} a second, {len(clip.unusable)} of them unusable")
     print(f"views: {', '.join(clip.views)}; held out: {', '.join(clip.test_views) or 'none'}")
     for key, value in clip.provenance.items():
@@ -93,7 +99,7 @@ def _options(given: dict[str, str]) -> "Options":
         return Path(given[key]).expanduser() if key in given else None
 
     try:
-        return Options(
+        options = Options(
             path=path,
             name=given.get("name"),
             fps=float(given["fps"]) if "fps" in given else None,
@@ -109,6 +115,19 @@ def _options(given: dict[str, str]) -> "Options":
         )
     except ValueError as error:
         raise UserError("fps, width, train, test", str(error), "numbers, first-last:step", "correct them") from error
+    _check_ranges(options)
+    return options
+
+
+def _check_ranges(options: "Options") -> None:
+    from talkingavatar.errors import UserError
+
+    for key, value, least, most in (("fps", options.fps, 1, 1000), ("width", options.width, 16, 32768)):
+        if value is not None and not least <= value <= most:
+            raise UserError(key, f"{value:g}", f"{least} to {most}", "correct it")
+    for key, frames in (("train", options.train), ("test", options.test)):
+        if frames is not None and frames[2] < 1:
+            raise UserError(key, f"step {frames[2]}", "a step of 1 or more", "correct it")
 
 
 def _views(text: str) -> tuple[str, ...]:

@@ -19,18 +19,20 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   python -m talkingavatar.preprocess video=interview.mov name=guest crop=600,0,1320,1080 start=12 end=40
   python -m talkingavatar.fit experiment=thgs_full data=capture data.path=captures/me
 
-  video           any file ffmpeg reads: rotation flags, variable frame rate, HEVC
+  video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
-  fps             of the capture. Default: the source's average, rounded to a usual rate of at most 30
+  fps             of the capture, and of a raw stream that tells none. Default: the source's, rounded to a usual rate
+                  of at most 30
   crop            x0,y0,x1,y1 in pixels of the upright source
   size            long side of the capture in pixels (640); smaller sources are not enlarged
   sound           required, or optional for an avatar that hears nothing
   sync            auto: the sound's offset to the lips is measured and corrected where it is sure; none; or a number
                   of frames by which the sound comes after the lips (it is moved that much earlier)
   landmarks       mediapipe (in an environment of its own, made on first use), openpose, openface
-  landmarks_path  OpenPose: folder of JSON files; OpenFace: CSV file
-  mattes          a folder of pictures or a video of mattes made elsewhere
+  landmarks_path  OpenPose: folder of JSON files, or one with all frames; OpenFace: CSV file
+  mattes          a folder of pictures or a video of mattes made elsewhere. Both may be of the clip's frames or of all
+                  pictures of its video: they are placed by their numbers; capture.json tells how they were read
   body            open, smplx (whole body); open_flame, flame (the head alone); body_path, gender: of licensed ones
   smooth          weight of the motion's smoothness (1)
   heldout         share of the clip, at its end, that is never trained on (0.2)

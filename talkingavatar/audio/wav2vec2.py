@@ -64,10 +64,10 @@ def recognise(model: Any, sound: Float[Tensor, " N"], steps: int, output: str) -
     return torch.cat(outputs)[:steps].float()
 
 
-def load_model(path: str | Path | None, output: str, download: bool = False) -> Any:
+def load_model(path: str | Path | None, output: str) -> Any:
     """The checkpoint in `path` (a folder), in the weights folder, or in the hub's cache under that name.
 
-    Nothing is fetched unless `download` is set.
+    Nothing is fetched.
 
     Raises:
         UserError: it is in none of them, or has no CTC head for "logits".
@@ -80,14 +80,14 @@ def load_model(path: str | Path | None, output: str, download: bool = False) -> 
     found = next((str(place) for place in places if (place / "config.json").is_file()), name)
     kind = AutoModelForCTC if output == "logits" else AutoModel
     try:
-        model, info = kind.from_pretrained(found, local_files_only=not download, output_loading_info=True)
+        model, info = kind.from_pretrained(found, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError) as error:
         looked = ", ".join([*map(str, places), "the hub's cache"])
         raise UserError(
             "audio.path",
             f"no wav2vec 2.0 checkpoint (looked in {looked})",
             "a folder with config.json and weights, or a name in the hub's cache",
-            "put one there, set audio.path, or use audio=logmel",
+            "`doctor fetch=wav2vec2`, put one there, set audio.path, or use audio=logmel",
         ) from error
     if any(key.startswith("lm_head") for key in info["missing_keys"]):
         raise UserError("audio.path", f"{found} without a CTC head", "one with", "use audio.output=hidden")

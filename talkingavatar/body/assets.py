@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from talkingavatar import paths
+from talkingavatar.runtime.files import sha256
 
 GENDERS = ("neutral", "male", "female")
 _REGISTRATION = "research licence, after registration at"
@@ -88,8 +88,3 @@ def _known_assets() -> Iterator[Asset]:
 def _look(name: str, purpose: str, source: str, file_names: tuple[str, ...]) -> Asset:
     found = find_file(file_names)
     return Asset(name, purpose, source, file_names, search_folders(), found, sha256(found) if found else None)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

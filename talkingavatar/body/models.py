@@ -19,6 +19,7 @@ from talkingavatar.body.body import Body, Identity
 from talkingavatar.body.licensed import Kind
 from talkingavatar.body.parts import Parts
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.files import sha256
 
 Name = Literal["open", "open_flame", "smplx", "flame"]
 Loaded = tuple[smplx.SMPLX | smplx.FLAME, Parts, Identity]
@@ -68,7 +69,7 @@ def load_smplx(
     with tempfile.TemporaryDirectory() as folder:
         _write_clean(kind, arrays, Path(folder))
         model = _construct(kind, Path(folder), num_betas, num_expression)
-    return model, parts, Identity(name, file.name, assets.sha256(file))
+    return model, parts, Identity(name, file.name, sha256(file))
 
 
 def _load_open(name: str, num_betas: int, num_expression: int) -> Loaded:

@@ -39,7 +39,7 @@ class Source:
         folder = base / Path(data.path).expanduser()
         try:
             return str(json.loads((folder / "capture.json").read_text())["name"])
-        except (OSError, ValueError, TypeError, KeyError):  # no capture, or not here
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no capture, or not here
             return folder.name
 
     def open(self, data: DataConfig, progress: Progress) -> Capture:

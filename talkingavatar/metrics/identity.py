@@ -6,7 +6,6 @@ of InsightFace's model packs; `buffalo_l` brings `w600k_r50.onnx`. Nothing is do
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch.nn.functional import grid_sample
 
 from talkingavatar.errors import UserError
 from talkingavatar.paths import weights_root
+from talkingavatar.runtime.files import sha256
 
 FILE = "w600k_r50.onnx"
 SIZE = 112  # pixels
@@ -38,7 +38,7 @@ class EmbedderFile:
 
     def checksum(self) -> str:
         assert self.path is not None
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return sha256(self.path)
 
 
 def find_embedder() -> EmbedderFile:
@@ -46,7 +46,7 @@ def find_embedder() -> EmbedderFile:
     places = [p for p in (weights_root(), Path.home() / ".insightface" / "models" / "buffalo_l") if p]
     found = next((place / FILE for place in places if (place / FILE).is_file()), None)
     if found is None:
-        return EmbedderFile(None, f"no {FILE} in {', '.join(map(str, places))}")
+        return EmbedderFile(None, f"no {FILE} in {', '.join(map(str, places))}; doctor fetch=arcface gets it")
     if find_spec("onnxruntime") is None:
         return EmbedderFile(None, "onnxruntime is not installed: pip install 'talkingavatar[identity]'")
     return EmbedderFile(found)

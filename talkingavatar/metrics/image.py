@@ -45,14 +45,14 @@ class ImageMetrics:
         """
         check_comparable(rendered, target, boxes)
         rendered = rendered.clamp(0, 1)
-        self._measure("full", rendered, target)
+        self.measure("full", rendered, target)
         if matte is not None and (inside := matte[..., 0] > 0.5).any():
             value = float(peak_signal_noise_ratio(rendered[inside], target[inside], data_range=1.0))
             self.values.setdefault("matte/psnr", []).append(value)
         for region, box in boxes.items():
             if np.isfinite(box).all():
                 rows, columns = crop_slices(box, target.shape[0], target.shape[1])
-                self._measure(region, rendered[rows, columns], target[rows, columns])
+                self.measure(region, rendered[rows, columns], target[rows, columns])
 
     def means(self) -> dict[str, float]:
         """`<region>/<metric>` to mean; `hands` are both hands wherever one is seen."""
@@ -62,7 +62,8 @@ class ImageMetrics:
             values |= {f"hands/{metric}": hands} if hands else {}
         return {key: float(np.mean(found)) for key, found in values.items()}
 
-    def _measure(self, region: str, a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> None:
+    def measure(self, region: str, a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> None:
+        """Two pictures of a region in [0, 1], cut out already."""
         x, y = a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None]
         measured = {
             "psnr": float(peak_signal_noise_ratio(x, y, data_range=1.0)),

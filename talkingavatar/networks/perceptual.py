@@ -1,6 +1,5 @@
 """LPIPS's network with backbones found on disk: the lpips wheel brings only its linear heads, nothing is downloaded."""
 
-import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 
 from talkingavatar.errors import UserError
 from talkingavatar.paths import weights_root
+from talkingavatar.runtime.files import sha256
 
 # The name in torchvision's hub cache and the `features.*` part alone, by backbone.
 FILES = {
@@ -30,11 +30,13 @@ class Backbone:
 
     @property
     def why_skipped(self) -> str:
-        return f"no {FILES[self.name][0]} in {', '.join(str(folder) for folder in self.looked_in)}"
+        word = "lpips" if self.name == "alex" else f"lpips_{self.name}"
+        places = ", ".join(str(folder) for folder in self.looked_in)
+        return f"no {FILES[self.name][0]} in {places}; doctor fetch={word} gets it"
 
     def checksum(self) -> str:
         assert self.path is not None
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return sha256(self.path)
 
 
 def find_backbone(name: str, folder: str | None = None) -> Backbone:

@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from talkingavatar.body.body import Body
 from talkingavatar.data.capture import CaptureWriter, Manifest, Model, Span, Table
+from talkingavatar.data.stated import read_json
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.alignment.align import Alignment
 from talkingavatar.preprocessing.clip import Clip
@@ -40,6 +41,10 @@ class Split:
     train: Span
     test: Span
     unusable: list[int]
+
+    def usable(self, part: Span) -> list[int]:
+        """The frames of a part, without those left out of both."""
+        return sorted(set(part.frames) - set(self.unusable))
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,10 @@ def published(folder: Path, key: str) -> bool:
     file = folder / MANIFEST
     if not file.is_file():
         return False
-    return json.loads(file.read_text()).get("provenance", {}).get("key") == key
+    try:
+        return bool(read_json(file, "make it again")["provenance"]["key"] == key)
+    except (UserError, KeyError, TypeError):  # a damaged one is made anew
+        return False
 
 
 def publish(folder: Path, staged: Path) -> None:

@@ -16,15 +16,16 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.audio.features import RATE
+from talkingavatar.audio.reading import SILENT
 from talkingavatar.errors import UserError
-from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound
+from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound, taken
+from talkingavatar.preprocessing.numbering import Clock, clocks_of
 from talkingavatar.preprocessing.shots import Cutting, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order, made_ahead
 
-INGEST_VERSION = 2
+INGEST_VERSION = 4
 SHORTEST = 1.0  # seconds of a clip
-SILENT = 1e-3  # peak below which sound counts as silence, -60 dB
 
 ProgressFunction = Callable[[str, int], Callable[[], None]]
 
@@ -35,7 +36,7 @@ class Cutout:
 
     start: float = 0.0  # seconds
     end: float | None = None
-    fps: float | None = None  # None: the source's, see `decode.sane_rate`
+    fps: float | None = None  # None: the source's, see `decode.sane_rate`; also that of a stream that tells none
     crop: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 in pixels of the upright source
     size: int = 640  # long side of the capture, pixels; smaller sources are not enlarged
 
@@ -68,9 +69,12 @@ class Cutout:
             UserError: too few.
         """
         stop = source.seconds if self.end is None else min(self.end, source.seconds)
+        if not 0 <= self.start < stop:
+            found = f"{self.start:g} to {stop:g} s of {source.seconds:.2f} s"
+            raise UserError("start, end", found, "a part of the video", "correct them")
         frames = round((stop - self.start) * self.rate(source))
         if frames < round(SHORTEST * self.rate(source)):
-            found = f"{max(frames, 0)} frames ({max(stop - self.start, 0):.2f} s)"
+            found = f"{frames} frames ({stop - self.start:.2f} s)"
             raise UserError("video", f"{source.file}: {found}", f"at least {SHORTEST:.0f} s", "give a longer clip")
         return frames
 
@@ -88,6 +92,20 @@ class Clip:
         self.shots: list[tuple[int, int]] = [(a, b) for a, b in self.facts["shots"]]
         self.cutout = Cutout(**{**self.facts["cutout"], "crop": _box(self.facts["cutout"]["crop"])})
         self.has_sound: bool = self.facts["has_sound"]
+        # Pictures of the whole source, and which of them each frame shows: what was made of the source is thinned so.
+        self.source_count: int = self.facts["source_frames"]
+        self.taken: list[int] = self.facts["taken"]
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Width and height of the video's upright pictures, before they are cropped."""
+        width, height = self.facts["picture_size"]
+        return width, height
+
+    @property
+    def clocks(self) -> list[Clock]:
+        """By what files made elsewhere may be numbered."""
+        return clocks_of(self.taken, self.source_count, self.facts["source_rate"], self.fps)
 
     def frame(self, index: int) -> UInt8[ndarray, "H W 3"]:
         """RGB at the capture's size."""
@@ -107,7 +125,7 @@ class Clip:
 
     def source_frames(self, start: int = 0) -> Iterator[UInt8[ndarray, "h w 3"]]:
         """The same frames from `start` on, cropped but at the source's resolution."""
-        yield from cropped(probe(self.video), self.cutout, start)
+        yield from cropped(probe(self.video, self.cutout.fps), self.cutout, start)
 
 
 def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress: ProgressFunction) -> None:
@@ -116,7 +134,7 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
     Raises:
         UserError: the file cannot be read, is too short, or has no sound or silence where sound is needed.
     """
-    source = probe(video)
+    source = probe(video, cutout.fps)
     width, height = cutout.shape(source)
     frames, fps = cutout.frames(source), cutout.rate(source)
     x0, y0, x1, y1 = cutout.box(source)
@@ -128,12 +146,15 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
         "codec": source.codec,
         "source_rate": source.rate,
         "source_seconds": source.seconds,
+        "source_frames": len(source.film.times),
         "source_size": [x1 - x0, y1 - y0],
+        "picture_size": [source.width, source.height],
         "has_sound": bool(np.abs(samples).max() >= SILENT),
         "fps": fps,
         "width": width,
         "height": height,
         "frames": frames,
+        "taken": taken(source, fps, cutout.start, frames),
         "cutout": vars(cutout),
         "cuts": {t: round(new, 2) for t, new in cuts.items()},
         "shots": shots_between(list(cuts), frames),
@@ -161,7 +182,7 @@ def _sound(source: Source, start: float, seconds: float, need: bool) -> Float[nd
         raise UserError("video", f"{source.file}: no sound track", "speech", action)
     samples = sound(source, start, seconds) if source.has_sound else np.zeros(round(seconds * RATE), np.float32)
     if need and np.abs(samples).max() < SILENT:
-        raise UserError("video", f"{source.file}: silence", "speech", action)
+        raise UserError("video", f"{source.file}: silence from {start:g} to {start + seconds:g} s", "speech", action)
     return samples
 
 

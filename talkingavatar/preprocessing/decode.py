@@ -1,30 +1,37 @@
 """Any video ffmpeg reads: upright RGB pictures at a constant rate, and 16 kHz mono sound on the same clock.
 
-The clock starts at the time stamp of the first picture. Picture k of the constant rate is the source's picture
-nearest to k / fps seconds, so a variable rate loses no time and gains no drift: each is right within half a
-source interval. Sound is placed by its own time stamps.
+The clock starts with the first picture (`audio.film`). Picture k of the constant rate is the source's picture nearest
+to k / fps seconds, so a variable rate loses no time and gains no drift: each is right within half a source interval.
+Sound is placed by its own time stamps (`audio.reading`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from talkingavatar.audio.features import RATE, resample
+from talkingavatar.audio.features import RATE
+from talkingavatar.audio.film import Film, Steady, decoded, find_film, opened
+from talkingavatar.audio.reading import read_sound
 from talkingavatar.errors import UserError
+from talkingavatar.preprocessing import colour
+from talkingavatar.preprocessing.fields import whole
+from talkingavatar.preprocessing.orientation import Orientation, orientation_of
 
 # Rates a capture may have: of broadcast and phones up to 30. Faster video is taken at a whole fraction of its own.
 RATES = (10.0, 12.5, 15.0, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0)
-GAP = 0.02  # seconds a sound packet may be off before silence is put in (or sound is overwritten)
 SEEK = 2.0  # seconds decoded in advance of a later start
-BT601, BT709, UNKNOWN = 5, 1, 2  # ISO/IEC 23091-2 matrix coefficients, as libav numbers them (601 stands for 5 and 6)
+CUT_OFF = 0.1  # share of a film that may be missing from its file
+ALIKE = 0.02  # by which pictures' shapes may differ and count as one shape
+EXPECTED = "a video"
 
 
 @dataclass(frozen=True)
@@ -32,51 +39,77 @@ class Source:
     """What a video file holds."""
 
     file: Path
-    width: int  # upright, pixels
-    height: int
+    film: Film
+    stored: tuple[int, int]  # width and height as coded, pixels
+    orientation: Orientation
     aspect: float  # width of an upright pixel by its height
-    rate: float  # average pictures a second
-    seconds: float  # from the first picture's start to the last one's end
-    clock: float  # time stamp of the first picture, seconds
+    peak: float  # the brightest light, of diffuse white
     codec: str
     has_sound: bool
 
+    @property
+    def width(self) -> int:
+        """Upright, pixels."""
+        return self.stored[self.orientation.transpose]
 
-def probe(file: Path) -> Source:
-    """Read the headers and all time stamps, and decode one picture.
+    @property
+    def height(self) -> int:
+        """Upright, pixels."""
+        return self.stored[not self.orientation.transpose]
+
+    @property
+    def rate(self) -> float:
+        """Pictures a second."""
+        return self.film.rate
+
+    @property
+    def seconds(self) -> float:
+        """From the first picture's start to the last one's end."""
+        return self.film.seconds
+
+    def upright(self, frame: av.VideoFrame) -> UInt8[ndarray, "h w 3"]:
+        """RGB as a display shows it.
+
+        Raises:
+            UserError: it has another shape than the first picture.
+        """
+        width, height = self.stored
+        if abs(frame.width / frame.height / (width / height) - 1) > ALIKE:
+            found = f"{self.file}: pictures of {width}x{height} and of {frame.width}x{frame.height} pixels"
+            raise UserError("video", found, "one shape", "take the part that has one: start=..., end=...")
+        return self.orientation.apply(colour.rgb(frame, width, height, self.peak))
+
+
+def probe(file: Path, rate: float | None = None) -> Source:
+    """Read all time stamps, and decode the first pictures (of high dynamic range, all those that stand alone).
+
+    Args:
+        rate: pictures a second of a stream that does not tell.
 
     Raises:
-        UserError: no such file, not a video, without pictures, or cut off.
+        UserError: no such file, not a film, coded in colours that cannot be read, or cut off.
     """
-    if not file.is_file():
-        raise UserError("video", f"{file}: no such file", "a video file", "give video=<file>")
-    try:
-        with av.open(str(file)) as container:
-            if not container.streams.video:
-                raise UserError("video", f"{file}: no picture track", "a video", "give another file")
-            stream = container.streams.video[0]
-            first = next(container.decode(stream))
-            container.seek(0)
-            stamps = [p.pts for p in container.demux(stream) if p.pts is not None and not p.is_corrupt]
-            declared = stream.duration
-            clock = float(first.time or 0.0)
-            base = float(stream.time_base or 1)
-            times = np.unique(np.array(stamps, float) * base) - clock
-            rate = _average_rate(times[times >= 0], float(stream.average_rate or 25))
-            seconds = float(times[-1]) + 1 / rate if len(times) else 1 / rate
-            aspect = float(stream.sample_aspect_ratio or 1) or 1.0
-            codec, sound = stream.codec_context.name, bool(container.streams.audio)
-    except StopIteration as error:
-        raise UserError("video", f"{file}: not one picture", "a video", "give another file") from error
-    except (av.error.FFmpegError, EOFError) as error:
-        raise _damaged(file, error) from error
-    if declared and len(stamps) and seconds < 0.9 * declared * base - 0.5:
-        raise UserError("video", f"{file}: cut off after {seconds:.1f} s of {declared * base:.1f} s", "a whole file",
-                        "copy it again")  # fmt: skip
-    turned = _orientation(first)
-    width, height = (first.height, first.width) if turned.transpose else (first.width, first.height)
+    film = find_film(file, "video", EXPECTED, rate)
+    if film is None:
+        raise UserError("video", f"{file}: no picture track that is a film", EXPECTED, "give another file")
+    if len(film.times) < 2:
+        raise UserError("video", f"{file}: a still picture", EXPECTED, "give a film of one person who talks")
+    if film.missing > CUT_OFF * (film.seconds + film.missing) + 0.5:
+        found = f"{file}: cut off after {film.seconds:.1f} s of {film.seconds + film.missing:.1f} s"
+        raise UserError("video", found, "a whole file", "copy it again")
+    with opened(file, "video", EXPECTED) as container:
+        stream = container.streams[film.track]
+        first = next(decoded(container, stream))
+        codec, sound = stream.codec_context.name, any(s.codec_context is not None for s in container.streams.audio)
+        aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+    matrix = colour.matrix_of(first)
+    if matrix in colour.UNREADABLE:
+        found = f"{file}: colours coded as {colour.UNREADABLE[matrix]}"
+        raise UserError("video", found, "colours that ffmpeg's scaler knows", "export it as standard (SDR) video")
+    turned = orientation_of(first)
     aspect = 1 / aspect if turned.transpose else aspect
-    return Source(file, width, height, aspect, rate, seconds, clock, codec, sound)
+    peak = _peak(file, film) if colour.is_dynamic(first) else 1.0
+    return Source(file, film, (first.width, first.height), turned, aspect, peak, codec, sound)
 
 
 def sane_rate(rate: float) -> float:
@@ -84,6 +117,13 @@ def sane_rate(rate: float) -> float:
     while rate > 1.1 * max(RATES):
         rate = next(rate / n for n in range(2, 100) if rate / n <= 1.1 * max(RATES))
     return min(RATES, key=lambda r: abs(np.log(r / rate)))
+
+
+def taken(source: Source, fps: float, start: float, frames: int) -> list[int]:
+    """Which of the source's pictures, counted from its first, each of the frames at `fps` from `start` on shows."""
+    times = source.film.times
+    between = (times[1:] + times[:-1]) / 2
+    return np.searchsorted(between, start + np.arange(frames) / fps, side="right").tolist()
 
 
 def pictures(
@@ -97,122 +137,73 @@ def pictures(
     stop = source.seconds if end is None else min(end, source.seconds)
     total, number = round((stop - start) * fps), skip
     before: tuple[float, av.VideoFrame] | None = None
-    for time, frame in _decoded(source, start + skip / fps):
+    for time, frame in _shown(source, start + skip / fps):
         picture = None
         while before is not None and number < total and start + number / fps < (before[0] + time) / 2:
-            picture = upright(before[1]) if picture is None else picture
+            picture = source.upright(before[1]) if picture is None else picture
             yield picture
             number += 1
         if number >= total:
             return
         before = time, frame
     if before is not None:
-        picture = upright(before[1])
+        picture = source.upright(before[1])
         for _ in range(number, total):
             yield picture
 
 
 def sound(source: Source, start: float, seconds: float) -> Float[ndarray, " N"]:
-    """The first sound track as 16 kHz mono from `start`, `seconds` long; silent where the file has none.
+    """The film's sound as 16 kHz mono from `start`, `seconds` long; silent where there is none.
 
     Raises:
         UserError: the file is damaged.
     """
-    samples: ndarray = np.zeros(0, np.float32)
-    cursor, rate = 0, RATE
-    try:
-        with av.open(str(source.file)) as container:
-            for frame in container.decode(audio=0):
-                block = _mono(frame)
-                if not cursor:
-                    rate = frame.sample_rate
-                    samples = np.zeros(round(source.seconds * rate) + 1, np.float32)
-                at = cursor if frame.time is None else round((frame.time - source.clock) * rate)
-                if not cursor or abs(at - cursor) > GAP * rate:
-                    cursor = at
-                here = slice(max(cursor, 0), max(cursor + len(block), 0))
-                room = samples[here]
-                room[:] = block[max(-cursor, 0) :][: len(room)]
-                cursor += len(block)
-    except (av.error.FFmpegError, EOFError) as error:
-        raise _damaged(source.file, error) from error
+    samples = read_sound(source.file, RATE, "video")
     wanted = np.zeros(round(seconds * RATE), np.float32)
-    part = resample(samples[round(start * rate) : round((start + seconds) * rate)], rate)[: len(wanted)]
+    part = samples[round(start * RATE) :][: len(wanted)]
     wanted[: len(part)] = part
-    return wanted.clip(-1, 1)
+    return wanted
 
 
-def _mono(frame: av.AudioFrame) -> Float[ndarray, " n"]:
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T
-    if values.dtype == np.uint8:
-        values = (values.astype(np.float32) - 128) / 128
-    elif np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.float32) / float(1 << (8 * values.dtype.itemsize - 1))
-    return values.mean(0, dtype=np.float32)
+def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Pictures with their time on the film's clock, in order, from the last one before `start` or earlier."""
+    film = source.film
+    with opened(source.file, "video", EXPECTED) as container:
+        stream = container.streams[film.track]
+        stream.thread_type = "AUTO"
+        seeking = film.seekable and start > SEEK
+        if not seeking or _sought(container, film.clock + start - SEEK):
+            frames = whole(decoded(container, stream))
+            first = next(frames, None)
+            if first is not None and not (seeking and (first.time is None or first.time - film.clock > start)):
+                yield from _timed(film, chain([first], frames))
+                return
+    if seeking:  # the container has no index, or one that is not to be trusted
+        yield from _shown(source, 0.0)
 
 
-@dataclass(frozen=True)
-class Orientation:
-    """How a stored picture becomes upright: transposed first, then turned over."""
-
-    transpose: bool
-    columns: bool
-    rows: bool
-
-
-def upright(frame: av.VideoFrame) -> UInt8[ndarray, "h w 3"]:
-    """RGB, with the display matrix applied."""
-    matrix = int(frame.colorspace)
-    if matrix == UNKNOWN:  # as players do: high definition has BT.709's
-        matrix = BT709 if min(frame.width, frame.height) >= 720 else BT601
-    known = matrix in (1, 4, 5, 7, 9)
-    picture = frame.to_ndarray(format="rgb24", src_colorspace=matrix if known else BT601)
-    turned = _orientation(frame)
-    if turned.transpose:
-        picture = picture.transpose(1, 0, 2)
-    picture = picture[:: -1 if turned.rows else 1, :: -1 if turned.columns else 1]
-    return np.ascontiguousarray(picture)
-
-
-def _orientation(frame: av.VideoFrame) -> Orientation:
-    """From libav's display matrix, rows (a b u) (c d v) (x y w): p' = a p + c q, q' = b p + d q, y down."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return Orientation(False, False, False)
-    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-    if abs(b) > abs(a):
-        return Orientation(True, c < 0, b < 0)
-    return Orientation(False, a < 0, d < 0)
-
-
-def _decoded(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Pictures with their time on the source's clock, in order, from the last one before `start` or earlier."""
-    seeking = start > SEEK
+def _sought(container: Any, seconds: float) -> bool:
     try:
-        with av.open(str(source.file)) as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if seeking:
-                container.seek(int((source.clock + start - SEEK) * 1e6))
-            last = -1 / source.rate
-            for frame in container.decode(stream):
-                if seeking and (frame.time is None or frame.time - source.clock > start):
-                    break  # the container's index is not to be trusted
-                seeking = False
-                last = last + 1 / source.rate if frame.time is None else frame.time - source.clock
-                yield last, frame
-    except (av.error.FFmpegError, EOFError) as error:
-        raise _damaged(source.file, error) from error
-    if seeking:
-        yield from _decoded(source, 0.0)
+        container.seek(int(seconds * 1e6))
+    except av.error.FFmpegError:
+        return False
+    return True
 
 
-def _average_rate(times: Shaped[ndarray, " n"], otherwise: float) -> float:
-    return (len(times) - 1) / float(times[-1] - times[0]) if len(times) > 1 else otherwise
+def _timed(film: Film, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[float, av.VideoFrame]]:
+    steady, last = Steady(film.leap, 1 / film.rate), -1 / film.rate
+    for k, frame in enumerate(frames):
+        if film.counted and k < len(film.times):
+            last = float(film.times[k])
+        elif film.counted or frame.time is None:
+            last += 1 / film.rate
+        else:
+            last = max(last, steady(frame.time) - film.clock)
+        yield last, frame
 
 
-def _damaged(file: Path, error: Exception) -> UserError:
-    reason = str(getattr(error, "strerror", None) or error)
-    return UserError("video", f"{file}: unreadable ({reason})", "a whole video file", "copy it again or re-encode it")
+def _peak(file: Path, film: Film) -> float:
+    with opened(file, "video", EXPECTED) as container:
+        stream = container.streams[film.track]
+        stream.codec_context.skip_frame = "NONKEY"
+        return colour.brightest(decoded(container, stream))

@@ -14,10 +14,13 @@ from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.clip import Clip, ProgressFunction, save_png
 from talkingavatar.preprocessing.landmarks.source import Observed
 from talkingavatar.preprocessing.matte import Footage, background, plates, refine
-from talkingavatar.preprocessing.ready_mattes import ReadyMattes
+from talkingavatar.preprocessing.matte_sense import turned_right, whole_mattes
+from talkingavatar.preprocessing.ready_mattes import Crop, ReadyMattes
+from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order
 
-MATTING_VERSION = 3
+MATTING_VERSION = 4
+READY = "ready.json"  # in the stage's folder: how mattes made elsewhere were read
 Matte = UInt8[ndarray, "H W"]
 
 
@@ -31,7 +34,7 @@ def make_mattes(clip: Clip, seen: Observed, ready: Path | None, folder: Path, pr
         (folder / kind).mkdir(exist_ok=True)
     coarse: Callable[[int], Matte]
     if ready is not None:
-        _copy_ready(clip, ready, folder)
+        _copy_ready(clip, seen, ready, folder)
         coarse = _reader(folder / "mattes")
     elif seen.masks is not None:
         coarse = seen.coarse(clip.width, clip.height)
@@ -89,11 +92,18 @@ def _on_white(
         yield matte(index), composite(clip.frame(index), matte(index), plate)
 
 
-def _copy_ready(clip: Clip, ready: Path, folder: Path) -> None:
+def _copy_ready(clip: Clip, seen: Observed, ready: Path, folder: Path) -> None:
+    """The mattes, and how they were read in ready.json."""
     source_size = (round(clip.width / clip.to_capture[0]), round(clip.height / clip.to_capture[1]))
-    for index, matte in enumerate(ReadyMattes(ready, clip.frames, (clip.width, clip.height), source_size)):
+    box = clip.cutout.crop
+    crop = None if box is None else Crop(clip.picture_size, box)
+    given = ReadyMattes(ready, clip.frames, (clip.width, clip.height), source_size, clocks=clip.clocks, crop=crop)
+    given, told = turned_right(given, seen.keypoints)
+    for index, matte in enumerate(whole_mattes(given, seen.keypoints)):
         if not _file(folder / "mattes", index).is_file():
             save_png(matte, _file(folder / "mattes", index))
+    warnings = [*given.placed.warnings, *([] if told is None else [told])]
+    write_json(folder / READY, given.believed | {"warnings": warnings})
 
 
 def _reader(folder: Path) -> Callable[[int], Matte]:

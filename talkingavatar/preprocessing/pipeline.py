@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from talkingavatar import __version__
+from talkingavatar.audio.film import check_file
 from talkingavatar.body.body import Body
 from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig, sync_frames
+from talkingavatar.data.stated import read_json
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing import assemble, clip, matting
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
@@ -101,8 +104,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         UserError: a mistake in what was given, or a clip nothing can be made of.
     """
     job = Job(config, capture_folder(config), progress, video_writer)
-    if not job.video.is_file():
-        raise UserError("video", f"{job.video}: no such file", "a video file", "give video=<file>")
+    check_file(job.video, "video", "a video")
     if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
         raise UserError(
             "out", f"{job.folder}: a capture made by something else", "a folder of its own", "give name=..."
@@ -114,6 +116,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         check_shots(footage)
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
         seen = Observed(job.work / "landmarks", footage.shots)
+        _warn(seen.believed)
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
@@ -124,7 +127,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         offset = chosen_offset(sync_frames(config), measured)
         matte = job.work / "matte"
         parts = assemble.Parts(config.title, footage, steadied, seen.actions, matte, found, body, offset, split)
-        _assemble(job, parts, measured, keys)
+        _assemble(job, parts, measured, {"landmarks": dict(seen.believed), "mattes": _believed_mattes(job)}, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
 
@@ -187,8 +190,9 @@ def _source(job: Job, footage: Clip) -> LandmarkSource:
     if given is None:
         return MediaPipe()
     crop = footage.cutout.crop
-    origin = (0.0, 0.0) if crop is None else (float(crop[0]), float(crop[1]))
-    return OpenPose(given, origin) if job.config.landmarks == "openpose" else OpenFace(given, origin)
+    origin = None if crop is None else (float(crop[0]), float(crop[1]))
+    source = OpenPose if job.config.landmarks == "openpose" else OpenFace
+    return source(given, origin, footage.picture_size, footage.clocks)
 
 
 def _matte_and_align(job: Job, footage: Clip, seen: Observed, body: Body, keys: dict[str, str]) -> None:
@@ -250,7 +254,23 @@ def _steadied(footage: Clip, seen: Observed, progress: ProgressFunction) -> Stea
     return steady_trunk(seen.keypoints, footage.shots, footage.frame, mask, progress)
 
 
-def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str, str]) -> None:
+def _warn(believed: Mapping[str, Any]) -> None:
+    """What a reader of files made elsewhere had to guess."""
+    for line in believed.get("warnings", []):
+        print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def _believed_mattes(job: Job) -> dict[str, Any]:
+    """How mattes made elsewhere were read, where they were."""
+    file = job.work / "matte" / matting.READY
+    believed = read_json(file, "remove work/matte: it is made anew") if file.is_file() else {"source": "landmarks"}
+    _warn(believed)
+    return believed
+
+
+def _assemble(
+    job: Job, parts: assemble.Parts, measured: Offset, believed: dict[str, Any], keys: dict[str, str]
+) -> None:
     """The capture itself. It is made in the work folder and then moved to its place."""
     options = {"name": parts.name, "offset": parts.offset, "split": asdict(parts.split)}
     stage = Stage("capture", assemble.ASSEMBLE_VERSION, options, keys)
@@ -265,6 +285,7 @@ def _assemble(job: Job, parts: assemble.Parts, measured: Offset, keys: dict[str,
         "video": job.video.name,
         "cutout": asdict(parts.clip.cutout),
         "offset": asdict(measured) | {"corrected_frames": parts.offset},
+        **believed,
     }
     staged = run_stage(job.work, stage, lambda folder: assemble.write_capture(parts, provenance, folder))
     assemble.publish(job.folder, staged)

@@ -1,9 +1,12 @@
-"""Mattes that somebody made already: a folder of pictures or a video, one per frame."""
+"""Mattes that somebody made already: a folder of pictures or a video, one per frame of the clip or of its video."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,26 +14,42 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
+from talkingavatar.data.arrays import damage_told
 from talkingavatar.errors import UserError
+from talkingavatar.preprocessing.matte_values import Values, survey
+from talkingavatar.preprocessing.numbering import SLACK, Clock, Placed, Things, clocks_of, natural, numbers_in, ranges
 
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 TASK = "make one matte per frame of the same video, at its size or the capture's"
+SURVEYED = 16  # pictures that are looked at to learn how all of them are meant
+SAME_ASPECT = 0.01  # by which shapes may differ and count as one
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Where in the video's pictures the clip lies: their size, and x0, y0, x1, y1 of the clip, pixels."""
+
+    whole: tuple[int, int]
+    box: tuple[int, int, int, int]
 
 
 class ReadyMattes:
     """Coverage of the subject by frame number, read in order.
 
-    A picture with an alpha channel gives that channel, a grey one its value, a coloured one its brightest channel.
+    A picture with an alpha channel that says something gives that channel, a grey one its value, a coloured one its
+    brightest channel, one with a palette of colours whatever is not black; 0 and 1 stand for 0 and 255.
 
     Args:
         path: a folder of pictures, in the order of the numbers (or names) they carry, or a video.
         frames: of the clip.
         size: width and height of the capture.
-        source_size: of the clip at its source's resolution: mattes of this size are scaled.
+        source_size: of the clip at its source's resolution: mattes of this shape are scaled.
         threshold: from which a value is full coverage, 0 to 255; below it none. None keeps the values.
+        clocks: by which they may be counted; None: by the clip's frames.
+        crop: mattes of the whole picture are cut to it.
 
     Raises:
-        UserError: nothing there, another number than `frames`, or a picture of another size (while reading).
+        UserError: nothing there, another number than of any clock, or a picture of another shape (while reading).
     """
 
     def __init__(
@@ -40,63 +59,119 @@ class ReadyMattes:
         size: tuple[int, int],
         source_size: tuple[int, int],
         threshold: int | None = None,
+        clocks: Sequence[Clock] | None = None,
+        crop: Crop | None = None,
     ) -> None:
-        self.path, self.frames, self.size, self.source_size = path, frames, size, source_size
-        self.threshold = threshold
+        self.path, self.size, self.source_size, self.threshold, self.crop = path, size, source_size, threshold, crop
+        clocks = clocks or clocks_of(range(frames), frames, 1.0, 1.0)
         self.files: list[Path] | None = None
         if path.is_dir():
-            self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURES), key=_order)
-            if len(self.files) != frames:
-                raise UserError("mattes", f"{path}: {len(self.files)} pictures", f"{frames}, one per frame", TASK)
-        elif not path.is_file():
+            self.files = sorted((f for f in path.iterdir() if f.suffix.lower() in PICTURES and f.name[0] != "."),
+                                key=lambda f: natural(f.name))  # fmt: skip
+            self.placed = self._placed(self.files, clocks)
+            if gone := np.flatnonzero(self.placed.rows < 0).tolist():
+                raise UserError("mattes", f"{path}: none of frames {ranges(gone)}", f"{frames}, one per frame", TASK)
+            self.values = survey([self.files[row] for row in self._few()], TASK)
+        elif path.is_file():
+            self.placed, self.values = self._placed_pictures(clocks), Values()
+        else:
             raise UserError("mattes", f"{path}: no such folder or video", "mattes", "correct the path")
 
     def __iter__(self) -> Iterator[UInt8[ndarray, "H W"]]:
-        count = 0
-        for place, picture in self._pictures():
-            if count == self.frames:
-                raise UserError("mattes", f"{place}: more than {count} frames", f"{self.frames}", TASK)
-            yield self._fitted(place, picture)
-            count += 1
-        if count != self.frames:
-            raise UserError("mattes", f"{self.path}: {count} frames", f"{self.frames}, one per frame", TASK)
+        return (matte for _, matte in self.read(range(len(self.placed.rows))))
 
-    def _pictures(self) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:
-        if self.files is None:
-            try:
-                with av.open(str(self.path)) as container:
-                    for index, frame in enumerate(container.decode(video=0)):
-                        yield f"{self.path} frame {index}", _coverage(frame.to_image())
-            except (av.FFmpegError, IndexError) as error:
-                raise UserError("mattes", f"{self.path}: {error}", "a video that can be read", TASK) from error
-            return
-        for file in self.files:
-            try:
-                with Image.open(file) as image:
-                    yield str(file), _coverage(image)
-            except (OSError, SyntaxError) as error:
-                raise UserError("mattes", f"{file}: {error}", "a whole picture", TASK) from error
+    def read(self, frames: Iterable[int]) -> Iterator[tuple[str, UInt8[ndarray, "H W"]]]:
+        """Where the mattes of these frames (ascending) lie, and what they are.
+
+        Raises:
+            UserError: one is damaged, or of another shape.
+        """
+        rows = [int(self.placed.rows[frame]) for frame in frames]
+        for place, matte in self._of_files(rows) if self.files is not None else self._of_video(rows):
+            yield place, self._fitted(place, matte)
+
+    def inverted(self) -> ReadyMattes:
+        """The same where black means the person: what these pictures say is turned round."""
+        self.values = replace(self.values, inverted=True)
+        return self
+
+    @property
+    def believed(self) -> dict[str, Any]:
+        """How they are read, for the capture's provenance."""
+        return {"source": str(self.path), "meaning": self.values.told(), **self.placed.believed}
+
+    def sample(self) -> list[int]:
+        """A few frames, evenly over the clip."""
+        return np.unique(np.linspace(0, len(self.placed.rows) - 1, SURVEYED).round().astype(int)).tolist()
+
+    def _few(self) -> list[int]:
+        return [int(self.placed.rows[frame]) for frame in self.sample()]
+
+    def _placed(self, files: list[Path], clocks: Sequence[Clock]) -> Placed:
+        things = Things("mattes", f"{self.path}: {len(files)} pictures", "{}, one per frame", TASK)
+        numbers = numbers_in([file.stem for file in files])
+        if numbers is None:
+            return things.in_order(len(files), clocks)
+        return things.place(numbers, clocks)
+
+    def _placed_pictures(self, clocks: Sequence[Clock]) -> Placed:
+        """Of a video; programs disagree about its last pictures: too many are left out, for too few the last stands."""
+        with _readable(self.path), av.open(str(self.path)) as container:
+            count = sum(packet.size > 0 for packet in container.demux(video=0))
+        clock = min(clocks, key=lambda clock: abs(clock.total - count))
+        slack = SLACK if clock.total > 10 * SLACK else 0
+        if count > clock.total + slack:
+            raise UserError("mattes", f"{self.path}: more than {clock.total} frames, {count}", f"{clock.total}", TASK)
+        if count < clock.total - slack or not count:
+            raise Things("mattes", f"{self.path}: {count} frames", "{}, one per frame", TASK).unfit(clocks)
+        told = f"{self.path}: {count} frames for {clock.total} {clock.name}; the last is taken again"
+        believed = {"order": "of the video", **clock.told(), "count": count, "first_number": 0}
+        return Placed(np.minimum(clock.numbers, count - 1), believed, (told,) if count < clock.total else ())
+
+    def _of_files(self, rows: list[int]) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:
+        assert self.files is not None
+        for row in rows:
+            file = self.files[row]
+            with damage_told(file, "a whole picture", TASK), Image.open(file) as image:
+                matte = self.values.coverage(image)
+            yield str(file), matte
+
+    def _of_video(self, rows: list[int]) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:
+        wanted = iter(rows)
+        row = next(wanted, None)
+        with _readable(self.path), av.open(str(self.path)) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                if row != index:
+                    continue
+                matte = self.values.coverage(frame.to_image())
+                while row == index:  # a slower film shows one picture twice
+                    yield f"{self.path} frame {index}", matte
+                    row = next(wanted, None)
+                if row is None:
+                    return
+        if row is not None:
+            raise UserError("mattes", f"{self.path}: no picture {row}", "a whole video", TASK)
 
     def _fitted(self, place: str, matte: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "H W"]:
-        found = (matte.shape[1], matte.shape[0])
-        if found not in (self.size, self.source_size):
-            raise UserError("mattes", f"{place}: {found[0]}x{found[1]} pixels",
+        if self.crop is not None and matte.shape[::-1] == self.crop.whole != self.source_size:
+            x0, y0, x1, y1 = self.crop.box
+            matte = matte[y0:y1, x0:x1]
+        height, width = matte.shape
+        shapes = [self.size, self.source_size]
+        if not any(abs(width / height / (w / h) - 1) <= SAME_ASPECT for w, h in shapes):
+            raise UserError("mattes", f"{place}: {width}x{height} pixels",
                             "{}x{} or {}x{}".format(*self.size, *self.source_size), TASK)  # fmt: skip
-        if found != self.size:
-            matte = np.array(Image.fromarray(matte).resize(self.size, Image.Resampling.BOX))
+        if (width, height) != self.size:
+            smooth = Image.Resampling.BOX if width >= self.size[0] else Image.Resampling.BILINEAR
+            matte = np.array(Image.fromarray(matte).resize(self.size, smooth))
         if self.threshold is None:
             return matte
         return np.where(matte >= self.threshold, 255, 0).astype(np.uint8)
 
 
-def _coverage(image: Image.Image) -> UInt8[ndarray, "h w"]:
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        return np.array(image.convert("RGBA"))[..., 3]
-    if image.mode in ("L", "1"):
-        return np.array(image.convert("L"))
-    return np.array(image.convert("RGB")).max(axis=2)
-
-
-def _order(file: Path) -> tuple[int, str]:
-    digits = "".join(c if c.isdigit() else " " for c in file.stem).split()
-    return (int(digits[-1]) if digits else -1, file.name)
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise UserError("mattes", f"{path}: {error}", "a video that can be read", TASK) from error

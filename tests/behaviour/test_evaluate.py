@@ -43,7 +43,8 @@ def evaluated(done) -> Path:
 
 def test_runs_make_the_papers_tables(command, runs, tmp_path):
     chosen = ",".join(map(str, runs.values()))
-    arguments = [f"run={chosen}", "protocol=table4,table6,motion", "landmarks=none", "views=30", f"out={tmp_path}"]
+    arguments = [f"run={chosen}", "protocol=table4,table6,motion,expressions", "landmarks=none", "views=30"]
+    arguments += ["expressions=jaw", f"out={tmp_path}"]
     out = evaluated(command("evaluate", *arguments))
     text = (out / "tables.md").read_text()
     for label in ("ground truth", "w/o SAAM (retrained)", "w/o audio (silenced)", "full"):
@@ -56,6 +57,8 @@ def test_runs_make_the_papers_tables(command, runs, tmp_path):
     for fact in ("suite", "definitions", "backbones", "capture", "split", "body", "commit", "device", "checkpoint"):
         assert result[fact] is not None
     assert result["split"]["count"] == 30 and "view_30/psnr" in result["metrics"]
+    assert 5 < result["metrics"]["expressions_mouth/psnr"] < 60
+    assert Image.open(runs["thgs_full"] / "evaluation" / "expressions.png").width > 4 * 160
     assert "landmarks=none" in result["skipped"]["lmd"] and "syncnet" in result["skipped"]["sync"]
     # What silencing took away is told, and it changed what was drawn.
     silent = json.loads((runs["thgs_full"] / "evaluation" / "silent.json").read_text())
@@ -163,6 +166,7 @@ def test_metric_networks_are_in_no_checkpoint(runs):
         ([], "run: found nothing"),
         (["run=nowhere"], "no such folder"),
         (["run={run}", "protocol=tabel3"], "did you mean table3"),
+        (["run={run}", "expressions=smlie"], "did you mean smile"),
         (["run={run}", "condition=loud"], "condition"),
         (["run={run}", "lpips=resnet"], "alex, vgg, squeeze"),
         (["run={run}", "frames=some"], "whole numbers"),

@@ -9,6 +9,7 @@ import torch
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
+from talkingavatar.data.faces import FACE_JOINTS, Face
 from talkingavatar.data.speaker.record import SIDES, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
@@ -80,6 +81,25 @@ def test_it_reads_back_as_a_capture(folder):
     matte = capture.matte(0)
     assert 0.2 < (matte > 127).mean() < 0.7
     assert (capture.frame(0)[matte == 0] == 255).all()
+
+
+def test_the_speaker_can_be_drawn_with_any_face(folder):
+    """With its own, the recorded picture; with an open jaw, another mouth alone."""
+    capture, body = SpeakerCapture(folder, CONFIG), load_body("open")
+    pose = capture.true_pose([45])
+    own = Face(
+        "own",
+        dict(zip(body.expression_names, pose.expression[0].tolist(), strict=True)),
+        {name: pose.full_pose[0, body.joint_names.index(name)].tolist() for name in FACE_JOINTS},
+    )
+    drawn, matte = capture.imagined(45, own)
+    assert (
+        abs(drawn.astype(int) - capture.frame(45)).max() <= 1 and abs(matte.astype(int) - capture.matte(45)).max() <= 1
+    )
+    wide, _ = capture.imagined(45, replace(own, joints=own.joints | {"jaw": [0.35, 0, 0]}))
+    rows = np.flatnonzero((abs(wide.astype(int) - drawn) > 8).any((1, 2)))
+    top, _, bottom = (float(capture.regions["head"][45][i]) for i in (1, 0, 3))
+    assert len(rows) and rows.min() > 0.5 * (top + bottom)
 
 
 def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, tmp_path, monkeypatch):

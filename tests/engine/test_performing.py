@@ -5,6 +5,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from talkingavatar.audio.reading import read_sound
@@ -14,6 +15,8 @@ from talkingavatar.data.motion_clips import spans
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.borrowed import carried_over, resampled
 from talkingavatar.engine.performing.idle import idle_path
+from talkingavatar.engine.performing.performance import Request, open_request
+from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.types import BodyPose
 
@@ -116,3 +119,12 @@ def test_stretches_avoid_cuts_held_out_and_unusable_frames():
         "m", 25.0, 8, 8, 100, [Span(5, 80, 2)], [Span(80, 100)], shots=[(0, 40), (40, 100)], unusable=[20, 21, 40]
     )
     assert spans(manifest, manifest.train) == [(5, 20), (22, 40), (41, 80)]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0.0, 0.45), (0.5, 0.5), (3.0, None), (float("nan"), None)])
+def test_a_stretch_without_sound_is_refused(start, stop, tmp_path):
+    """Not a film of a closed mouth: the sound begins after half a second."""
+    soundfile.write(tmp_path / "late.wav", np.concatenate([np.zeros(8000), np.full(8000, 0.5)]), 16_000)
+    with pytest.raises(UserError, match=r"^start, stop: "):
+        open_request(Request(audio=tmp_path / "late.wav", start=start, stop=stop))
+    assert len(open_request(Request(audio=tmp_path / "late.wav", stop=0.75)).sound) == 36_000

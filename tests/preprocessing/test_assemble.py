@@ -68,6 +68,13 @@ def test_a_face_at_the_end_only_still_gives_both_parts():
     assert used & set(found.train.frames) and used & set(found.test.frames)
 
 
+def test_what_is_left_out_is_not_counted_as_trained_on():
+    found = split(100, without_face=tuple(range(30, 60)), stride=1)
+    assert found.usable(found.train) == [*range(30), *range(60, 86)] and found.usable(found.test) == list(
+        range(86, 100)
+    )
+
+
 def test_a_clip_that_is_all_cuts_is_refused():
     with pytest.raises(UserError, match=r"0 usable frames of 100 \(19 cuts\)"):
         split(100, shots=[(i, i + 5) for i in range(0, 100, 5)])

@@ -120,6 +120,19 @@ def test_usual_rates(rate, sane):
     assert sane_rate(rate) == pytest.approx(sane)
 
 
+@pytest.mark.parametrize(("start", "end"), [(2.5, None), (1.5, 1.0), (100.0, 200.0)])
+def test_a_part_lies_inside_the_video(video, start, end, tmp_path):
+    with pytest.raises(UserError, match=r"^start, end: .* of 2\.00 s"):
+        make(video, tmp_path, Cutout(start=start, end=end))
+
+
+def test_what_was_taken_of_the_source_is_told(tmp_path):
+    file = write_video(tmp_path / "fast.mp4", [numbered(i) for i in range(100)], fps=50)
+    clip = make(file, tmp_path / "ingest", Cutout(start=0.4))
+    assert clip.source_count == 100 and clip.taken == list(range(20, 100, 2))
+    assert [number_of(clip.frame(i)) for i in range(clip.frames)] == clip.taken
+
+
 def test_an_interrupted_ingest_reads_no_frame_twice(video, tmp_path):
     stage = Stage("ingest", INGEST_VERSION)
 

@@ -3,6 +3,7 @@ import pytest
 
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.landmarks.openface import OpenFace
+from talkingavatar.preprocessing.numbering import clocks_of
 from tests.preprocessing.stills import blank, quietly
 
 COLUMNS = [
@@ -75,3 +76,77 @@ def test_a_table_that_does_not_fit_is_one_clear_line(tmp_path, rows, columns, me
 def test_a_missing_file(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         read(tmp_path / "clip.csv", 1)
+
+
+FACE = [200.0, 300.0]  # where the rows of `large` begin
+
+
+def large(frame, **more):
+    return row(frame, shift=FACE[0], **more)
+
+
+def text(rows, separator=",", columns=COLUMNS, cell=str):
+    return "\n".join(separator.join(cell(v) for v in line) for line in [columns, *rows]) + "\n"
+
+
+def set_cells(rows, name, value):
+    for line in rows:
+        line[COLUMNS.index(name)] = value
+    return rows
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        text([row(1), row(2)]).encode(),
+        text([row(1), row(2)], " , ").replace("\n", "\r\n").encode("utf-8-sig"),
+        text([row(1), row(2)], "\t").encode("utf-16"),
+        text([row(1), row(2)], ",", cell='"{}"'.format).encode(),
+        b"sep=;\r\n" + text([row(1), row(2)], ";", cell=lambda v: str(v).replace(".", ",")).encode(),
+        text([row(2), row(1), row(2, confidence=0.1, shift=9)]).encode(),
+        text([row(0), row(1)]).encode(),
+        text(set_cells([row(1), row(2)], "timestamp", "-nan(ind)")).encode(),
+        text([[*line, ""] for line in (row(1), row(2))], columns=[*COLUMNS, ""]).encode(),
+    ],
+    ids=["plain", "bom", "utf-16", "quoted", "spreadsheet", "any order", "from 0", "nan(ind)", "last comma"],
+)
+def test_a_table_is_read_however_it_was_written(tmp_path, content):
+    (tmp_path / "clip.csv").write_bytes(content)
+    seen = read(tmp_path / "clip.csv", 2)
+    np.testing.assert_allclose(seen.keypoints.face68()[:, 0, 0], [0, 0])
+    np.testing.assert_allclose(seen.keypoints.face68()[:, 0, 2], [0.9, 0.9])
+    assert seen.believed["unit"] == "pixels of the video"
+
+
+@pytest.mark.parametrize("value", ["-nan(ind)", "", "abc", "1.#IND", "inf"])
+def test_a_value_that_is_none_is_a_gap_where_it_is_used(tmp_path, value):
+    rows = [row(1), *set_cells([row(2)], "x_30", value), *set_cells([row(3)], "AU12_c", value), row(4)]
+    seen = read(write(tmp_path, rows), 4)
+    assert np.isnan(seen.keypoints.face68()[..., 0]).all(axis=1).tolist() == [False, True, False, False]
+
+
+def test_columns_that_are_absent_are_said(tmp_path):
+    keep = [k for k, name in enumerate(COLUMNS) if name not in ("success", "confidence", "face_id", "frame")]
+    rows = [[row(t)[k] for k in keep] for t in (1, 2)]
+    seen = read(write(tmp_path, rows, [COLUMNS[k] for k in keep]), 2)
+    assert seen.keypoints.face68()[1, 0].tolist() == [0, 0, 1]
+    assert any("no column confidence" in line for line in seen.warnings) and len(seen.warnings) == 2
+    keep = [k for k, name in enumerate(COLUMNS) if not name.startswith(("x_", "y_"))]
+    with pytest.raises(UserError, match="-2Dfp"):
+        read(write(tmp_path, [[row(1)[k] for k in keep]], [COLUMNS[k] for k in keep]), 1)
+
+
+def test_a_fast_videos_table_is_thinned_by_its_times(tmp_path):
+    rows = [[t, 0, t / 50, *large(t)[3:]] for t in range(1, 56)]
+    for line in rows:
+        line[COLUMNS.index("x_0")] = FACE[0] + line[0] - 1
+    clocks = clocks_of(range(0, 60, 2), 60, 50.0, 25.0)
+    found = OpenFace(write(tmp_path, rows), None, (640, 480), clocks).detect(blank(30), tmp_path, quietly)
+    first = found.keypoints.face68()[:, 0, 0]
+    np.testing.assert_allclose(first[:28], FACE[0] + np.arange(0, 56, 2))
+    assert np.isnan(first[28:]).all() and found.believed["absent_frames"] == "28-29"
+
+
+def test_points_of_another_picture_are_refused(tmp_path):
+    with pytest.raises(UserError, match="in a picture of 64x48"):
+        OpenFace(write(tmp_path, [large(1)]), size=(64, 48)).detect(blank(1), tmp_path, quietly)

@@ -29,8 +29,8 @@ not have a picture of every frame. `writer.CaptureWriter` is the one place that 
 """
 
 from talkingavatar.data.capture.manifest import FRONT, Manifest, Span, paper_split
-from talkingavatar.data.capture.reader import PARAMETERS, RATE, REGIONS, Capture, Model
-from talkingavatar.data.capture.tables import Table
+from talkingavatar.data.capture.reader import RATE, Capture, Model
+from talkingavatar.data.capture.tables import PARAMETERS, REGIONS, Table
 from talkingavatar.data.capture.writer import CaptureWriter
 
 __all__ = [

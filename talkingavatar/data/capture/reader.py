@@ -12,16 +12,27 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture.manifest import read_manifest
 from talkingavatar.data.capture.pictures import Pictures
-from talkingavatar.data.capture.tables import Table, check_finite, check_rows, read_npz, read_table
+from talkingavatar.data.capture.tables import (
+    PARAMETERS,
+    Table,
+    read_boxes,
+    read_cameras,
+    read_landmarks,
+    read_parameters,
+    read_table,
+)
+from talkingavatar.data.faces import Face
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras
 
 Model = Literal["smplx", "flame"]
 RATE = 16_000  # Hz, of the sound
-PARAMETERS = ("betas", "expression", "full_pose", "transl")
-REGIONS = ("head", "mouth", "left_hand", "right_hand")
+JOINTS: dict[Model, int] = {"smplx": 55, "flame": 5}
+TABLES = ("actions", "emotion", "motion")
+REMAKE = "remove it: it is made anew"
 
 
 class Capture:
@@ -34,15 +45,14 @@ class Capture:
     def __init__(self, folder: Path, cache_mb: int = 1024) -> None:
         self.folder = folder
         self.manifest = read_manifest(folder)
+        frames = self.manifest.frames
         self._tracked: dict[str, dict[str, ndarray]] = {}
-        if (folder / "smplx.npz").is_file() or not (folder / "flame.npz").is_file():
-            self._tables("smplx")
         self.audio = self._audio()
         self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
-        self.viewmats, self.Ks = self._cameras()
-        self.regions = read_npz(folder / "regions.npz", REGIONS)
-        for name in REGIONS:
-            check_rows(f"{folder / 'regions.npz'}:{name}", self.regions[name], self.manifest.frames)
+        self.viewmats, self.Ks = read_cameras(folder / "cameras.npz", len(self.manifest.views), frames)
+        self.regions = read_boxes(folder / "regions.npz", frames)
+        self._check_tables()
+        self._check_pictures()
 
     @property
     def train_frames(self) -> list[int]:
@@ -74,6 +84,10 @@ class Capture:
         for frame in frames:
             yield self.frame(frame, view), self.matte(frame, view)
 
+    def imagined(self, frame: int, face: Face) -> tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]] | None:
+        """Picture and matte of a frame, had the face been another; None where nobody knows what that looks like."""
+        return None
+
     def background(self) -> UInt8[ndarray, "H W 3"] | None:
         """The scene of the first view without the person, where it is known."""
         if not (self.folder / "background.png").is_file():
@@ -103,7 +117,7 @@ class Capture:
     def true_pose(self, indices: list[int], model: Model = "smplx") -> BodyPose | None:
         """True parameters, where they are known; for evaluation only."""
         file = self.folder / "truth" / f"{model}.npz"
-        return _body_pose(self._parameters(file), indices) if file.is_file() else None
+        return _body_pose(self._parameters(file, model), indices) if file.is_file() else None
 
     def table(self, name: str, truth: bool = False) -> Table | None:
         """`<name>.npz`: actions, emotion, motion; None where the capture has none. True values for evaluation only.
@@ -114,15 +128,40 @@ class Capture:
         file = self.folder / ("truth" if truth else ".") / f"{name}.npz"
         return read_table(file, self.manifest.frames) if file.is_file() else None
 
+    def _check_tables(self) -> None:
+        """All that may be asked for later is looked at now."""
+        there: list[Model] = [model for model in JOINTS if (self.folder / f"{model}.npz").is_file()]
+        for model in there or ["smplx"]:
+            self._tables(model)
+            self.true_pose([0], model)
+        for truth in (False, True):
+            self.landmarks(truth)
+            for name in TABLES:
+                self.table(name, truth)
+
+    def _recorded_views(self) -> list[str]:
+        """Views whose pictures are there for good."""
+        return self.manifest.views
+
+    def _check_pictures(self) -> None:
+        """Headers of all pictures that may be trained on or compared with; a held-out view may lack some."""
+        used, manifest = [*self.train_frames, *self.test_frames], self.manifest
+        for view in self._recorded_views():
+            held_out = view in manifest.test_views
+            self.pictures.check(f"frames/{view}", used, all_there=not held_out)
+            self.pictures.check(f"mattes/{view}", self.seen_by(view, used) if held_out else used)
+        if (self.folder / "background.png").is_file():
+            self.pictures.check_file(self.folder / "background.png")
+
     def _tables(self, model: Model) -> dict[str, ndarray]:
         if model not in self._tracked:
-            self._tracked[model] = self._parameters(self.folder / f"{model}.npz")
+            self._tracked[model] = self._parameters(self.folder / f"{model}.npz", model)
         return self._tracked[model]
 
     def landmarks(self, truth: bool = False) -> Float[ndarray, "T 68 3"] | None:
         """2D landmarks with confidence."""
         file = self.folder / ("truth" if truth else ".") / "landmarks.npz"
-        return np.load(file)["points"] if file.is_file() else None
+        return read_landmarks(file, self.manifest.frames) if file.is_file() else None
 
     def features(self, kind: str, path: str | None = None, output: str = "logits") -> Float[Tensor, "T 16 C"]:
         """Audio windows, made on first use; kept in the capture where it may be written.
@@ -134,7 +173,9 @@ class Capture:
         name = kind if kind != "wav2vec2" else f"{kind}-{output}"
         file = self.folder / "features" / f"{name}.npy"
         if path is None and file.is_file():
-            return torch.from_numpy(np.load(file))
+            windows = read_npy(file, REMAKE)
+            check_array(str(file), windows, (self.manifest.frames, 16, "C"), REMAKE)
+            return torch.from_numpy(windows.astype(np.float32))
         fps, whole = self.manifest.fps, [(0, self.manifest.frames)]
         parts = []
         for start, stop in whole if kind == "deepspeech" else self.manifest.shots:
@@ -145,26 +186,8 @@ class Capture:
             _keep(file, windows)
         return torch.from_numpy(windows)
 
-    def _cameras(self) -> tuple[Float[ndarray, "V T 4 4"], Float[ndarray, "V T 3 3"]]:
-        file, (views, frames) = self.folder / "cameras.npz", (len(self.manifest.views), self.manifest.frames)
-        arrays = read_npz(file, ("viewmats", "Ks"))
-        for name, side in (("viewmats", 4), ("Ks", 3)):
-            if arrays[name].shape not in {(views, count, side, side) for count in (1, frames)}:
-                expected = f"{views} views, 1 or {frames} frames, {side}, {side}"
-                raise UserError(f"{file}:{name}", f"{arrays[name].shape}", expected, "make the capture again")
-        return (
-            np.broadcast_to(arrays["viewmats"], (views, frames, 4, 4)),
-            np.broadcast_to(arrays["Ks"], (views, frames, 3, 3)),
-        )
-
-    def _parameters(self, file: Path) -> dict[str, ndarray]:
-        """SMPL-X parameters, every one finite and as long as the video."""
-        table = read_npz(file, (*PARAMETERS, "expression_names"))
-        for key in PARAMETERS:
-            if key != "betas":
-                check_rows(f"{file}:{key}", table[key], self.manifest.frames)
-            check_finite(f"{file}:{key}", table[key])
-        return table
+    def _parameters(self, file: Path, model: Model) -> dict[str, ndarray]:
+        return read_parameters(file, self.manifest.frames, JOINTS[model])
 
     def _audio(self) -> Float[ndarray, " N"]:
         import soundfile

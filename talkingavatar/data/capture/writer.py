@@ -14,8 +14,8 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.data.capture.manifest import FRONT, Manifest
-from talkingavatar.data.capture.reader import PARAMETERS, RATE, REGIONS, Model
-from talkingavatar.data.capture.tables import Table
+from talkingavatar.data.capture.reader import RATE, Model
+from talkingavatar.data.capture.tables import PARAMETERS, REGIONS, Table
 
 
 class CaptureWriter:

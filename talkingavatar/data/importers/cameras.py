@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 from numpy import ndarray
 
+from talkingavatar.data.stated import Stated
 from talkingavatar.errors import UserError
 
 OPENGL_TO_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])  # turns a camera's own y and z axes round
@@ -72,6 +73,18 @@ def over_shots(matrices: Float[ndarray, "S V a b"], lengths: Sequence[int]) -> F
     if np.allclose(matrices, matrices[:1]):
         return matrices[:1].swapaxes(0, 1)
     return np.repeat(matrices, lengths, axis=0).swapaxes(0, 1)
+
+
+def rigid(stated: Stated) -> Float[ndarray, "4 4"]:
+    """A camera's matrix of three rows or four.
+
+    Raises:
+        UserError: other than finite numbers, or they turn nothing.
+    """
+    matrix = np.concatenate([stated.matrix((4, 4), (3, 4))[:3], [[0.0, 0.0, 0.0, 1.0]]])
+    if abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
+        raise stated.wrong("a rotation and a place")
+    return matrix
 
 
 def pinhole(fx: float, fy: float, cx: float, cy: float) -> Float[ndarray, "3 3"]:

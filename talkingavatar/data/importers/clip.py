@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image
 
+from talkingavatar.data import arrays
+from talkingavatar.data.arrays import damage_told
 from talkingavatar.data.capture import FRONT, RATE, REGIONS, CaptureWriter, Manifest, Model, Span, Table, paper_split
 from talkingavatar.errors import UserError
 
 Picture = UInt8[ndarray, "H W 3"]
 Coverage = UInt8[ndarray, "H W"]
 Split = tuple[list[Span], list[Span]]  # trained on, held out
+COMPLETE = "complete the dataset"
 UNTRACKED = "none: not tracked with this model"  # stands for a checksum, so that no fit takes the table for real
 JOINTS = {"smplx": 55, "flame": 5}
 # Columns of the 135 keypoints of SHOW: body 25, hands 21 each, inner face 51, contour 17.
@@ -71,6 +73,7 @@ class ImportedClip:
     tables: dict[str, Table] = field(default_factory=dict)
     extra: dict[str, ndarray] = field(default_factory=dict)  # further arrays, by file name
     provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)  # what was guessed
 
 
 def write_clip(clip: ImportedClip, folder: Path, width: int | None, progress: Callable[[str, int], Callable]) -> None:
@@ -81,6 +84,7 @@ def write_clip(clip: ImportedClip, folder: Path, width: int | None, progress: Ca
     """
     if folder.exists():
         raise UserError("out", f"{folder}, which exists", "a folder to be made", "remove it, or give another out=")
+    _check(clip)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".importing-") as name:
         made = Path(name) / "capture"
@@ -179,24 +183,38 @@ def read_picture(file: Path) -> Picture:
     Raises:
         UserError: absent or damaged.
     """
-    try:
-        with Image.open(file) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise UserError(str(file), f"no readable picture ({error})", "a picture", "complete the dataset") from error
+    with damage_told(file, "a picture", COMPLETE), Image.open(file) as image:
+        if image.mode.startswith("I;16"):  # sixteen bits: Pillow would cut them off at 255
+            return np.repeat((np.array(image)[..., None] / 257).round().astype(np.uint8), 3, axis=2)
+        return np.array(image.convert("RGB"))
 
 
-def read_npz(file: Path) -> dict[str, ndarray]:
+def read_npz(file: Path, keys: Sequence[str] = ()) -> dict[str, ndarray]:
     """All arrays of a file.
 
     Raises:
-        UserError: absent or damaged.
+        UserError: absent or damaged, or without one of `keys`.
     """
-    try:
-        with np.load(file) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        raise UserError(str(file), f"no readable file ({error})", "an npz", "complete the dataset") from error
+    return arrays.read_npz(file, keys, COMPLETE)
+
+
+def _check(clip: ImportedClip) -> None:
+    """Before a picture is written: nothing that the capture would be refused for when it is opened.
+
+    Raises:
+        UserError: a number is not finite, or no frame is left to train on or to hold out.
+    """
+    source = str(clip.provenance.get("source", clip.name))
+    numbers = {"cameras": clip.viewmats, "intrinsics": clip.Ks, "fps": np.array(clip.fps)}
+    numbers |= {f"{model} {key}": values for model, table in clip.parameters.items() for key, values in table.items()}
+    for name, values in numbers.items():
+        arrays.check_finite(f"{source}: {name}", np.asarray(values, np.float64), COMPLETE)
+    if (clip.Ks[..., (0, 1), (0, 1)] <= 0).any():
+        raise UserError(f"{source}: intrinsics", "a focal length that is not above 0", "pixels", COMPLETE)
+    for part, spans in zip(("train", "test"), clip.split, strict=True):
+        if not {frame for span in spans for frame in span.frames} - set(clip.unusable):
+            found = f"no usable frame of {clip.frames}"
+            raise UserError(f"{source}: {part}", found, "frames to train on and to hold out", "give train= and test=")
 
 
 def _write_pictures(
@@ -281,7 +299,7 @@ def _manifest(clip: ImportedClip, size: tuple[int, int]) -> Manifest:
         views=clip.views,
         test_views=clip.test_views,
         body=absent | clip.body,
-        provenance=clip.provenance,
+        provenance=clip.provenance | ({"warnings": clip.warnings} if clip.warnings else {}),
         shots=clip.shots,
         unusable=clip.unusable,
     )

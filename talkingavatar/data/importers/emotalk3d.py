@@ -21,8 +21,7 @@ A subject's sequences become shots of one capture, all cameras its views. A sent
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,9 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from talkingavatar.audio.reading import read_sound
+from talkingavatar.config.compose import suggestion
 from talkingavatar.data.capture import RATE, Model, Table
-from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots
+from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots, rigid
 from talkingavatar.data.importers.clip import (
     Coverage,
     ImportedClip,
@@ -49,6 +49,7 @@ from talkingavatar.data.importers.clip import (
     shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
+from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
 
 
@@ -79,10 +80,10 @@ class Layout:
         number = self.first + frame
         try:
             filled = template.format(subject=self.subject, sequence=sequence, camera=camera, frame=number)
-        except (KeyError, ValueError, IndexError) as error:
+        except (KeyError, ValueError, IndexError, AttributeError, TypeError) as error:
             expected = "{subject}, {sequence}, {camera}, {frame:06d}"
             raise UserError("layout", f"{template!r} ({error})", expected, "correct the template") from error
-        return root / filled
+        return root / filled.lstrip("/")  # of a subject without a name
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def read_emotalk3d(options: Options) -> ImportedClip:
     root, layout = options.path, _layout(options)
     names = _sequences(root, layout)
     calibrations = [_read_cameras(layout.path(root, layout.cameras, name)) for name in names]
-    views = _views(root, layout, names, list(calibrations[0]))
+    views = _views(root, layout, names, calibrations[0].names())
     sequences = [Sequence(name, _count(root, layout, name, views[0])) for name in names]
     lengths = [sequence.frames for sequence in sequences]
     shots, places = shots_of(lengths), [(s.name, i) for s in sequences for i in range(s.frames)]
@@ -162,7 +163,7 @@ def _flame(root: Path, layout: Layout, places: list[tuple[str, int]]) -> dict[Mo
     if layout.flame is None:
         return {}
     files = [layout.path(root, layout.flame, sequence, frame=frame) for sequence, frame in places]
-    return {"flame": flame_table([read_npz(file) for file in files], str(root))}
+    return {"flame": flame_table([read_npz(file) for file in files], [str(file) for file in files])}
 
 
 def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> list[Float[ndarray, "..."]]:
@@ -176,22 +177,41 @@ def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> l
 def _layout(options: Options) -> Layout:
     if options.layout is None:
         raise UserError("layout", "nothing", "a YAML with path templates", "give layout=<file> (see --help)")
-    expected = ", ".join(f.name for f in fields(Layout))
     try:
         content = OmegaConf.to_container(OmegaConf.load(options.layout))
-    except (OSError, YAMLError, OmegaConfBaseException) as error:
-        raise UserError("layout", f"{options.layout} ({error})", "a YAML file", "correct it") from error
-    given: dict[str, Any] = {str(k): v for k, v in content.items()} if isinstance(content, dict) else {}
+    except (OSError, YAMLError, OmegaConfBaseException, ValueError, RecursionError, AttributeError) as error:
+        reason = "no text" if isinstance(error, UnicodeError) else str(error).splitlines()[0][:120]
+        raise UserError("layout", f"{options.layout} ({reason})", "a YAML file", "correct it") from error
+    stated = Stated(f"layout: {options.layout}", content, "correct it")
+    known = [f.name for f in fields(Layout)]
+    if unknown := [name for name in stated.names() if name not in known]:
+        raise UserError("layout", f"{options.layout}: {unknown[0]}", ", ".join(known), suggestion(unknown[0], known))
+    given: dict[str, Any] = {name: _typed(stated.of(name), name) for name in known if stated.has(name)}
     sequences = None if options.sequence is None else options.sequence.split(",")
     told = {"sequences": sequences, "camera": options.camera, "fps": options.fps}
     given |= {key: value for key, value in told.items() if value is not None}
-    try:
-        layout = Layout(**given)
-    except TypeError as error:
-        raise UserError("layout", f"{options.layout}: {error}", expected, "correct it") from error
+    if lacking := [name for name in ("images", "cameras", "audio") if name not in given]:
+        raise UserError("layout", f"{options.layout}: no {lacking[0]}", "images, cameras, audio", "name it")
+    layout = Layout(**given)
     if layout.axes not in ("opencv", "opengl"):
         raise UserError("layout.axes", layout.axes, "opencv or opengl", "correct it")
     return layout
+
+
+def _typed(stated: Stated, name: str) -> Any:
+    """A field of the layout; names that look like numbers are texts."""
+    if name == "sequences":
+        return [_name(entry) for entry in stated.entries()]
+    if name == "emotions":
+        stated.names()
+        return {str(key): _name(replace(stated, value=value)) for key, value in stated.value.items()}
+    if name == "fps":
+        return stated.number(1, 1000)
+    return stated.whole(0) if name == "first" else _name(stated)
+
+
+def _name(stated: Stated) -> str:
+    return str(stated.whole()) if isinstance(stated.value, int) else stated.text()
 
 
 def _sequences(root: Path, layout: Layout) -> list[str]:
@@ -219,6 +239,8 @@ def _views(root: Path, layout: Layout, names: list[str], cameras: list[str]) -> 
 
 
 def _count(root: Path, layout: Layout, sequence: str, camera: str) -> int:
+    if "{frame" not in layout.images:
+        raise UserError("layout.images", layout.images, "a template with {frame:06d}", "correct it")
     count = 0
     while layout.path(root, layout.images, sequence, camera, count).is_file():
         count += 1
@@ -228,23 +250,16 @@ def _count(root: Path, layout: Layout, sequence: str, camera: str) -> int:
     return count
 
 
-def _read_cameras(file: Path) -> dict[str, Any]:
-    try:
-        cameras = json.loads(file.read_text())
-        return {str(name): entry for name, entry in cameras.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        expected = "json with cameras by name"
-        raise UserError(str(file), f"{type(error).__name__}: {error}", expected, "correct the layout") from error
+def _read_cameras(file: Path) -> Stated:
+    stated = Stated(str(file), read_json(file, "correct the layout"), "correct the layout")
+    if not stated.names():
+        raise stated.wrong("cameras by name")
+    return stated
 
 
-def _camera(cameras: dict[str, Any], name: str, layout: Layout) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
-    try:
-        entry = cameras[name]
-        K = np.array(entry["K"], np.float64).reshape(3, 3)
-        turn = OPENGL_TO_OPENCV if layout.axes == "opengl" else np.eye(4)
-        if "c2w" in entry:
-            return K, np.linalg.inv(np.array(entry["c2w"], np.float64).reshape(4, 4) @ turn)
-        return K, turn @ np.array(entry["w2c"], np.float64).reshape(4, 4)
-    except (ValueError, KeyError, TypeError) as error:
-        expected = f"K and w2c or c2w of camera {name!r}"
-        raise UserError("layout.cameras", f"{type(error).__name__}: {error}", expected, "correct the layout") from error
+def _camera(cameras: Stated, name: str, layout: Layout) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
+    entry = cameras.of(name)
+    turn = OPENGL_TO_OPENCV if layout.axes == "opengl" else np.eye(4)
+    K, key = entry.of("K").matrix((3, 3)), "c2w" if entry.has("c2w") else "w2c"
+    pose = rigid(entry.of(key))
+    return K, np.linalg.inv(pose @ turn) if key == "c2w" else turn @ pose

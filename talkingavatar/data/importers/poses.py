@@ -55,6 +55,9 @@ def smplx_full_pose(arrays: Mapping[str, ndarray], body: Path | None, source: st
         if found is None:
             raise UserError(source, f"no {key}", f"{', '.join(SMPLX_PARTS)}", "give another file")
         values = np.asarray(arrays[found])
+        if values.dtype.kind not in "fiu" or not values.ndim or not values.size:
+            wrong = f"values of type {values.dtype}, shape {values.shape}"
+            raise UserError(f"{source}:{key}", wrong, "numbers of every frame", "give another file")
         if "hand" in key and values[0].size == PCA:
             values = _hand_from_components(values.reshape(len(values), PCA), key, body, source)
         parts.append(axis_angles(values, joints, f"{source}:{key}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,13 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.audio.features import resample
+from talkingavatar.audio.mono import as_float, to_mono
 from talkingavatar.audio.reading import read_sound
+from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture import RATE, Model
-from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole
+from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole, rigid
 from talkingavatar.data.importers.clip import (
+    COMPLETE,
     Coverage,
     ImportedClip,
     Options,
@@ -30,6 +32,7 @@ from talkingavatar.data.importers.clip import (
     shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
+from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
 
 FPS, CAMERA = 30.0, 25
@@ -60,7 +63,8 @@ def read_renderme360(options: Options) -> ImportedClip:
         UserError: h5py is missing, the camera is unknown, or a file is missing or damaged.
     """
     parts = open_performances(options.path, options.sequence)
-    views = _views(parts, f"{int(options.camera or CAMERA):02d}")
+    first = options.camera or str(CAMERA)
+    views = _views(parts, f"{int(first):02d}" if first.isdecimal() else first)
     lengths = [part.frames()[views[0]] for part in parts]
     shots, fps = shots_of(lengths), options.fps or FPS
     places = [(part, i) for part, length in zip(parts, lengths, strict=True) for i in range(length)]
@@ -103,7 +107,7 @@ def _views(parts: list[Source], first: str) -> list[str]:
     frames = [part.frames() for part in parts]
     common = sorted(set.intersection(*(set(known) for known in frames)))
     if first not in common:
-        raise UserError("camera", first, f"one of {', '.join(common)}", "correct it")
+        raise UserError("camera", first, f"one of {', '.join(common) or 'none'}", "correct it")
     whole = [camera for camera in common if all(known[camera] == known[first] for known in frames)]
     return [first, *(camera for camera in whole if camera != first)]
 
@@ -123,7 +127,7 @@ def _flame(parts: list[Source], lengths: list[int]) -> dict[Model, dict[str, nda
         if (known := part.flame(length)) is None:
             return {}
         rows += known
-    return {"flame": flame_table(rows, "FLAME")}
+    return {"flame": flame_table(rows, [f"frame {i}: FLAME" for i in range(len(rows))])}
 
 
 def _reading(parts: list[Source], views: list[str]) -> Reading:
@@ -204,9 +208,9 @@ class Smc:
             return None
         samples = np.asarray(entry["audio"]["audio"][()])
         rate = int(np.ravel(entry["audio"]["sample_rate"][()])[0])
-        whole = samples.dtype.kind in "iu" or np.abs(samples).max(initial=0) > 2
-        samples = samples.astype(np.float32) / (32768 if whole else 1)
-        return resample(samples.mean(1) if samples.ndim == 2 else samples, rate)
+        if samples.dtype.kind == "f" and np.abs(samples).max(initial=0) > 2:  # 16-bit values kept as floats
+            samples = samples / 32768
+        return resample(to_mono(as_float(np.atleast_2d(samples.T))), rate)
 
     def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None:
         flat, solid = self.anno.get("Keypoints2d", {}), self.anno.get("Keypoints3d", {})
@@ -231,15 +235,15 @@ class Unfolded:
 
     def __init__(self, root: Path) -> None:
         self.root, self.name = root, root.name
-        content = json.loads((root / "calib.json").read_text())
-        self.rows: dict[str, list[dict[str, Any]]] = {}
-        for row in content["frames"]:
-            self.rows.setdefault(f"{int(row['camera_index']):02d}", []).append(row)
-        self.facts: dict[str, Any] = {key: value for key, value in content.items() if key != "frames"}
+        stated = Stated(str(root / "calib.json"), read_json(root / "calib.json", COMPLETE), COMPLETE)
+        self.rows: dict[str, list[Stated]] = {}
+        for row in stated.of("frames").entries():
+            self.rows.setdefault(f"{row.of('camera_index').whole(0, 10_000):02d}", []).append(row)
+        self.facts: dict[str, Any] = {key: value for key, value in stated.value.items() if key != "frames"}
 
     def frames(self) -> dict[str, int]:
         counts = {
-            camera: sum(self._file("images", camera, int(row["timestep_index"]), "png").is_file() for row in rows)
+            camera: sum(self._file("images", camera, step, "png").is_file() for step in _steps(rows))
             for camera, rows in self.rows.items()
         }
         return {camera: count for camera, count in counts.items() if count}
@@ -251,8 +255,8 @@ class Unfolded:
 
     def calibration(self, camera: str) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
         row = self.rows[camera][0]
-        K = pinhole(*(float(row[key]) for key in ("fx", "fy", "cx", "cy")))
-        return K, np.array(row["transform_matrix"], np.float64)
+        fx, fy = (row.of(key).number(1e-3, 1e7) for key in ("fx", "fy"))
+        return pinhole(fx, fy, row.of("cx").number(), row.of("cy").number()), rigid(row.of("transform_matrix"))
 
     def sound(self) -> Float[ndarray, " N"] | None:
         files = sorted((self.root / "audios").glob("*.wav")) + sorted((self.root / "audios").glob("*.mp3"))
@@ -260,7 +264,12 @@ class Unfolded:
 
     def landmarks(self, camera: str, index: int) -> tuple[ndarray, ndarray] | None:
         files = [self._file(folder, camera, index, "npy") for folder in ("lmks_3d", "lmks_2d")]
-        return (np.load(files[0]), np.load(files[1])) if all(file.is_file() for file in files) else None
+        if not all(file.is_file() for file in files):
+            return None
+        solid, flat = (read_npy(file, COMPLETE) for file in files)
+        check_array(str(files[0]), solid, ("N", 3), COMPLETE)
+        check_array(str(files[1]), flat, ("N", 3 if flat.shape[-1:] == (3,) else 2), COMPLETE)
+        return solid, flat
 
     def flame(self, frames: int) -> list[dict[str, ndarray]] | None:
         """The tool does not unfold it."""
@@ -268,6 +277,10 @@ class Unfolded:
 
     def _file(self, folder: str, camera: str, index: int, suffix: str) -> Path:
         return self.root / folder / f"{index:05d}_{camera}.{suffix}"
+
+
+def _steps(rows: list[Stated]) -> set[int]:
+    return {row.of("timestep_index").whole(0) for row in rows}
 
 
 def find_pairs(path: Path, wanted: list[str]) -> list[tuple[Path, Path]]:

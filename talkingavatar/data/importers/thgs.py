@@ -7,6 +7,7 @@ frame in both parts, other folders taken for clips) is not repeated.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -16,9 +17,11 @@ from jaxtyping import Float, Shaped
 from numpy import ndarray
 
 from talkingavatar.audio.reading import read_sound
+from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture import RATE, Span
 from talkingavatar.data.importers.cameras import GOOD_PX, Reading, choose_reading, pinhole
 from talkingavatar.data.importers.clip import (
+    COMPLETE,
     Coverage,
     ImportedClip,
     Options,
@@ -62,13 +65,15 @@ def read_thgs(options: Options) -> ImportedClip:
     """
     root, fps = options.path, options.fps or FPS
     clips = find_clips(root)
-    poses = read_npz(root / "poses_optimized.npz")
-    full_pose = smplx_full_pose(poses, options.body, str(root / "poses_optimized.npz"))
+    file = root / "poses_optimized.npz"
+    poses = read_npz(file, ("transl", "betas", "expression"))
+    full_pose = smplx_full_pose(poses, options.body, str(file))
+    transl, betas, expression = _rows(poses, file)
     lengths = [len(clip.pictures) for clip in clips]
-    frames = min(sum(lengths), len(full_pose))
+    frames = min(sum(lengths), len(full_pose), len(transl), len(expression))
     pictures = [(clip, file) for clip in clips for file in clip.pictures][:frames]
     keypoints = _keypoints(clips, frames)
-    transl = np.asarray(poses["transl"], np.float64).reshape(len(poses["transl"]), 3)[:frames]
+    transl = transl[:frames]
     height, width = read_picture(pictures[0][1]).shape[:2]
     K, camera = _camera(root, (width, height), transl, keypoints)
     taken = np.diff(np.minimum([0, *accumulate(lengths)], frames)).tolist()
@@ -95,8 +100,8 @@ def read_thgs(options: Options) -> ImportedClip:
         split=_split(options, root.name, frames),
         parameters={
             "smplx": {
-                "betas": np.asarray(poses["betas"]).reshape(-1, np.asarray(poses["betas"]).shape[-1])[0],
-                "expression": np.asarray(poses["expression"]).reshape(len(poses["expression"]), -1)[:frames],
+                "betas": betas,
+                "expression": expression[:frames],
                 "full_pose": full_pose[:frames],
                 "transl": transl,
             }
@@ -114,6 +119,25 @@ def read_thgs(options: Options) -> ImportedClip:
             "warning": _warning(camera),
         },
     )
+
+
+def _rows(
+    poses: Mapping[str, ndarray], file: Path
+) -> tuple[Float[ndarray, "T 3"], Float[ndarray, " S"], Float[ndarray, "T E"]]:
+    """transl, betas and expression, without axes of length one.
+
+    Raises:
+        UserError: not numbers, or not a row a frame.
+    """
+    for key in ("transl", "betas", "expression"):
+        if poses[key].dtype.kind not in "fiu" or not poses[key].ndim or not poses[key].size:
+            found = f"values of type {poses[key].dtype}, shape {poses[key].shape}"
+            raise UserError(f"{file}:{key}", found, "numbers of every frame", COMPLETE)
+    transl, expression = (
+        poses[key].reshape(len(poses[key]), -1).astype(np.float64) for key in ("transl", "expression")
+    )
+    check_array(f"{file}:transl", transl, ("T", 3), COMPLETE)
+    return transl, poses["betas"].reshape(-1, poses["betas"].shape[-1])[0].astype(np.float64), expression
 
 
 def find_clips(root: Path) -> list[Clip]:
@@ -150,8 +174,8 @@ def _keypoints(clips: list[Clip], frames: int) -> Shaped[ndarray, "T 135 3"] | N
     parts = []
     for clip in clips:
         file = clip.folder / "keypoints.npy"
-        values = np.load(file) if file.is_file() else None
-        if values is None or values.shape != (len(clip.pictures), 135, 3):
+        values = read_npy(file, COMPLETE) if file.is_file() else None
+        if values is None or values.shape != (len(clip.pictures), 135, 3) or values.dtype.kind != "f":
             return None
         parts.append(values)
     return np.concatenate(parts)[:frames].astype(np.float64)
@@ -162,9 +186,12 @@ def _camera(
 ) -> tuple[Float[ndarray, "3 3"], Reading]:
     """One camera; the loader takes avg_transl as the camera's place, SHOW means the subject's: both are tried."""
     file = root / "optimized_camera_params.npz"
-    values = read_npz(file)
-    if not {"focal_length", "avg_transl"} <= values.keys():
-        raise UserError(str(file), f"{', '.join(values)}", "focal_length, avg_transl", "complete the dataset")
+    values = read_npz(file, ("focal_length", "avg_transl"))
+    for name, least in (("focal_length", 1), ("avg_transl", 3)):
+        found = values[name]
+        if found.dtype.kind not in "fiu" or found.size < least or not np.isfinite(found).all():
+            wrong = f"{found.size} values of type {found.dtype}, or NaN"
+            raise UserError(f"{file}:{name}", wrong, f"{least} finite numbers", COMPLETE)
     focal, place = float(np.ravel(values["focal_length"])[0]), np.ravel(values["avg_transl"])[:3].astype(np.float64)
     K = pinhole(focal, focal, size[0] / 2, size[1] / 2)
     readings = {}
@@ -188,7 +215,8 @@ def _mouth_boxes(pictures: list[tuple[Clip, Path]]) -> Float[ndarray, "T 4"] | N
     for index, (clip, file) in enumerate(pictures):
         if (mask := clip.face_masks.get(number(file))) is None:
             continue
-        labels = np.load(mask)["arr_0"]
+        labels = read_npz(mask, ("arr_0",))["arr_0"]
+        check_array(str(mask), labels, ("labels", "H", "W"), COMPLETE)
         rows, columns = np.nonzero(np.isin(labels, MOUTH_LABELS).any(0))
         if len(rows):
             grow = 0.25 * max(np.ptp(rows), np.ptp(columns))
@@ -210,7 +238,8 @@ def _published_windows(clips: list[Clip], shots: list[tuple[int, int]], fps: flo
         file = clip.folder / "aud_eo.npy"
         if not file.is_file():
             return {}
-        windows = np.load(file)
+        windows = read_npy(file, COMPLETE)
+        check_array(str(file), windows, ("T", 16, "C"), COMPLETE)
         wanted = round(stop / fps * WINDOWS_PER_SECOND) - round(start / fps * WINDOWS_PER_SECOND)
         place = np.linspace(0, len(windows) - 1, wanted)
         left = place.astype(int)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,142 +14,190 @@ from PIL import Image
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.data.capture import RATE, Model, Span
-from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, choose_reading, pinhole
+from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, choose_reading
 from talkingavatar.data.importers.clip import (
+    COMPLETE,
     Coverage,
     ImportedClip,
     Options,
     Picture,
     Split,
     default_split,
-    fitted_sound,
-    read_npz,
+    joined_sound,
     read_picture,
+    shots_of,
 )
-from talkingavatar.data.importers.flame import flame_table
+from talkingavatar.data.importers.flame import flame_of_files
+from talkingavatar.data.importers.vhap_frames import Export, Frame, is_file
 from talkingavatar.errors import UserError
 
 FPS = 25.0
 OPENGL = "OpenGL axes"
 AXES = {OPENGL: OPENGL_TO_OPENCV, "OpenCV axes": np.eye(4)}
-PARTS = ("train", "val", "test")
+WHOLE = "none: the whole picture"
 
 
 def read_vhap(options: Options) -> ImportedClip:
     """One camera of an export; of several, the one with most frames unless `camera` names another.
 
     Raises:
-        UserError: no transforms, an unknown camera, or a file is missing.
+        UserError: no transforms, an unknown camera, a field is malformed, or a file is missing.
     """
-    root = options.path
-    rows = _rows(root)
-    cameras = Counter(str(row.get("camera_index", 0)) for row in rows)
-    camera = options.camera or cameras.most_common(1)[0][0]
-    chosen = sorted((r for r in rows if str(r.get("camera_index", 0)) == camera), key=lambda r: r["timestep_index"])
-    if not chosen:
-        raise UserError("camera", camera, f"one of {', '.join(sorted(cameras))}", "correct it")
-    fps, frames = options.fps or FPS, len(chosen)
-    files = [_beside(root, row["flame_param_path"]) for row in chosen if "flame_param_path" in row]
-    parameters: dict[Model, dict[str, ndarray]] = {}
-    axes = OPENGL
-    if len(files) == frames:
-        canonical = root / "canonical_flame_param.npz"
-        neutral = read_npz(canonical) if canonical.is_file() else None
-        parameters["flame"] = flame_table([read_npz(file) for file in files], str(root), neutral)
-        axes = _axes(chosen[0], parameters["flame"]["transl"][0], str(root))
+    export = Export(options.path)
+    camera, chosen, warnings = _chosen(export, options.camera)
+    masks = _masks(chosen)
+    fps, rate = _rate(options, chosen)
+    shots = shots_of([len(run) for run in _runs(chosen)])
+    canonical = options.path / "canonical_flame_param.npz"
+    flame, unusable = flame_of_files([frame.flame for frame in chosen], canonical if canonical.is_file() else None)
+    parameters: dict[Model, dict[str, ndarray]] = {} if flame is None else {"flame": flame}
+    axes = OPENGL if flame is None else _axes(chosen[0], flame["transl"][0], str(options.path))
+    warnings += _told(export, chosen, masks, rate, flame is not None, unusable)
 
     def picture(index: int, view: str) -> tuple[Picture, Coverage]:
-        return _picture(root, chosen[index])
+        return _picture(chosen[index], masks[index])
 
-    silent = options.audio is None
-    sound = np.zeros(0, np.float32) if options.audio is None else read_sound(options.audio, RATE)
+    steps = [frame.step for frame in chosen]
     return ImportedClip(
-        name=options.name or root.name,
+        name=options.name or options.path.resolve().name,
         fps=fps,
-        frames=frames,
+        frames=len(chosen),
         picture=picture,
-        sound=fitted_sound(sound, frames, fps),
-        viewmats=_one_if_same(np.stack([_viewmat(row, AXES[axes]) for row in chosen]))[None],
-        Ks=_one_if_same(np.stack([_intrinsics(row) for row in chosen]))[None],
+        sound=_sound(options.audio, steps, shots, fps),
+        viewmats=_one_if_same(np.stack([np.linalg.inv(frame.to_world @ AXES[axes]) for frame in chosen]))[None],
+        Ks=_one_if_same(np.stack([frame.K for frame in chosen]))[None],
         split=_split(options, chosen),
         parameters=parameters,
+        shots=shots,
+        unusable=unusable,
+        warnings=warnings,
         provenance={
             "format": "vhap",
-            "source": str(root),
+            "source": str(options.path),
             "camera": camera,
             "axes": axes,
-            "timesteps": [chosen[0]["timestep_index"], chosen[-1]["timestep_index"]],
-            "sound": "none given: silence" if silent else str(options.audio),
+            "timesteps": [steps[0], steps[-1]],
+            "order": "by timestep" if chosen[0].numbered else "as listed: no timestep is stated",
+            "rate": rate,
+            "masks": masks[0] if isinstance(masks[0], str) else "files",
+            "sound": "none given: silence" if options.audio is None else str(options.audio),
         },
     )
 
 
-def _rows(root: Path) -> list[dict[str, Any]]:
-    """Frames of all parts, each with its part; shared intrinsics written into each."""
-    rows: list[dict[str, Any]] = []
-    files = {part: root / f"transforms_{part}.json" for part in PARTS}
-    found = {part: file for part, file in files.items() if file.is_file()} or {"all": root / "transforms.json"}
-    for part, file in found.items():
-        try:
-            content = json.loads(file.read_text())
-            shared = {key: value for key, value in content.items() if not isinstance(value, list)}
-            rows += [shared | row | {"part": part} for row in content["frames"]]
-        except FileNotFoundError as error:
-            expected = "transforms.json, or transforms_train.json and its fellows"
-            raise UserError("path", f"{root} without them", expected, "give the exported folder") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(str(file), f"{type(error).__name__}: {error}", "frames", "export it again") from error
-    seen: dict[tuple[int, str], dict[str, Any]] = {}
-    for row in rows:
-        seen.setdefault((int(row["timestep_index"]), str(row.get("camera_index", 0))), row)
-    return list(seen.values())
+def _chosen(export: Export, wanted: str | None) -> tuple[str, list[Frame], list[str]]:
+    """The camera, its frames in the order of time, and what was guessed."""
+    cameras = Counter(entry.camera for entry in export.entries)
+    camera = wanted or cameras.most_common(1)[0][0]
+    if camera not in cameras:
+        raise UserError("camera", camera, f"one of {', '.join(sorted(cameras))}", "correct it")
+    chosen = export.frames(camera)
+    if len(chosen) < 2:
+        raise UserError("path", f"{export.root}: one frame of camera {camera}", "two or more", COMPLETE)
+    several = len(cameras) > 1 and wanted is None
+    told = f"cameras {', '.join(sorted(cameras))}: {camera} is taken; camera= names another"
+    return camera, chosen, [told] if several else []
 
 
-def _axes(row: dict[str, Any], head: Float[ndarray, " 3"], source: str) -> str:
+def _masks(chosen: list[Frame]) -> list[Path | str]:
+    """Of each frame the file named or the one of its name in fg_masks/, "alpha" of the picture itself, or none at all.
+
+    Raises:
+        UserError: a file that is named is not there, or some frames have a mask and others none.
+    """
+    found: list[Path | str] = []
+    for frame in chosen:
+        beside = frame.picture.parent.parent / "fg_masks" / f"{frame.picture.stem}.png"
+        if frame.mask is not None and not is_file(frame.mask):
+            raise UserError(f"{frame.place}:fg_mask_path", f"{frame.mask}: no such file", "the person's mask",
+                            "copy fg_masks/ beside the pictures, or take fg_mask_path out of the file: "
+                            "the whole picture is the person then")  # fmt: skip
+        if frame.mask is not None or beside.is_file():
+            found.append(frame.mask or beside)
+        else:
+            with Image.open(frame.picture) as opened:
+                found.append("alpha" if opened.mode in ("RGBA", "LA", "PA") else WHOLE)
+    if WHOLE in found and len(set(map(str, found))) > 1:
+        frame = chosen[found.index(WHOLE)]
+        raise UserError(frame.place, "no mask, which other frames have", "a mask for every frame", COMPLETE)
+    return found
+
+
+def _rate(options: Options, chosen: list[Frame]) -> tuple[float, str]:
+    stated = chosen[0].fps
+    if options.fps is not None:
+        return options.fps, f"{options.fps:g}, given"
+    return (stated, f"{stated:g}, stated") if stated is not None else (FPS, f"{FPS:g}, assumed")
+
+
+def _told(
+    export: Export, chosen: list[Frame], masks: list[Path | str], rate: str, flame: bool, unusable: list[int]
+) -> list[str]:
+    """What was guessed or is missing, a line each."""
+    told = []
+    if "assumed" in rate:
+        told.append(f"no rate is stated: {rate} a second; fps= tells another")
+    if not chosen[0].numbered:
+        told.append("no timestep is stated: frames are in the order in which they are listed")
+    if WHOLE in masks:
+        told.append("no masks: the whole picture is taken for the person")
+    if export.foreign:
+        told.append(f"paths of another machine ({sorted(export.foreign)[0]}) are taken as lying in {export.root}")
+    if not flame:
+        told.append("no frame has FLAME parameters: the head is not tracked")
+    elif unusable:
+        told.append(
+            f"{len(unusable)} of {len(chosen)} frames have no FLAME parameters (the first: {unusable[0]}): unusable"
+        )
+    if len(_runs(chosen)) > 1:
+        told.append(f"timesteps are missing: {len(_runs(chosen))} shots")
+    return told
+
+
+def _runs(chosen: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames that follow each other in time; where all are equally far apart, they do."""
+    gaps = [b.step - a.step for a, b in pairwise(chosen)]
+    runs = [[chosen[0]]]
+    for frame, gap in zip(chosen[1:], gaps, strict=True):
+        if gap == min(gaps):
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return runs
+
+
+def _sound(file: Path | None, steps: list[int], shots: list[tuple[int, int]], fps: float) -> Float[ndarray, " N"]:
+    """From the first frame on; what sounds while frames are missing is left out."""
+    samples = np.zeros(0, np.float32) if file is None else read_sound(file, RATE)
+    stride = min(b - a for a, b in pairwise(steps))
+    starts = [round((steps[start] - steps[0]) / stride / fps * RATE) for start, _ in shots]
+    return joined_sound([samples[start:] for start in starts], shots, fps)
+
+
+def _axes(frame: Frame, head: Float[ndarray, " 3"], source: str) -> str:
     """Which axes the cameras have: those that put the head in front of the camera; OpenGL's if both do."""
-    readings = {name: _viewmat(row, turn) for name, turn in AXES.items()}
-    return choose_reading(readings, _intrinsics(row), head[None, None], None, source).name
+    readings = {name: np.linalg.inv(frame.to_world @ turn) for name, turn in AXES.items()}
+    return choose_reading(readings, frame.K, head[None, None], None, source).name
 
 
-def _viewmat(row: dict[str, Any], turn: Float[ndarray, "4 4"]) -> Float[ndarray, "4 4"]:
-    """`transform_matrix` is camera to world."""
-    return np.linalg.inv(np.array(row["transform_matrix"], np.float64) @ turn)
-
-
-def _intrinsics(row: dict[str, Any]) -> Float[ndarray, "3 3"]:
-    width, height = row["w"], row["h"]
-    fx = row["fl_x"] if "fl_x" in row else width / 2 / np.tan(row["camera_angle_x"] / 2)
-    return pinhole(fx, row.get("fl_y", fx), row.get("cx", width / 2), row.get("cy", height / 2))
-
-
-def _picture(root: Path, row: dict[str, Any]) -> tuple[Picture, Coverage]:
-    """The picture with its mask: the file named, the one of its name in fg_masks/, its own alpha, or all of it."""
-    file = _beside(root, row["file_path"])
-    image = read_picture(file)
-    named = row.get("fg_mask_path")
-    mask = _beside(root, named) if named else file.parent.parent / "fg_masks" / f"{file.stem}.png"
-    if mask.is_file():
+def _picture(frame: Frame, mask: Path | str) -> tuple[Picture, Coverage]:
+    image = read_picture(frame.picture)
+    if isinstance(mask, Path):
         return image, read_picture(mask)[..., 0]
-    with Image.open(file) as opened:
-        if opened.mode == "RGBA":
-            return image, np.array(opened.getchannel("A"))
+    if mask == "alpha":
+        with Image.open(frame.picture) as opened:
+            return image, np.array(opened.convert("RGBA").getchannel("A"))
     return image, np.full(image.shape[:2], 255, np.uint8)
-
-
-def _beside(root: Path, name: str) -> Path:
-    """A path as written in the file; some exports leave the picture's suffix off."""
-    file = root / name
-    return file if file.suffix else file.with_suffix(".png")
 
 
 def _one_if_same(matrices: Float[ndarray, "T a b"]) -> Float[ndarray, "C a b"]:
     return matrices[:1] if np.allclose(matrices, matrices[:1]) else matrices
 
 
-def _split(options: Options, chosen: list[dict[str, Any]]) -> Split:
+def _split(options: Options, chosen: list[Frame]) -> Split:
     """The published parts where they are a head and a tail in time, else the paper's rule."""
     frames = len(chosen)
-    test = [i for i, row in enumerate(chosen) if row["part"] == "test"]
+    test = [i for i, frame in enumerate(chosen) if frame.part == "test"]
     if options.train is None and options.test is None and test and test[0] > 0 and test == list(range(test[0], frames)):
         return [Span(0, test[0])], [Span(test[0], frames)]
     return default_split(options, frames, 0.2, 1)

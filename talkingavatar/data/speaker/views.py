@@ -9,8 +9,10 @@ from pathlib import Path
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import Capture, CaptureWriter
+from talkingavatar.data.faces import Face, with_face
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.runtime.threads import in_order
 
@@ -22,6 +24,10 @@ class SpeakerCapture(Capture):
         super().__init__(folder, config.cache_mb)
         self.config = config
 
+    def _recorded_views(self) -> list[str]:
+        """Those that are held out may be drawn, by this process or another, while they are looked at."""
+        return [view for view in self.manifest.views if view not in self.manifest.test_views]
+
     @cached_property
     def _scene(self) -> SpeakerScene:
         """Seconds of work."""
@@ -30,6 +36,12 @@ class SpeakerCapture(Capture):
 
     def seen_by(self, view: str, frames: Sequence[int]) -> list[int]:
         return list(frames)
+
+    def imagined(self, frame: int, face: Face) -> tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W"]]:
+        pose, scene, body = self.true_pose([frame]), self._scene, load_body("open")
+        assert pose is not None, "the embedded speaker's true pose is known"
+        shown = with_face(pose, face, body.expression_names, body.joint_names)
+        return scene.render(shown.full_pose[0].numpy(), shown.transl[0].numpy(), shown.expression[0].numpy())
 
     def view_pictures(
         self, view: str, frames: Sequence[int]

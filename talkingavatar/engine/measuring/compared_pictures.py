@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
 
 from talkingavatar.config.protocol import Condition
 from talkingavatar.data.datamodule import CaptureData
@@ -37,8 +40,16 @@ def compared_pictures(data: CaptureData, frames: list[int], condition: Condition
 def _true(data: CaptureData, frame: int, view: str) -> Batch:
     """The true picture in place of the capture's own."""
     pictures = data.capture.pictures
-    image = torch.from_numpy(pictures.read(f"{TRUTH}/frames/{view}", frame, "RGB")).float() / 255
-    matte = torch.from_numpy(pictures.read(f"{TRUTH}/mattes/{view}", frame, "L")).float()[..., None] / 255
-    image = image + (1 - matte) * (data.background - torch.tensor(data.capture.manifest.background))
+    read = pictures.read(f"{TRUTH}/frames/{view}", frame, "RGB"), pictures.read(f"{TRUTH}/mattes/{view}", frame, "L")
+    image, matte = on_background(data, *read)
     signal, cameras = data.signal([frame]), data.capture.cameras([frame], view)
-    return Batch(signal, cameras, image.clamp(0, 1)[None], matte[None], data.background)
+    return Batch(signal, cameras, image[None], matte[None], data.background)
+
+
+def on_background(
+    data: CaptureData, pixels: UInt8[ndarray, "H W 3"], covered: UInt8[ndarray, "H W"]
+) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W 1"]]:
+    """A picture of a capture, and its matte, on the run's background instead of the capture's own."""
+    image, matte = torch.from_numpy(pixels).float() / 255, torch.from_numpy(covered).float()[..., None] / 255
+    image = image + (1 - matte) * (data.background - torch.tensor(data.capture.manifest.background))
+    return image.clamp(0, 1), matte

@@ -6,13 +6,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from talkingavatar.config.expressions import read_expressions
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.evaluated_run import EvaluatedRun, open_run
@@ -40,6 +42,7 @@ class EvaluateConfig:
     syncnet: str | None = None  # SyncNet's weights
     landmarks: str = "mediapipe"  # mediapipe | none
     views: tuple[str, ...] | None = None  # held-out cameras; None: all of the capture
+    expressions: tuple[str, ...] | None = ()  # faces that nobody filmed; None: all
     out: Path | None = None
     fresh: bool = False  # measure again what was measured
     progress: bool = True
@@ -50,7 +53,8 @@ class EvaluateConfig:
         def announce(message: str) -> None:
             print(message, file=sys.stderr, flush=True)
 
-        return Options(self.lpips, self.weights, self.syncnet, self.landmarks, self.views, device, announce)
+        looked_at = self.views, self.expressions
+        return Options(self.lpips, self.weights, self.syncnet, self.landmarks, *looked_at, device, announce)
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,14 @@ class Measurement:
     def _key(self, condition: Condition) -> str:
         opened = self.opened
         checkpoints = opened.checkpoints(condition)
-        return result_key(checkpoints, opened.config, opened.held, condition, self.networks, self.config.views)
+        looked_at = [self.config.views, self._faces]
+        return result_key(checkpoints, opened.config, opened.held, condition, self.networks, looked_at)
+
+    @cached_property
+    def _faces(self) -> Any:
+        """What is asked of faces that nobody filmed."""
+        asked = self.config.expressions
+        return [] if asked == () else asdict(read_expressions(asked))
 
     def _measure(self, name: str, condition: Condition) -> dict[str, Any]:
         began = time.monotonic()

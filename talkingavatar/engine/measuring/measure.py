@@ -78,6 +78,7 @@ class Options:
     syncnet: str | None = None  # file or folder of SyncNet's weights; None looks in the usual places
     landmarks: str = "mediapipe"  # mediapipe | none
     views: tuple[str, ...] | None = ()  # held-out cameras; None: all of the capture
+    expressions: tuple[str, ...] | None = ()  # of `conf/evaluate/expression/default.yaml`; None: all
     device: torch.device | str = "cpu"
     announce: Callable[[str], None] = lambda message: None  # is told what takes long
 

@@ -20,16 +20,21 @@ ELSEWHERE = ("run", "trainer", "tracking")  # of a configuration: where and how 
 
 
 def result_key(
-    checkpoints: Iterable[Path], config: FitConfig, held: HeldOut, condition: Condition, networks: Networks, views: Any
+    checkpoints: Iterable[Path],
+    config: FitConfig,
+    held: HeldOut,
+    condition: Condition,
+    networks: Networks,
+    looked_at: Any,
 ) -> str:
     """Of one run's numbers under one condition.
 
     Args:
         checkpoints: of every stage that they come from.
-        views: from the side, that are looked at.
+        looked_at: views from the side, and faces that nobody filmed.
     """
     run = [[digest_of(file) for file in checkpoints], _drawn_by(config), held.digest()]
-    return digest([SUITE_VERSION, versions(MEASURES), asdict(condition), run, _at_hand(networks), views])
+    return digest([SUITE_VERSION, versions(MEASURES), asdict(condition), run, _at_hand(networks), looked_at])
 
 
 def truth_key(held: HeldOut, condition: Condition, networks: Networks) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,41 @@ from PIL import Image
 
 from talkingavatar.engine.media.end_of_fit import label
 
-Pair = tuple[UInt8[ndarray, "H W 3"], UInt8[ndarray, "H W 3"]]  # ground truth and render
+Picture = UInt8[ndarray, "H W 3"]
+Pair = tuple[Picture, Picture]  # ground truth and render
 TALLEST = 360  # pixels of a picture in a strip
+SQUARE = 160  # pixels of one in several strips
 
 
 def strip(pairs: list[Pair], title: str, file: Path) -> None:
     """Ground truth above, render below, one column a frame."""
-    columns = []
-    for truth, drawn in pairs:
-        pictures = [label(_smaller(p), t) for p, t in ((truth, "ground truth"), (drawn, title))]
-        columns.append(np.concatenate(pictures))
+    columns = [_column(pair, ("ground truth", title), _smaller) for pair in pairs]
+    _save(np.concatenate(columns, 1), file)
+
+
+def strips(pairs: Mapping[str, Pair], across: int, file: Path) -> None:
+    """Several strips of squares, `across` pairs wide, each render with its name."""
+    columns = [_column(pair, ("ground truth", name), _square) for name, pair in pairs.items()]
+    columns += [np.full_like(columns[0], 255)] * (-len(columns) % across)
+    rows = [np.concatenate(columns[i : i + across], 1) for i in range(0, len(columns), across)]
+    _save(np.concatenate(rows), file)
+
+
+def _column(pair: Pair, titles: tuple[str, str], shrink: Callable[[Picture], Picture]) -> Picture:
+    return np.concatenate([label(shrink(picture), title) for picture, title in zip(pair, titles, strict=True)])
+
+
+def _save(picture: Picture, file: Path) -> None:
     temporary = file.with_suffix(".tmp.png")
-    Image.fromarray(np.concatenate(columns, 1)).save(temporary)
+    Image.fromarray(picture).save(temporary)
     temporary.replace(file)
 
 
-def _smaller(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
+def _smaller(picture: Picture) -> Picture:
     scale = min(1.0, TALLEST / picture.shape[0])
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+
+
+def _square(picture: Picture) -> Picture:
+    return np.asarray(Image.fromarray(picture).resize((SQUARE, SQUARE), Image.Resampling.LANCZOS))

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.audio.features import attention_windows, audio_features, resample
-from talkingavatar.audio.reading import read_sound
+from talkingavatar.audio.reading import SILENT, read_sound
 from talkingavatar.body.models import Body
 from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
@@ -144,7 +144,11 @@ def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:
     if not 0 <= request.start < stop:
         found = f"{request.start:g} to {stop:g} s of {seconds:.2f} s"
         raise UserError("start, stop", found, "a stretch of the sound", "correct them")
-    return sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+    stretch = sound[round(request.start * SOUND_RATE) : round(stop * SOUND_RATE)]
+    if np.abs(stretch).max(initial=0) < SILENT <= np.abs(sound).max():
+        found = f"{request.start:g} to {stop:g} s, where the sound of {seconds:.2f} s is silent"
+        raise UserError("start, stop", found, "a stretch with sound", "correct them")
+    return stretch
 
 
 def features_of(data: CaptureData, speech: Float[ndarray, " N"], frames: int) -> Float[Tensor, "L 16 C"]:

@@ -6,7 +6,6 @@ expect. Position i of a clip at 25 fps sees frames i to i + 4 and columns 4 i to
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.metrics.lipsync.mfcc import RATE, mfcc
 from talkingavatar.networks.syncnet import WINDOW, SyncNet
 from talkingavatar.paths import cache_root, weights_root
+from talkingavatar.runtime.files import sha256
 
 FILES = ("syncnet_v2.model", "syncnet.model")  # the published name, the one of a run of experiment=syncnet
 COLUMNS, FPS = 20, 25  # MFCC columns of a position; positions a second
@@ -39,12 +39,12 @@ class SyncNetFile:
     def why_skipped(self) -> str:
         """For a table's reader."""
         places = ", ".join(str(place) for place in self.looked_in)
-        return f"no {FILES[0]} in {places}; experiment=syncnet trains one"
+        return f"no {FILES[0]} in {places}; doctor fetch=syncnet gets it, experiment=syncnet trains one"
 
     def checksum(self) -> str:
         """SHA-256 of the file."""
         assert self.path is not None
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return sha256(self.path)
 
     def provenance(self) -> dict[str, Any]:
         """File, checksum and origin, for every result scored with it; the origin is told by `<file>.json` alone."""

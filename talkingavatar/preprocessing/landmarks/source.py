@@ -7,10 +7,10 @@ that to the capture's pixels and writes it to a folder; `Observed` reads it back
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -50,11 +50,19 @@ class Actions:
 
 @dataclass(frozen=True)
 class Seen:
-    """A source's answer; `masks` holds a coarse person mask per frame, of any one size, spanning the picture."""
+    """A source's answer.
+
+    Args:
+        masks: a coarse person mask per frame, of any one size, spanning the picture.
+        believed: how its files were read (order, unit, rate, which person), for the capture's provenance.
+        warnings: what had to be guessed, a line each.
+    """
 
     keypoints: Keypoints
     masks: UInt8[ndarray, "T h w"] | None = None
     actions: Actions | None = None
+    believed: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -83,7 +91,9 @@ def observe(source: LandmarkSource, clip: Pictures, folder: Path, progress: Prog
     if seen.actions is not None:
         arrays = vars(seen.actions) | {"names": np.array(seen.actions.names)}
         np.savez(folder / "actions.npz", allow_pickle=False, **arrays)
-    (folder / "source.json").write_text(json.dumps({"source": source.name, "version": source.version}))
+    (folder / "source.json").write_text(
+        json.dumps({"source": source.name, "version": source.version, "warnings": list(seen.warnings), **seen.believed})
+    )
     for piece in pieces.iterdir():
         piece.unlink()
     pieces.rmdir()
@@ -102,6 +112,7 @@ class Observed:
 
     def __init__(self, folder: Path, shots: list[tuple[int, int]]) -> None:
         self.shots = shots
+        self.believed: dict[str, Any] = json.loads((folder / "source.json").read_text())
         self.keypoints = Keypoints.load(folder / "keypoints.npz")
         masks, actions = folder / "masks.npy", folder / "actions.npz"
         self.masks: UInt8[ndarray, "T h w"] | None = np.load(masks, mmap_mode="r") if masks.is_file() else None

@@ -14,7 +14,7 @@ WATCHED = ("hands", "mouth", "head")  # regions whose absence is told
 
 
 class PictureQuality(Measure):
-    """FaceIdentity of pixels, as `<region>/<psnr|ssim|lpips_...>`."""
+    """Of the pixels, as `<region>/<psnr|ssim|lpips_...>`."""
 
     keys = ("psnr", "ssim")
     needs = ("pictures", "truth")

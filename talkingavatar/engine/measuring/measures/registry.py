@@ -15,6 +15,7 @@ from talkingavatar.engine.measuring.measures.jitter import MotionJitter, Relativ
 from talkingavatar.engine.measuring.measures.picture_quality import PictureQuality
 from talkingavatar.engine.measuring.measures.speed import Speed
 from talkingavatar.engine.measuring.measures.sync_scores import MouthAndSound, SyncNetScores
+from talkingavatar.engine.measuring.measures.unfilmed_faces import UnfilmedFaces
 
 MEASURES: list[type[Measure]] = [
     PictureQuality,
@@ -31,6 +32,7 @@ MEASURES: list[type[Measure]] = [
     Speed,
     BodyDistance,
     HeldOutViews,
+    UnfilmedFaces,
     PoseError,
 ]
 

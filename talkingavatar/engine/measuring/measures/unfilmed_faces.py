@@ -1,0 +1,176 @@
+"""Faces that nobody filmed: the avatar beside what is true of the same parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from talkingavatar.config.expressions import Expressions, read_expressions
+from talkingavatar.data.faces import Face, check_face, with_face
+from talkingavatar.engine.measuring.compared_pictures import on_background
+from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
+from talkingavatar.engine.measuring.truth_above_render import Pair, strips
+from talkingavatar.geometry.cameras import project
+from talkingavatar.metrics.image import ImageMetrics, crop_slices
+from talkingavatar.runtime.progress import track
+from talkingavatar.types import BodyPose
+
+WITHHELD = ["expression", "latent", "actions", "emotion"]
+PARTS = {"face": slice(0, 68), "mouth": slice(48, 68), "eyes": slice(36, 48)}  # of the landmarks
+EDGE = 2  # pixels by which an outline may be off
+ROW = 8  # pairs of pictures
+
+
+@dataclass
+class Kept:
+    """What is collected of one strength."""
+
+    images: ImageMetrics
+    holes: list[float] = field(default_factory=list)  # shares
+    spikes: list[float] = field(default_factory=list)
+
+    def add(
+        self, drawn: Float[Tensor, "H W 3"], alpha: Float[Tensor, "H W 1"], image: Float[Tensor, "H W 3"],
+        matte: Float[Tensor, "H W 1"], boxes: dict[str, Float[ndarray, " 4"]],
+    ) -> None:  # fmt: skip
+        """A face as drawn, as it truly is, and where its parts are."""
+        crops = {name: crop_slices(box, *image.shape[:2]) for name, box in boxes.items()}
+        for name, crop in crops.items():
+            self.images.measure(name, drawn[crop].clamp(0, 1), image[crop])
+        holes, spikes = holes_and_spikes(alpha[..., 0], matte[..., 0], crops["face"])
+        self.holes.append(holes)
+        self.spikes.append(spikes)
+
+    def means(self, strength: float) -> dict[str, float]:
+        """By key; of another strength than 1 that is named in front."""
+        ahead = "" if strength == 1 else f"at_{strength:g}_"
+        found = {f"{ahead}expressions_{key}": value for key, value in self.images.means().items()}
+        return found | {
+            f"{ahead}expressions/holes_percent": 100 * float(np.mean(self.holes)),
+            f"{ahead}expressions/spikes_percent": 100 * float(np.mean(self.spikes)),
+        }
+
+
+def holes_and_spikes(
+    alpha: Float[Tensor, "H W"], matte: Float[Tensor, "H W"], crop: tuple[slice, slice]
+) -> tuple[float, float]:
+    """Shares of the truth's silhouette in a part of the picture: open inside it, covered outside of it.
+
+    An outline that is off by `EDGE` pixels is neither.
+    """
+    inside, covered = (matte > 0.5).float(), alpha > 0.5
+    grown, shrunk = _grown(inside), 1 - _grown(1 - inside)
+    area = inside[crop].sum().clamp_min(1)
+    holes = (~covered & (shrunk > 0.5))[crop].sum() / area
+    spikes = (covered & (grown < 0.5))[crop].sum() / area
+    return float(holes), float(spikes)
+
+
+def faces_of(asked: Expressions) -> Iterator[tuple[float, Face]]:
+    """Every state at every strength with the head in every position, with the strength."""
+    for (name, state), strength, (head, turned) in product(asked.states.items(), asked.strengths, asked.heads.items()):
+        actions = {action: strength * value for action, value in state.actions.items()}
+        joints = {joint: [strength * angle for angle in angles] for joint, angles in state.joints.items()}
+        yield strength, Face(f"{name} {strength:g}, {head}", actions, joints | turned)
+
+
+def _grown(mask: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
+    return max_pool2d(mask[None, None], 2 * EDGE + 1, 1, EDGE)[0, 0]
+
+
+class UnfilmedFaces(Measure):
+    """Picture quality of face, mouth and eyes, torn holes and spikes, over `conf/evaluate/expression/default.yaml`.
+
+    In the calmest held-out frame, under the condition `full` alone.
+    """
+
+    keys = ("expressions",)
+    needs = ("avatar", "plain", "face")
+    definitions: ClassVar = {
+        "expressions": "faces of conf/evaluate/expression/default.yaml at full strength, head straight and turned, "
+        "avatar and truth given the same parameters",
+        "holes_percent": "share of the truth's silhouette in the face's box, 2 px within its outline, where the "
+        "avatar's opacity is below 0.5; mean over faces",
+        "spikes_percent": "pixels of the face's box 2 px outside the truth's outline where the avatar's opacity is "
+        "above 0.5, as a share of the silhouette; mean over faces",
+    }
+
+    def finish(self, found: Findings, truth: Findings) -> Findings:
+        if self.setting.options.expressions == ():
+            return Findings()  # nobody asks for them
+        if (why := self._why_not()) is not None:
+            return Findings(skipped={"expressions": why})
+        kept: dict[float, Kept] = {}
+        pairs: dict[str, Pair] = {}
+        for strength, face in self._faces():
+            if strength not in kept:
+                kept[strength] = Kept(ImageMetrics(self.setting.networks.family("lpips_")))
+            pairs[face.name] = self._add(kept[strength], face)
+        if self.setting.folder is not None:
+            strips(pairs, ROW, self.setting.folder / "expressions.png")
+        return Findings({key: value for strength in kept for key, value in kept[strength].means(strength).items()})
+
+    def _why_not(self) -> str | None:
+        if self.held.body.landmark_faces is None:
+            return "the body does not know its landmarks"
+        calm = Face("calm", {}, {})
+        if self.held.pictures.capture.imagined(self.frame, calm) is None:
+            return "no recording shows another face than it shows; the embedded speaker can be drawn with any"
+        return None
+
+    @cached_property
+    def frame(self) -> int:
+        """The calmest of those held out."""
+        return self.held.frames[int(self.held.pose.expression.abs().sum(1).argmin())]
+
+    def _faces(self) -> Iterator[tuple[float, Face]]:
+        """With the strength of each.
+
+        Raises:
+            UserError: the body has no such action or joint.
+        """
+        body, faces = self.held.body, list(faces_of(read_expressions(self.setting.options.expressions)))
+        for _, face in faces:
+            check_face(face, body.expression_names, body.joint_names)
+        for strength, face in track(faces, "unfilmed faces", len(faces), self.setting.progress):
+            self.setting.check()
+            yield strength, face
+
+    def _add(self, kept: Kept, face: Face) -> Pair:
+        avatar, held = self.setting.avatar, self.held
+        assert avatar is not None
+        data, method = avatar.data, avatar.method
+        imagined = data.capture.imagined(self.frame, face)
+        assert imagined is not None
+        image, matte = on_background(data, *imagined)
+        pose = with_face(self._pose, face, held.body.expression_names, held.body.joint_names)
+        signal = replace(data.signal([self.frame], WITHHELD), frame=torch.tensor([-1]), audio=None, pose=pose)
+        cameras = data.capture.cameras([self.frame])
+        with torch.no_grad():
+            drawn = method.render(method.drive(signal.to(method.device)), cameras.to(method.device))
+        boxes = self._boxes(pose)
+        kept.add(drawn.rgb[0].cpu(), drawn.alpha[0].cpu(), image, matte, boxes)
+        rows, columns = crop_slices(boxes["face"], *image.shape[:2])
+        return to_bytes(image[rows, columns]), to_bytes(drawn.rgb[0][rows, columns])
+
+    @cached_property
+    def _pose(self) -> BodyPose:
+        """True where it is known, for the truth is drawn in that."""
+        return self.held.pose[[self.held.frames.index(self.frame)]]
+
+    def _boxes(self, pose: BodyPose) -> dict[str, Float[ndarray, " 4"]]:
+        """Of the parts of the face as it is posed, pixels."""
+        vertices, _ = self.held.body(pose)
+        cameras = self.held.pictures.capture.cameras([self.frame])
+        marks = project(self.held.body.landmarks(vertices), cameras)[0].numpy()
+        return {name: np.concatenate([marks[part].min(0), marks[part].max(0)]) for name, part in PARTS.items()}
