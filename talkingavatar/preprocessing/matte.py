@@ -20,7 +20,7 @@ from scipy import ndimage
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
 from talkingavatar.preprocessing.person import mended, one_person
-from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
+from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, mending_step, reduced
 from talkingavatar.runtime.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
@@ -32,6 +32,7 @@ ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
 HAIR = 7  # units beyond the mask that hair may reach
+SURE = 3  # units within the mask from which it is sure
 SAMPLES = 45  # frames of a shot that its plate is made of
 COARSE_MARGIN, MENDED_MARGIN = 5, 3  # units round a mask, as detected and as mended, that are not taken for background
 
@@ -62,12 +63,18 @@ def _plate(footage: Footage, shot: tuple[int, int]) -> Plate | None:
     """Made twice: by the first, the masks are mended that the second is made with, which is seen up to the outline."""
     chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
     unit = footage.unit
-    first = clean_plate(footage.frame, lambda i: footage.coarse(i) > 0.05 * 255, chosen, COARSE_MARGIN * unit, unit)
+
+    def taken(index: int) -> Bool[ndarray, "H W"]:
+        return footage.coarse(index) > 0.5 * 255
+
+    first = clean_plate(
+        footage.frame, lambda i: footage.coarse(i) > 0.05 * 255, taken, chosen, COARSE_MARGIN * unit, unit
+    )
     if first is None:
         return None
     found = in_order(lambda i: person(footage, i, first)[1] > 0.3, chosen.tolist())
     persons = dict(zip(chosen.tolist(), found, strict=True))
-    return clean_plate(footage.frame, persons.__getitem__, chosen, MENDED_MARGIN * unit, unit) or first
+    return clean_plate(footage.frame, persons.__getitem__, taken, chosen, MENDED_MARGIN * unit, unit) or first
 
 
 def background(of_shots: list[Plate | None]) -> Plate | None:
@@ -143,9 +150,16 @@ def person(
     footage: Footage, index: int, plate: Plate | None
 ) -> tuple[Float32[ndarray, "H W 3"], Float32[ndarray, "H W"]]:
     """A frame in [0, 1] and its mended mask."""
-    image = footage.frame(index).astype(np.float32) / 255
-    coarse = footage.coarse(index).astype(np.float32) / 255
-    return image, mended(image, coarse, plate, near_hands(footage, index), footage.unit)
+    picture, coarse = footage.frame(index), footage.coarse(index).astype(np.float32) / 255
+    step = mending_step(picture)
+    mask = mended(
+        reduced(picture, step).astype(np.float32) / 255,
+        reduced(coarse, step),
+        None if plate is None else plate.small,
+        near_hands(footage, index)[::step, ::step],
+        footage.unit / step,
+    )
+    return picture.astype(np.float32) / 255, enlarged(mask, step, picture.shape[:2])
 
 
 def near_hands(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
@@ -158,6 +172,10 @@ def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     """One frame by itself."""
     image, mask = person(footage, index, plate)
     labels = band(mask, footage.keypoints.points[index], footage.unit)
+    if plate is not None:
+        # Between strands of hair the mended mask is full; what the net doubts there, the plate tells exactly.
+        unsure = ~deeper(footage.coarse(index) > 0.9 * 255, SURE * footage.unit)
+        labels[(labels == 2) & unsure & plate.seen] = 1
     mask = ndimage.gaussian_filter(mask, 2 * footage.unit)
     window = 2 * max(1, round(footage.unit)) + 1
     inner, outer = local_mean(image, labels == 2, window), local_mean(image, labels == 0, window)
@@ -177,7 +195,7 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     The coarse mask is sure a few pixels off its edge. Fingers and forearms that were seen are subject along their
     bones, and their surroundings are in doubt, however sure the mask is.
     """
-    inside, outside = deeper(coarse > 0.9, 3 * unit), deeper(coarse < 0.06, HAIR * unit)
+    inside, outside = deeper(coarse > 0.9, SURE * unit), deeper(coarse < 0.06, HAIR * unit)
     bones, near = _drawn(points, coarse.shape, unit)
     labels = np.full(coarse.shape, 1, np.uint8)
     labels[outside & ~near] = 0

@@ -13,6 +13,7 @@ from numpy import ndarray
 from talkingavatar.runtime.compiled import compiled
 
 RAYS = 8
+ALIKE = 0.06  # mean distance of colours of what may be the same thing in two frames
 NOISE = 0.03  # standard deviation of what the camera and its codec add to a colour
 DOUBT = 0.35  # standard deviation of the coarse mask's error within the unknown band
 TURNS, PULL, LIKE = 6, 2.5, 0.1  # of neighbours that agree: sweeps, log odds of one, distance of colours that are like
@@ -213,9 +214,10 @@ def agree(
 @no_type_check
 @compiled
 def masked_median(
-    stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], least: int
-) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
-    """Per pixel: the median over the frames in which it is clear, its mean absolute deviation in [0, 1], whether seen.
+    stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], taken: Bool[ndarray, "S H W"], least: int
+) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """Per pixel: the median over the frames in which it is clear, its mean absolute deviation in [0, 1], whether seen,
+    and whether in doubt: it looks the same in more frames that take it for the person than in clear ones.
 
     Args:
         least: fewest clear frames for a pixel to count as seen.
@@ -224,6 +226,7 @@ def masked_median(
     median = np.zeros((height, width, 3), np.uint8)
     spread = np.zeros((height, width), np.float32)
     seen = np.zeros((height, width), np.bool_)
+    doubted = np.zeros((height, width), np.bool_)
     values = np.zeros(count, np.float32)
     for y in range(height):
         for x in range(width):
@@ -239,7 +242,16 @@ def masked_median(
                 median[y, x, c] = np.uint8(middle + 0.5)
                 spread[y, x] += np.abs(values[:n] - middle).mean() / (3 * 255)
                 seen[y, x] = True
-    return median, spread, seen
+            if seen[y, x]:
+                alike = 0
+                for s in range(count):
+                    if taken[s, y, x]:
+                        apart = 0.0
+                        for c in range(3):
+                            apart += abs(float(stack[s, y, x, c]) - float(median[y, x, c]))
+                        alike += apart < 3 * 255 * ALIKE
+                doubted[y, x] = alike > n
+    return median, spread, seen, doubted
 
 
 @no_type_check
