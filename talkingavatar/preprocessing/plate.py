@@ -76,7 +76,7 @@ def clean_plate(
     stack = np.stack([frame(index) for index in chosen])
     clear = np.stack([~grown(person(index), margin) for index in chosen])
     median, spread, seen, doubted = masked_median(
-        stack, clear, np.stack([taken(index) for index in chosen]), min(LEAST, len(chosen))
+        stack, clear, np.stack([taken(index) for index in chosen.tolist()]), min(LEAST, len(chosen))
     )
     if seen.mean() < 0.05 or np.median(spread[seen]) > STILL:
         return None
