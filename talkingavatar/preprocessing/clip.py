@@ -20,11 +20,11 @@ from talkingavatar.audio.reading import SILENT
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rate, sound, taken
 from talkingavatar.preprocessing.numbering import Clock, clocks_of
-from talkingavatar.preprocessing.shots import find_cuts, novelty, shots_between, thumbnail
+from talkingavatar.preprocessing.shots import Cutting, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order, made_ahead
 
-INGEST_VERSION = 3
+INGEST_VERSION = 4
 SHORTEST = 1.0  # seconds of a clip
 
 ProgressFunction = Callable[[str, int], Callable[[], None]]
@@ -141,9 +141,8 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
     frames, fps = cutout.frames(source), cutout.rate(source)
     x0, y0, x1, y1 = cutout.box(source)
     samples = _sound(source, cutout.start, frames / fps, need_sound)
-    novelties = _write_frames(source, cutout, (width, height), frames, folder / "frames", progress)
+    cuts = _write_frames(source, cutout, (width, height), frames, folder / "frames", progress)
     soundfile.write(folder / "audio.flac", samples, RATE)
-    cuts = find_cuts(novelties)
     facts = {
         "video": str(video.resolve()),
         "codec": source.codec,
@@ -159,8 +158,8 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
         "frames": frames,
         "taken": taken(source, fps, cutout.start, frames),
         "cutout": vars(cutout),
-        "cuts": {t: round(float(novelties[t]), 2) for t in cuts},
-        "shots": shots_between(cuts, frames),
+        "cuts": {t: round(new, 2) for t, new in cuts.items()},
+        "shots": shots_between(list(cuts), frames),
     }
     write_json(folder / "ingest.json", facts)
 
@@ -191,12 +190,12 @@ def _sound(source: Source, start: float, seconds: float, need: bool) -> Float[nd
 
 def _write_frames(
     source: Source, cutout: Cutout, size: tuple[int, int], frames: int, folder: Path, progress: ProgressFunction
-) -> Float[ndarray, " T"]:
-    """Every frame as a PNG, from where an earlier start left off; how new each is."""
+) -> dict[int, float]:
+    """Every frame as a PNG, from where an earlier start left off; the cuts, with how new each of those frames is."""
     folder.mkdir(exist_ok=True)
     files = [folder / f"{i:06d}.png" for i in range(frames)]
     done = next((i for i, file in enumerate(files) if not file.is_file()), frames)
-    novelties, before = np.zeros(frames), None
+    cutting = Cutting()
     advance = progress("reading the video", frames)
 
     def look(made: tuple[Path, UInt8[ndarray, "..."] | None]) -> UInt8[ndarray, "..."]:
@@ -210,11 +209,10 @@ def _write_frames(
         return thumbnail(small)
 
     decoded = chain(repeat(None, done), made_ahead(cropped(source, cutout, done)))
-    for i, thumb in enumerate(in_order(look, zip(files, decoded, strict=True))):
-        novelties[i] = 0.0 if before is None else novelty(before, thumb)
-        before = thumb
+    for thumb in in_order(look, zip(files, decoded, strict=True)):
+        cutting.show(thumb)
         advance()
-    return novelties
+    return cutting.cuts()
 
 
 def _box(values: list[int] | None) -> tuple[int, int, int, int] | None:

@@ -1,9 +1,9 @@
 """From a coarse person mask to a matte that keeps hair and fingers, and the frame composited on white with it.
 
-Per frame: a band of doubt round the coarse mask's edge and round the hands; in it, coverage from colours near by and
-from the clean plate (`plate.py`), where the camera stands still (`matte_kernels.sample`); then neighbours of like
-colour agree, and pixels whose colour stays agree with the frames before and after. At the edges the subject's own
-colour is estimated, so that no rim of the old background shows on the new one.
+Per frame: the coarse mask is mended (`person.py`); a band of doubt round its edge and round the hands; in it, coverage
+from colours near by and from the clean plate (`plate.py`), where the camera stands still (`matte_kernels.sample`); then
+neighbours of like colour agree, and pixels whose colour stays agree with the frames before and after. At the edges the
+subject's own colour is estimated, so that no rim of the old background shows on the new one.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
-from talkingavatar.preprocessing.plate import Plate, clean_plate, combined
+from talkingavatar.preprocessing.person import mended, one_person
+from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, mending_step, reduced
 from talkingavatar.runtime.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
@@ -30,6 +31,10 @@ PALM = (0, 5, 9, 13, 17)
 ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
+HAIR = 7  # units beyond the mask that hair may reach
+SURE = 3  # units within the mask from which it is sure
+SAMPLES = 45  # frames of a shot that its plate is made of
+COARSE_MARGIN, MENDED_MARGIN = 5, 3  # units round a mask, as detected and as mended, that are not taken for background
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,25 @@ class Footage:
 
 def plates(footage: Footage) -> list[Plate | None]:
     """The clean plate of each shot; None where the camera moves."""
-    return [
-        clean_plate(footage.frame, lambda i: footage.coarse(i) / np.float32(255), shot, round(5 * footage.unit))
-        for shot in footage.shots
-    ]
+    return [_plate(footage, shot) for shot in footage.shots]
+
+
+def _plate(footage: Footage, shot: tuple[int, int]) -> Plate | None:
+    """Made twice: by the first, the masks are mended that the second is made with, which is seen up to the outline."""
+    chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
+    unit = footage.unit
+
+    def taken(index: int) -> Bool[ndarray, "H W"]:
+        return footage.coarse(index) > 0.5 * 255
+
+    first = clean_plate(
+        footage.frame, lambda i: footage.coarse(i) > 0.05 * 255, taken, chosen, COARSE_MARGIN * unit, unit
+    )
+    if first is None:
+        return None
+    found = in_order(lambda i: person(footage, i, first)[1] > 0.3, chosen.tolist())
+    persons = dict(zip(chosen.tolist(), found, strict=True))
+    return clean_plate(footage.frame, persons.__getitem__, taken, chosen, MENDED_MARGIN * unit, unit) or first
 
 
 def background(of_shots: list[Plate | None]) -> Plate | None:
@@ -126,21 +146,46 @@ class Layer:
         )
 
 
+def person(
+    footage: Footage, index: int, plate: Plate | None
+) -> tuple[Float32[ndarray, "H W 3"], Float32[ndarray, "H W"]]:
+    """A frame in [0, 1] and its mended mask."""
+    picture, coarse = footage.frame(index), footage.coarse(index).astype(np.float32) / 255
+    step = mending_step(picture)
+    mask = mended(
+        reduced(picture, step).astype(np.float32) / 255,
+        reduced(coarse, step),
+        None if plate is None else plate.small,
+        near_hands(footage, index)[::step, ::step],
+        footage.unit / step,
+    )
+    return picture.astype(np.float32) / 255, enlarged(mask, step, picture.shape[:2])
+
+
+def near_hands(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
+    """Round the hands that were seen."""
+    _, near = _drawn(footage.keypoints.points[index], (footage.height, footage.width), footage.unit)
+    return near
+
+
 def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     """One frame by itself."""
-    image = footage.frame(index).astype(np.float32) / 255
-    coarse = footage.coarse(index).astype(np.float32) / 255
-    labels = band(coarse, footage.keypoints.points[index], footage.unit)
-    # Coverage is nearly everywhere none or full; what the mask half believes is rather its doubt than a half.
-    coarse = np.clip((coarse - 0.25) / 0.5, 0, 1)
+    image, mask = person(footage, index, plate)
+    labels = band(mask, footage.keypoints.points[index], footage.unit)
+    if plate is not None:
+        # Between strands of hair the mended mask is full; what the net doubts there, the plate tells exactly.
+        unsure = ~deeper(footage.coarse(index) > 0.9 * 255, SURE * footage.unit)
+        labels[(labels == 2) & unsure & plate.seen] = 1
+    mask = ndimage.gaussian_filter(mask, 2 * footage.unit)
     window = 2 * max(1, round(footage.unit)) + 1
     inner, outer = local_mean(image, labels == 2, window), local_mean(image, labels == 0, window)
     behind = np.zeros_like(image) if plate is None else plate.image.astype(np.float32) / 255
     known = np.zeros(labels.shape, bool) if plate is None else plate.seen
     alpha, confidence, subject, ground = sample(
-        image, labels, coarse, inner, outer, behind, known, round(40 * footage.unit)
+        image, labels, mask, inner, outer, behind, known, round(40 * footage.unit)
     )
     alpha, subject, ground = agree(image, labels, alpha, confidence, subject, ground, max(1, round(3 * footage.unit)))
+    alpha = np.where(one_person(alpha > 0.1, near_hands(footage, index)), alpha, 0)
     return Layer(image, alpha, subject, ground)
 
 
@@ -150,17 +195,24 @@ def band(coarse: Float[ndarray, "H W"], points: Float[ndarray, "135 3"], unit: f
     The coarse mask is sure a few pixels off its edge. Fingers and forearms that were seen are subject along their
     bones, and their surroundings are in doubt, however sure the mask is.
     """
-    height, width = coarse.shape
-    inside, outside = deeper(coarse > 0.9, 3 * unit), deeper(coarse < 0.06, 4 * unit)
-    bones, near = Image.new("1", (width, height)), Image.new("1", (width, height))
+    inside, outside = deeper(coarse > 0.9, SURE * unit), deeper(coarse < 0.06, HAIR * unit)
+    bones, near = _drawn(points, coarse.shape, unit)
+    labels = np.full(coarse.shape, 1, np.uint8)
+    labels[outside & ~near] = 0
+    labels[inside | bones] = 2
+    return labels
+
+
+def _drawn(
+    points: Float[ndarray, "135 3"], shape: tuple[int, int], unit: float
+) -> tuple[Bool[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """The bones of hands and forearms, and what surrounds the hands'."""
+    bones, near = Image.new("1", shape[::-1]), Image.new("1", shape[::-1])
     for part in (LEFT_HAND, RIGHT_HAND):
         _draw_hand(ImageDraw.Draw(bones), ImageDraw.Draw(near), points[part])
     for elbow, wrist in ARMS:
         _draw_arm(ImageDraw.Draw(bones), points[elbow], points[wrist], unit)
-    labels = np.full((height, width), 1, np.uint8)
-    labels[outside & ~np.array(near)] = 0
-    labels[inside | np.array(bones)] = 2
-    return labels
+    return np.array(bones), np.array(near)
 
 
 def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Float[ndarray, "21 3"]) -> None:

@@ -13,8 +13,10 @@ from numpy import ndarray
 from talkingavatar.runtime.compiled import compiled
 
 RAYS = 8
+ALIKE = 0.06  # mean distance of colours of what may be the same thing in two frames
 NOISE = 0.03  # standard deviation of what the camera and its codec add to a colour
 DOUBT = 0.35  # standard deviation of the coarse mask's error within the unknown band
+TURNS, PULL, LIKE = 6, 2.5, 0.1  # of neighbours that agree: sweeps, log odds of one, distance of colours that are like
 
 
 @no_type_check
@@ -212,9 +214,10 @@ def agree(
 @no_type_check
 @compiled
 def masked_median(
-    stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], least: int
-) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"]]:
-    """Per pixel: the median over the frames in which it is clear, its mean absolute deviation in [0, 1], whether seen.
+    stack: UInt8[ndarray, "S H W 3"], clear: Bool[ndarray, "S H W"], taken: Bool[ndarray, "S H W"], least: int
+) -> tuple[UInt8[ndarray, "H W 3"], Float[ndarray, "H W"], Bool[ndarray, "H W"], Bool[ndarray, "H W"]]:
+    """Per pixel: the median over the frames in which it is clear, its mean absolute deviation in [0, 1], whether seen,
+    and whether in doubt: it looks the same in more frames that take it for the person than in clear ones.
 
     Args:
         least: fewest clear frames for a pixel to count as seen.
@@ -223,6 +226,7 @@ def masked_median(
     median = np.zeros((height, width, 3), np.uint8)
     spread = np.zeros((height, width), np.float32)
     seen = np.zeros((height, width), np.bool_)
+    doubted = np.zeros((height, width), np.bool_)
     values = np.zeros(count, np.float32)
     for y in range(height):
         for x in range(width):
@@ -238,7 +242,61 @@ def masked_median(
                 median[y, x, c] = np.uint8(middle + 0.5)
                 spread[y, x] += np.abs(values[:n] - middle).mean() / (3 * 255)
                 seen[y, x] = True
-    return median, spread, seen
+            if seen[y, x]:
+                alike = 0
+                for s in range(count):
+                    if taken[s, y, x]:
+                        apart = 0.0
+                        for c in range(3):
+                            apart += abs(float(stack[s, y, x, c]) - float(median[y, x, c]))
+                        alike += apart < 3 * 255 * ALIKE
+                doubted[y, x] = alike > n
+    return median, spread, seen, doubted
+
+
+@no_type_check
+@compiled
+def settle(
+    image: Float[ndarray, "H W 3"],
+    plate: Float[ndarray, "H W 3"],
+    known: Bool[ndarray, "H W"],
+    labels: UInt8[ndarray, "H W"],
+    odds: Float[ndarray, "H W"],
+    coverage: Float[ndarray, "H W"],
+) -> None:
+    """Unknown pixels agree with the eight round them on whose they are, in place (mean field of a Potts model).
+
+    Neighbours of like colour pull. An edge that the plate has too is the background's own and does not part them:
+    else the outline would follow it (background cut, Sun et al., ECCV 2006, section 3).
+
+    Args:
+        odds: log odds of each unknown pixel by itself.
+        coverage: 0 background to 1 subject, to begin with.
+    """
+    height, width = labels.shape
+    for turn in range(TURNS):
+        for step in range(height * width):
+            at = step if turn % 2 == 0 else height * width - 1 - step
+            y, x = at // width, at % width
+            if labels[y, x] != 1:
+                continue
+            total = odds[y, x]
+            for v in range(max(0, y - 1), min(height, y + 2)):
+                for u in range(max(0, x - 1), min(width, x + 2)):
+                    edge, new = 0.0, 0.0
+                    for c in range(3):
+                        across = image[y, x, c] - image[v, u, c]
+                        edge += across * across
+                        across -= plate[y, x, c] - plate[v, u, c]
+                        new += across * across
+                    if known[y, x] and known[v, u]:
+                        edge = min(edge, new)
+                    pull = PULL * (0.15 + 0.85 * math.exp(-edge / (2 * LIKE * LIKE)))
+                    if v != y and u != x:
+                        pull *= 0.7
+                    if v != y or u != x:
+                        total += pull * (2 * coverage[v, u] - 1)
+            coverage[y, x] = 1 / (1 + math.exp(-total))
 
 
 @no_type_check

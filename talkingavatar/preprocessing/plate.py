@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from numpy import ndarray
+from PIL import Image
 from scipy import ndimage
 
 from talkingavatar.preprocessing.matte_kernels import deeper, masked_median
 
-SAMPLES = 90  # frames of a shot the plate is made of
 STILL = 0.03  # mean absolute deviation from the plate of a static camera's picture, of half of the pixels
+MENDING = 320  # pixels, about the long side of a picture where its mask is mended
 LEAST = 4  # clear frames a pixel needs
+MOVED = 0.5  # pixels, mean deviation of a pattern's place from which it is not the background's
+SLIVER = 4  # units, half the width of what is not believed by itself
+PLAIN = 0.03  # mean gradient up to which a person's clothes may move unseen
+PATTERN = 0.012  # mean gradient of what can be told to have moved
 
 
 @dataclass(frozen=True)
@@ -23,28 +29,80 @@ class Plate:
 
     image: UInt8[ndarray, "H W 3"]
     seen: Bool[ndarray, "H W"]
+    noise: Float32[ndarray, "H W"]  # mean absolute deviation of the pictures from it, in [0, 1]
+
+    @cached_property
+    def small(self) -> Plate:
+        """The plate at the size at which masks are mended; seen where all of a block was."""
+        step = mending_step(self.image)
+        return Plate(
+            reduced(self.image, step), reduced(self.seen.astype(np.float32), step) > 0.99, reduced(self.noise, step)
+        )
+
+
+def mending_step(picture: UInt8[ndarray, "H W 3"]) -> int:
+    """Pixels a side of the blocks that are one where a mask is mended: no net's mask is finer than that."""
+    return max(1, round(max(picture.shape[:2]) / MENDING))
+
+
+def reduced(values: Shaped[ndarray, "H W ..."], step: int) -> Shaped[ndarray, "h w ..."]:
+    """Means of blocks, the last of a row or column of what is left."""
+    return np.asarray(Image.fromarray(values).reduce(step))
+
+
+def enlarged(mask: Float32[ndarray, "h w"], step: int, shape: tuple[int, int]) -> Float32[ndarray, "H W"]:
+    """The reverse of `reduced`, blocks running into each other."""
+    size = (mask.shape[1] * step, mask.shape[0] * step)
+    return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))[: shape[0], : shape[1]]
 
 
 def clean_plate(
     frame: Callable[[int], UInt8[ndarray, "H W 3"]],
-    coarse: Callable[[int], Float[ndarray, "H W"]],
-    shot: tuple[int, int],
-    margin: int,
+    person: Callable[[int], Bool[ndarray, "H W"]],
+    taken: Callable[[int], Bool[ndarray, "H W"]],
+    chosen: Int[ndarray, " S"],
+    margin: float,
+    unit: float,
 ) -> Plate | None:
     """The plate of one shot, or None where the camera moves or too little of the background is seen.
 
     Args:
-        frame, coarse: picture and coarse coverage of a frame by number.
-        shot: first and one past the last frame.
-        margin: pixels round the coarse mask that are not taken for background.
+        frame, person: picture and mask of a frame by number.
+        taken: what the detector took for the person.
+        chosen: frames of the shot that it is made of.
+        margin: pixels round the person that are not taken for background.
+        unit: pixels that are 1 in a picture with a long side of 640.
     """
-    chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
     stack = np.stack([frame(index) for index in chosen])
-    clear = np.stack([~grown(coarse(index) > 0.05, margin) for index in chosen])
-    median, spread, seen = masked_median(stack, clear, min(LEAST, len(chosen)))
+    clear = np.stack([~grown(person(index), margin) for index in chosen])
+    median, spread, seen, doubted = masked_median(
+        stack, clear, np.stack([taken(index) for index in chosen.tolist()]), min(LEAST, len(chosen))
+    )
     if seen.mean() < 0.05 or np.median(spread[seen]) > STILL:
         return None
-    return Plate(continued(median, seen), seen & (spread < 3 * STILL))
+    still = seen & ~_persons(median, spread, seen, doubted, unit)
+    # Slivers between what moves are the person's too: the plain parts of a patterned shirt.
+    return Plate(continued(median, seen), still & grown(deeper(still, SLIVER * unit), SLIVER * unit), spread)
+
+
+def _persons(
+    median: UInt8[ndarray, "H W 3"],
+    spread: Float32[ndarray, "H W"],
+    seen: Bool[ndarray, "H W"],
+    doubted: Bool[ndarray, "H W"],
+    unit: float,
+) -> Bool[ndarray, "H W"]:
+    """What changes as a person does whom the mask missed: a pattern that moves changes by its gradient a pixel.
+
+    What is plain does not show it; there the mask's word in most frames counts (`doubted`).
+    """
+    size = 2 * max(1, round(1.5 * unit)) + 1
+    rows, columns = np.gradient(median.astype(np.float32).mean(axis=2) / 255)
+    pattern = ndimage.uniform_filter(np.hypot(rows, columns), size)
+    change = ndimage.uniform_filter(spread, size)
+    moved = (change - 1.3 * float(np.median(spread[seen]))) / np.maximum(pattern, 1e-3)  # pixels
+    missed = ndimage.uniform_filter(doubted.astype(np.float32), size) > 0.5
+    return grown((change > STILL) | (moved > MOVED) & (pattern > PATTERN), 2 * unit) | missed & (pattern < PLAIN)
 
 
 def combined(plates: list[Plate | None]) -> Plate | None:
@@ -53,15 +111,15 @@ def combined(plates: list[Plate | None]) -> Plate | None:
     if not made or len(made) < len(plates):
         return None
     first = made[0]
-    image, seen = first.image.copy(), first.seen.copy()
+    image, seen, noise = first.image.copy(), first.seen.copy(), first.noise.copy()
     for plate in made[1:]:
         both = seen & plate.seen
         apart = np.abs(image[both].astype(np.int16) - plate.image[both])
         if not both.any() or np.median(apart) > 255 * STILL:
             return None
         new = plate.seen & ~seen
-        image[new], seen = plate.image[new], seen | plate.seen
-    return Plate(continued(image, seen), seen)
+        image[new], noise[new], seen = plate.image[new], plate.noise[new], seen | plate.seen
+    return Plate(continued(image, seen), seen, noise)
 
 
 def continued(image: UInt8[ndarray, "H W 3"], seen: Bool[ndarray, "H W"]) -> UInt8[ndarray, "H W 3"]:

@@ -1,28 +1,39 @@
-"""Where a clip was cut: frames that the motion around them does not explain.
+"""Where a clip was cut: a picture that the ones before do not explain, nor the ones after.
 
-Each frame is rebuilt from the one before it, block by block, by the best match nearby; what is left over measures how
-much is new. Motion, even fast, leaves little and comes in runs of frames; a cut leaves much in one. A jump within one
-take (frames lost while the head turns fast) is found too where it stands out of the seconds around it: temporal
-terms must not bridge it either.
+Each frame is rebuilt from an earlier one, block by block, by the best match nearby; what is left over measures how
+much is new. Four things leave much and are no cut, and each is told apart by what else it does:
+
+- fast motion: it takes several frames, so that the steps beside it are as new; a cut is new all at once;
+- a flash, a dropped or a doubled picture: some pair of frames, one before and one after, still match;
+- a codec's keyframe, grain: all blocks change alike, those of much texture most;
+- light that changes: brightness and contrast are taken off.
+
+A dissolve has no frame that is new. In its middle a picture is found that is a mixture of an earlier and a later one,
+where motion from neither explains it.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int16, Int64, UInt8
 from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.runtime.compiled import compiled
 
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
-AROUND = 25  # frames on either side that a jump must stand out of
-JUMP, CUT = 0.7, 2.0  # how far above its surroundings, in medians of the clip
-FLOOR = 0.5  # least median, of 255: below is coding noise
+SPAN = 3  # frames apart at most of a pair that is compared
+JUMP = 1.8  # how far above the frames beside it, in medians of the clip, a cut is
+FLOOR = 0.009  # least median, as a share of the pictures' contrast: below is coding noise
 NEW = 20.0  # of 255: no motion leaves as much; unrelated pictures differ by 30 to 80
+ALIKE, AT_MOST = 0.4, 3.5  # share of the blocks whose change may be the codec's, and of how much, of 255
+TEXTURE = 0.1  # of a block's mean gradient: what a codec changes in it
+MIXED, STRIDE, MIXTURE = 8, 4, 2.5  # frames from a dissolve's middle to what it mixes; looked at every so often; of 255
+SHARES = (0.35, 0.5, 0.65)  # of the earlier picture in a mixture
 
 
 def thumbnail(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
@@ -33,33 +44,70 @@ def thumbnail(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
-def novelty(before: UInt8[ndarray, "h w 3"], after: UInt8[ndarray, "h w 3"]) -> float:
-    """Mean absolute difference, of 255, that block motion leaves between two pictures; the worse of both directions."""
-    a, b = before.astype(np.float32), after.astype(np.float32)
-    return max(_residual(a, b), _residual(b, a))
+class Cutting:
+    """Is shown the thumbnails of a clip one after the other, then tells where it was cut."""
 
+    def __init__(self) -> None:
+        self._recent: deque[UInt8[ndarray, "h w 3"]] = deque(maxlen=2 * MIXED + 1)
+        self._textures: deque[Float[ndarray, "r c"]] = deque(maxlen=SPAN + 1)
+        self._news: list[list[float]] = []  # of each frame, against the one 1, 2, ... SPAN before it
+        self._mixtures: dict[int, float] = {}
+        self._contrasts: list[float] = []  # of each frame, standard deviation of 255
 
-def find_cuts(novelties: Float[ndarray, " T"]) -> list[int]:
-    """First frames of new shots. `novelties[t]` compares frames t - 1 and t; entry 0 is ignored.
+    def show(self, thumb: UInt8[ndarray, "h w 3"]) -> None:
+        """The next frame's thumbnail."""
+        self._recent.append(thumb)
+        self._textures.append(_texture(thumb))
+        self._contrasts.append(float(thumb.std()))
+        pictures, number = list(self._recent), len(self._news)
+        self._news.append(
+            [
+                _novelty(pictures[-1 - span], thumb, np.maximum(self._textures[-1 - span], self._textures[-1]))
+                for span in range(1, min(SPAN, number) + 1)
+            ]
+        )
+        middle = number - MIXED
+        if len(pictures) == 2 * MIXED + 1 and middle % STRIDE == 0:
+            self._mixtures[middle] = mixture(pictures[0], pictures[MIXED], pictures[-1])
 
-    A frame is one where its novelty exceeds the 95th percentile of the second before and after by `JUMP` medians of
-    the clip, or its two neighbours on each side by `CUT` medians, or `NEW` on its own.
-    """
-    if len(novelties) < 2:
-        return []
-    median = max(FLOOR, float(np.median(novelties[1:])))
+    @property
+    def evidence(self) -> Float[ndarray, " T"]:
+        """How new each frame is: the least, of 255, over the pairs of a frame before it and it or one after it."""
+        count, news = len(self._news), self._news
+        least = np.zeros(count)
+        for t in range(1, count):
+            pairs = [(b, span) for span in range(1, SPAN + 1) for b in range(t, t + span)]
+            least[t] = min(news[b][span - 1] for b, span in pairs if b < count and b - span >= 0)
+        return least
 
-    def others(t: int, reach: int) -> Float[ndarray, " n"]:
-        found = np.r_[novelties[max(1, t - reach) : t], novelties[t + 1 : t + 1 + reach]]
-        return found if len(found) else np.zeros(1)
+    def cuts(self) -> dict[int, float]:
+        """The first frame of each new shot, with how new it is; a dissolve's lies in its middle."""
+        found = self._sudden()
+        for middle, strength in self._mixtures.items():
+            best = max(self._mixtures.get(middle + d, 0.0) for d in range(-2 * MIXED, 2 * MIXED + 1))
+            near = any(abs(middle - t) <= MIXED for t in found)
+            if strength > MIXTURE and strength == best and not near:
+                found[middle] = strength
+        return dict(sorted(found.items()))
 
-    return [
-        t
-        for t in range(1, len(novelties))
-        if novelties[t] > np.quantile(others(t, AROUND), 0.95) + JUMP * median
-        or novelties[t] > others(t, 2).max() + CUT * median
-        or novelties[t] > NEW
-    ]
+    def _sudden(self) -> dict[int, float]:
+        least = self.evidence
+        usual = max(FLOOR * float(np.median(self._contrasts)), float(np.median(least[1:]))) if len(least) > 1 else 0.0
+        found = {}
+        for t in range(1, len(least)):
+            beside = np.r_[least[max(1, t - SPAN) : t], least[t + 1 : t + 1 + SPAN], self._double_step(t)]
+            # One frame or two at an end may be a flash: what comes before or after it is not known.
+            inside = SPAN <= t <= len(least) - SPAN
+            if (inside and least[t] > beside.max() + JUMP * usual) or least[t] > NEW:
+                found[t] = float(least[t])
+        return found
+
+    def _double_step(self, t: int) -> float:
+        """What two frames of the motion on both sides leave: as a frame does that follows a doubled or lost one."""
+        if t < 4 or t + 2 >= len(self._news):
+            return 0.0
+        # Where the picture before is a doubled one, the pair before it.
+        return min(max(self._news[t - 1][1], self._news[t - 2][1]), self._news[t + 2][1])
 
 
 def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
@@ -67,26 +115,85 @@ def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
     return list(pairwise([0, *cuts, frames]))
 
 
+def mixture(before: UInt8[ndarray, "h w 3"], middle: UInt8[ndarray, "h w 3"], after: UInt8[ndarray, "h w 3"]) -> float:
+    """How much better, of 255, the middle picture is explained as a mixture of the others than by motion of either."""
+    m = middle.astype(np.float32)
+    a, b = _lit_as(before, middle), _lit_as(after, middle)
+    moved = np.minimum(residuals(a, middle), residuals(b, middle))
+    mixed = min(
+        (_blocks(np.abs(m - share * before - (1 - share) * after).mean(axis=2)) for share in SHARES),
+        key=lambda left: float(left.mean()),
+    )
+    return float(np.maximum(moved - mixed - 1, 0).mean())
+
+
+def residuals(source: UInt8[ndarray, "h w 3"], target: UInt8[ndarray, "h w 3"]) -> Float32[ndarray, "r c"]:
+    """Of each of the target's blocks, the least mean absolute difference to a block of the source within reach."""
+    return _residuals(source.astype(np.int16), target.astype(np.int16), OFFSETS)
+
+
+def _novelty(before: UInt8[ndarray, "h w 3"], after: UInt8[ndarray, "h w 3"], texture: Float[ndarray, "r c"]) -> float:
+    """What block motion leaves, the worse of both directions, beyond what a codec changes."""
+    left = [_beyond_coding(found, texture) for found in (residuals(before, after), residuals(after, before))]
+    return max(left)
+
+
+def _beyond_coding(left: Float32[ndarray, "r c"], texture: Float[ndarray, "r c"]) -> float:
+    alike = min(float(np.quantile(left, ALIKE)), AT_MOST)
+    return float(np.maximum(left - alike - TEXTURE * texture, 0).mean())
+
+
+def _lit_as(picture: UInt8[ndarray, "h w 3"], other: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
+    """The picture with the other's brightness and contrast."""
+    contrast = float(other.std()) / max(float(picture.std()), 1.0)
+    return np.clip((picture - picture.mean()) * contrast + other.mean() + 0.5, 0, 255).astype(np.uint8)
+
+
+def _texture(thumb: UInt8[ndarray, "h w 3"]) -> Float[ndarray, "r c"]:
+    """Mean gradient of each block, of 255 a pixel."""
+    rows, columns = np.gradient(thumb.astype(np.float32), axis=(0, 1))
+    return _blocks(np.hypot(rows, columns).mean(axis=2))
+
+
+def _blocks(values: Float[ndarray, "h w"]) -> Float[ndarray, "r c"]:
+    """Means of the blocks."""
+    rows, columns = values.shape[0] // BLOCK, values.shape[1] // BLOCK
+    return values[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK).mean(axis=(1, 3))
+
+
+def _offsets() -> Int64[ndarray, "N 2"]:
+    """Rows and columns within reach, the nearest first: the best match is mostly there, and ends all others early."""
+    side = np.arange(-REACH, REACH + 1)
+    all_of_them = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+    return all_of_them[np.argsort((all_of_them**2).sum(axis=1), kind="stable")].astype(np.int64)
+
+
+OFFSETS = _offsets()
+
+
 @no_type_check
 @compiled
-def _residual(source: Float32[ndarray, "h w 3"], target: Float32[ndarray, "h w 3"]) -> float:
-    """Mean over the target's blocks of the least mean absolute difference to a block of the source within reach."""
+def _residuals(
+    source: Int16[ndarray, "h w 3"], target: Int16[ndarray, "h w 3"], offsets: Int64[ndarray, "N 2"]
+) -> Float32[ndarray, "r c"]:
+    """See `residuals`."""
     height, width, _ = target.shape
-    rows, columns = height // BLOCK, width // BLOCK
-    total = 0.0
-    for row in range(rows):
-        for column in range(columns):
+    left = np.empty((height // BLOCK, width // BLOCK), np.float32)
+    for row in range(height // BLOCK):
+        for column in range(width // BLOCK):
             y, x = row * BLOCK, column * BLOCK
-            best = np.inf
-            for v in range(max(0, y - REACH), min(height - BLOCK, y + REACH) + 1):
-                for u in range(max(0, x - REACH), min(width - BLOCK, x + REACH) + 1):
-                    error = 0.0
-                    for i in range(BLOCK):
-                        for j in range(BLOCK):
-                            for c in range(3):
-                                error += abs(target[y + i, x + j, c] - source[v + i, u + j, c])
-                        if error >= best:
-                            break
-                    best = min(best, error)
-            total += best
-    return total / (rows * columns * BLOCK * BLOCK * 3)
+            best = 255 * 3 * BLOCK * BLOCK + 1
+            for n in range(len(offsets)):
+                v, u = y + offsets[n, 0], x + offsets[n, 1]
+                if v < 0 or u < 0 or v > height - BLOCK or u > width - BLOCK:
+                    continue
+                error = 0
+                for i in range(BLOCK):
+                    for j in range(BLOCK):
+                        for c in range(3):
+                            error += abs(target[y + i, x + j, c] - source[v + i, u + j, c])
+                    if error >= best:
+                        break
+                best = min(best, error)
+            left[row, column] = best / (3 * BLOCK * BLOCK)
+    return left

@@ -10,6 +10,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, Keypoints
 from talkingavatar.preprocessing.matte import Footage, background, band, plates, refine
 from talkingavatar.preprocessing.matte_kernels import deeper, local_mean
+from talkingavatar.preprocessing.person import one_person
 from talkingavatar.preprocessing.plate import Plate, combined, continued, grown
 from talkingavatar.preprocessing.ready_mattes import ReadyMattes
 
@@ -117,7 +118,8 @@ def test_plates_of_one_scene_complete_each_other():
     image = (SCENE * 255).astype(np.uint8)
     left, right = np.zeros((2, SIZE, SIZE), bool)
     left[:, :100], right[:, 60:] = True, True
-    both = combined([Plate(continued(image, left), left), Plate(continued(image, right), right)])
+    noise = np.zeros((SIZE, SIZE), np.float32)
+    both = combined([Plate(continued(image, part), part, noise) for part in (left, right)])
     assert both.seen.all()
     np.testing.assert_array_equal(both.image, image)
 
@@ -140,6 +142,37 @@ def test_seen_fingers_are_sure_and_their_surroundings_in_doubt():
     assert labels[80, 80] == 2 and labels[86, 80] == 1 and labels[110, 80] == 0
     points[LEFT_HAND, 2] = 0.3  # hardly seen: doubt only
     assert set(np.unique(band(nothing, points, 0.25))) == {0, 1}
+
+
+CHECKS = np.where((np.indices((SIZE, SIZE)) // 10).sum(0)[..., None] % 2, [0.8, 0.75, 0.7], [0.25, 0.1, 0.1])
+
+
+def mistaken(index):
+    """A mask that takes checks beside the person for a part of it, and one apart, in the second half."""
+    found = coarse(index)
+    if index < FRAMES // 2:
+        return found
+    found[8:42, 50:80] = 255
+    found[10:16, 10:16] = 255
+    return found
+
+
+def test_nothing_of_a_busy_background_stays():
+    """What the mask takes for the person in some frames is known as background from the others."""
+    whole = Footage(lambda i: picture(i, CHECKS), mistaken, unseen(FRAMES), [(0, FRAMES)], SIZE, SIZE)
+    for index, (matte, _) in zip((8, 9), refine(whole, plates(whole), 8, 10), strict=True):
+        true, taken = coverage(index) > 0.5, mistaken(index) > 127
+        beyond = ~ndimage.binary_dilation(true, iterations=3)
+        assert (taken & beyond).sum() > 300 and ((matte > 127) & beyond).sum() < 45
+        assert (matte > 127)[ndimage.binary_erosion(true, iterations=3)].mean() > 0.99
+
+
+def test_parts_of_a_mask_that_are_no_part_of_the_person_go():
+    mask, hands = np.zeros((2, SIZE, SIZE), bool)
+    mask[40:140, 40:120], mask[20:25, 20:25], mask[5:10, 150:155] = True, True, True
+    hands[0:15, 140:160] = True
+    kept = one_person(mask, hands)
+    assert kept[90, 80] and kept[7, 152] and not kept[22, 22]
 
 
 def write_pictures(folder, values, size=(8, 6), mode="L"):
