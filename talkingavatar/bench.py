@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from talkingavatar.errors import UserError
 
@@ -22,23 +22,60 @@ OWN = ("--against", "--rounds", "--out")  # of every benchmark; what a compariso
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse, run one benchmark, print its table; the exit code."""
+    from talkingavatar.runtime.command import ended
+
     words = sys.argv[1:] if arguments is None else arguments
-    given = _parser().parse_args(words)
+    return ended(lambda: _bench(words))
+
+
+def _bench(words: list[str]) -> int:
+    from talkingavatar.runtime.files import folder_for, write_atomically
+
+    given = _parse(words)
+    if given.out is not None:  # found out before the figures are
+        folder_for(given.out.absolute().parent, "--out", "choose another place")
+        if given.out.is_dir():
+            raise UserError("--out", f"{given.out}, a folder", "a file", f"e.g. --out {given.out / 'figures.json'}")
     benches = {"fit": _fit, "drive": _drive, "raster": _raster, "stream": _stream, "sweep": _sweep}
-    try:
-        rows = benches[given.bench](given) if given.against is None else _against(given, words)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    rows = benches[given.bench](given) if given.against is None else _against(given, words)
     if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(rows, indent=1) + "\n")
+        write_atomically(given.out, json.dumps(rows, indent=1) + "\n")
         print(f"figures: {given.out}")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m talkingavatar.bench", description=__doc__)
+class _Parser(argparse.ArgumentParser):
+    """One that tells a mistake as every command does."""
+
+    def error(self, message: str) -> NoReturn:
+        """
+        Raises:
+            UserError: always.
+        """
+        raise UserError(self.prog.rpartition(".")[2], message, "what --help shows", "see --help")
+
+
+def _parse(words: list[str]) -> argparse.Namespace:
+    """
+    Raises:
+        UserError: an unknown benchmark or option, the nearest is suggested; or a value that it does not take.
+    """
+    from talkingavatar.config.compose import suggestion
+
+    parser, parts = _parser()
+    if words and words[0] not in (*parts, "-h", "--help"):
+        raise UserError("bench", repr(words[0]), f"one of {', '.join(parts)}", suggestion(words[0], parts))
+    given, unknown = parser.parse_known_args(words)
+    if unknown:
+        known = [option for action in parts[given.bench]._actions for option in action.option_strings]
+        name = unknown[0].split("=")[0]
+        raise UserError(f"bench {given.bench}", unknown[0], f"one of {', '.join(known)}", suggestion(name, known))
+    return given
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The command's and each benchmark's, by its name."""
+    parser = _Parser(prog="python -m talkingavatar.bench", description=__doc__, allow_abbrev=False)
     benches = parser.add_subparsers(dest="bench", required=True)
     fit = benches.add_parser("fit", help="parts of a training step, in a fit from its start")
     fit.add_argument("overrides", nargs="*", metavar="key=value", help="as of `fit`: experiment=..., trainer=gpu, ...")
@@ -72,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         bench.add_argument("--against", metavar="COMMIT", help="run the same there and here, in turn")
         bench.add_argument("--rounds", type=_positive, default=2, metavar="N", help="of such a comparison")
         bench.add_argument("--out", type=Path, help="also write the figures as JSON")
-    return parser
+    return parser, dict(benches.choices)
 
 
 def _fit(given: argparse.Namespace) -> Rows:

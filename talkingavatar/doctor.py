@@ -10,6 +10,7 @@ PACKAGES = (
     "torchmetrics", "lpips", "av", "soundfile",
 )  # fmt: skip
 
+KERNELS, OFF = "gsplat's CUDA kernels", "off: "
 
 HELP = """What is installed, found, checksummed and switched off; and what may be fetched.
 
@@ -26,18 +27,19 @@ Exit codes: 0, 1 the embedded default cannot be fitted here, 2 something could n
 
 def main(arguments: list[str]) -> int:
     """Fetch what was asked for, or print the report; the exit code."""
+    from talkingavatar.runtime.command import ended
+
+    return ended(lambda: _doctor(arguments))
+
+
+def _doctor(arguments: list[str]) -> int:
     from talkingavatar.config.arguments import key_values
-    from talkingavatar.errors import UserError
 
     if "--help" in arguments or "-h" in arguments:
         print(_help())
         return 0
-    try:
-        given = key_values(arguments, ("fetch",))
-        return fetch(given["fetch"].split(",")) if given else report()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    given = key_values(arguments, ("fetch",))
+    return fetch(given["fetch"].split(",")) if given else report()
 
 
 def fetch(names: list[str]) -> int:
@@ -88,8 +90,8 @@ def report() -> int:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-            if title == "packages" and row[1] == "missing":
-                missing.append(row[0])
+            if (title == "packages" and row[1] == "missing") or (row[0] == KERNELS and row[1].startswith(OFF)):
+                missing.append(row[0] if title == "packages" else f"{row[0]} (trainer=cpu needs none)")
         console.print(table)
     verdict = f"cannot fit: {', '.join(missing)} missing" if missing else "the embedded default can be fitted here"
     print(verdict)
@@ -112,8 +114,10 @@ def _surroundings() -> Iterator[tuple[str, str]]:
     from talkingavatar import paths
 
     yield "CPU cores", str(len(os.sched_getaffinity(0)))
-    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none: own rasteriser on the CPU"
-    yield "CUDA device", cuda
+    there = torch.cuda.is_available()
+    yield "CUDA device", torch.cuda.get_device_name() if there else "none: own rasteriser on the CPU"
+    if there:
+        yield KERNELS, _kernels()
     yield "runs", str(paths.runs_root().absolute())
     yield "own presets ($TALKINGAVATAR_CONF)", str(paths.own_conf() or "not set")
     yield "caches", str(paths.cache_root())
@@ -124,6 +128,17 @@ def _surroundings() -> Iterator[tuple[str, str]]:
     trackers = sorted((paths.cache_root() / "environments").glob("mediapipe-*"))
     yield "MediaPipe", ", ".join(t.name for t in trackers) or "not installed yet: made at the first preprocess"
     yield "embedded captures", ", ".join(c.name for c in captures) or "none yet: made at the first fit"
+
+
+def _kernels() -> str:
+    """Loads gsplat's kernels, compiling them first where nobody has, and compares what they draw."""
+    from talkingavatar.errors import UserError
+    from talkingavatar.splatting.agreement import check_agreement
+
+    try:
+        return f"ready; within {check_agreement('cuda'):.1g} of the plain rasteriser"
+    except UserError as error:
+        return f"{OFF}{error}"
 
 
 def _assets() -> Iterator[tuple[str, str, str, str]]:

@@ -40,18 +40,17 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(HELP)
         return 0
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        config = parse(arguments)
-        from talkingavatar.engine.performing.perform import drive
+    return ended(lambda: _drive(parse(arguments)))
 
-        for driven in drive(config):
-            _show(driven.report)
-            print(f"video: {driven.video}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _drive(config: "DriveConfig") -> int:
+    from talkingavatar.engine.performing.perform import drive
+
+    for driven in drive(config):
+        _show(driven.report)
+        print(f"video: {driven.video}")
     return 0
 
 

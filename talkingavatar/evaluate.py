@@ -43,21 +43,17 @@ The last line names the folder of tables.md, tables.csv, tables.json and the syn
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            from talkingavatar.config.protocol import names
-
-            print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
-            return 0
-        return _evaluate(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _evaluate(arguments))
 
 
 def _evaluate(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
+        return 0
     config = parse(arguments)
     from talkingavatar.runtime.signals import Preempted, stop_flag
 
@@ -111,7 +107,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     from talkingavatar.errors import UserError
 
     given = key_values(arguments, KEYS)
-    if "run" not in given:
+    if not given.get("run", "").strip(","):
         raise UserError("run", "nothing", "run directories", "give run=<dir>[,<dir>...]")
     lists = {key: tuple(part for part in given.get(key, "").split(",") if part) for key in KEYS}
     for key in ("protocol", "condition"):

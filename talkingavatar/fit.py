@@ -38,17 +38,17 @@ HABITS = {
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            print(HELP.format(groups=_groups()))
-            return 0
-        _refuse_flags(arguments)
-        return _fit(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _act(arguments))
+
+
+def _act(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        print(HELP.format(groups=_groups()))
+        return 0
+    _refuse_flags(arguments)
+    return _fit(arguments)
 
 
 def _refuse_flags(arguments: list[str]) -> None:

@@ -46,13 +46,9 @@ def main(arguments: list[str]) -> int:
         print(HELP)
         return 0
     from talkingavatar.config.arguments import key_values
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        return _import(key_values(arguments, KEYS))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _import(key_values(arguments, KEYS)))
 
 
 def _import(given: dict[str, str]) -> int:

@@ -49,13 +49,9 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(HELP)
         return 0
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        return _preprocess(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _preprocess(arguments))
 
 
 def _preprocess(arguments: list[str]) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KEYS = ("run", "sweep", "protocol", "out", "title", "embed", "dashboard", "publish")
 SUFFIXES = (".md", ".tex", ".csv")  # beside the page
+WARNINGS = 5  # in the terminal
 HELP = """One page to review runs by: tables beside the papers' own figures, curves, videos side by side, pictures.
 
   python -m talkingavatar.report run=runs/full,runs/wo_saam
@@ -49,18 +50,18 @@ class ReportConfig:
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        if "--help" in arguments or "-h" in arguments:
-            from talkingavatar.config.protocol import names
+    return ended(lambda: _report(arguments))
 
-            print(HELP.format(protocols=", ".join(names("protocol"))))
-            return 0
-        out = report(parse(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _report(arguments: list[str]) -> int:
+    if "--help" in arguments or "-h" in arguments:
+        from talkingavatar.config.protocol import names
+
+        print(HELP.format(protocols=", ".join(names("protocol"))))
+        return 0
+    out = report(parse(arguments))
     for suffix in SUFFIXES:
         print(f"wrote: {out.with_suffix(suffix)}")
     print(f"report: {out}")
@@ -76,28 +77,42 @@ def report(config: ReportConfig) -> Path:
     from datetime import datetime
 
     from talkingavatar.errors import UserError
+    from talkingavatar.runtime.disk import FULL
+    from talkingavatar.runtime.files import write_atomically
     from talkingavatar.tables.formats import to_csv, to_markdown
     from talkingavatar.tables.latex import to_latex
     from talkingavatar.tables.page import to_html
     from talkingavatar.tables.results import read_results
 
     found = [read_results(_run(path, config.submitted.get(path))) for path in config.runs]
+    _warn([f"{run.path}: {problem}" for run, _ in found for problem in run.problems])
     pairs = tables(config.protocols, found)
     flat = [table for pair in pairs for table in pair if table is not None]
     content = _content(config, found, pairs)
     try:
         config.out.parent.mkdir(parents=True, exist_ok=True)
-        config.out.with_suffix(".md").write_text("\n".join(map(to_markdown, flat)))
-        config.out.with_suffix(".tex").write_text(to_latex(flat))
-        config.out.with_suffix(".csv").write_text(to_csv(flat))
-        config.out.write_text(to_html(content, datetime.now()))
+        write_atomically(config.out.with_suffix(".md"), "\n".join(map(to_markdown, flat)))
+        write_atomically(config.out.with_suffix(".tex"), to_latex(flat))
+        write_atomically(config.out.with_suffix(".csv"), to_csv(flat))
+        write_atomically(config.out, to_html(content, datetime.now()))
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise UserError(
             "out", f"{config.out}: {error.strerror}", "a file that can be written", "choose another"
         ) from error
     if config.dashboard:
         _dashboard(config, found, content)
     return config.out
+
+
+def _warn(problems: list[str]) -> None:
+    """What could not be read; the page shows all of it."""
+    from talkingavatar.runtime.command import warn
+
+    more = [f"{len(problems) - WARNINGS} more, on the page"] if len(problems) > WARNINGS else []
+    for problem in [*problems[:WARNINGS], *more]:
+        warn(problem)
 
 
 def _dashboard(config: ReportConfig, found: "Sequence[tuple[Run, Measured]]", content: "Content") -> None:
@@ -138,14 +153,16 @@ def _submitted(folder: Path) -> "dict[Path, JobState]":
     """What the sweep's launcher knows, by run directory; nothing where the folder was not made by `sweep`."""
     from talkingavatar.launch.folder import SweepFolder
     from talkingavatar.launch.state import states
+    from talkingavatar.runtime.command import warn
+    from talkingavatar.runtime.readers import Unreadable
 
     sweep = SweepFolder(folder)
     if not sweep.record.is_file():
         return {}
     try:
         jobs = sweep.jobs()
-    except (ValueError, KeyError, TypeError) as error:
-        print(f"warning: {sweep.record} cannot be read ({error}); the runs on disk are shown", file=sys.stderr)
+    except Unreadable as error:
+        warn(f"{sweep.record}: {error.found}; the runs on disk are shown")
         return {}
     return {folder / state.job.name: state for state in states(sweep, jobs, {})}
 
@@ -227,6 +244,8 @@ def parse(arguments: list[str]) -> ReportConfig:
     else:
         submitted = {}
         runs = tuple(Path(part).expanduser() for part in given["run"].split(",") if part)
+        if not runs:
+            raise UserError("run", repr(given["run"]), "run directories", "give run=<dir>[,<dir>...]")
         place, title = _named(runs)
     out = Path(given["out"]).expanduser() if "out" in given else place / "report.html"
     if out.suffix not in (".html", ".htm"):

@@ -77,13 +77,9 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments or not arguments:
         print(_help())
         return 0
-    from talkingavatar.errors import UserError
+    from talkingavatar.runtime.command import ended
 
-    try:
-        return _act(parse(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(lambda: _act(parse(arguments)))
 
 
 def _help() -> str:

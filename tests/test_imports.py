@@ -10,7 +10,8 @@ import talkingavatar
 
 PACKAGE = Path(talkingavatar.__file__).parent
 LAYERS = [
-    {"types", "errors", "paths", "runtime"},
+    {"types", "errors", "paths"},
+    {"runtime"},
     {"config", "geometry"},
     {"splatting", "body", "audio"},
     {"networks"},

@@ -17,6 +17,7 @@ from numpy import ndarray
 
 from talkingavatar.audio.features import RATE, log_mel
 from talkingavatar.audio.loudness import SILENT, envelope, loud_level
+from talkingavatar.runtime.files import whole
 
 VERSION = 1  # raise when the same clip would give another model
 CEPSTRA = 13
@@ -68,9 +69,8 @@ class MouthModel:
         return cepstra.reshape(frames, -1), speaking
 
     def save(self, file: Path) -> None:
-        temporary = file.with_name(f".{file.stem}.tmp.npz")
-        np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
-        temporary.replace(file)
+        with whole(file) as temporary:
+            np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def load(cls, file: Path) -> MouthModel:

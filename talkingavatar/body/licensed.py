@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from talkingavatar.body.parts import REGION_NAMES, Parts
 from talkingavatar.body.unpickle import read_arrays
 from talkingavatar.errors import UserError
 
+LARGEST = 100.0  # metres or radians by which a parameter of 1 may move anything
 Kind = Literal["smplx", "flame"]
 # Outer lip rings in FLAME's numbering, from the person's left corner to the right one (GaussianAvatars, A.6).
 _FLAME_UPPER_LIP = np.array([1713, 1715, 1716, 1735, 1696, 1694, 1657, 3543, 2774, 2811, 2813, 2850, 2833, 2832, 2830])
@@ -104,9 +106,57 @@ def read_model(kind: Kind, path: Path) -> dict[str, np.ndarray]:
             raise UserError("body.path", found, f"shape {shape} as in {expected}", action)
         if not np.isfinite(value).all():
             raise UserError("body.path", f"'{name}' with NaN or infinite values in {path}", expected, action)
-    if arrays["f"].max() >= form.vertices or arrays["shapedirs"].shape[2] < 20:
-        raise UserError("body.path", f"faces or shape directions that do not fit in {path}", expected, action)
-    return arrays | {name: np.asarray(content[name]) for name in ("vt", "ft") if name in content}
+    if wrong := next(_impossible(arrays, form), None):
+        raise UserError("body.path", f"{wrong} in {path}", expected, action)
+    uv: dict[str, np.ndarray] = {name: np.asarray(content[name]) for name in ("vt", "ft") if name in content}
+    if wrong := _impossible_uv(uv, form):
+        raise UserError("body.path", f"{wrong} in {path}", "texture coordinates of its faces", action)
+    return arrays | uv
+
+
+def _impossible(arrays: dict[str, np.ndarray], form: _Format) -> Iterator[str]:
+    """What no body can have though its shape is right."""
+    if not _within(arrays["f"], form.vertices):
+        yield "faces of vertices that there are not"
+    if arrays["shapedirs"].shape[2] < 20:
+        yield f"{arrays['shapedirs'].shape[2]} shape directions"
+    if not 0.05 < (size := np.ptp(arrays["v_template"], axis=0).max()) < 10.0:
+        yield f"a body of {size:.3g} metres"
+    if arrays["weights"].min() < -1e-3 or abs(arrays["weights"].sum(1) - 1).max() > 0.05:
+        yield "'weights' that are no shares"
+    if abs(arrays["J_regressor"].sum(1) - 1).max() > 0.5:
+        yield "'J_regressor' that is no mean"
+    for name in ("shapedirs", "posedirs", *(name for name in _HANDS if name in arrays)):
+        if (most := abs(arrays[name]).max()) > LARGEST:
+            yield f"'{name}' with {most:.3g}"
+    parents = arrays["kintree_table"][0, 1:].astype(np.int64)
+    if (parents < 0).any() or (parents > np.arange(form.joints - 1)).any():
+        yield "'kintree_table' in which a joint hangs on a later one"
+    for kind in ("", "dynamic_"):
+        if f"{kind}lmk_faces_idx" in arrays:
+            if not _within(arrays[f"{kind}lmk_faces_idx"], form.faces):
+                yield f"'{kind}lmk_faces_idx' of faces that there are not"
+            if not _barycentric(arrays[f"{kind}lmk_bary_coords"]):
+                yield f"'{kind}lmk_bary_coords' outside their faces"
+
+
+def _impossible_uv(uv: dict[str, np.ndarray], form: _Format) -> str:
+    if len(uv) < 2:
+        return ""
+    vt, ft = uv["vt"], uv["ft"]
+    if vt.ndim != 2 or vt.shape[1] != 2 or vt.dtype.kind != "f" or not np.isfinite(vt).all():
+        return f"'vt' of shape {vt.shape} and type {vt.dtype}"
+    if ft.shape != (form.faces, 3) or ft.dtype.kind not in "iu" or not _within(ft, len(vt)):
+        return f"'ft' of shape {ft.shape} and type {ft.dtype}"
+    return ""
+
+
+def _within(numbers: np.ndarray, count: int) -> bool:
+    return bool((numbers >= 0).all() and (numbers < count).all())
+
+
+def _barycentric(points: np.ndarray) -> bool:
+    return bool((points > -0.5).all() and (abs(points.sum(-1) - 1) < 0.1).all())
 
 
 def prepare(kind: Kind, path: Path) -> tuple[dict[str, np.ndarray], Parts]:
@@ -142,9 +192,35 @@ def _smplx_landmarks(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndar
 
 
 def _flame_landmarks(folders: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray] | None:
-    """From either of the two forms in which the FLAME embedding goes round."""
-    if whole := assets.find_file(("landmark_embedding.npy",), folders):
-        content = read_arrays(whole)
+    """From either of the two forms in which the FLAME embedding goes round.
+
+    Raises:
+        UserError: there is one that does not fit.
+    """
+    whole = assets.find_file(("landmark_embedding.npy",), folders)
+    file = whole or assets.find_file(("flame_static_embedding.pkl",), folders)
+    try:
+        found = _flame_embedding(whole, folders)
+        if found is None:
+            return None
+        faces, bary = found[0].astype(np.int64), found[1].astype(np.float32)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise _no_embedding(file, f"{type(error).__name__}: {error}") from error
+    if faces.shape != (68,) or bary.shape != (68, 3):
+        raise _no_embedding(file, f"{len(faces)} faces and {len(bary)} places on them")
+    if not _within(faces, FORMATS["flame"].faces) or not _barycentric(bary):
+        raise _no_embedding(file, "places on no face")
+    return faces, bary
+
+
+def _no_embedding(file: Path | None, found: str) -> UserError:
+    return UserError(str(file), found, "68 landmarks on FLAME's faces", "download the file again")
+
+
+def _flame_embedding(whole: Path | None, folders: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Face of each landmark and where on it, as the files have them."""
+    if whole is not None:
+        content = read_arrays(whole, str(whole))
         faces, bary = (
             content["full_lmk_faces_idx"].reshape(-1),
             content["full_lmk_bary_coords"].reshape(-1, 3),
@@ -154,20 +230,22 @@ def _flame_landmarks(folders: tuple[Path, ...]) -> tuple[np.ndarray, np.ndarray]
         dynamic = assets.find_file(("flame_dynamic_embedding.npy",), folders)
         if static is None or dynamic is None:
             return None
-        inner, contour = read_arrays(static), read_arrays(dynamic)
+        inner, contour = read_arrays(static, str(static)), read_arrays(dynamic, str(dynamic))
         faces = np.concatenate([np.asarray(contour["lmk_face_idx"])[0], inner["lmk_face_idx"]])
         bary = np.concatenate([np.asarray(contour["lmk_b_coords"])[0], inner["lmk_b_coords"]])
-    return faces.astype(np.int64), bary.astype(np.float32)
+    return faces, bary
 
 
 def _correspondence(folders: tuple[Path, ...]) -> Int[np.ndarray, " 5023"] | None:
     path = assets.correspondence_file(folders)
     if path is None:
         return None
-    ids = read_arrays(path)["array"].astype(np.int64).ravel()
-    if len(ids) != FORMATS["flame"].vertices or ids.max() >= FORMATS["smplx"].vertices:
-        raise UserError(str(path), f"{len(ids)} ids", "5023 SMPL-X vertex ids", "download the file again")
-    return ids
+    ids = np.asarray(read_arrays(path, str(path)).get("array")).ravel()
+    right = ids.dtype.kind in "iu" and len(ids) == FORMATS["flame"].vertices
+    if not right or not _within(ids, FORMATS["smplx"].vertices):
+        found = f"{len(ids)} values of type {ids.dtype}"
+        raise UserError(str(path), found, "5023 SMPL-X vertex ids", "download the file again")
+    return ids.astype(np.int64)
 
 
 def _regions(

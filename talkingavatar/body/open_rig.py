@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import pickle
-import shutil
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +29,8 @@ from talkingavatar.body.parts import REGION_NAMES, Parts
 from talkingavatar.body.regions import find_regions
 from talkingavatar.body.shape_space import ShapeSpace, fit_joint_regressor, fit_shape_space
 from talkingavatar.body.tpose import FLAME_JOINTS, JOINT_NAMES, PARENTS
+from talkingavatar.runtime.files import folder_for
+from talkingavatar.runtime.making import making
 
 FORMAT_VERSION = 3  # raise when what is written changes
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100  # as the licensed files are laid out
@@ -46,7 +46,7 @@ def ensure_open_rig() -> Path:
     folder = paths.cache_root() / "body" / f"open-{version()}"
     if folder.exists():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder_for(folder.parent, "cache", "set $TALKINGAVATAR_CACHE")
     with (folder.parent / f".{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several jobs of a sweep may start at once
         if not folder.exists():
@@ -70,13 +70,9 @@ def read_parts(side: Mapping[str, np.ndarray], head_only: bool = False) -> Parts
 
 def build_open_rig(folder: Path) -> None:
     """Write the rig's files into `folder`, which appears only when all are complete."""
-    scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with making(folder.parent) as scratch:
         _write_files(scratch)
-        scratch.chmod(0o755)
         scratch.rename(folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @dataclass(frozen=True)

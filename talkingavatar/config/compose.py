@@ -21,6 +21,7 @@ from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.schema import CHOICES, INPUTS, MINIMUM, SCHEMA, SOURCES, FitConfig
 from talkingavatar.config.stages import check_stages, stage_overrides
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.readers import Unreadable, read_yaml
 
 ConfigStore.instance().store(name="schema", node=FitConfig)
 for section, nodes in OPTIONS.items():
@@ -79,12 +80,19 @@ def from_yaml(path: Path) -> FitConfig:
     """Read a run's resolved configuration; `run.path` becomes the folder it lies in.
 
     Raises:
-        UserError: it is of another schema than ours.
+        UserError: it is not there, damaged, or of another schema than ours.
     """
-    raw = OmegaConf.load(path)
-    assert isinstance(raw, DictConfig)
-    check_schema(path.parent, raw.get("schema"))
-    config = typed(raw)
+    action = "restore it, or fit anew: the same command with run.fresh=true, or another run.path"
+    try:
+        tree = read_yaml(path, action)
+        check_schema(path.parent, tree.get("schema"))
+        config = typed(OmegaConf.create(tree))
+    except FileNotFoundError as error:
+        found = "no such folder" if not path.parent.is_dir() else f"a folder without {path.name}"
+        action = "give a run directory of fit (its last line says which)"
+        raise UserError("run", f"{path.parent}: {found}", "the folder of a fitted run", action) from error
+    except OmegaConfBaseException as error:
+        raise Unreadable(str(path), str(error).splitlines()[0][:120], "a configuration of fit", action) from error
     return replace(config, run=replace(config.run, path=str(path.parent)))
 
 
@@ -153,7 +161,7 @@ def _check_key(key: str, known: dict[str, Any], groups: Iterable[str]) -> None:
 
 def suggestion(name: str, options: Iterable[str]) -> str:
     """What to do about a name that is not among the options."""
-    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else "see --help"
 
 

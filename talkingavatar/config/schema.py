@@ -58,7 +58,7 @@ class DensityConfig:
     min_every: int = 100  # actual steps: gradients of fewer frames say nothing
     grow_gradient: float = 2e-4  # screen gradient above which a Gaussian is cloned or split
     prune_opacity: float = 0.05
-    max_gaussians: int = 200_000
+    max_gaussians: int | None = None  # None: 200,000 on a GPU, budget.cpu_gaussians on a CPU
 
 
 @dataclass
@@ -142,6 +142,7 @@ class StageConfig:
 class BudgetConfig:
     name: str = "quick"
     steps: int = 1200  # optimisation steps of an avatar; other stages are given what takes about as long (step_cost)
+    cpu_gaussians: int = 200_000  # most that a CPU can draw in the time, where density.max_gaussians is not given
     frames_per_step: int = 1  # of the capture; `trainer.processes` share them
     warmup: int = 250  # steps in which only the Gaussians themselves are trained, however short the run
     visits: int = 10  # training frames are thinned evenly until each is trained on so many times
@@ -163,7 +164,7 @@ class TrainerConfig:
     nodes: int = 1  # machines
     precision: str = "32"  # of drivers' and SyncNet's networks at work: 32 | bf16; weights, bodies and pictures stay 32
     threads: int = 0  # CPU threads of each process; 0 takes all cores
-    checkpoint_every: int = 200  # steps
+    checkpoint_every: int = 0  # steps; 0: by the clock, every half minute
     preview_every: int = 100  # steps between live PSNR readings
     log_every: int = 20  # steps between logged scalars
     progress: bool = True  # show the progress bar
@@ -191,7 +192,6 @@ class RunConfig:
 
 @dataclass
 class FitConfig:
-    schema: int = SCHEMA  # of this file
     experiment: str = "thgs_full"  # the preset's name
     family: str = "thgs"  # that the preset is of
     stages: dict[str, StageConfig] = field(default_factory=dict)  # in order; each continues by itself
@@ -210,6 +210,7 @@ class FitConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    schema: int = SCHEMA  # of this file; last, for a configuration that was cut off has none
 
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages
@@ -243,6 +244,7 @@ MINIMUM = {
     "data.shutter": 0.0,
     "data.cache_mb": 1,
     "budget.steps": 1,
+    "budget.cpu_gaussians": 1,
     "budget.frames_per_step": 1,
     "driver.step_cost": 1,
     "method.paper_steps": 1,
@@ -250,7 +252,7 @@ MINIMUM = {
     "pretrained.step_cost": 1,
     "budget.aligned_frames": 0,
     "budget.visits": 1,
-    "trainer.checkpoint_every": 1,
+    "trainer.checkpoint_every": 0,
     "trainer.preview_every": 1,
     "trainer.log_every": 1,
     "trainer.threads": 0,

@@ -13,6 +13,7 @@ from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Manifest, Model
 from talkingavatar.data.inputs import Rest, change, read_tables, withheld
+from talkingavatar.data.resident import Bytes, ResidentPictures, picture_bytes
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.errors import UserError
 from talkingavatar.types import Batch, DrivingSignal
@@ -53,6 +54,7 @@ class CaptureData(L.LightningDataModule):
         self.tables = read_tables(capture)
         self.model: Model = "flame" if "flame" in config.body.name else "smplx"
         self.background = torch.tensor(config.renderer.background)
+        self.resident: ResidentPictures | None = None  # of a run on a GPU
         seen = config.budget.steps * config.budget.frames_per_step
         self.views = trained_views(capture.manifest, config.data.views)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
@@ -75,15 +77,17 @@ class CaptureData(L.LightningDataModule):
 
     def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
         """These frames with their pictures by a view (None: the first), on the configured background or another."""
-        background, capture = self.background if background is None else background, self.capture
-        pictures = capture.view_pictures(view or capture.manifest.views[0], frames)
-        images, mattes = zip(*pictures, strict=True)
-        image = torch.stack([torch.from_numpy(pixels) for pixels in images]).float() / 255
-        matte = torch.stack([torch.from_numpy(pixels) for pixels in mattes]).float()[..., None] / 255
-        stored = torch.tensor(capture.manifest.background)
-        if not torch.equal(stored, background):
-            image = image + (1 - matte) * (background - stored)
-        return Batch(self.signal(frames), capture.cameras(frames, view), image, matte, background)
+        background = self.background if background is None else background
+        stored = picture_bytes(self.capture, view or self.capture.manifest.views[0], frames)
+        return self._composited(frames, stored, background, view)
+
+    def _composited(self, frames: list[int], stored: Bytes, background: Float[Tensor, " 3"], view: str | None) -> Batch:
+        """A batch of stored pictures, which stay on their device, on another background than the capture's."""
+        image, matte = stored[0].float() / 255, stored[1].float()[..., None] / 255
+        shift = background - torch.tensor(self.capture.manifest.background)
+        if shift.any():
+            image = image + (1 - matte) * shift.to(image.device, non_blocking=True)
+        return Batch(self.signal(frames), self.capture.cameras(frames, view), image, matte, background)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
@@ -93,15 +97,25 @@ class CaptureData(L.LightningDataModule):
 
     def train_dataloader(self) -> StepLoader[Batch]:
         """The frames of each step; processes that share them take turns."""
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        return StepLoader(lambda step: self.batch_of_step(step, rank, world), self.config.budget.steps)
+        rank, world = 0, 1
+        if (trainer := self.trainer) is not None:
+            rank, world = trainer.global_rank, trainer.world_size
+            if (device := trainer.strategy.root_device).type == "cuda":
+                self.resident = ResidentPictures(self.capture, device, self.config.data.cache_mb)
+        steps, on_gpu = self.config.budget.steps, self.resident is not None
+        return StepLoader(lambda step: self.batch_of_step(step, rank, world), steps, pin=on_gpu)
 
     def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The share of process `rank` of `world` in the frames of a step."""
         config, seed = self.config, self.config.seed
         frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
         background = background_of_step(seed, step) if config.data.random_background else None
-        batch = self.batch(frames, background, self.views[step % len(self.views)])
+        view = self.views[step % len(self.views)]
+        if self.resident is None:
+            batch = self.batch(frames, background, view)
+        else:
+            background = self.background if background is None else background
+            batch = self._composited(frames, self.resident(view, frames), background, view)
         if not config.data.shutter:
             return batch
         return replace(batch, motion=DrivingSignal.cat([self.motion(frame) for frame in frames]))

@@ -80,8 +80,11 @@ class MotionData(L.LightningDataModule):
         self.grain = sequences.grain * float(torch.cat(heard).std()) if sequences.grain > 0 else 0.0
 
     def train_dataloader(self) -> StepLoader[MotionBatch]:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
-        return StepLoader(lambda step: self.batch(step, rank, world), self.steps)
+        rank, world, on_gpu = 0, 1, False
+        if (trainer := self.trainer) is not None:
+            rank, world = trainer.global_rank, trainer.world_size
+            on_gpu = trainer.strategy.root_device.type == "cuda"
+        return StepLoader(lambda step: self.batch(step, rank, world), self.steps, pin=on_gpu)
 
     def batch(self, step: int, rank: int = 0, world: int = 1) -> MotionBatch:
         """The share of process `rank` of `world` in the sequences of a step."""

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.types import pinned
+
 Item = TypeVar("Item")
 
 
@@ -30,9 +32,9 @@ def _draw(frames: Sequence[int], seed: int, count: int) -> int:
 class StepLoader(Generic[Item]):
     """An iterable of one item a step; its state is the next step."""
 
-    def __init__(self, load: Callable[[int], Item], steps: int) -> None:
-        """`load(step)` makes the item of a step; `steps` is the length of the run."""
-        self.load, self.steps, self.next_step = load, steps, 0
+    def __init__(self, load: Callable[[int], Item], steps: int, pin: bool = False) -> None:
+        """`load(step)` makes the item of a step; `steps` is the length of the run; `pin`: a GPU will read the items."""
+        self.load, self.steps, self.pin, self.next_step = load, steps, pin, 0
 
     def __len__(self) -> int:
         return self.steps
@@ -41,7 +43,8 @@ class StepLoader(Generic[Item]):
         while self.next_step < self.steps:
             step = self.next_step
             self.next_step += 1
-            yield self.load(step)
+            item = self.load(step)
+            yield pinned(item) if self.pin else item
 
     def state_dict(self) -> dict[str, Any]:
         return {"next_step": self.next_step}

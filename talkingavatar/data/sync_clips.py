@@ -6,11 +6,10 @@ The crops of a capture are cut once and kept as a memory map in the cache.
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -19,6 +18,7 @@ from numpy import ndarray
 from talkingavatar.data.capture import RATE, Capture, Span
 from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, detector_boxes, to_25fps
 from talkingavatar.paths import cache_root
+from talkingavatar.runtime.making import making
 
 CROPS_VERSION = 3  # raise when the same capture would give other crops
 SAMPLES = RATE // FPS  # of sound, a frame
@@ -95,11 +95,12 @@ def _crops(
     file = cache_root() / "lipsync" / f"{capture.manifest.name}-{digest}.npy"
     if not file.is_file():
         track, tick = crop_track(boxes[shown]), progress(len(shown))
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as folder:
-            made = Path(folder) / "crops.npy"
+        with making(file.parent) as folder:
+            made = folder / "crops.npy"
             shape = (len(shown), SIZE, SIZE, 3)
             crops = np.lib.format.open_memmap(made, mode="w+", dtype=np.uint8, shape=shape)
+            with made.open("rb+") as handle:  # a page that a full disk has no room for would end the process
+                os.posix_fallocate(handle.fileno(), 0, made.stat().st_size)
             for i, frame in enumerate(shown):
                 crops[i] = track.crop(capture.frame(frame), i)
                 tick()

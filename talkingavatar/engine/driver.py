@@ -48,10 +48,11 @@ def load_driver(file: Path, body: Body, config: FitConfig) -> Driver:
         UserError: the file is no driver's checkpoint or damaged, or was made for another body or other features.
     """
     content = checkpoint.read(file)
-    card, audio = DriverCard.of(content), config.audio
-    here = replace(card, driver=config.driver.name, features=audio.name, output=audio.output)
-    replace(here, body=body.name, checksum=body.checksum).check(card)
-    return driver_class(card.driver).load(content, body)
+    with checkpoint.reading(file):
+        card, audio = DriverCard.of(content), config.audio
+        here = replace(card, driver=config.driver.name, features=audio.name, output=audio.output)
+        replace(here, body=body.name, checksum=body.checksum).check(card)
+        return driver_class(card.driver).load(content, body)
 
 
 def required(driver: Driver | None, experiment: str) -> Driver:

@@ -10,17 +10,22 @@ from typing import Any
 import lightning as L
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.config.stages import seen_by
+from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.engine.build import build_body
 from talkingavatar.engine.loop import processes
 from talkingavatar.engine.loop.callbacks import Checkpoints, Journal, Place
 from talkingavatar.engine.loop.machine import make_trainer, on_cpu, prepare_torch
 from talkingavatar.engine.run import checkpoint
-from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.engine.run.directory import ELSEWHERE, RunDirectory
 from talkingavatar.engine.stages.registry import build_stage, check_stage
 from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude
 from talkingavatar.engine.tracking.tracker import Tracker
+from talkingavatar.errors import DiskFull, UserError
+from talkingavatar.runtime.disk import told_in_a_line
+from talkingavatar.runtime.files import folder_for
+from talkingavatar.runtime.lock import Lock, held
 from talkingavatar.runtime.signals import Preempted, StopFlag
+from talkingavatar.splatting.render import ready
 
 
 @dataclass(frozen=True)
@@ -50,18 +55,29 @@ def run_fit(config: FitConfig, flag: StopFlag) -> Outcome | None:
         # Before what lies there is removed.
         check(config)
         build_body(config)
-    run = RunDirectory.open(config)
+    path = folder_for(RunDirectory.path_of(config), "run.path", ELSEWHERE)
+    with held(path, "run.path", "this run", print) as lock:
+        return _lead(config, flag, lock, began)
+
+
+def _lead(config: FitConfig, flag: StopFlag, lock: Lock, began: float) -> Outcome:
+    """Work in the run directory, which this process holds."""
+    run = RunDirectory.open(config, lock)
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
         return Outcome(run.path, done["table"], done)
-    run.status("running", step=0, steps=config.budget.steps)
+    run.status("running", step=run.progress().get("step", 0), steps=config.budget.steps)
     try:
-        return _fit(config, run, flag, began, (done or {}).get("wall_s", 0.0))
+        with told_in_a_line(run.saved):
+            return _fit(config, run, flag, began, (done or {}).get("wall_s", 0.0))
     except Preempted:
-        run.status("preempted")
+        run.ended("preempted")
+        raise
+    except DiskFull as error:
+        run.ended("preempted", error=str(error))
         raise
     except BaseException as error:
-        run.status("failed", error=str(error) or type(error).__name__)
+        run.ended("failed", error=str(error) or type(error).__name__)
         raise
 
 
@@ -71,7 +87,9 @@ def check(config: FitConfig) -> None:
     Raises:
         UserError: there is no such method, option or device, or they do not go together.
     """
-    on_cpu(config)
+    device = "cpu" if on_cpu(config) else "cuda"
+    if of_kind(config, "avatar"):
+        ready(config.renderer.backend, device)
     for name in config.stages:
         check_stage(name, config)
 
@@ -125,8 +143,15 @@ def _train(
     anew = config.run.fresh and processes.rank(config) > 0
     resume = file if file.is_file() and not anew else None
     if resume is not None:
-        checkpoint.read(resume)
-    trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
+        checkpoint.check_optimisers(checkpoint.read(resume), resume)
+    try:
+        trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        if resume is None or not saver.resuming:
+            raise
+        raise checkpoint.damaged(resume, error) from error
     return trainer.global_step >= fitted.steps
 
 

@@ -21,6 +21,7 @@ from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.errors import UserError
 from talkingavatar.methods.base import Method
+from talkingavatar.splatting.render import ready
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,8 @@ def load_run(folder: Path) -> FittedRun:
         UserError: it is no run, it has no checkpoint yet, or its capture or body is not to be had.
     """
     run = RunDirectory(folder)
-    action = "give a run directory of fit (its last line says which)"
-    if not (run.path / "config.yaml").is_file():
-        found = "no such folder" if not run.path.is_dir() else "a folder without config.yaml"
-        raise UserError("run", f"{folder}: {found}", "the folder of a fitted run", action)
     config = from_yaml(run.path / "config.yaml")
+    action = "give a run directory of fit (its last line says which)"
     names = of_kind(config, "avatar")
     if not names:
         raise UserError("run", f"{folder}: a run of {config.experiment}", "a run that fitted an avatar", action)
@@ -85,12 +83,12 @@ def load_run(folder: Path) -> FittedRun:
     if not file.is_file():
         found, expected = f"{folder}: no checkpoint", f"{file.name} in it"
         raise UserError("run", found, expected, "let fit come to its first checkpoint")
+    device = "cpu" if config.trainer.accelerator == "cpu" or not torch.cuda.is_available() else "cuda"
+    ready(config.renderer.backend, device)
     content = checkpoint.read(file)
     prepare_torch(config)
     data = build_data(seen)
     method = build_method(seen, data, build_body(config))
-    method.on_load_checkpoint(content)
-    method.load_state_dict(content["state_dict"])
-    on_cpu = config.trainer.accelerator == "cpu" or not torch.cuda.is_available()
-    method = method.eval().requires_grad_(False).to("cpu" if on_cpu else "cuda")
+    checkpoint.restore(method, content, file)
+    method = method.eval().requires_grad_(False).to(device)
     return FittedRun(run, file, data, method, driver_beside(run, config, method.body))

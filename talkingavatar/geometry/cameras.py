@@ -12,3 +12,8 @@ def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "
     seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
     pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
     return pixels[..., :2] / pixels[..., 2:]
+
+
+def eyes(viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 3"]:
+    """Where the cameras stand in the world. In closed form: a matrix inverse makes the host wait for a CUDA device."""
+    return -(viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0]

@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,10 +30,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from talkingavatar.engine.run.contents import check_ours, empty
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.sweep_file import Sweep
 from talkingavatar.launch.values import hydra_text
+from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.readers import Unreadable, read_json
+
+# A line of a run's attempts; a line cut off by a kill, or written by something else, is none.
+ATTEMPT = re.compile(r"start (?P<started>\d+) (?P<host>\S+) (?P<pid>\d+)|exit (?P<code>\d+) \d+")
 
 
 @dataclass(frozen=True)
@@ -79,16 +86,20 @@ class SweepFolder:
         """The frozen runs.
 
         Raises:
-            UserError: nothing was submitted here.
+            UserError: nothing was submitted here, or its record is damaged.
         """
         if not self.record.is_file():
             raise UserError(
                 "sweep", f"nothing submitted in {self.path}", "a sweep that was submitted", "submit it first"
             )
-        return [Job(job["name"], tuple(job["overrides"])) for job in self.frozen()["jobs"]]
-
-    def frozen(self) -> dict[str, Any]:
-        return json.loads(self.record.read_text())
+        action = "submit the sweep file again with fresh=true, or under another name="
+        listed = read_json(self.record, dict, action).get("jobs")
+        if not isinstance(listed, list) or not listed or not all(map(_is_job, listed)):
+            raise Unreadable(str(self.record), "no list of runs", "jobs with a name and overrides each", action)
+        jobs = [Job(job["name"], tuple(job["overrides"])) for job in listed]
+        if len({job.name for job in jobs}) < len(jobs):
+            raise Unreadable(str(self.record), "two runs of one name", "a name for each", action)
+        return jobs
 
     def freeze(self, sweep: Sweep, jobs: Sequence[Job], facts: dict[str, Any], force: bool, write: bool = True) -> None:
         """Write the expansion down, or find it unchanged; with `write=False` only compare.
@@ -123,9 +134,7 @@ class SweepFolder:
             "submitted": time.time(),
             "jobs": [{"name": job.name, "overrides": list(job.overrides)} for job in jobs],
         }
-        temporary = self.record.with_suffix(".tmp")
-        temporary.write_text(json.dumps(content, indent=1))
-        temporary.replace(self.record)
+        write_atomically(self.record, json.dumps(content, indent=1))
 
     def _refuse_others(self, old: Sequence[Job], new: Sequence[Job]) -> None:
         before = {job.name: job.overrides for job in old}
@@ -137,9 +146,20 @@ class SweepFolder:
             )  # fmt: skip
 
     def clear(self) -> None:
-        """Remove the submission and its runs; nothing else that lies in the folder."""
-        for job in self.jobs() if self.record.is_file() else []:
-            shutil.rmtree(self.run(job), ignore_errors=True)
+        """Remove the submission and its runs; nothing else that lies in the folder.
+
+        Raises:
+            UserError: a run's folder holds what no run writes, or the record does not tell which are the runs; then
+                nothing is removed.
+        """
+        if not self.record.exists():
+            return
+        runs = [run for run in map(self.run, self.jobs()) if run.exists()]
+        for run in runs:
+            check_ours(run, "fresh", known=True)
+        for run in runs:
+            empty(run, "fresh", known=True)
+            shutil.rmtree(run)  # what is left is its lock
         shutil.rmtree(self.launch, ignore_errors=True)
         self.record.unlink(missing_ok=True)
 
@@ -156,17 +176,17 @@ class SweepFolder:
     def attempts(self, job: Job) -> Attempts:
         """What is known of a run's starts."""
         try:
-            lines = (self.launch / "attempts" / job.name).read_text().splitlines()
+            lines = (self.launch / "attempts" / job.name).read_text(errors="replace").splitlines()
         except OSError:
             return Attempts()
-        words = [line.split() for line in lines if line]
-        ends = [int(w[1]) for w in words if w[0] == "exit"]
-        starts = [w for w in words if w[0] == "start"]
+        noted = [found for line in lines if (found := ATTEMPT.fullmatch(line))]
+        ends = [int(found["code"]) for found in noted if found["code"]]
+        starts = [found for found in noted if found["host"]]
         if not starts:
             return Attempts()
-        _, started, host, pid = starts[-1]
-        code = int(words[-1][1]) if words[-1][0] == "exit" else None
-        return Attempts(float(started), host, int(pid), code, killed=ends.count(128 + signal.SIGKILL))
+        last, code = starts[-1], noted[-1]["code"]
+        ended = int(code) if code else None
+        return Attempts(float(last["started"]), last["host"], int(last["pid"]), ended, ends.count(128 + signal.SIGKILL))
 
     def forget_attempts(self, job: Job) -> None:
         """A failed run gets a clean slate."""
@@ -191,6 +211,15 @@ class SweepFolder:
         if descriptor is not None:
             os.close(descriptor)
         return descriptor is None
+
+
+def _is_job(found: Any) -> bool:
+    """Whether it says what a run is called, in one folder's name, and what it overrides."""
+    if not isinstance(found, dict) or not isinstance(found.get("overrides"), list):
+        return False
+    name = found.get("name")
+    plain = isinstance(name, str) and name not in ("", ".", "..") and not set(name) & {"/", "\0"}
+    return plain and all(isinstance(text, str) for text in found["overrides"])
 
 
 def _changes(old: Sequence[Job], new: Sequence[Job]) -> str:

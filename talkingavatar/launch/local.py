@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from talkingavatar.errors import DiskFull
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.progress import SweepProgress
-from talkingavatar.launch.state import AGAIN, alive, command_line, has_failed, last_error, share
+from talkingavatar.launch.state import AGAIN, alive, command_line, full_disk, has_failed, last_error, share
 from talkingavatar.runtime.signals import StopFlag
 
 POLL = 0.2  # seconds between looks at the running processes
@@ -124,6 +125,9 @@ class LocalRuns:
             elif has_failed(self.folder.attempts(job)):
                 self.failed.append(job.name)
                 self.show.failed(job.name, last_error(self.folder.log(job), code))
+            elif code == DiskFull.code and (reason := full_disk(self.folder.run(job), self.folder.log(job))):
+                self.stopped = True  # the others' disk, too; what is saved goes on when there is room
+                self.show.note(f"{job.name}: {reason}")
             elif not self.stopped:
                 waiting.append(job)
                 self.show.note(f"{job.name}: {'saved' if code in AGAIN else 'killed'}, started again")

@@ -16,6 +16,7 @@ from typing import Any
 
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import Attempts, SweepFolder
+from talkingavatar.runtime.readers import Unreadable, read_json
 
 STATES = ("done", "running", "waiting", "preempted", "failed")
 # Exit codes that want another start: 75 says so, the rest are warning signals that came before the fit could listen.
@@ -63,7 +64,7 @@ def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked
     attempts = folder.attempts(job)
     run = folder.run(job)
     status = _json(run / "status.json")
-    step, steps = status.get("step", 0), status.get("steps", 0)
+    step, steps = _steps(status)
     if status.get("state") == "finished":
         return JobState(job, "done", steps, steps)
     if queued is not None:
@@ -76,11 +77,12 @@ def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked
     if attempts.started is None:
         return JobState(job, "waiting")
     step, steps, left = progress(run, step, steps)
-    writes = max(attempts.started, status.get("time", 0.0)) > lately
+    wrote = status.get("time")
+    writes = max(attempts.started, wrote if isinstance(wrote, int | float) else 0.0) > lately
     if attempts.code is None and (writes or (locked and alive(attempts, run))):
         return JobState(job, "running", step, steps, left, where=attempts.host)
     if has_failed(attempts):
-        error = status.get("error", "") if status.get("state") == "failed" and attempts.code == 1 else ""
+        error = str(status.get("error", "")) if status.get("state") == "failed" and attempts.code == 1 else ""
         return JobState(job, "failed", step, steps, error=error or last_error(folder.log(job), attempts.code))
     return JobState(job, "preempted", step, steps, where=attempts.host)
 
@@ -115,18 +117,18 @@ def progress(run: Path, step: int, steps: int) -> tuple[int, int, float | None]:
     for line in reversed(_tail(run / "metrics.jsonl")):
         try:
             row = json.loads(line)
-        except ValueError:
+            step = max(step, int(row.get("step", 0)))
+            rate = float(row.get("steps_per_s") or 0.0)
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
-        step = max(step, int(row.get("step", 0)))
-        rate = row.get("steps_per_s")
-        return step, steps, (steps - step) / rate if rate and steps else None
+        return step, steps, (steps - step) / rate if rate > 0 and steps else None
     return step, steps, None
 
 
 def share(run: Path) -> float:
     """Part of a run's steps that is done, 0 to 1."""
     status = _json(run / "status.json")
-    step, steps, _ = progress(run, status.get("step", 0), status.get("steps", 0))
+    step, steps, _ = progress(run, *_steps(status))
     return min(1.0, step / steps) if steps else 0.0
 
 
@@ -137,6 +139,12 @@ def last_error(log: Path, code: int | None) -> str:
         return f"killed {KILLS} times (SIGKILL: out of memory?)"
     told = [line for line in lines if line.startswith("error: ")]
     return (told or lines or [f"exit code {code}"])[-1].removeprefix("error: ")
+
+
+def full_disk(run: Path, log: Path) -> str:
+    """What a run that was saved says of a disk without room; empty where it ended for another reason."""
+    told = [str(_json(run / "status.json").get("error", "")), last_error(log, None)]
+    return next((text for text in told if text.startswith("disk: ")), "")
 
 
 def _tail(file: Path) -> list[str]:
@@ -150,7 +158,14 @@ def _tail(file: Path) -> list[str]:
 
 
 def _json(file: Path) -> dict[str, Any]:
+    """A run's own word; nothing where there is none, or where it is damaged: the run writes it again."""
     try:
-        return json.loads(file.read_text())
-    except (OSError, ValueError):
+        return read_json(file, dict, "")
+    except (FileNotFoundError, Unreadable):
         return {}
+
+
+def _steps(status: Mapping[str, Any]) -> tuple[int, int]:
+    """Done and in all."""
+    step, steps = status.get("step"), status.get("steps")
+    return step if type(step) is int else 0, steps if type(steps) is int else 0

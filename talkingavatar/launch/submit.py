@@ -9,6 +9,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from talkingavatar.errors import UserError
 from talkingavatar.launch import code, slurm
@@ -16,6 +17,10 @@ from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import JobState, states
 from talkingavatar.launch.table import listing
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.lock import held
+from talkingavatar.runtime.readers import healed, read_json
 
 STARTED = ("waiting", "preempted")  # what `submit` starts; `retry` starts what failed
 
@@ -121,7 +126,12 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
     done = sum(state.state == "done" for state in current(folder))
     at_once = launcher.at_once or max(1, len(gpus()))
     try:
-        with stop_flag() as flag, SweepProgress(total, done, launcher.progress) as show:
+        # The system's lock is passed on to the runs; this one other machines see, too.
+        with (
+            held(folder.launch, "sweep", "a launcher of this sweep", warn),
+            stop_flag() as flag,
+            SweepProgress(total, done, launcher.progress) as show,
+        ):
             source = code_of(folder, launcher.code)
             runs = LocalRuns(folder, lock, min(at_once, len(jobs)), flag, show, source)
             runs.work(jobs)
@@ -135,9 +145,15 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
 
 def launched_with(folder: SweepFolder) -> tuple[str, str]:
     """Launcher and profile of the last submission."""
+    content = _launcher_of(folder)
+    return str(content.get("launcher", "local")), str(content.get("profile", "default"))
+
+
+def _launcher_of(folder: SweepFolder) -> dict[str, Any]:
+    """What `_note_launcher` wrote; each submission writes it anew."""
     file = folder.launch / "launcher.json"
-    content = json.loads(file.read_text()) if file.is_file() else {}
-    return content.get("launcher", "local"), content.get("profile", "default")
+    action = "submit again with launcher=..., which writes it anew"
+    return healed(lambda: read_json(file, dict, action), {}, warn)
 
 
 def cancel(folder: SweepFolder) -> str:
@@ -149,14 +165,16 @@ def cancel(folder: SweepFolder) -> str:
         return f"cancelled {count} runs on SLURM"
     if not folder.locked():
         return "nothing runs"
-    content = json.loads((folder.launch / "launcher.json").read_text())
-    if content["host"] != socket.gethostname():
-        raise UserError("cancel", f"a launcher on {content['host']}", "one on this machine", "run the command there")
-    return stop_runs(folder, content["pid"])
+    content = _launcher_of(folder)
+    host, pid = content.get("host"), content.get("pid")
+    if host != socket.gethostname():
+        found = f"a launcher on {host or 'a machine that nobody noted'}"
+        raise UserError("cancel", found, "one on this machine", "run the command there")
+    return stop_runs(folder, pid if isinstance(pid, int) else 0)
 
 
 def _note_launcher(folder: SweepFolder, launcher: Launcher) -> None:
     content = {
         "launcher": launcher.name, "profile": launcher.profile, "host": socket.gethostname(), "pid": os.getpid(),
     }  # fmt: skip
-    (folder.launch / "launcher.json").write_text(json.dumps(content))
+    write_atomically(folder.launch / "launcher.json", json.dumps(content))

@@ -208,7 +208,7 @@ class Method(L.LightningModule, ABC):
         So one frame's graph is held at a time, and gradients are summed frame by frame, as processes would.
         """
         self.zero_grad()
-        self._infos, told = [], []
+        self._views, told = [], []
         for i in range(len(batch)):
             loss, scalars = weighted(self._losses(batch.frame(i)), self.config.loss.terms, self.step)
             told.append(scalars)
@@ -233,9 +233,10 @@ class Method(L.LightningModule, ABC):
                 for name, shot in drawn.items()
             }
         if self.density is not None:
-            infos = [drawn[name].info for name, shot in shots.items() if shot.grows and not shot.frozen]
-            self.density.before_backward(self.step, infos)
-            self._infos.append(infos)
+            growing = [name for name, shot in shots.items() if shot.grows and not shot.frozen]
+            views = [[moment[name].info for moment in moments_drawn] for name in growing]
+            self.density.before_backward(self.step, views)
+            self._views.append(views)
         # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
         terms = self.terms(drawn, batch).items()
         return {name: values.sum() / values.numel() for name, values in terms if self.counts(name)}
@@ -285,8 +286,8 @@ class Method(L.LightningModule, ABC):
         if (critic := self.critic()) is not None:
             self._step_critic(critic)
         if self.density is not None:
-            infos = [info for frame in self._infos for info in frame]
-            self.density.after_step(self.step, gathered(self.density.seen(self.step, infos, len(self._infos)), 1))
+            views = [view for frame in self._views for view in frame]
+            self.density.after_step(self.step, gathered(self.density.seen(self.step, views, len(self._views)), 1))
             self.carry(self.density.carried)
 
     def _critic_groups(self) -> tuple[str, ...]:
@@ -334,7 +335,7 @@ class Method(L.LightningModule, ABC):
             every=every,
             grow_gradient=config.grow_gradient,
             prune_opacity=config.prune_opacity,
-            max_gaussians=config.max_gaussians,
+            max_gaussians=self._most(config),
         )
         policy = replace(policy, **self.density_details())
         optimisers = {name: inner[name] for name in self.gaussians}
@@ -342,6 +343,13 @@ class Method(L.LightningModule, ABC):
         if self._density_state is not None:
             control.load_state_dict(self._density_state)
         return control
+
+    def _most(self, config: DensityConfig) -> int:
+        """Gaussians that there may be: of a CPU no more than it can draw in the time, unless more are asked for."""
+        if config.max_gaussians is not None:
+            return config.max_gaussians
+        on_cpu = self.gaussians["means"].device.type == "cpu"
+        return self.config.budget.cpu_gaussians if on_cpu else DensityPolicy.max_gaussians
 
     def _schedules(self) -> dict[str, Schedule]:
         config, frames = self.config, len(self.context.train_frames)
@@ -351,7 +359,7 @@ class Method(L.LightningModule, ABC):
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
     _density_state: dict[str, Any] | None = None
-    _infos: list[list[dict[str, Any]]]  # of this step's renderings that density control sees, by frame
+    _views: list[list[list[dict[str, Any]]]]  # `info` of this step's drawings for density control, by frame and shot
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The body is named, not stored: it is licensed, large and does not change."""
@@ -363,6 +371,7 @@ class Method(L.LightningModule, ABC):
 
         Raises:
             UserError: the checkpoint was made with another body model.
+            ValueError: its Gaussians are of other shapes, or their numbers differ.
         """
         made_with, here = checkpoint["body"], {"name": self.body.name, "checksum": self.body.checksum}
         if made_with != here:
@@ -375,6 +384,13 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
+        rows = {
+            name: (len(state[f"gaussians.{name}"]), state[f"gaussians.{name}"].shape[1:]) for name in self.gaussians
+        }
+        others = [name for name, (_, shape) in rows.items() if shape != self.gaussians[name].shape[1:]]
+        if others or len({count for count, _ in rows.values()}) > 1:
+            told = ", ".join(f"{name} {count} of {tuple(shape)}" for name, (count, shape) in rows.items())
+            raise ValueError(f"Gaussians that do not fit each other: {told}")
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

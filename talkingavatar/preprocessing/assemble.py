@@ -14,7 +14,6 @@ from numpy import ndarray
 
 from talkingavatar.body.body import Body
 from talkingavatar.data.capture import CaptureWriter, Manifest, Model, Span, Table
-from talkingavatar.data.stated import read_json
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.alignment.align import Alignment
 from talkingavatar.preprocessing.clip import Clip
@@ -22,6 +21,8 @@ from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoin
 from talkingavatar.preprocessing.landmarks.source import Actions
 from talkingavatar.preprocessing.stages import remove, write_json
 from talkingavatar.preprocessing.sync import shifted
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.readers import healed, read_json
 
 ASSEMBLE_VERSION = 3
 TRAINED = 400  # frames that a stride is chosen for
@@ -103,13 +104,8 @@ def unusable_frames(keypoints: Keypoints, shots: list[tuple[int, int]], fps: flo
 
 def published(folder: Path, key: str) -> bool:
     """Whether the capture that lies there is of this key."""
-    file = folder / MANIFEST
-    if not file.is_file():
-        return False
-    try:
-        return bool(read_json(file, "make it again")["provenance"]["key"] == key)
-    except (UserError, KeyError, TypeError):  # a damaged one is made anew
-        return False
+    made = healed(lambda: read_json(folder / MANIFEST, dict, ""), {}, warn).get("provenance")
+    return isinstance(made, dict) and made.get("key") == key
 
 
 def publish(folder: Path, staged: Path) -> None:
@@ -117,7 +113,7 @@ def publish(folder: Path, staged: Path) -> None:
 
     It may be stopped anywhere and called again.
     """
-    (folder / MANIFEST).unlink(missing_ok=True)
+    _delete(folder / MANIFEST)
     wanted = json.loads((staged / CONTENTS).read_text())
     for name in ALL_PARTS:
         if (staged / name).exists():

@@ -75,7 +75,9 @@ class Cutout:
         frames = round((stop - self.start) * self.rate(source))
         if frames < round(SHORTEST * self.rate(source)):
             found = f"{frames} frames ({stop - self.start:.2f} s)"
-            raise UserError("video", f"{source.file}: {found}", f"at least {SHORTEST:.0f} s", "give a longer clip")
+            cut = self.start > 0 or stop < source.seconds
+            action = "take more of it by start and end" if cut else "give a longer clip"
+            raise UserError("video", f"{source.file}: {found}", f"at least {SHORTEST:.0f} s", action)
         return frames
 
 

@@ -33,8 +33,8 @@ from talkingavatar.preprocessing.landmarks.mediapipe_source import MediaPipe
 from talkingavatar.preprocessing.landmarks.openface import OpenFace
 from talkingavatar.preprocessing.landmarks.openpose import OpenPose
 from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observed, observe
-from talkingavatar.preprocessing.report import overlays, write_report
-from talkingavatar.preprocessing.stages import Stage, checksum, only_one, remove, run_stage
+from talkingavatar.preprocessing.report import STAGES, overlays, write_report
+from talkingavatar.preprocessing.stages import STAMP, Stage, checksum, made_anew, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
 from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
 from talkingavatar.runtime.threads import made_ahead
@@ -109,20 +109,24 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         raise UserError(
             "out", f"{job.folder}: a capture made by something else", "a folder of its own", "give name=..."
         )
+    refuse_foreign(job.folder)
     with only_one(job.work):
         keys: dict[str, str] = {}
         keys["ingest"] = _ingest(job)
-        footage = Clip(job.work / "ingest", job.video)
+        with made_anew(job.work / "ingest"):
+            footage = Clip(job.work / "ingest", job.video)
         check_shots(footage)
         keys["landmarks"] = _landmarks(job, footage, keys["ingest"])
-        seen = Observed(job.work / "landmarks", footage.shots)
+        with made_anew(job.work / "landmarks"):
+            seen = Observed(job.work / "landmarks", footage.shots)
         _warn(seen.believed)
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
         body = load_body(config.body, config.body_path, config.gender)
         _matte_and_align(job, footage, seen, body, keys)
-        found = load_alignment(job.work / "align" / "alignment.pt")
-        steadied = Keypoints.load(job.work / "align" / STEADIED)
+        with made_anew(job.work / "align"):
+            found = load_alignment(job.work / "align" / "alignment.pt")
+            steadied = Keypoints.load(job.work / "align" / STEADIED)
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
         offset = chosen_offset(sync_frames(config), measured)
         matte = job.work / "matte"
@@ -130,6 +134,22 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         _assemble(job, parts, measured, {"landmarks": dict(seen.believed), "mattes": _believed_mattes(job)}, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
+
+
+def refuse_foreign(folder: Path) -> None:
+    """
+    Raises:
+        UserError: what a preprocessing would replace lies in the folder, made by something else.
+    """
+    work = folder / "work"
+    if (folder / assemble.MANIFEST).exists() or any(work.glob(f"*/{STAMP}")):
+        return
+    begun = (".lock", *(f"{name}.partial" for name in (*STAGES, "capture")))  # killed before its first stamp
+    foreign = [name for name in assemble.ALL_PARTS if (folder / name).exists()]
+    foreign += [f"work/{entry.name}" for entry in work.glob("*") if not entry.name.startswith(begun)]
+    if foreign:
+        found = f"{folder} with {', '.join(foreign[:3])}, and no capture"
+        raise UserError("out", found, "a folder of its own", "give another out=<folder>")
 
 
 def check_shots(footage: Clip) -> None:

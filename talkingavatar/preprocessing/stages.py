@@ -8,7 +8,6 @@ that was begun for the same stamp is handed to the stage again, which may keep t
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -20,6 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.files import folder_for, write_atomically
+from talkingavatar.runtime.lock import held
+from talkingavatar.runtime.readers import healed, read_json
 
 STAMP = "stamp.json"
 
@@ -72,21 +75,23 @@ def key_of(folder: Path) -> str | None:
 
 def seconds_of(folder: Path) -> float:
     """How long the work in a stamped folder took."""
-    return float(_stamp(folder).get("seconds") or 0.0)
+    seconds = _stamp(folder).get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
 
 
 def remove(folder: Path) -> None:
     """Delete a folder where there is one; its stamp first, so that a stop half-way leaves nothing that looks whole."""
-    (folder / STAMP).unlink(missing_ok=True)
-    if folder.is_dir():
+    if not (folder / STAMP).is_dir():
+        (folder / STAMP).unlink(missing_ok=True)
+    if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder)
+    else:
+        folder.unlink(missing_ok=True)
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write under another name, then rename."""
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(file)
+    """As JSON, whole or not there."""
+    write_atomically(file, json.dumps(content, indent=1))
 
 
 def checksum(file: Path) -> str:
@@ -97,28 +102,32 @@ def checksum(file: Path) -> str:
 
 @contextmanager
 def only_one(work: Path) -> Iterator[None]:
-    """Hold a folder's lock; the system lets go of it however the process ends.
+    """Hold a folder's lock.
 
     Raises:
         UserError: another process holds it, or the folder cannot be written.
     """
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / ".lock").open("w")
-    except OSError as error:
-        raise UserError(
-            "out", f"{work}: {error.strerror}", "a folder that can be written", "give out=<folder>"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                "out", f"{work}: another preprocess is at work on it", "one at a time", "wait for it"
-            ) from error
+    folder_for(work, "out", "give out=<folder>")
+    with held(work, "out", "another preprocess", warn):
         yield
 
 
+@contextmanager
+def made_anew(folder: Path) -> Iterator[None]:
+    """What goes wrong while a finished stage's files are read, they are to blame for.
+
+    Raises:
+        UserError: with what to do.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # of json, numpy, torch, zipfile, soundfile
+        reason = (str(error).splitlines() or [""])[0][:120]
+        found = f"a damaged file in it ({type(error).__name__}: {reason})"
+        raise UserError(str(folder), found, "a finished stage", "remove this folder: it is made anew") from error
+
+
 def _stamp(folder: Path) -> dict[str, Any]:
-    file = folder / STAMP
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return healed(lambda: read_json(folder / STAMP, dict, ""), {}, warn)

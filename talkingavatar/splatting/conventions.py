@@ -1,6 +1,6 @@
 """What every backend shares: the constants of gsplat 1.5, so that all of them render a model alike."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -28,3 +28,21 @@ def density_probe(cameras: Cameras, gaussians: Gaussians) -> Float[Tensor, "C N 
     wanted = torch.is_grad_enabled() and any(x.requires_grad for x in vars(gaussians).values())
     shape = (len(cameras), len(gaussians), 2)
     return torch.zeros(shape, dtype=means.dtype, device=means.device, requires_grad=wanted)
+
+
+def watched(info: dict[str, Any]) -> Tensor:
+    """The tensor of a rendering's `info` in which the backward pass leaves what `image_gradient` reads."""
+    return next(info[name] for name in ("ray_transforms", "gradient_2dgs", "means2d") if name in info)
+
+
+def image_gradient(info: dict[str, Any]) -> Float[Tensor, "C N 2"]:
+    """Of a loss by each splat's place in the image, 1 / pixel, once the backward pass has been.
+
+    Of surfels that of the last column of their ray transform, times depth (as gsplat 1.5, whose own sum is a race).
+    """
+    tensor = watched(info)
+    gradient = tensor.grad
+    assert gradient is not None, "retain_grad() before the backward pass"
+    if "ray_transforms" not in info:
+        return gradient
+    return gradient[..., :2, 2] * tensor.detach()[..., 2, 2:]

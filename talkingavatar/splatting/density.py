@@ -1,20 +1,25 @@
-"""Growing and pruning Gaussians during a fit, through gsplat's strategies (plain torch, any device)."""
+"""Growing and pruning Gaussians during a fit (Kerbl et al. 2023, section 5.2), in plain torch on any device.
+
+Row for row what gsplat 1.5's default strategy does, whose own methods change from release to release.
+"""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
-from gsplat.strategy import DefaultStrategy
-from gsplat.strategy.ops import remove, reset_opa
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import quat_to_matrix
+from talkingavatar.splatting.conventions import image_gradient, watched
+
+SPLIT = 1.6  # by which the extents of the two that replace a Gaussian are smaller than its own
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class DensityPolicy:
     prune_opacity: float = 0.005
     prune_scale: float = 0.1  # of scene_scale: larger ones are pruned, once opacities have been reset
     scene_scale: float = 1.0  # metres
-    max_gaussians: int = 1_000_000
+    max_gaussians: int = 200_000
     reset_opacity_every: int = 0  # steps between clamping opacities to twice prune_opacity; 0: never
     keep: str | None = None  # carried integer of which no value may lose its last Gaussian (a triangle its only one)
 
@@ -67,126 +72,145 @@ class DensityControl:
         if policy.name not in ("default", "none"):
             raise UserError("density.name", repr(policy.name), '"default" or "none"', "choose one of them")
         self.policy, self.parameters, self.optimisers = policy, parameters, optimisers
-        self._names = list(carried)
-        # gsplat's operations carry every tensor of the state along; so ours travel there.
-        self._state: dict[str, Any] = {
-            "grad2d": None,
-            "count": None,
-            "scene_scale": policy.scene_scale,
-            **carried,
-        }
-        self._strategy = _CappedStrategy(
-            prune_opa=policy.prune_opacity,
-            grow_grad2d=policy.grow_gradient,
-            grow_scale3d=policy.grow_scale,
-            prune_scale3d=policy.prune_scale,
-            refine_start_iter=policy.start,
-            refine_stop_iter=policy.stop,
-            refine_every=policy.every,
-            reset_every=policy.reset_opacity_every or sys.maxsize,
-        )
-        self._strategy.max_gaussians, self._strategy.keep = policy.max_gaussians, policy.keep
+        # Sums over the views since the count last changed: of image-plane gradients, and of those that saw a Gaussian.
+        self._sums = {name: parameters["means"].new_zeros(len(parameters["means"])) for name in ("grad2d", "count")}
+        self._carried = dict(carried)
 
     @property
     def carried(self) -> dict[str, Tensor]:
         """The integers as they are now."""
-        return {name: self._state[name] for name in self._names}
+        return dict(self._carried)
 
-    def before_backward(self, step: int, infos: Sequence[dict[str, Any]]) -> None:
-        """Call with the `info` of the step's renderings before their loss is differentiated."""
+    def before_backward(self, step: int, views: Sequence[Sequence[dict[str, Any]]]) -> None:
+        """Call with the `info` of the step's renderings, as `seen` takes them, before their loss is differentiated."""
         if self._active(step):
-            for info in infos:
-                info[_key(info)].retain_grad()
+            for drawings in views:
+                for info in drawings:
+                    watched(info).retain_grad()
 
-    def seen(self, step: int, infos: Sequence[dict[str, Any]], frames: int = 1) -> Float[Tensor, "2 C N"]:
+    def seen(self, step: int, views: Sequence[Sequence[dict[str, Any]]], frames: int = 1) -> Float[Tensor, "2 C N"]:
         """What the backward pass has left in them, a row a view: image-plane gradients, and which Gaussians were seen.
 
         Gradients are those of a loss on the whole of a view, whose image reaches from -1 to 1.
 
         Args:
+            views: the drawings whose mean each of them is: their gradients add up.
             frames: whose losses were averaged, beside the views of each rendering.
         """
         if not self._active(step):
             return self.parameters["means"].new_zeros(2, 0, len(self.parameters["means"]))
-        views = []
-        for info in infos:
+        rows = []
+        for drawings in views:
+            info = drawings[0]
             share = info["n_cameras"] * frames
             size = [info[side] / 2.0 * share for side in ("width", "height")]
-            scaled = torch.stack([g * s for g, s in zip(info[_key(info)].grad.unbind(-1), size, strict=True)], -1)
-            visible = (info["radii"] > 0.0).all(-1)
-            views.append(torch.stack([scaled.norm(dim=-1).where(visible, 0.0), visible.to(scaled)]))
-        return torch.cat(views, 1)
+            gradient = reduce(torch.add, (image_gradient(drawing) for drawing in drawings))
+            scaled = torch.stack([g * s for g, s in zip(gradient.unbind(-1), size, strict=True)], -1)
+            visible = reduce(torch.logical_or, ((drawing["radii"] > 0).all(-1) for drawing in drawings))
+            rows.append(torch.stack([scaled.norm(dim=-1).where(visible, 0.0), visible.to(scaled)]))
+        return torch.cat(rows, 1)
 
+    @torch.no_grad()
     def after_step(self, step: int, seen: Float[Tensor, "2 C N"]) -> DensityChange:
         """Call after the optimisers' step; counts what was `seen` and, when it is time, changes the Gaussians."""
-        strategy, policy = self._strategy, self.policy
-        strategy.change = DensityChange()
+        policy, change = self.policy, DensityChange()
         if not self._active(step):
-            return strategy.change
+            return change
         for view in seen.unbind(1):
-            for name, value in zip(("grad2d", "count"), view, strict=True):
-                self._state[name] = value.clone() if self._state[name] is None else self._state[name] + value
-        strategy.step_post_backward(self.parameters, self.optimisers, self._state, step, {})
-        # gsplat 1.5's own reset never happens (`0 & step > 0` binds as a chained comparison).
+            for name, value in zip(self._sums, view, strict=True):
+                self._sums[name] = self._sums[name] + value
+        if step > policy.start and step % policy.every == 0:
+            change = DensityChange(grown=self._grow(), pruned=self._prune(step))
+            self._sums = {name: torch.zeros_like(value) for name, value in self._sums.items()}
         if policy.reset_opacity_every and step > 0 and step % policy.reset_opacity_every == 0:
-            reset_opa(self.parameters, self.optimisers, self._state, value=2 * policy.prune_opacity)
-        return strategy.change
+            self._reset_opacities()
+        return change
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and None only."""
-        return {name: self._state[name] for name in ("grad2d", "count", *self._names)}
+        """Tensors only."""
+        return self._sums | self._carried
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict`; parameters and optimisers are restored by their owner."""
         device = self.parameters["means"].device
-        for name in ("grad2d", "count", *self._names):
-            self._state[name] = None if state[name] is None else state[name].to(device)
+        for table in (self._sums, self._carried):
+            for name in table:
+                table[name] = state[name].to(device)
 
     def _active(self, step: int) -> bool:
         return self.policy.name != "none" and step < self.policy.stop
 
+    def _grow(self) -> int:
+        """Clone small Gaussians of steep gradient and split large ones; the steepest where there is no room for all."""
+        policy = self.policy
+        mean = self._sums["grad2d"] / self._sums["count"].clamp_min(1)
+        steep = mean > policy.grow_gradient
+        room = max(0, policy.max_gaussians - len(mean))
+        if int(steep.sum()) > room:
+            steep[torch.argsort(mean, descending=True, stable=True)[room:]] = False
+        small = self.parameters["scales"].exp().amax(-1) <= policy.grow_scale * policy.scene_scale
+        cloned, split = _rows(steep & small), _rows(steep & ~small)
+        if grown := len(cloned) + len(split):
+            rows = torch.cat([_rows(~steep | small), cloned, split, split])
+            self._take(rows, fresh=len(cloned) + 2 * len(split), last=self._halves(split))
+        return grown
 
-def _key(info: dict[str, Any]) -> str:
-    """Surfels have their own measure of the image-plane gradient."""
-    return "gradient_2dgs" if "gradient_2dgs" in info else "means2d"
+    def _halves(self, split: Int[Tensor, " S"]) -> dict[str, Float[Tensor, "S2 3"]]:
+        """Means and log scales of the two that stand for each split one: drawn from it, and smaller."""
+        scales = self.parameters["scales"][split].exp()
+        rotations = quat_to_matrix(self.parameters["quats"][split])
+        drawn = torch.randn(2, len(split), 3, device=scales.device)
+        means = self.parameters["means"][split] + torch.einsum("nij,nj,bnj->bni", rotations, scales, drawn)
+        return {"means": means.reshape(-1, 3), "scales": (scales / SPLIT).log().repeat(2, 1)}
 
-
-@dataclass
-class _CappedStrategy(DefaultStrategy):
-    """Grows only the steepest Gaussians once all would exceed the cap, and tells how many it changed."""
-
-    max_gaussians: int = sys.maxsize
-    keep: str | None = None
-    change: DensityChange = field(default_factory=DensityChange)
-
-    def _update_state(self, *rest: Any, **named: Any) -> None:
-        """Counted already, over all views of the step (`DensityControl.seen`)."""
-
-    @torch.no_grad()
-    def _grow_gs(self, params: Any, optimizers: Any, state: dict[str, Any], step: int) -> tuple[int, int]:
-        room = max(0, self.max_gaussians - len(params["means"]))
-        mean = state["grad2d"] / state["count"].clamp_min(1)
-        if int((mean > self.grow_grad2d).sum()) > room:
-            state["grad2d"][torch.argsort(mean, descending=True, stable=True)[room:]] = 0
-        cloned, split = super()._grow_gs(params, optimizers, state, step)
-        self.change = self.change._replace(grown=cloned + split)
-        return cloned, split
-
-    @torch.no_grad()
-    def _prune_gs(self, params: Any, optimizers: Any, state: dict[str, Any], step: int) -> int:
-        doomed = params["opacities"].sigmoid() < self.prune_opa
-        if step > self.reset_every:
-            doomed |= params["scales"].exp().amax(-1) > self.prune_scale3d * state["scene_scale"]
-        if self.keep is not None:
-            doomed &= ~_last_ones(state[self.keep], params["opacities"], doomed)
-        pruned = int(doomed.sum())
-        if pruned:
-            remove(params=params, optimizers=optimizers, state=state, mask=doomed)
-        self.change = self.change._replace(pruned=pruned)
+    def _prune(self, step: int) -> int:
+        policy, parameters = self.policy, self.parameters
+        doomed = parameters["opacities"].sigmoid() < policy.prune_opacity
+        if policy.reset_opacity_every and step > policy.reset_opacity_every:
+            doomed |= parameters["scales"].exp().amax(-1) > policy.prune_scale * policy.scene_scale
+        if policy.keep is not None:
+            doomed &= ~_last_ones(self._carried[policy.keep], parameters["opacities"], doomed)
+        kept = _rows(~doomed)
+        if pruned := len(doomed) - len(kept):
+            self._take(kept, fresh=0, last={})
         return pruned
 
+    def _take(self, rows: Int[Tensor, " M"], fresh: int, last: dict[str, Float[Tensor, "S2 3"]]) -> None:
+        """Let these rows be the Gaussians: the optimisers know nothing of the `fresh` last, whose values may be new."""
 
-def _last_ones(group: Int[Tensor, " N"], opacities: Tensor, doomed: Tensor) -> Tensor:
+        def moved(moment: Tensor) -> Tensor:
+            taken = moment[rows]
+            taken[len(rows) - fresh :] = 0
+            return taken
+
+        for name, old in list(self.parameters.items()):
+            values = old.detach()[rows]
+            if name in last:
+                values[len(rows) - len(last[name]) :] = last[name]
+            self._replace(name, values, moved)
+        for table in (self._sums, self._carried):
+            for name, values in table.items():
+                table[name] = values[rows]
+
+    def _reset_opacities(self) -> None:
+        highest = torch.logit(torch.tensor(2 * self.policy.prune_opacity)).item()
+        self._replace("opacities", self.parameters["opacities"].detach().clamp(max=highest), torch.zeros_like)
+
+    def _replace(self, name: str, values: Tensor, moments: Callable[[Tensor], Tensor]) -> None:
+        """Another parameter in the old one's place, and its optimiser's moments changed alike."""
+        old, optimiser = self.parameters[name], self.optimisers[name]
+        new = self.parameters[name] = nn.Parameter(values, requires_grad=old.requires_grad)
+        (group,) = optimiser.param_groups
+        group["params"] = [new]
+        state = optimiser.state.pop(old, {})
+        optimiser.state[new] = {k: v if k == "step" else moments(v) for k, v in state.items()}
+
+
+def _rows(chosen: Bool[Tensor, " N"]) -> Int[Tensor, " M"]:
+    return chosen.nonzero()[:, 0]
+
+
+def _last_ones(group: Int[Tensor, " N"], opacities: Tensor, doomed: Bool[Tensor, " N"]) -> Bool[Tensor, " N"]:
     """The most opaque of each group that would lose all of its members."""
     rank = opacities.argsort(stable=True).argsort()
     count = int(group.max()) + 1

@@ -220,8 +220,9 @@ def depth_normals(depth: Float[Tensor, "C H W 1"], cameras: Cameras) -> Float[Te
         return torch.zeros_like(depth).expand(-1, -1, -1, 3)
     x = torch.arange(width, dtype=depth.dtype, device=depth.device) + 0.5
     y = torch.arange(height, dtype=depth.dtype, device=depth.device) + 0.5
-    pixels = torch.stack([*torch.meshgrid(x, y, indexing="xy"), x.new_ones(height, width)], -1)
-    points = depth * torch.einsum("cij,hwj->chwi", torch.linalg.inv(cameras.Ks), pixels)  # camera space
+    fx, fy, cx, cy = (cameras.Ks[:, i, j, None, None, None] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    u, v = (x[:, None] - cx) / fx, (y[:, None, None] - cy) / fy  # not K's inverse, for which the host would wait
+    points = torch.cat([depth * u, depth * v, depth], -1)  # camera space
     down = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
     right = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
     normals = normalize(torch.linalg.cross(down, right), dim=-1)

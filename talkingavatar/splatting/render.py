@@ -13,6 +13,7 @@ from talkingavatar.splatting.conventions import Mode
 from talkingavatar.types import Cameras, Gaussians, Rendering
 
 NEEDS = {"cpu": "cpu", "gsplat": "cuda"}  # the device a backend's tensors live on
+INSTEAD = {"cpu": ", or trainer=cpu"}
 
 
 def rasterise(
@@ -22,7 +23,7 @@ def rasterise(
     mode: str = "2dgs",
     backend: str = "auto",
 ) -> Rendering:
-    """Render Gaussians; differentiable in all of them and in the view matrices.
+    """Render Gaussians; differentiable in all of them and in the view matrices, as long as they stay rigid.
 
     Args:
         gaussians: N activated Gaussians.
@@ -32,38 +33,56 @@ def rasterise(
         backend: "auto" is gsplat for CUDA tensors and our own for CPU tensors; "plain" is the readable one.
 
     Returns:
-        The rendering. `info` holds what density control reads: `means2d` and, for surfels, `gradient_2dgs`
-        (C N 2, their `.grad` filled by the backward pass), `radii` (C N 2, pixels, 0 where culled), `width`,
-        `height`, `n_cameras`.
+        The rendering. `info` holds what density control reads: what `conventions.image_gradient` reads once the
+        backward pass has been, `radii` (C N 2, pixels, 0 where culled), `width`, `height`, `n_cameras`.
 
     Raises:
         UserError: mode or backend is unknown, or the backend cannot take these tensors.
     """
-    device = gaussians.means.device
     if mode not in ("3dgs", "2dgs"):
         raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
-    if backend == "auto":
-        backend = "gsplat" if device.type == "cuda" else "cpu"
-    rendering = _backend(backend, device.type)(gaussians, cameras, background, cast(Mode, mode))
+    device = gaussians.means.device.type
+    rendering = _backend(_chosen(backend, device))(gaussians, cameras, background, cast(Mode, mode))
     rendering.info |= {
         "width": cameras.width,
         "height": cameras.height,
         "n_cameras": len(cameras),
-        "gaussian_ids": None,  # every camera lists every Gaussian
     }
     return rendering
 
 
-def _backend(name: str, device: str) -> Callable[[Gaussians, Cameras, Tensor, Mode], Rendering]:
+def ready(backend: str, device: str) -> None:
+    """Refuse at once what could not be rendered later; kernels that take minutes to compile are compiled here.
+
+    Args:
+        device: "cpu" or "cuda", where the Gaussians will be.
+
+    Raises:
+        UserError: the backend is unknown or not for this device, or gsplat's kernels cannot be had.
+    """
+    if _chosen(backend, device) == "gsplat":
+        from talkingavatar.splatting.gsplat_kernels import load_kernels
+
+        load_kernels()
+
+
+def _chosen(backend: str, device: str) -> str:
+    if backend == "auto":
+        return "gsplat" if device == "cuda" else "cpu"
+    if backend != "plain" and backend not in NEEDS:
+        raise UserError("renderer.backend", repr(backend), '"auto", "cpu", "plain" or "gsplat"', "choose one of them")
+    needed = NEEDS.get(backend, device)
+    if device != needed:
+        found = f'"{backend}" with tensors on {device}'
+        raise UserError("renderer.backend", found, f"tensors on {needed}", f'use "auto"{INSTEAD.get(backend, "")}')
+    return backend
+
+
+def _backend(name: str) -> Callable[[Gaussians, Cameras, Tensor, Mode], Rendering]:
     if name == "plain":
         from talkingavatar.splatting.plain import rasterise_plain
 
         return rasterise_plain
-    if name not in NEEDS:
-        raise UserError("renderer.backend", repr(name), '"auto", "cpu", "plain" or "gsplat"', "choose one of them")
-    if device != NEEDS[name]:
-        found = f'"{name}" with tensors on {device}'
-        raise UserError("renderer.backend", found, f"tensors on {NEEDS[name]}", 'use "auto"')
     if name == "cpu":
         from talkingavatar.splatting.cpu.backend import rasterise_cpu
 

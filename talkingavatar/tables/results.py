@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.protocol import Protocol
+from talkingavatar.runtime.readers import Unreadable, read_json
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
@@ -40,12 +40,17 @@ def read_results(run: Run) -> tuple[Run, Measured]:
 
 def _read_result(file: Path) -> tuple[dict[str, Any] | None, str]:
     try:
-        result = json.loads(file.read_text())
+        result = read_json(file, dict, "")
         result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
         result["condition"], result["subject"] = str(result["condition"]), str(result["subject"])
         result["seed"], result["suite"] = int(result["seed"]), int(result["suite"])
         result["experiment"], result["family"] = str(result["experiment"]), str(result["family"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        for key in ("skipped", "truth", "curves", "backbones"):
+            if not isinstance(result.get(key, {}), dict):
+                raise TypeError(f"{key} is no mapping")
+    except Unreadable as error:
+        return None, f"evaluation/{file.name} cannot be read: {error.found}"
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
         return None, f"evaluation/{file.name} cannot be read: {type(error).__name__}: {error}"
     return result, ""
 

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from talkingavatar.config.identity import check_schema
 from talkingavatar.config.listing import family_of
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.readers import Unreadable, read_json, read_yaml
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
 MARKS = ("config.yaml", "status.json", "provenance.json")  # what makes a folder a run directory
 NOT_COMPARED = ("run.", "tracking.")  # keys that say where a run lies and who watches it
 QUIET = 3600.0  # seconds without a sign after which a running run is said to be silent
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Run:
     def wall_s(self) -> float | None:
         """Seconds of work over all starts, known at the end."""
         found = self.summary.get("wall_s")
-        return float(found) if isinstance(found, int | float) else None
+        return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
     @property
     def status(self) -> str:
@@ -104,14 +103,13 @@ def refuse_another_schema(path: Path) -> None:
     Raises:
         UserError: the run is of another schema than ours; not one whose configuration cannot be read at all.
     """
-    tree = _mapping(_read(path / "config.yaml", []))
-    if tree:
+    if tree := _read(path / "config.yaml", [], dict):
         check_schema(path, tree.get("schema"))
 
 
 def _config(path: Path, problems: list[str]) -> dict[str, str]:
     """Dotted keys of a run's configuration; none where it is of another schema, whose keys may mean something else."""
-    tree = _mapping(_read(path / "config.yaml", problems, required=True))
+    tree = _read(path / "config.yaml", problems, dict, required=True)
     try:
         if tree:
             check_schema(path, tree.get("schema"))
@@ -129,10 +127,9 @@ def read_run(path: Path, now: float | None = None) -> Run:
     """A run directory; a file that is missing or broken leaves its part empty and is named."""
     problems: list[str] = []
     config = _config(path, problems)
-    status = _mapping(_read(path / "status.json", problems))
-    summary = _mapping(_read(path / "summary.json", problems))
-    starts = _read(path / "provenance.json", problems)
-    starts = [start for start in starts if isinstance(start, dict)] if isinstance(starts, list) else []
+    status = _read(path / "status.json", problems, dict)
+    summary = _read(path / "summary.json", problems, dict)
+    starts = [start for start in _read(path / "provenance.json", problems, list) if isinstance(start, dict)]
     state, detail = _state(status, summary, time.time() if now is None else now)
     last = starts[-1] if starts else {}
     subject = _subject(config, last)
@@ -147,21 +144,15 @@ def not_started(path: Path, state: str, detail: str, overrides: Iterable[str]) -
     return Run(path, state, detail, config, subject=_subject(config, {}))
 
 
-def _read(file: Path, problems: list[str], required: bool = False) -> Any:
-    """The content of a JSON or YAML file; None where it is missing or broken."""
+def _read(file: Path, problems: list[str], kind: type, required: bool = False) -> Any:
+    """The dict or list that a JSON or YAML file holds; an empty one where it is missing or broken."""
     try:
-        text = file.read_text()
-        return json.loads(text) if file.suffix == ".json" else yaml.load(text, Loader)
+        return read_json(file, kind, "") if file.suffix == ".json" else read_yaml(file, "")
     except FileNotFoundError:
         problems += [f"{file.name} is missing"] if required else []
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        problems.append(f"{file.name} cannot be read: {reason}")
-    return None
-
-
-def _mapping(found: Any) -> dict[str, Any]:
-    return found if isinstance(found, dict) else {}
+    except Unreadable as error:
+        problems.append(f"{file.name} cannot be read: {error.found}")
+    return kind()
 
 
 def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) -> tuple[str, str]:
@@ -173,7 +164,8 @@ def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) ->
         lines = [line for line in str(status.get("error", "")).splitlines() if line.strip()]
         return state, lines[-1].strip() if lines else "without a word"
     if state == "running":
-        quiet = now - float(status.get("time") or now)
+        wrote = status.get("time")
+        quiet = now - wrote if isinstance(wrote, int | float) else 0.0
         silent = f", no sign for {duration(quiet)}" if quiet > QUIET else ""
         return state, progress + silent
     return state, progress if state == "preempted" else ""

@@ -1,5 +1,6 @@
 """A user's mistake is one clear line and exit code 2, never a traceback."""
 
+import importlib
 import os
 import re
 import shutil
@@ -102,6 +103,31 @@ def test_habits_of_hydra_are_told_what_to_do_instead(capsys, words, instead):
     assert main(words) == 2
     told = capsys.readouterr().err
     assert told.startswith("error: argument: found ") and instead in told and told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "told"),
+    [
+        ("bench", ["rastr"], "did you mean raster?"),
+        ("bench", ["raster", "--sises", "64"], "did you mean --sizes?"),
+        ("bench", ["raster", "--sizes", "x"], "--sizes"),
+        ("bench", ["raster", "--out", "{folder}"], "a folder; expected a file"),
+        ("bench", ["raster", "--out", "{folder}/file/x.json"], "--out: found"),
+        ("doctor", ["fetsh=lpips"], "did you mean fetch?"),
+        ("report", ["run=,"], "run: found ','"),
+        ("report", ["runs=x"], "did you mean run?"),
+        ("evaluate", ["run=,"], "run: found nothing"),
+        ("import_capture", ["from=nothing", "path=."], "one of thgs, vhap"),
+        ("import_capture", ["from=vhap", "path=.", "fps=-25"], "fps: found -25"),
+    ],
+)
+def test_words_that_are_none(name, words, told, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    main = importlib.import_module(f"talkingavatar.{name}").main
+    assert main([word.format(folder=tmp_path) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert "did you mean thgs" not in error
 
 
 def test_missing_capture(command, tmp_path):

@@ -2,14 +2,16 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from talkingavatar.body import assets
+from talkingavatar.body import assets, licensed
 from talkingavatar.body.models import load_body, load_smplx
 from talkingavatar.errors import UserError
 from tests.body import published
@@ -219,7 +221,7 @@ def test_impossible_values_are_refused(tmp_path):
     refused("flame", published.write_pkl(tmp_path / "a.pkl", arrays), "'shapedirs' with NaN")
     arrays = published.flame_arrays()
     arrays["f"][3, 1] = 5_023
-    refused("flame", published.write_pkl(tmp_path / "b.pkl", arrays), "do not fit")
+    refused("flame", published.write_pkl(tmp_path / "b.pkl", arrays), "vertices that there are not")
 
 
 class Harmful:
@@ -237,3 +239,56 @@ def test_code_in_a_file_is_not_run(tmp_path, name):
         np.savez(path, v_template=np.array(Harmful(), dtype=object))
         refused("smplx", path, "without the entry 'v_template'")
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.fixture(scope="module")
+def smplx_content():
+    return published.smplx_arrays() | {"vt": np.zeros((11, 2)), "ft": np.zeros((20_908, 3), np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "found"),
+    [
+        ("f", lambda a: -a.astype(np.int64) - 1, "faces of vertices that there are not"),
+        ("v_template", lambda a: 1000 * a, "a body of"),
+        ("weights", lambda a: 0 * a, "no shares"),
+        ("J_regressor", lambda a: 0 * a, "no mean"),
+        ("kintree_table", lambda a: a * 0 + 10**9, "hangs on a later one"),
+        ("posedirs", lambda a: a + 1e9, "'posedirs' with 1e"),
+        ("weights", lambda a: a.astype(object), "type object"),
+        ("lmk_faces_idx", lambda a: a + 10**9, "faces that there are not"),
+        ("lmk_bary_coords", lambda a: -a, "outside their faces"),
+        ("ft", lambda a: a + 99_999, "'ft' of shape"),
+    ],
+    ids=["negative f", "millimetres", "weights 0", "regressor 0", "tree", "huge", "objects", "marks", "bary", "ft"],
+)
+def test_what_no_body_can_have_is_refused(smplx_content, monkeypatch, name, change, found):
+    content = smplx_content | {name: change(smplx_content[name])}
+    monkeypatch.setattr(licensed, "read_arrays", lambda path: content)
+    with pytest.raises(UserError, match=found):
+        licensed.read_model("smplx", Path("SMPLX_NEUTRAL.npz"))
+
+
+def test_what_a_body_has_is_taken(smplx_content, monkeypatch):
+    monkeypatch.setattr(licensed, "read_arrays", lambda path: smplx_content)
+    assert {"vt", "ft", "f"} <= licensed.read_model("smplx", Path("SMPLX_NEUTRAL.npz")).keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"full_lmk_bary_coords": np.ones((1, 68, 3)) / 3}, "KeyError"),
+        ({"full_lmk_faces_idx": np.arange(20), "full_lmk_bary_coords": np.ones((20, 3)) / 3}, "20 faces"),
+        ({"full_lmk_faces_idx": np.full(68, 10**7), "full_lmk_bary_coords": np.ones((68, 3)) / 3}, "places on no face"),
+        ({"full_lmk_faces_idx": np.arange(68), "full_lmk_bary_coords": np.full((68, 3), np.nan)}, "places on no face"),
+        ([1, 2], "a list instead of named arrays"),
+    ],
+)
+def test_an_embedding_that_does_not_fit_is_named(flame_folder, tmp_path, content, found):
+    file = shutil.copy(flame_folder / "generic_model.pkl", tmp_path)
+    holder = np.empty((), object)
+    holder[()] = content
+    np.save(tmp_path / "landmark_embedding.npy", holder, allow_pickle=True)
+    with pytest.raises(UserError, match=found) as told:
+        load_body("flame", file)
+    assert "landmark_embedding.npy" in str(told.value)

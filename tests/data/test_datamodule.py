@@ -7,8 +7,11 @@ import torch
 
 from talkingavatar.config.compose import compose
 from talkingavatar.data.datamodule import thinned, trained_views
+from talkingavatar.data.resident import ResidentPictures
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
+
+SMALL = ["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"]
 
 
 def test_thinning_keeps_the_first_and_an_even_spacing():
@@ -30,8 +33,24 @@ def test_a_step_may_have_a_background_of_its_own():
     torch.testing.assert_close(batch.image[inside], plain.image[inside])
 
 
+def test_pictures_kept_on_a_device_are_those_of_the_capture(monkeypatch):
+    config = compose([*SMALL, "data.random_background=true", "budget.frames_per_step=2"])
+    data = build_data(config)
+    steps, read, real = (0, 1, 0), [], data.capture.view_pictures
+    plain = [data.batch_of_step(step) for step in steps]
+    monkeypatch.setattr(data.capture, "view_pictures", lambda view, frames: read.extend(frames) or real(view, frames))
+    for most_mb, times in ((64, 4), (0, 6)):
+        data.resident = ResidentPictures(data.capture, torch.device("cpu"), most_mb)
+        for step, expected in zip(steps, plain, strict=True):
+            batch = data.batch_of_step(step)
+            assert torch.equal(batch.image, expected.image) and torch.equal(batch.matte, expected.matte)
+            assert torch.equal(batch.background, expected.background)
+        assert len(read) == times and len(set(read)) == 4
+        read.clear()
+
+
 def test_steps_take_turns_with_the_views():
-    config = compose(["data.seconds=2", "data.size=64", "tracking=none", "trainer.progress=false"])
+    config = compose(SMALL)
     data = build_data(config)
     assert data.views == ["front"]
     front = data.batch_of_step(1)

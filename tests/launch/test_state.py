@@ -224,3 +224,40 @@ def test_only_what_is_neither_done_nor_failed_is_planned(thousand, tmp_path):
 def test_what_needs_a_look_is_printed_first(thousand):
     table = status_table(states(thousand, thousand.jobs(), {}), shown=3)
     assert table.count("failed     ValueError: no") == 3 and "and 997 more" in table
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"jobs": []}', '{"jobs": [null]}', '{"jobs": [{"name": "../x", "overrides": []}]}',
+     '{"jobs": [{"name": "a", "overrides": [1]}]}', '{"jobs": [{"name": "a"}]}'],
+)  # fmt: skip
+def test_a_damaged_record_is_one_line_and_removes_nothing(submitted, content):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "finished", 40)
+    submitted.record.write_text(content)
+    for action in (submitted.jobs, submitted.clear):
+        with pytest.raises(UserError, match=r"sweep\.json"):
+            action()
+    assert submitted.run(job).is_dir()
+
+
+def test_a_run_with_anything_of_the_users_is_not_cleared(submitted):
+    first, second = submitted.jobs()[:2]
+    for job in (first, second):
+        write_run(submitted, job, "finished", 40)
+    (submitted.run(second) / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="which no run writes"):
+        submitted.clear()
+    assert submitted.run(first).is_dir() and submitted.record.is_file()
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"step": "x", "steps": [], "time": "y", "state": 3}', "\0"])
+def test_a_damaged_word_of_a_run_hides_no_other(submitted, content):
+    job = submitted.jobs()[0]
+    write_run(submitted, job, "running", 20)
+    submitted.note_start(job, 1)
+    (submitted.run(job) / "status.json").write_text(content)
+    (submitted.run(job) / "metrics.jsonl").write_text('[1]\n{"step": "x"}\n')
+    with (submitted.launch / "attempts" / job.name).open("a") as file:
+        file.write("start x y z\nexit q\n\xe9\n")
+    assert len(states(submitted, submitted.jobs(), {})) == len(submitted.jobs())

@@ -11,6 +11,7 @@ from talkingavatar.data.inputs import moved
 from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.shutter import blur, moments
 from talkingavatar.methods.thgs import THGS
+from talkingavatar.splatting.conventions import image_gradient
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 SIZE, FOCAL, DISTANCE = 64, 60.0, 3.0
@@ -62,6 +63,10 @@ def test_joints_outside_the_picture_do_not_count(batch, body):
     assert len(moments(replace(batch, signal=aside), 0.5, body)) == 1
 
 
+def config(shutter: float, *overrides: str):
+    return compose(["budget.steps=1000", f"data.size={SIZE}", f"data.shutter={shutter}", *overrides])
+
+
 def test_a_smeared_picture_is_explained_by_motion(batch, body):
     """The step's loss is that of the mean of both drawings: none at all where the picture is that mean."""
 
@@ -70,12 +75,23 @@ def test_a_smeared_picture_is_explained_by_motion(batch, body):
         method.training_step(replace(batch, image=picture), 0)
         return method.scalars["loss/l1"]
 
-    def config(shutter: float):
-        return compose(["budget.steps=1000", f"data.size={SIZE}", f"data.shutter={shutter}"])
-
     with torch.no_grad():
         method = THGS(MethodContext(config(0.8), body, batch.signal.pose, [0], 44, lambda _: batch))
         drawn = [method.render(method.drive(s), batch.cameras).rgb for s in moments(batch, 0.8, body)]
     smeared = torch.stack(drawn).mean(0)
     assert loss(0.8, smeared) < 1e-6
     assert loss(0.0, smeared) > 1e-3
+
+
+def test_density_control_hears_of_both_drawings(batch, body):
+    settings = config(0.8, "renderer.mode=3dgs")
+    method = THGS(MethodContext(settings, body, batch.signal.pose, [0], 44, lambda _: batch))
+    method.configure_optimizers()
+    method.gaussians["means"].requires_grad_(True)
+    method.training_step(replace(batch, image=torch.zeros(1, SIZE, SIZE, 3)), 0).backward()
+    ((drawings,),) = method._views
+    early, late = (image_gradient(info).norm(dim=-1)[0] for info in drawings)
+    assert len(drawings) == 2 and early.any() and late.any()
+    gradient, count = method.density.seen(0, [drawings])[:, 0]
+    alone = method.density.seen(0, [drawings[:1]])[0, 0]
+    assert gradient.sum() > 1.5 * alone.sum() and count.max() == 1

@@ -9,6 +9,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
+from talkingavatar.config.schema import DensityConfig
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
@@ -216,3 +217,11 @@ def test_options_are_checked(given, expected):
 def test_unknown_method_is_refused():
     with pytest.raises(UserError, match="did you mean thgs"):
         method_class("thg")
+
+
+def test_the_cap_is_what_a_cpu_can_draw_there_only(thgs):
+    """Unless one is asked for; the meta device stands for a GPU."""
+    method, asked = thgs(), DensityConfig(max_gaussians=50)
+    assert (method._most(method.config.density), method._most(asked)) == (30_000, 50)
+    method.gaussians["means"] = torch.nn.Parameter(method.gaussians["means"].to("meta"))
+    assert (method._most(method.config.density), method._most(asked)) == (200_000, 50)

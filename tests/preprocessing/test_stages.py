@@ -106,7 +106,7 @@ def test_one_at_a_time(tmp_path):
         [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(UserError, match="another preprocess"), only_one(tmp_path):
+    with pytest.raises(UserError, match="another preprocess is under way on"), only_one(tmp_path):
         pass
     holder.kill()
     holder.communicate()

@@ -71,3 +71,11 @@ def one(mean=(0.0, 0.0, 0.0), scale=0.1, opacity=0.8, colour=(1.0, 0.5, 0.25), q
 
 def concatenate(*parts):
     return Gaussians(**{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(parts[0])})
+
+
+def as_motion(gradients, viewmats):
+    """Gradients of view matrices as those of the cameras' turn and way (C 6), in which alone a rigid one can change."""
+    turn = gradients[:, :3] @ viewmats[:, :3].mT
+    return torch.cat(
+        [torch.stack([turn[:, j, i] - turn[:, i, j] for i, j in ((0, 1), (0, 2), (1, 2))], -1), gradients[:, :3, 3]], -1
+    )

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 from gsplat.strategy import DefaultStrategy
+from gsplat.strategy.ops import reset_opa
 from torch import nn
 
 from talkingavatar.errors import UserError
 from talkingavatar.splatting import rasterise
-from talkingavatar.splatting.density import DensityControl, DensityPolicy, _key
+from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.types import Gaussians
+from tests.splatting.fake_kernels import Counted
 from tests.splatting.scenes import cameras, cloud
 
 WHITE = torch.ones(3)
@@ -43,12 +45,12 @@ class Fit:
             p = self.parameters
             g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
             rendering = rasterise(g, cameras(2, 32, 32), WHITE, self.mode)
-            self.control.before_backward(self.step, [rendering.info])
+            self.control.before_backward(self.step, [[rendering.info]])
             (rendering.rgb - 0.5).square().mean().backward()
             for optimiser in self.optimisers.values():
                 optimiser.step()
                 optimiser.zero_grad()
-            changes.append(self.control.after_step(self.step, self.control.seen(self.step, [rendering.info])))
+            changes.append(self.control.after_step(self.step, self.control.seen(self.step, [[rendering.info]])))
             self.step += 1
         return changes
 
@@ -162,7 +164,7 @@ def test_no_value_of_a_kept_integer_loses_its_last_gaussian():
 
 def test_of_a_group_that_would_vanish_the_most_opaque_stays():
     fit = Fit(prune_opacity=0.9, keep="region", grow_gradient=1.0)
-    fit.control._state["region"] = torch.arange(120) % 3
+    fit.control._carried["region"] = torch.arange(120) % 3
     with torch.no_grad():
         fit.parameters["opacities"].copy_(torch.linspace(-4, -3, 120))
     fit.run(12)
@@ -179,12 +181,78 @@ def test_what_is_seen_is_what_gsplat_counts(mode):
     both = cameras(2, 32, 32)
     together = rasterise(g, both, WHITE, mode)
     alone = [rasterise(g, replace(both, viewmats=both.viewmats[[i]], Ks=both.Ks[[i]]), WHITE, mode) for i in (0, 1)]
-    infos = [rendering.info for rendering in (together, *alone)]
-    fit.control.before_backward(0, infos)
+    views = [[rendering.info] for rendering in (together, *alone)]
+    fit.control.before_backward(0, views)
     (together.rgb - 0.5).square().mean().backward(retain_graph=True)
     torch.stack([(rendering.rgb - 0.5).square().mean() for rendering in alone]).mean().backward()
-    strategy, state = DefaultStrategy(key_for_gradient=_key(infos[0])), {"grad2d": None, "count": None}
-    strategy._update_state(p, state, infos[0])
-    one, other = fit.control.seen(0, infos[:1]), fit.control.seen(0, infos[1:], frames=2)
+    key = "gradient_2dgs" if mode == "2dgs" else "means2d"
+    strategy, state = DefaultStrategy(key_for_gradient=key), {"grad2d": None, "count": None}
+    strategy._update_state(p, state, together.info | {"gaussian_ids": None})
+    one, other = fit.control.seen(0, views[:1]), fit.control.seen(0, views[1:], frames=2)
     torch.testing.assert_close(one.sum(1), torch.stack([state["grad2d"], state["count"]]))
     torch.testing.assert_close(other, one)
+
+
+@pytest.mark.parametrize("mode", ["3dgs", "2dgs"])
+def test_drawings_whose_mean_is_the_frame_add_up(mode):
+    """A frame drawn twice alike and averaged says what the same frame drawn once does."""
+    fit = Fit(mode, start=0)
+    p = fit.parameters
+    g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
+    once, *twice = (rasterise(g, cameras(1, 32, 32), WHITE, mode) for _ in range(3))
+    views = [[once.info]], [[drawing.info for drawing in twice]]
+    for view in views:
+        fit.control.before_backward(0, view)
+    (once.rgb - 0.5).square().mean().backward(retain_graph=True)
+    (torch.stack([drawing.rgb for drawing in twice]).mean(0) - 0.5).square().mean().backward()
+    expected, found = (fit.control.seen(0, view) for view in views)
+    assert expected[0].any()
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("reset", [0, 5])
+def test_the_count_changes_as_by_gsplat(reset):
+    """To the bit, random numbers included: parameters, moments, what is carried and the state."""
+    ours, theirs = Fit(reset_opacity_every=reset), Fit(reset_opacity_every=reset)
+    policy = ours.control.policy
+    strategy = DefaultStrategy(
+        prune_opa=policy.prune_opacity, grow_grad2d=policy.grow_gradient, grow_scale3d=0.06, prune_scale3d=0.1,
+        refine_start_iter=1, refine_every=4, reset_every=reset or 10**9,
+    )  # fmt: skip
+    ours.control.policy = replace(policy, grow_scale=0.06)
+    state = {"scene_scale": 1.0, **theirs.control._carried}
+    seen = torch.stack([torch.linspace(0, 1e-3, 120), torch.ones(120)])[:, None]
+    for fit in (ours, theirs):
+        for optimiser in fit.optimisers.values():
+            for parameter in optimiser.param_groups[0]["params"]:
+                parameter.grad = torch.sin(torch.arange(parameter.numel())).view_as(parameter)
+            optimiser.step()
+    torch.manual_seed(3)
+    change = ours.control.after_step(8, seen)
+    state |= {"grad2d": seen[0, 0].clone(), "count": seen[1, 0].clone()}
+    torch.manual_seed(3)
+    cloned, split = strategy._grow_gs(theirs.parameters, theirs.optimisers, state, 8)
+    pruned = strategy._prune_gs(theirs.parameters, theirs.optimisers, state, 8)
+    assert change == (cloned + split, pruned) and min(cloned, split, pruned) > 0
+    for name, parameter in ours.parameters.items():
+        other = theirs.parameters[name]
+        assert torch.equal(parameter, other) and parameter.requires_grad, name
+        mine, its = ours.optimisers[name].state[parameter], theirs.optimisers[name].state[other]
+        assert mine.keys() == its.keys() and all(torch.equal(mine[key], its[key]) for key in mine), name
+    for name, value in ours.control.carried.items():
+        assert torch.equal(value, state[name]), name
+    if reset:
+        ours.control._reset_opacities()
+        reset_opa(theirs.parameters, theirs.optimisers, state, 2 * policy.prune_opacity)
+        assert torch.equal(ours.parameters["opacities"], theirs.parameters["opacities"])
+
+
+def test_the_host_does_not_wait_between_changes_of_the_count():
+    fit = Fit(start=0, every=10)
+    rendering = rasterise(Gaussians(**fit.parameters), cameras(1, 32, 32), WHITE, "2dgs")
+    views = [[rendering.info]]
+    fit.control.before_backward(1, views)
+    rendering.rgb.sum().backward()
+    with Counted() as counted:
+        fit.control.after_step(1, fit.control.seen(1, views))
+    assert counted.waits == [] and len(counted.launches) < 20

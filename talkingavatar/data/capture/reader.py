@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +27,7 @@ from talkingavatar.data.capture.tables import (
 )
 from talkingavatar.data.faces import Face
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.files import whole
 from talkingavatar.types import BodyPose, Cameras
 
 Model = Literal["smplx", "flame"]
@@ -219,11 +221,7 @@ def _body_pose(table: dict[str, ndarray], indices: list[int]) -> BodyPose:
 
 def _keep(file: Path, values: ndarray) -> None:
     """Write a derived table; a capture on a read-only disk is used without."""
-    import contextlib
-    import tempfile
-
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         file.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npy", delete=False) as temporary:
+        with whole(file) as temporary:
             np.save(temporary, values)
-        Path(temporary.name).replace(file)

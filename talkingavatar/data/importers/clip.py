@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -18,6 +17,7 @@ from talkingavatar.data import arrays
 from talkingavatar.data.arrays import damage_told
 from talkingavatar.data.capture import FRONT, RATE, REGIONS, CaptureWriter, Manifest, Model, Span, Table, paper_split
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.making import making
 
 Picture = UInt8[ndarray, "H W 3"]
 Coverage = UInt8[ndarray, "H W"]
@@ -85,9 +85,8 @@ def write_clip(clip: ImportedClip, folder: Path, width: int | None, progress: Ca
     if folder.exists():
         raise UserError("out", f"{folder}, which exists", "a folder to be made", "remove it, or give another out=")
     _check(clip)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".importing-") as name:
-        made = Path(name) / "capture"
+    with making(folder.parent, "out", "give another out=") as scratch:
+        made = scratch / "capture"
         writer = CaptureWriter(made, clip.views)
         size, scales = _write_pictures(clip, writer, width, progress)
         writer.sound(clip.sound)

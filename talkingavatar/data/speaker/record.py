@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
+from talkingavatar.runtime.making import making
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
 
@@ -88,9 +88,8 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
     if (folder / "capture.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as name:
-        made = Path(name) / "capture"
+    with making(folder.parent) as scratch:
+        made = scratch / "capture"
         made.mkdir()
         _write(recording_of(config), made, progress)
         try:

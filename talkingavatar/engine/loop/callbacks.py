@@ -25,32 +25,59 @@ class Place:
     steps: int  # of the whole run
 
 
+CLOCK = 30.0  # seconds between checkpoints: what a kill may cost, whatever a step takes
+AGREED = 10  # steps after which processes that share them hear of each other's signals and clocks
+
+
 class Checkpoints(L.Callback):
-    """Saves every so many steps, at the end, and when a warning signal has come, always between two steps."""
+    """Saves every `every` steps, or by the clock where that is 0; at the end; and when a warning signal has come.
+
+    Always between two steps. A checkpoint changes nothing in the training, so its moment need not be the same twice.
+    """
 
     def __init__(
         self, run: RunDirectory, file: Path, flag: StopFlag, every: int, stop_after: int | None, place: Place
     ) -> None:
         self.run, self.file, self.flag, self.every, self.stop_after = run, file, flag, every, stop_after
         self.place = place
+        self.resuming = False  # between the data at hand and the first step: what fails then, a checkpoint is to blame
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self.resuming = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.resuming = False
         self.flag.install()
         first = trainer.strategy.broadcast(trainer.global_step)
         if first != trainer.global_step:
             raise RuntimeError(f"the leading process continues at step {first}, this one at {trainer.global_step}")
+        self.saved = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, *rest: Any) -> None:
         step = trainer.global_step
         whole = self.place.before + step
-        stop = self.flag.signal is not None or (self.stop_after is not None and whole >= self.stop_after)
-        stop = trainer.strategy.reduce_boolean_decision(stop, all=False)  # a signal to one process is one to all
-        if stop or step % self.every == 0 or step >= trainer.max_steps:
+        stop = self._of_any(trainer, self.flag.signal is not None)
+        stop = stop or (self.stop_after is not None and whole >= self.stop_after)
+        if stop or self._due(trainer) or step >= trainer.max_steps:
+            self.run.check_held()
             checkpoint.save(trainer, self.file)
+            self.saved = time.monotonic()
             if trainer.is_global_zero:
                 self.run.status("running", step=whole, steps=self.place.steps)
         if stop:
             trainer.should_stop = True
+
+    def _due(self, trainer: L.Trainer) -> bool:
+        if self.every:
+            return trainer.global_step % self.every == 0
+        return self._of_any(trainer, time.monotonic() - self.saved >= CLOCK)
+
+    def _of_any(self, trainer: L.Trainer, mine: bool) -> bool:
+        """Whether it is so in any of the processes that share the steps: they save and stop together, or hang."""
+        if trainer.world_size == 1:
+            return mine
+        # Asking waits for the GPUs of all.
+        return trainer.global_step % AGREED == 0 and trainer.strategy.reduce_boolean_decision(mine, all=False)
 
 
 class Journal(L.Callback):

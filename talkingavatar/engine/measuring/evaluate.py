@@ -26,7 +26,10 @@ from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.engine.tracking.tracker import track_results
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root, runs_root
-from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.files import folder_for, write_atomically
+from talkingavatar.runtime.lock import held
+from talkingavatar.runtime.readers import healed, read_json
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,11 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
             needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
             found = f"{run}, of {experiment[0]}"
             raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
-        opened = open_run(run, config.frames)
-        torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
-        networks = networks or find_networks(MEASURES, config.options(opened.device))
-        results += Measurement(config, opened, networks, check).under(wanted)
+        with held(run, "run", "this run", print):  # its checkpoints stay what they are
+            opened = open_run(run, config.frames)
+            torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
+            networks = networks or find_networks(MEASURES, config.options(opened.device))
+            results += Measurement(config, opened, networks, check).under(wanted)
     return Evaluated(out, results, sync_curves(results, out))
 
 
@@ -99,7 +103,7 @@ class Measurement:
     ) -> None:
         self.config, self.opened, self.networks = config, opened, networks
         self.folder = opened.run.path / "evaluation"
-        self.folder.mkdir(exist_ok=True)
+        folder_for(self.folder, "run", "move what lies there out of the way")
         self.setting = opened.setting(networks, config.options(opened.device))
         self.setting = replace(self.setting, folder=self.folder, progress=config.progress, check=check)
         self.truths: dict[str, Findings] = {}  # by what the ground truth's numbers depend on
@@ -163,10 +167,10 @@ class Measurement:
         key = truth_key(self.opened.held, condition, self.networks)
         file = cache_root() / "evaluation" / f"truth-{key[:16]}.npz"
         if key not in self.truths:
-            known = file.is_file() and not self.config.fresh
+            known = None if self.config.fresh else _kept(file)
             setting = replace(self.setting, condition=condition)
-            self.truths[key] = Findings.load(file) if known else self.opened.score_truth(setting, MEASURES)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            self.truths[key] = known or self.opened.score_truth(setting, MEASURES)
+            folder_for(file.parent, "cache", "set $TALKINGAVATAR_CACHE")
             self.truths[key].save(file)
         return self.truths[key]
 
@@ -186,21 +190,29 @@ class Measurement:
 
 def _known(file: Path) -> dict[str, Any]:
     """What was measured before; a file that is not there or not ours is measured again."""
+    known = healed(lambda: read_json(file, dict, ""), {}, warn)
+    texts = ("condition", "subject", "experiment", "family")
+    whole = all(isinstance(known.get(name), str) for name in texts)
+    whole &= all(isinstance(known.get(name), int) for name in ("seed", "suite"))
+    whole &= all(isinstance(known.get(name), dict) for name in ("metrics", "skipped", "curves", "backbones"))
+    return known if whole else {}
+
+
+def _kept(file: Path) -> Findings | None:
+    """What the cache knows; a file that is not there or damaged is made again."""
+    if not file.exists():
+        return None
     try:
-        known = json.loads(file.read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
+        return Findings.load(file)
+    except Exception as error:  # zipfile's, numpy's and json's
+        warn(f"{file}: {type(error).__name__}: it is made anew")
+        return None
 
 
 def _experiment_and_family(run: Path) -> tuple[str, str]:
     """Of a run directory, without loading it."""
     from talkingavatar.config.compose import from_yaml
 
-    if not (run / "config.yaml").is_file():
-        found = "no such folder" if not run.is_dir() else "a folder without config.yaml"
-        action = "give a run directory of fit (its last line says which)"
-        raise UserError("run", f"{run}: {found}", "the folder of a fitted run", action)
     config = from_yaml(run / "config.yaml")
     return config.experiment, config.family
 
@@ -220,8 +232,4 @@ def _folder(config: EvaluateConfig) -> Path:
         out = config.runs[0] / "evaluation"
     else:
         out = runs_root() / f"evaluation-{digest(sorted(str(run.absolute()) for run in config.runs))[:8]}"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError("out", f"{out}: {error.strerror}", "a folder that can be written", "choose another") from error
-    return out
+    return folder_for(out, "out", "choose another")

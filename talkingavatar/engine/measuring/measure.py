@@ -24,6 +24,7 @@ from talkingavatar.config.protocol import Condition
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.foretold import Foretold
 from talkingavatar.engine.measuring.held_out import HeldOut
+from talkingavatar.runtime.files import whole
 from talkingavatar.types import Batch, DrivingSignal
 
 SEEN_NOTHING, THE_SAME = "nothing to measure it on was seen", "without end: the pictures are the same"
@@ -57,9 +58,8 @@ class Findings:
 
     def save(self, file: Path) -> None:
         text = json.dumps([self.metrics, self.skipped, self.curves])
-        temporary = file.with_suffix(".tmp.npz")
-        np.savez(temporary, allow_pickle=False, text=np.array(text), **self.tables)
-        temporary.replace(file)
+        with whole(file) as temporary:
+            np.savez(temporary, allow_pickle=False, text=np.array(text), **self.tables)
 
     @staticmethod
     def load(file: Path) -> Findings:

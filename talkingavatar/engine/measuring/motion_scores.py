@@ -21,6 +21,7 @@ from talkingavatar.engine.measuring.held_out import motion_held_out
 from talkingavatar.engine.measuring.measure import Findings, Networks, Options, Setting
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.scoring import score_motion
+from talkingavatar.runtime.files import whole
 
 SPOKEN = {"spoken": Condition(spoken=True)}
 CONDITIONS = {**SPOKEN, "ridge": Condition(spoken=True, driver=RIDGE)}
@@ -122,4 +123,5 @@ def plot_opening(measured: MeasuredClip, file: Path) -> None:
     axes.set(xlabel="seconds", ylabel="lips apart, mm", title=clip.name)
     axes.legend(loc="upper right", ncols=4, frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=100)
+    with whole(file) as temporary:
+        figure.savefig(temporary, dpi=100)

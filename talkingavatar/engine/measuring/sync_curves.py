@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from talkingavatar.runtime.files import whole
+
 CURVES = {
     "sync": ("SyncNet: distance of lips and sound", "mean distance (lower is closer)"),
     "mouth_sync": ("weight-free: mouth foretold by the sound", "correlation (higher is closer)"),
@@ -45,7 +47,8 @@ def _draw(subject: str, rows: list[dict[str, Any]], kinds: list[str], file: Path
         title, y = CURVES[kind]
         axes.set(title=f"{subject}: {title}", xlabel="frames by which the sound leads", ylabel=y)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(rows) + 1))
-    figure.savefig(file, dpi=110)
+    with whole(file) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def _name(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:

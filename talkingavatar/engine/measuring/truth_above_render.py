@@ -11,6 +11,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.engine.media.end_of_fit import label
+from talkingavatar.runtime.files import whole
 
 Picture = UInt8[ndarray, "H W 3"]
 Pair = tuple[Picture, Picture]  # ground truth and render
@@ -37,9 +38,8 @@ def _column(pair: Pair, titles: tuple[str, str], shrink: Callable[[Picture], Pic
 
 
 def _save(picture: Picture, file: Path) -> None:
-    temporary = file.with_suffix(".tmp.png")
-    Image.fromarray(picture).save(temporary)
-    temporary.replace(file)
+    with whole(file) as temporary:
+        Image.fromarray(picture).save(temporary)
 
 
 def _smaller(picture: Picture) -> Picture:

@@ -18,6 +18,7 @@ from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.methods.base import Knob, Method
 from talkingavatar.metrics.image import crop_slices
+from talkingavatar.runtime.files import whole
 from talkingavatar.runtime.progress import ProgressBar
 from talkingavatar.types import Cameras, DrivingSignal
 
@@ -121,7 +122,8 @@ def _expression_sweep(method: Method, data: CaptureData, file: Path, tick: Calla
             row.append(label(_enlarge(drawn, 192), f"{knob.name} {value:+.1f}"))
             tick()
         sheet.append(np.concatenate(row, 1))
-    Image.fromarray(np.concatenate(sheet)).save(file)
+    with whole(file) as temporary:
+        Image.fromarray(np.concatenate(sheet)).save(temporary)
     return file
 
 
@@ -139,7 +141,8 @@ def _contact_sheet(method: Method, data: CaptureData, file: Path, tick: Callable
         pictures = (truth, drawn, error, *heads)
         sheet.append(np.concatenate([label(p, f"{t} {frame}") for p, t in zip(pictures, titles, strict=True)], 1))
         tick()
-    Image.fromarray(np.concatenate(sheet)).save(file)
+    with whole(file) as temporary:
+        Image.fromarray(np.concatenate(sheet)).save(temporary)
     return file
 
 

@@ -61,7 +61,9 @@ class DriverFit(Stage):
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
             other = RunDirectory(Path(config.driver.init).expanduser())
-            self.training.adopt(checkpoint.read(other.checkpoint(self.name)))
+            file = other.checkpoint(self.name)
+            with checkpoint.reading(file):
+                self.training.adopt(checkpoint.read(file))
 
     @classmethod
     def check(cls, config: FitConfig) -> None:

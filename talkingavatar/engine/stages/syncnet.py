@@ -28,7 +28,7 @@ from talkingavatar.metrics.lipsync.scores import REACH, SyncScores, shift_accura
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet, sidecar_of
 from talkingavatar.metrics.suite import SUITE_VERSION
 from talkingavatar.pretrained.syncnet import GROUP, SyncNetTraining, accuracy, checked_options, distances
-from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.files import whole, write_atomically
 from talkingavatar.runtime.progress import ProgressBar, track
 
 FILE = "syncnet.model"
@@ -180,6 +180,5 @@ def _keep(scores: SyncScores, key: str, results: Results) -> None:
 
 def _write(state: dict[str, torch.Tensor], file: Path) -> None:
     """A plain dict of tensors, whole or not there."""
-    temporary = file.with_suffix(".tmp")
-    torch.save({key: value.cpu() for key, value in state.items()}, temporary)
-    temporary.replace(file)
+    with whole(file) as temporary:
+        torch.save({key: value.cpu() for key, value in state.items()}, temporary)

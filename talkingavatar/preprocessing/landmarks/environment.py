@@ -7,12 +7,12 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
+from talkingavatar.runtime.making import making
 
 # Installed without dependencies: MediaPipe names jax and others that its trackers never import (600 MB), and a windowed
 # OpenCV that needs system libraries. The pins that matter are exact.
@@ -46,9 +46,8 @@ def python_with(
     folder = cache_root() / "environments" / f"{name}-{digest}"
     if not _interpreter(folder).is_file():
         announce(f"installing {requirements[0]} into an environment of its own, once: {folder}")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as temporary:
-            made = Path(temporary) / "environment"
+        with making(folder.parent) as scratch:
+            made = scratch / "environment"
             _make(made, requirements, check, name, action)
             try:
                 made.rename(folder)
