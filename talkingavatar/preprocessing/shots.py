@@ -30,6 +30,7 @@ from talkingavatar.runtime.compiled import compiled
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 SPAN = 3  # frames apart at most of a pair that is compared
 JUMP = 2.9  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
+MUCH = 3.0, 5.5  # medians of new content and of changes from which half of that is enough: a jump in fast motion
 CHANGED = 0.5  # what a median of changes counts for, beside one of new content
 FLOORS = 0.009, 0.02  # least medians, as shares of the pictures' contrast: below is coding noise
 NEW = 20.0  # of 255: no motion leaves as much; unrelated pictures differ by 30 to 80
@@ -67,17 +68,21 @@ class Pairs:
             least[t] = min(values[b][span - 1] for b, span in pairs if b < count and b - span >= 0)
         return least
 
+    def height(self, floor: float) -> Float[ndarray, " T"]:
+        """Each frame's least, in medians of the clip (at least `floor`, of 255)."""
+        return self.least / self._usual(floor)
+
     def rise(self, floor: float) -> Float[ndarray, " T"]:
-        """How far each frame's least is above the frames beside it, in medians of the clip."""
+        """How far each frame's least is above the frames beside it, in medians of the clip (at least `floor`)."""
         least = self.least
-        if len(least) < 2:
-            return np.zeros(len(least))
-        usual = max(floor, float(np.median(least[1:])), 1e-6)
         beside = [
             max(*least[max(1, t - SPAN) : t], *least[t + 1 : t + 1 + SPAN], self._double_step(t), 0.0)
             for t in range(len(least))
         ]
-        return (least - beside) / usual
+        return (least - beside) / self._usual(floor)
+
+    def _usual(self, floor: float) -> float:
+        return max(floor, float(np.median(self.least[1:])) if len(self._values) > 1 else 0.0, 1e-6)
 
     def _double_step(self, t: int) -> float:
         """What two frames of the motion on both sides leave: as a frame does that follows a doubled or lost one."""
@@ -133,7 +138,10 @@ class Cutting:
         rise = self._news.rise(FLOORS[0] * contrast) + CHANGED * self._changes.rise(FLOORS[1] * contrast)
         # One frame or two at an end may be a flash: what comes before or after it is not known.
         rise[:SPAN] = rise[len(rise) - SPAN + 1 :] = 0
-        return {t: float(new[t]) for t in range(1, len(new)) if rise[t] > JUMP or new[t] > NEW}
+        much = self._news.height(FLOORS[0] * contrast) > MUCH[0]
+        much &= self._changes.height(FLOORS[1] * contrast) > MUCH[1]
+        sudden = (rise > JUMP) | (much & (rise > JUMP / 2)) | (new > NEW)
+        return {int(t): float(new[t]) for t in np.flatnonzero(sudden) if t > 0}
 
 
 def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
