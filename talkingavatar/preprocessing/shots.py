@@ -1,7 +1,9 @@
 """Where a clip was cut: a picture that the ones before do not explain, nor the ones after.
 
 Each frame is rebuilt from an earlier one, block by block, by the best match nearby; what is left over measures how
-much is new. Four things leave much and are no cut, and each is told apart by what else it does:
+much is new. How much the two differ as they stand is a second measure: a jump of a few frames may be all motion, yet
+is more of it than the frames beside have. Four things leave much and are no cut, and each is told apart by what else
+it does:
 
 - fast motion: it takes several frames, so that the steps beside it are as new; a cut is new all at once;
 - a flash, a dropped or a doubled picture: some pair of frames, one before and one after, still match;
@@ -27,8 +29,10 @@ from talkingavatar.runtime.compiled import compiled
 
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 SPAN = 3  # frames apart at most of a pair that is compared
-JUMP = 1.8  # how far above the frames beside it, in medians of the clip, a cut is
-FLOOR = 0.009  # least median, as a share of the pictures' contrast: below is coding noise
+JUMP = 2.9  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
+MUCH = 3.0, 5.5  # medians of new content and of changes from which half of that is enough: a jump in fast motion
+CHANGED = 0.5  # what a median of changes counts for, beside one of new content
+FLOORS = 0.009, 0.02  # least medians, as shares of the pictures' contrast: below is coding noise
 NEW = 20.0  # of 255: no motion leaves as much; unrelated pictures differ by 30 to 80
 ALIKE, AT_MOST = 0.4, 3.5  # share of the blocks whose change may be the codec's, and of how much, of 255
 TEXTURE = 0.1  # of a block's mean gradient: what a codec changes in it
@@ -44,13 +48,58 @@ def thumbnail(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
+class Pairs:
+    """A measure of how much two frames differ, of all pairs up to `SPAN` frames apart, of 255."""
+
+    def __init__(self) -> None:
+        self._values: list[list[float]] = []  # of each frame, against the one 1, 2, ... SPAN before it
+
+    def append(self, values: list[float]) -> None:
+        """The next frame's."""
+        self._values.append(values)
+
+    @property
+    def least(self) -> Float[ndarray, " T"]:
+        """Of each frame, the least over the pairs of a frame before it and it or one after it."""
+        count, values = len(self._values), self._values
+        least = np.zeros(count)
+        for t in range(1, count):
+            pairs = [(b, span) for span in range(1, SPAN + 1) for b in range(t, t + span)]
+            least[t] = min(values[b][span - 1] for b, span in pairs if b < count and b - span >= 0)
+        return least
+
+    def height(self, floor: float) -> Float[ndarray, " T"]:
+        """Each frame's least, in medians of the clip (at least `floor`, of 255)."""
+        return self.least / self._usual(floor)
+
+    def rise(self, floor: float) -> Float[ndarray, " T"]:
+        """How far each frame's least is above the frames beside it, in medians of the clip (at least `floor`)."""
+        least = self.least
+        beside = [
+            max(*least[max(1, t - SPAN) : t], *least[t + 1 : t + 1 + SPAN], self._double_step(t), 0.0)
+            for t in range(len(least))
+        ]
+        return (least - beside) / self._usual(floor)
+
+    def _usual(self, floor: float) -> float:
+        return max(floor, float(np.median(self.least[1:])) if len(self._values) > 1 else 0.0, 1e-6)
+
+    def _double_step(self, t: int) -> float:
+        """What two frames of the motion on both sides leave: as a frame does that follows a doubled or lost one."""
+        if t < 4 or t + 2 >= len(self._values):
+            return 0.0
+        # Where the picture before is a doubled one, the pair before it.
+        return min(max(self._values[t - 1][1], self._values[t - 2][1]), self._values[t + 2][1])
+
+
 class Cutting:
     """Is shown the thumbnails of a clip one after the other, then tells where it was cut."""
 
     def __init__(self) -> None:
         self._recent: deque[UInt8[ndarray, "h w 3"]] = deque(maxlen=2 * MIXED + 1)
         self._textures: deque[Float[ndarray, "r c"]] = deque(maxlen=SPAN + 1)
-        self._news: list[list[float]] = []  # of each frame, against the one 1, 2, ... SPAN before it
+        self._plain: deque[Float32[ndarray, "h2 w2 3"]] = deque(maxlen=SPAN + 1)
+        self._news, self._changes = Pairs(), Pairs()
         self._mixtures: dict[int, float] = {}
         self._contrasts: list[float] = []  # of each frame, standard deviation of 255
 
@@ -58,30 +107,23 @@ class Cutting:
         """The next frame's thumbnail."""
         self._recent.append(thumb)
         self._textures.append(_texture(thumb))
+        self._plain.append(_plain(thumb))
+        pictures, number = list(self._recent), len(self._contrasts)
+        spans = range(1, min(SPAN, number) + 1)
         self._contrasts.append(float(thumb.std()))
-        pictures, number = list(self._recent), len(self._news)
         self._news.append(
             [
                 _novelty(pictures[-1 - span], thumb, np.maximum(self._textures[-1 - span], self._textures[-1]))
-                for span in range(1, min(SPAN, number) + 1)
+                for span in spans
             ]
         )
+        self._changes.append([_change(self._plain[-1 - span], self._plain[-1]) for span in spans])
         middle = number - MIXED
         if len(pictures) == 2 * MIXED + 1 and middle % STRIDE == 0:
             self._mixtures[middle] = mixture(pictures[0], pictures[MIXED], pictures[-1])
 
-    @property
-    def evidence(self) -> Float[ndarray, " T"]:
-        """How new each frame is: the least, of 255, over the pairs of a frame before it and it or one after it."""
-        count, news = len(self._news), self._news
-        least = np.zeros(count)
-        for t in range(1, count):
-            pairs = [(b, span) for span in range(1, SPAN + 1) for b in range(t, t + span)]
-            least[t] = min(news[b][span - 1] for b, span in pairs if b < count and b - span >= 0)
-        return least
-
     def cuts(self) -> dict[int, float]:
-        """The first frame of each new shot, with how new it is; a dissolve's lies in its middle."""
+        """The first frame of each new shot, with how new it is, of 255; a dissolve's lies in its middle."""
         found = self._sudden()
         for middle, strength in self._mixtures.items():
             best = max(self._mixtures.get(middle + d, 0.0) for d in range(-2 * MIXED, 2 * MIXED + 1))
@@ -91,23 +133,15 @@ class Cutting:
         return dict(sorted(found.items()))
 
     def _sudden(self) -> dict[int, float]:
-        least = self.evidence
-        usual = max(FLOOR * float(np.median(self._contrasts)), float(np.median(least[1:]))) if len(least) > 1 else 0.0
-        found = {}
-        for t in range(1, len(least)):
-            beside = np.r_[least[max(1, t - SPAN) : t], least[t + 1 : t + 1 + SPAN], self._double_step(t)]
-            # One frame or two at an end may be a flash: what comes before or after it is not known.
-            inside = SPAN <= t <= len(least) - SPAN
-            if (inside and least[t] > beside.max() + JUMP * usual) or least[t] > NEW:
-                found[t] = float(least[t])
-        return found
-
-    def _double_step(self, t: int) -> float:
-        """What two frames of the motion on both sides leave: as a frame does that follows a doubled or lost one."""
-        if t < 4 or t + 2 >= len(self._news):
-            return 0.0
-        # Where the picture before is a doubled one, the pair before it.
-        return min(max(self._news[t - 1][1], self._news[t - 2][1]), self._news[t + 2][1])
+        contrast = float(np.median(self._contrasts)) if self._contrasts else 0.0
+        new = self._news.least
+        rise = self._news.rise(FLOORS[0] * contrast) + CHANGED * self._changes.rise(FLOORS[1] * contrast)
+        # One frame or two at an end may be a flash: what comes before or after it is not known.
+        rise[:SPAN] = rise[len(rise) - SPAN + 1 :] = 0
+        much = self._news.height(FLOORS[0] * contrast) > MUCH[0]
+        much &= self._changes.height(FLOORS[1] * contrast) > MUCH[1]
+        sudden = (rise > JUMP) | (much & (rise > JUMP / 2)) | (new > NEW)
+        return {int(t): float(new[t]) for t in np.flatnonzero(sudden) if t > 0}
 
 
 def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:
@@ -141,6 +175,20 @@ def _novelty(before: UInt8[ndarray, "h w 3"], after: UInt8[ndarray, "h w 3"], te
 def _beyond_coding(left: Float32[ndarray, "r c"], texture: Float[ndarray, "r c"]) -> float:
     alike = min(float(np.quantile(left, ALIKE)), AT_MOST)
     return float(np.maximum(left - alike - TEXTURE * texture, 0).mean())
+
+
+def _plain(thumb: UInt8[ndarray, "h w 3"]) -> Float32[ndarray, "h2 w2 3"]:
+    """At half the size, without the mean of each channel."""
+    height, width = thumb.shape[0] // 2, thumb.shape[1] // 2
+    half = thumb[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3), dtype=np.float32)
+    return half - half.mean(axis=(0, 1))
+
+
+def _change(before: Float32[ndarray, "h2 w2 3"], after: Float32[ndarray, "h2 w2 3"]) -> float:
+    """Mean absolute difference once both have the lower one's contrast: a lamp, a fade are no change."""
+    contrasts = float(before.std()), float(after.std())
+    a, b = (min(contrasts) / max(c, 1e-3) for c in contrasts)
+    return float(np.abs(b * after - a * before).mean())
 
 
 def _lit_as(picture: UInt8[ndarray, "h w 3"], other: UInt8[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
