@@ -169,7 +169,7 @@ def test_metric_networks_are_in_no_checkpoint(runs):
         (["run={run}", "expressions=smlie"], "did you mean smile"),
         (["run={run}", "condition=loud"], "condition"),
         (["run={run}", "lpips=resnet"], "alex, vgg, squeeze"),
-        (["run={run}", "frames=some"], "whole numbers"),
+        (["run={run}", "frames=some"], "a whole number"),
         (["run={run}", "frames=3"], "at least 25"),
         (["run={run}", "syncnet={run}/nothing"], "SyncNet's weights"),
         (["run={run}", "syncnet={run}/config.yaml"], "weights of SyncNet"),

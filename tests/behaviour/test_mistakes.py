@@ -56,7 +56,7 @@ def test_configuration(command, tiny, override, expected):
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["trainer=gpu"], "no CUDA device"),
+        (["trainer.accelerator=gpu"], "no CUDA device"),
         (["body=smplx", "body.path=/nowhere"], "body"),
         (["method.name=syncnet"], "method.name"),
         (["experiment=syncnet", "pretrained.name=syncnt"], "did you mean syncnet?"),
@@ -68,7 +68,7 @@ def test_configuration(command, tiny, override, expected):
 )
 def test_what_can_be_told_at_once_is_told_before_data_is_made(tiny, overrides, expected, tmp_path, monkeypatch):
     """And before a run that lies there is removed to start anew."""
-    if overrides == ["trainer=gpu"]:
+    if overrides == ["trainer.accelerator=gpu"]:
         import torch
 
         if torch.cuda.is_available():

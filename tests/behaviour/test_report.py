@@ -237,7 +237,7 @@ def test_a_sweep_that_has_not_started_everything(command, tmp_path):
         (["run={run}", "protocol=tabel3"], "did you mean table3"),
         (["run={run}", "out=page"], "ends in .html"),
         (["run={run}", "out={run}/config.yaml/page.html"], "a file that can be written"),
-        (["run={run}", "embed=some"], "whole numbers"),
+        (["run={run}", "embed=some"], "a whole number"),
         (["run={run}", "protocl=table3"], "did you mean protocol"),
     ],
 )
