@@ -14,6 +14,7 @@ from talkingavatar.engine.media.end_of_fit import label
 from talkingavatar.runtime.files import whole
 
 Picture = UInt8[ndarray, "H W 3"]
+Shown = UInt8[ndarray, "h w 3"]  # of another size
 Pair = tuple[Picture, Picture]  # ground truth and render
 TALLEST = 360  # pixels of a picture in a strip
 SQUARE = 160  # pixels of one in several strips
@@ -33,7 +34,7 @@ def strips(pairs: Mapping[str, Pair], across: int, file: Path) -> None:
     _save(np.concatenate(rows), file)
 
 
-def _column(pair: Pair, titles: tuple[str, str], shrink: Callable[[Picture], Picture]) -> Picture:
+def _column(pair: Pair, titles: tuple[str, str], shrink: Callable[[Picture], Shown]) -> Shown:
     return np.concatenate([label(shrink(picture), title) for picture, title in zip(pair, titles, strict=True)])
 
 
@@ -42,11 +43,11 @@ def _save(picture: Picture, file: Path) -> None:
         Image.fromarray(picture).save(temporary)
 
 
-def _smaller(picture: Picture) -> Picture:
+def _smaller(picture: Picture) -> Shown:
     scale = min(1.0, TALLEST / picture.shape[0])
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
 
 
-def _square(picture: Picture) -> Picture:
+def _square(picture: Picture) -> Shown:
     return np.asarray(Image.fromarray(picture).resize((SQUARE, SQUARE), Image.Resampling.LANCZOS))
