@@ -19,6 +19,11 @@ import pytest
 from tests.warm import Command, Warm
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than cores: at any time some test waits, for SLURM, a server or a signal."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole commands first: they take longest, and no worker shall end long after the others."""
     items.sort(key=lambda item: "behaviour" not in item.path.parts)
