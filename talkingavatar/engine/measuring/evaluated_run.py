@@ -20,7 +20,6 @@ from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.foretold import foretold_of_clip
 from talkingavatar.engine.measuring.held_out import HeldOut, held_out, held_out_of_clip
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Networks, Options, Setting
-from talkingavatar.engine.measuring.result_key import digest_of
 from talkingavatar.engine.measuring.scoring import Measures, score_avatar, score_motion, score_run, score_truth
 from talkingavatar.engine.measuring.truth_above_render import strip
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
@@ -28,6 +27,7 @@ from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.run.provenance import provenance
 from talkingavatar.metrics.suite import SUITE_VERSION
+from talkingavatar.runtime.files import sha256
 
 ALONE = "a run of a driver alone draws nothing"
 AS_TRACKED = "nothing is foretold from sound under this condition"
@@ -87,7 +87,7 @@ class EvaluatedRun(ABC):
             "seed": config.seed,
             "budget": config.budget.name,
             "steps": self.steps,
-            "checkpoint": digest_of(self.checkpoints(Condition())[0]),
+            "checkpoint": sha256(self.checkpoints(Condition())[0]),
             **self.capture_facts(),
             "body": {"name": self.body.name, "checksum": self.body.checksum},
             "commit": f"{(made['commit'] or 'unknown')[:7]}{'+' * made['dirty']}",

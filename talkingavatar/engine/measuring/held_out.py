@@ -23,6 +23,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track, detector_boxes
 from talkingavatar.metrics.mouth_sync import face_boxes
+from talkingavatar.runtime.files import sha256
 from talkingavatar.types import BodyPose
 
 SKIN_POINTS = 300  # places of the face whose colour is followed
@@ -120,7 +121,7 @@ def _pictures_digest(data: CaptureData, frames: list[int]) -> list[str]:
     names = {f"{frame:06d}.png" for frame in frames}
     pictures = [file for file in sorted(folder.glob("*/*.png")) if file.name in names]
     return [
-        *(f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}" for file in tables),
+        *(f"{file.relative_to(folder)} {sha256(file)}" for file in tables),
         *(f"{file.relative_to(folder)} {file.stat().st_size}" for file in pictures),
     ]
 

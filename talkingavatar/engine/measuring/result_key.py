@@ -15,6 +15,7 @@ from talkingavatar.engine.measuring.held_out import HeldOut
 from talkingavatar.engine.measuring.measure import Networks
 from talkingavatar.engine.measuring.measures.registry import MEASURES, versions
 from talkingavatar.metrics.suite import SUITE_VERSION
+from talkingavatar.runtime.files import sha256
 
 ELSEWHERE = ("run", "trainer", "tracking")  # of a configuration: where and how it was fitted
 
@@ -33,7 +34,7 @@ def result_key(
         checkpoints: of every stage that they come from.
         looked_at: views from the side, and faces that nobody filmed.
     """
-    run = [[digest_of(file) for file in checkpoints], _drawn_by(config), held.digest()]
+    run = [[sha256(file) for file in checkpoints], _drawn_by(config), held.digest()]
     return digest([SUITE_VERSION, versions(MEASURES), asdict(condition), run, _at_hand(networks), looked_at])
 
 
@@ -54,8 +55,3 @@ def _at_hand(networks: Networks) -> list[Any]:
 
 def _drawn_by(config: FitConfig) -> dict[str, Any]:
     return {name: part for name, part in asdict(config).items() if name not in ELSEWHERE}
-
-
-def digest_of(file: Path) -> str:
-    """Of a file's bytes."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -28,7 +27,7 @@ from talkingavatar.metrics.lipsync.scores import REACH, SyncScores, shift_accura
 from talkingavatar.metrics.lipsync.syncnet import SyncNetScorer, find_syncnet, sidecar_of
 from talkingavatar.metrics.suite import SUITE_VERSION
 from talkingavatar.pretrained.syncnet import GROUP, SyncNetTraining, accuracy, checked_options, distances
-from talkingavatar.runtime.files import whole, write_atomically
+from talkingavatar.runtime.files import sha256, whole, write_atomically
 from talkingavatar.runtime.progress import ProgressBar, track
 
 FILE = "syncnet.model"
@@ -118,7 +117,7 @@ class SyncNetFit(Stage):
         facts = provenance()
         parts = zip(self.captures, self.clip_data.clips, strict=True)
         return {
-            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "sha256": sha256(file),
             "experiment": self.config.experiment,
             "captures": [
                 {"name": clip.name, "folder": str(capture.folder), "train": clip.train, "heldout": clip.test,
