@@ -33,9 +33,9 @@ from talkingavatar.runtime.compiled import compiled
 
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 SPAN = 3  # frames apart at most of a pair that is compared
-JUMP = 2.0  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
-CARRIED = 2.0  # a frame is above the next ones by more than motion is that doubles its speed and halves it again
-STAYS, AWAY = 0.3, 8  # medians of changes below which a picture stays; frames to look for others that do not
+JUMP = 2.4  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
+CARRIED = 1.75  # a frame is above the next ones by more than a burst of motion: it does not double and halve its speed
+STAYS, AWAY = 0.3, 8  # medians of either below which a picture stays; frames to look for others that do not
 MUCH = 3.0, 5.5  # medians of new content and of changes from which a lower rise is enough: a jump in fast motion
 RISE, CALMER = 1.45, 0.45  # that rise, and the most share of its changes that one side of it has
 CHANGED = 0.5  # what a median of changes counts for, beside one of new content
@@ -139,8 +139,9 @@ class Cutting:
         """The first frame of each new shot, with how new it is, of 255; a dissolve's or dip's lies in its middle."""
         found = self._sudden()
         for (start, stop), lost in self._dips().items():
-            if not any(start <= t <= stop for t in found):
-                found[(start + stop) // 2] = lost
+            # A quick fade is new in each of its frames.
+            found = {t: new for t, new in found.items() if not start - SPAN < t < stop + SPAN}
+            found[(start + stop) // 2] = lost
         for middle, strength in self._mixtures.items():
             best = max(self._mixtures.get(middle + d, 0.0) for d in range(-2 * MIXED, 2 * MIXED + 1))
             near = any(abs(middle - t) <= MIXED for t in found)
@@ -152,7 +153,7 @@ class Cutting:
         contrast = float(np.median(self._contrasts)) if self._contrasts else 0.0
         floors = FLOORS[0] * contrast, FLOORS[1] * contrast
         new, changes = self._news.least, self._changes.height(floors[1])
-        moved = changes > STAYS
+        moved = np.maximum(self._news.height(floors[0]), changes) > STAYS
         measures = list(zip((self._news, self._changes), floors, (1.0, CHANGED), strict=True))
         beside = [measure.beside(floor, moved) for measure, floor, _ in measures]
 
