@@ -34,7 +34,7 @@ from talkingavatar.runtime.compiled import compiled
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 SPAN = 3  # frames apart at most of a pair that is compared
 JUMP = 2.4  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
-CARRIED = 1.75  # a frame is above the next ones by more than a burst of motion: it does not double and halve its speed
+CARRIED = 1.75  # times the next frames, that a cut must be above too: a burst of motion is not, its speed is carried on
 STAYS, AWAY = 0.3, 8  # medians of either below which a picture stays; frames to look for others that do not
 MUCH = 3.0, 5.5  # medians of new content and of changes from which a lower rise is enough: a jump in fast motion
 RISE, CALMER = 1.45, 0.45  # that rise, and the most share of its changes that one side of it has
