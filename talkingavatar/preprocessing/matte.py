@@ -9,18 +9,20 @@ subject's own colour is estimated, so that no rim of the old background shows on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
+from talkingavatar.preprocessing.patches import HALF
 from talkingavatar.preprocessing.person import mended, one_person
-from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, mending_step, reduced
+from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, grown, mending_step, reduced
+from talkingavatar.preprocessing.shake import Scene, scene, shifted
 from talkingavatar.runtime.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
@@ -34,6 +36,8 @@ WHITE = 1.0
 HAIR = 7  # units beyond the mask that hair may reach
 SURE = 3  # units within the mask from which it is sure
 SAMPLES = 45  # frames of a shot that its plate is made of
+PROBED = 4  # of them every so many are asked whether the camera stands still
+SHAKEN = 0.4  # pixels by which one that does not leaves its place
 COARSE_MARGIN, MENDED_MARGIN = 5, 3  # units round a mask, as detected and as mended, that are not taken for background
 
 
@@ -63,18 +67,50 @@ def _plate(footage: Footage, shot: tuple[int, int]) -> Plate | None:
     """Made twice: by the first, the masks are mended that the second is made with, which is seen up to the outline."""
     chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
     unit = footage.unit
+    place, moves = _camera(footage, chosen)
 
-    def taken(index: int) -> Bool[ndarray, "H W"]:
-        return footage.coarse(index) > 0.5 * 255
+    def stilled(values: Callable[[int], Shaped[ndarray, "H W ..."]]) -> Callable[[int], Shaped[ndarray, "H W ..."]]:
+        """As the camera would have seen it had it stood still."""
+        return values if place is None else lambda index: shifted(values(index), -moves[index])
 
-    first = clean_plate(
-        footage.frame, lambda i: footage.coarse(i) > 0.05 * 255, taken, chosen, COARSE_MARGIN * unit, unit
-    )
+    def made(clear: Callable[[int], Bool[ndarray, "H W"]], margin: float) -> Plate | None:
+        clear, taken = stilled(clear), stilled(lambda i: footage.coarse(i) > 0.5 * 255)
+        kept = np.array([i for i in chosen.tolist() if i in moves])
+        plate = clean_plate(stilled(footage.frame), lambda i: ~clear(i), taken, kept, margin, unit)
+        return None if plate is None else replace(plate, scene=place)
+
+    first = made(lambda i: footage.coarse(i) <= 0.05 * 255, COARSE_MARGIN * unit)
     if first is None:
         return None
-    found = in_order(lambda i: person(footage, i, first)[1] > 0.3, chosen.tolist())
-    persons = dict(zip(chosen.tolist(), found, strict=True))
-    return clean_plate(footage.frame, persons.__getitem__, taken, chosen, MENDED_MARGIN * unit, unit) or first
+    found = in_order(lambda i: person(footage, i, first.behind(footage.frame(i)))[1] <= 0.3, list(moves))
+    clear = dict(zip(moves, found, strict=True))
+    return made(clear.__getitem__, MENDED_MARGIN * unit) or first
+
+
+def _camera(footage: Footage, chosen: Int[ndarray, " S"]) -> tuple[Scene | None, dict[int, Float[ndarray, " 2"]]]:
+    """What is followed of the scene, and by how many pixels x, y each of these frames shows it moved.
+
+    No scene where the camera stands still, or moves otherwise than by a shift; frames in which it is not found are
+    left out.
+    """
+    still = None, dict.fromkeys(chosen.tolist(), np.zeros(2))
+    middle = int(chosen[len(chosen) // 2])
+    step = mending_step(footage.frame(middle))
+    small = reduced(footage.coarse(middle).astype(np.float32), step)
+    place = scene(reduced(footage.frame(middle), step), ~grown(small > 0.05 * 255, HALF))
+    measured: dict[int, Float[ndarray, " 2"]] = {}
+    for index in [*chosen[::PROBED].tolist(), *chosen.tolist()]:
+        if index not in measured and (by := place.shift(reduced(footage.frame(index), step))) is not None:
+            measured[index] = by * step
+        if index == chosen[::PROBED][-1] and not _shaken(measured):
+            return still
+    found = {index: measured[index] for index in chosen.tolist() if index in measured}
+    return (place, found) if len(found) > 0.8 * len(chosen) else still
+
+
+def _shaken(moves: dict[int, Float[ndarray, " 2"]]) -> bool:
+    """Whether the camera stands elsewhere in many of these frames."""
+    return bool(moves) and float(np.mean([np.linalg.norm(move) > SHAKEN for move in moves.values()])) > 0.2
 
 
 def background(of_shots: list[Plate | None]) -> Plate | None:
@@ -170,6 +206,7 @@ def near_hands(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
 
 def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     """One frame by itself."""
+    plate = None if plate is None else plate.behind(footage.frame(index))
     image, mask = person(footage, index, plate)
     labels = band(mask, footage.keypoints.points[index], footage.unit)
     if plate is not None:
