@@ -31,6 +31,9 @@ Matte = UInt8[ndarray, "H W"]
 FINGERS = tuple((base + i, base + i + 1) for base in (1, 5, 9, 13, 17) for i in range(3))
 PALM = (0, 5, 9, 13, 17)
 ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
+UPPER_ARMS = ((2, 3), (5, 6))  # shoulder and elbow
+SURE_ARM = 0.8  # confidence from which an arm is where its joints are
+SLEEVE, DOUBTFUL = 0.25, 0.6  # half of an arm's width as a share of its length; coverage taken for likely within
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
 HAIR = 7  # units beyond the mask that hair may reach
@@ -190,7 +193,7 @@ def person(
     step = mending_step(picture)
     mask = mended(
         reduced(picture, step).astype(np.float32) / 255,
-        reduced(coarse, step),
+        reduced(np.maximum(coarse, DOUBTFUL * near_arms(footage, index)), step),
         None if plate is None else plate.small,
         near_hands(footage, index)[::step, ::step],
         footage.unit / step,
@@ -202,6 +205,20 @@ def near_hands(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
     """Round the hands that were seen."""
     _, near = _drawn(footage.keypoints.points[index], (footage.height, footage.width), footage.unit)
     return near
+
+
+def near_arms(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
+    """As thick as sleeves are, round the arms that were seen for sure; a net loses elbows before patterns."""
+    picture = Image.new("1", (footage.width, footage.height))
+    draw, points = ImageDraw.Draw(picture), footage.keypoints.points[index]
+    for a, b in (*UPPER_ARMS, *ARMS):
+        if min(points[a, 2], points[b, 2]) < SURE_ARM:
+            continue
+        thick = SLEEVE * float(np.linalg.norm(points[a, :2] - points[b, :2]))
+        draw.line([*points[a, :2].tolist(), *points[b, :2].tolist()], fill=1, width=max(1, round(2 * thick)))
+        for x, y, _ in points[[a, b]].tolist():
+            draw.ellipse([x - thick, y - thick, x + thick, y + thick], fill=1)
+    return np.array(picture)
 
 
 def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
@@ -272,7 +289,7 @@ def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Floa
 def _draw_arm(
     bones: ImageDraw.ImageDraw, elbow: Float[ndarray, " 3"], wrist: Float[ndarray, " 3"], unit: float
 ) -> None:
-    if min(elbow[2], wrist[2]) < 0.8:
+    if min(elbow[2], wrist[2]) < SURE_ARM:
         return
     near_wrist = elbow + 0.9 * (wrist - elbow)
     bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))
