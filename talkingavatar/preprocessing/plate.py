@@ -50,9 +50,7 @@ class Plate:
         if small is None:
             return None
         by = step * small
-        return Plate(
-            shifted(self.image, by), shifted(self.seen, by), np.maximum(shifted(self.noise, by), 0)
-        )
+        return Plate(shifted(self.image, by), shifted(self.seen, by), np.maximum(shifted(self.noise, by), 0))
 
 
 def mending_step(picture: UInt8[ndarray, "H W 3"]) -> int:
@@ -116,12 +114,8 @@ def _persons(
     pattern = ndimage.uniform_filter(np.hypot(rows, columns), size)
     change = ndimage.uniform_filter(spread, size)
     moved = (change - 1.3 * float(np.median(spread[seen]))) / np.maximum(pattern, 1e-3)  # pixels
-    shown = seen & (pattern > PATTERN)
-    wobble = max(0.0, float(np.median(moved[shown]))) if shown.any() else 0.0  # of all that is seen: the camera, wind
     missed = ndimage.uniform_filter(doubted.astype(np.float32), size) > 0.5
-    left = change - 1.3 * wobble * pattern
-    persons = (left > STILL) | (moved - 1.3 * wobble > MOVED) & (pattern > PATTERN)
-    return grown(persons, 2 * unit) | missed & (pattern < PLAIN)
+    return grown((change > STILL) | (moved > MOVED) & (pattern > PATTERN), 2 * unit) | missed & (pattern < PLAIN)
 
 
 def combined(plates: list[Plate | None]) -> Plate | None:
