@@ -15,6 +15,8 @@ NEEDS = {
     "int_uniform": ("min", "max"),
     "log_uniform": ("min", "max"),  # of the exponent: exp(min) to exp(max)
     "log_uniform_values": ("min", "max"),
+    "inv_log_uniform": ("min", "max"),  # of the exponent of the value's inverse: exp(-max) to exp(-min)
+    "inv_log_uniform_values": ("min", "max"),
     "normal": (),
     "log_normal": (),
 }
@@ -61,12 +63,14 @@ def distribution(field: str, spec: dict[str, Any]) -> Distribution:
             raise UserError(field, f"{key}: {numbers[key]}", "a number above 0", "raise it")
     if base == "int_uniform" and any(numbers[key] != int(numbers[key]) for key in NEEDS[base]):
         raise UserError(field, f"min {numbers['min']}, max {numbers['max']}", "whole numbers", "correct them")
-    exponents = {"log_uniform": ("min", "max"), "log_normal": ("mu", "sigma")}.get(base, ())
+    exponents = {"log_uniform": ("min", "max"), "inv_log_uniform": ("min", "max"), "log_normal": ("mu", "sigma")}.get(
+        base, ()
+    )
     for key in exponents:
         if abs(numbers.get(key, 0)) > LARGEST_EXPONENT:
             expected = f"an exponent of e, at most {LARGEST_EXPONENT}"
             raise UserError(field, f"{key}: {numbers[key]}", expected, f"for values themselves: {base}_values")
-    if base == "log_uniform_values" and numbers["min"] <= 0:
+    if base.endswith("log_uniform_values") and numbers["min"] <= 0:
         raise UserError(field, f"min: {numbers['min']}", "a number above 0", "raise it")
     return Distribution(name, numbers)
 
@@ -94,7 +98,9 @@ def _draw(name: str, numbers: dict[str, float], generator: random.Random) -> flo
         return generator.uniform(numbers["min"], numbers["max"])
     if name == "log_uniform":
         return math.exp(generator.uniform(numbers["min"], numbers["max"]))
-    if name == "log_uniform_values":
+    if name == "inv_log_uniform":
+        return math.exp(-generator.uniform(numbers["min"], numbers["max"]))
+    if name in ("log_uniform_values", "inv_log_uniform_values"):
         return math.exp(generator.uniform(math.log(numbers["min"]), math.log(numbers["max"])))
     drawn = generator.gauss(numbers["mu"], numbers["sigma"])
     return math.exp(drawn) if name == "log_normal" else drawn

@@ -12,6 +12,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.protocol import read_protocol
 from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
+from talkingavatar.launch.check import check
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.parameters import distribution, draw
 from talkingavatar.launch.sweep_file import read_sweep
@@ -113,6 +114,8 @@ def test_random_draws_are_those_of_the_seed(sweep):
         ({"min": 2, "max": 6}, 4),
         ({"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-2}, 1e-4),
         ({"distribution": "log_uniform", "min": -4, "max": 0}, math.exp(-2)),
+        ({"distribution": "inv_log_uniform", "min": 1, "max": 3}, math.exp(-2)),
+        ({"distribution": "inv_log_uniform_values", "min": 1e-6, "max": 1e-2}, 1e-4),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0.5),
         ({"distribution": "normal", "mu": 3.0, "sigma": 0.1}, 3.0),
         ({"distribution": "log_normal", "mu": 1.0, "sigma": 0.1}, math.e),
@@ -122,7 +125,7 @@ def test_distributions_have_the_median_of_their_name(spec, middle):
     generator = random.Random(0)
     drawn = sorted(float(draw(distribution("x", spec), generator)) for _ in range(4001))
     assert drawn[2000] == pytest.approx(middle, rel=0.1)
-    if "min" in spec and spec.get("distribution") != "log_uniform":
+    if "min" in spec and spec.get("distribution") not in ("log_uniform", "inv_log_uniform"):
         assert spec["min"] <= drawn[0] and drawn[-1] <= spec["max"]
 
 
@@ -158,3 +161,17 @@ def test_a_million_runs_are_refused_unless_asked_for(sweep):
 def test_random_needs_a_count(sweep):
     with pytest.raises(UserError, match="run_cap"):
         expand(sweep({"seed": {"min": 0, "max": 9}}, "random"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"budget.steps": {"distribution": "q_normal", "mu": -50, "sigma": 1, "q": 1}}, "budget.steps"),
+        ({"seed": {"distribution": "uniform", "min": 0.1, "max": 0.9}}, "Integer"),
+        ({"stages": {"values": [["avatar"], ["avatr"]]}}, "avatr"),
+    ],
+)
+def test_what_is_drawn_and_lists_of_stages_are_tried_before_any_run(sweep, spec, expected):
+    made = sweep(spec, "random")
+    with pytest.raises(UserError, match=expected):
+        check(made, expand(made, runs=3))
