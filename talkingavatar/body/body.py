@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import smplx
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from smplx.joint_names import JOINT_NAMES
 from torch import Tensor, nn
 
@@ -16,6 +16,8 @@ from talkingavatar.body.tpose import FLAME_JOINTS
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.types import BodyPose
+
+FACE_MOVES = 1e-3  # metres that some expression, at 1, moves the vertices of the face at least
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Body(nn.Module):
         for depth, (above, level) in enumerate(pairwise(levels), start=1):
             place = torch.tensor([above.index(self.parents[j]) for j in level])
             self.register_buffer(f"_parents_at_{depth}", place, persistent=False)
+
+    @property
+    def face(self) -> Bool[Tensor, " V"]:
+        """The vertices that some expression moves by a millimetre or more."""
+        return self.expressiondirs.norm(dim=1).amax(1) > FACE_MOVES
 
     @property
     def regions(self) -> dict[str, Int[Tensor, " _"]]:

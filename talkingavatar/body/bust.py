@@ -66,6 +66,11 @@ class Figure(nn.Module):
         """Rows of `faces` that are the bust's."""
         return slice(len(self.body.faces), len(self.faces))
 
+    @property
+    def rest(self) -> Float[Tensor, "V 3"]:
+        """The body's template and the bust's vertices, where nothing moves, metres."""
+        return torch.cat([self.body.v_template, self.bust])
+
     def forward(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """Vertices of one frame's pose in world space, metres."""
         vertices, joints = self.body(pose)

@@ -7,11 +7,13 @@ from functools import cached_property
 import lightning as L
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.audio.features import attention_windows, silence_features
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.capture import Capture, Manifest, Model
+from talkingavatar.data.face_balance import shares_by_face
 from talkingavatar.data.inputs import Rest, change, read_tables, withheld
 from talkingavatar.data.resident import Bytes, ResidentPictures, picture_bytes
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
@@ -58,6 +60,7 @@ class CaptureData(L.LightningDataModule):
         seen = config.budget.steps * config.budget.frames_per_step
         self.views = trained_views(capture.manifest, config.data.views)
         self.train_frames = thinned(capture.train_frames, max(FEWEST, seen // config.budget.visits))
+        self.shares = self._shares()
 
     def signal(self, frames: list[int], silence: Sequence[str] = ()) -> DrivingSignal:
         """What drives these frames: tracked pose and sound, less the run's silenced inputs and those of `silence`."""
@@ -66,6 +69,14 @@ class CaptureData(L.LightningDataModule):
         signal = DrivingSignal(torch.tensor(frames), pose, self.windows[frames], **tables)
         without = {*self.config.method.silence, *silence}
         return withheld(signal, sorted(without), Rest(self.quiet, JAW[self.model])) if without else signal
+
+    def _shares(self) -> Float[ndarray, " F"] | None:
+        """Of the draws, that each training frame gets."""
+        if not self.config.data.balance:
+            return None
+        pose = self.capture.pose(self.train_frames, self.model)
+        jaw = pose.full_pose[:, JAW[self.model]]
+        return shares_by_face(torch.cat([pose.expression, 3 * jaw], 1).double().numpy(), self.config.data.balance)
 
     @cached_property
     def quiet(self) -> Float[Tensor, "16 C"]:
@@ -123,7 +134,7 @@ class CaptureData(L.LightningDataModule):
     def batch_of_step(self, step: int, rank: int = 0, world: int = 1) -> Batch:
         """The share of process `rank` of `world` in the frames of a step."""
         config, seed = self.config, self.config.seed
-        frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step)[rank::world]
+        frames = frames_of_step(self.train_frames, seed, step, config.budget.frames_per_step, self.shares)[rank::world]
         background = background_of_step(seed, step) if config.data.random_background else None
         batch = self.training_batch(frames, background, self.views[step % len(self.views)])
         if not config.data.shutter:

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.types import pinned
@@ -13,9 +14,16 @@ from talkingavatar.types import pinned
 Item = TypeVar("Item")
 
 
-def frames_of_step(frames: Sequence[int], seed: int, step: int, batch_size: int = 1) -> list[int]:
-    """The frames of one step. Every frame is drawn once before any is drawn again, in an order of its own each time."""
-    return [_draw(frames, seed, step * batch_size + i) for i in range(batch_size)]
+def frames_of_step(
+    frames: Sequence[int], seed: int, step: int, batch_size: int = 1, shares: Float[ndarray, " F"] | None = None
+) -> list[int]:
+    """The frames of one step. Every frame is drawn once before any is drawn again, in an order of its own each time.
+
+    Args:
+        shares: of all draws that each frame gets, in sum 1; of as many draws as there are frames each has as many as
+            its share asks for, rounded up or down by chance. None: all alike.
+    """
+    return [_draw(frames, seed, step * batch_size + i, shares) for i in range(batch_size)]
 
 
 def background_of_step(seed: int, step: int) -> Float[Tensor, " 3"]:
@@ -23,9 +31,14 @@ def background_of_step(seed: int, step: int) -> Float[Tensor, " 3"]:
     return torch.from_numpy(np.random.default_rng([seed, step, 1]).random(3, np.float32))
 
 
-def _draw(frames: Sequence[int], seed: int, count: int) -> int:
+def _draw(frames: Sequence[int], seed: int, count: int, shares: Float[ndarray, " F"] | None) -> int:
     epoch, position = divmod(count, len(frames))
-    order = np.random.default_rng([seed, epoch]).permutation(len(frames))
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(frames))
+    if shares is not None:
+        # Systematic: the cumulated shares are read at even distances.
+        places = (np.arange(len(frames)) + rng.random()) / len(frames)
+        order = np.searchsorted(np.cumsum(shares)[:-1], places, side="right")[order]
     return frames[order[position]]
 
 

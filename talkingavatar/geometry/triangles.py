@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
+FLAT = 1e-6  # squared sine of a triangle's angle below which it has no inside
+
 
 @dataclass(frozen=True)
 class TriangleFrames:
@@ -41,3 +43,33 @@ def triangle_frames(corners: Float[Tensor, "F 3 3"]) -> TriangleFrames:
         scale=0.5 * (base.norm(dim=-1) + height),
         centre=corners.mean(1),
     )
+
+
+def closest_on_triangles(points: Float[Tensor, "N 3"], corners: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3"]:
+    """Shares (barycentric coordinates) of the corners in the point of each triangle that is nearest to its point.
+
+    A degenerate triangle counts as its edges.
+    """
+    a, b, c = corners.unbind(1)
+    ab, ac, ap = b - a, c - a, points - a
+    d00, d01, d11 = (ab * ab).sum(-1), (ab * ac).sum(-1), (ac * ac).sum(-1)
+    d20, d21 = (ap * ab).sum(-1), (ap * ac).sum(-1)
+    area = d00 * d11 - d01 * d01
+    v, w = (x / area.clamp_min(1e-20) for x in (d11 * d20 - d01 * d21, d00 * d21 - d01 * d20))
+    inside = (v >= 0) & (w >= 0) & (v + w <= 1) & (area > FLAT * d00 * d11)
+    zero = torch.zeros_like(v)
+    along_ab, along_ac = (d20 / d00.clamp_min(1e-20)).clamp(0, 1), (d21 / d11.clamp_min(1e-20)).clamp(0, 1)
+    bc = d00 + d11 - 2 * d01
+    along_bc = ((d21 - d20 + d00 - d01) / bc.clamp_min(1e-20)).clamp(0, 1)
+    candidates = torch.stack(
+        [
+            torch.stack([1 - v - w, v, w], -1),
+            torch.stack([1 - along_ab, along_ab, zero], -1),
+            torch.stack([1 - along_ac, zero, along_ac], -1),
+            torch.stack([zero, 1 - along_bc, along_bc], -1),
+        ],
+        1,
+    )
+    distances = (candidates @ corners - points[:, None]).square().sum(-1)
+    distances[:, 0] = torch.where(inside, distances[:, 0], torch.inf)
+    return candidates[torch.arange(len(points), device=points.device), distances.argmin(1)]

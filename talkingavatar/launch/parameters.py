@@ -15,12 +15,14 @@ NEEDS = {
     "int_uniform": ("min", "max"),
     "log_uniform": ("min", "max"),  # of the exponent: exp(min) to exp(max)
     "log_uniform_values": ("min", "max"),
-    "inv_log_uniform": ("min", "max"),  # of the exponent of the value's inverse: exp(-max) to exp(-min)
+    "inv_log_uniform": ("min", "max"),  # 1 / x of a log_uniform x
     "inv_log_uniform_values": ("min", "max"),
     "normal": (),
     "log_normal": (),
+    "beta": ("a", "b"),
 }
 LARGEST_EXPONENT = 100
+SPAN = ("min", "max")
 DEFAULTS = {"mu": 0.0, "sigma": 1.0, "q": 1.0}
 
 
@@ -58,14 +60,12 @@ def distribution(field: str, spec: dict[str, Any]) -> Distribution:
             raise UserError(field, f"{key}: {numbers.get(key, 'nothing')}", "a finite number", f"give {key}")
     if "min" in numbers and not numbers["min"] <= numbers.get("max", math.inf):
         raise UserError(field, f"min {numbers['min']} above max {numbers['max']}", "min below max", "swap them")
-    for key in ("q", "sigma"):
+    for key in ("q", "sigma", "a", "b"):
         if numbers.get(key, 1) <= 0:
             raise UserError(field, f"{key}: {numbers[key]}", "a number above 0", "raise it")
     if base == "int_uniform" and any(numbers[key] != int(numbers[key]) for key in NEEDS[base]):
         raise UserError(field, f"min {numbers['min']}, max {numbers['max']}", "whole numbers", "correct them")
-    exponents = {"log_uniform": ("min", "max"), "inv_log_uniform": ("min", "max"), "log_normal": ("mu", "sigma")}.get(
-        base, ()
-    )
+    exponents = {"log_uniform": SPAN, "inv_log_uniform": SPAN, "log_normal": ("mu", "sigma")}.get(base, ())
     for key in exponents:
         if abs(numbers.get(key, 0)) > LARGEST_EXPONENT:
             expected = f"an exponent of e, at most {LARGEST_EXPONENT}"
@@ -98,9 +98,13 @@ def _draw(name: str, numbers: dict[str, float], generator: random.Random) -> flo
         return generator.uniform(numbers["min"], numbers["max"])
     if name == "log_uniform":
         return math.exp(generator.uniform(numbers["min"], numbers["max"]))
-    if name == "inv_log_uniform":
-        return math.exp(-generator.uniform(numbers["min"], numbers["max"]))
-    if name in ("log_uniform_values", "inv_log_uniform_values"):
+    if name == "log_uniform_values":
         return math.exp(generator.uniform(math.log(numbers["min"]), math.log(numbers["max"])))
+    if name == "inv_log_uniform":
+        return 1 / _draw("log_uniform", numbers, generator)
+    if name == "inv_log_uniform_values":  # as wandb's: evenly in log(1 / x) between the ends' inverses
+        return _draw("log_uniform_values", numbers, generator)
+    if name == "beta":
+        return generator.betavariate(numbers["a"], numbers["b"])
     drawn = generator.gauss(numbers["mu"], numbers["sigma"])
     return math.exp(drawn) if name == "log_normal" else drawn

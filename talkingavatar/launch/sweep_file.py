@@ -22,7 +22,7 @@ PROGRAM = "talkingavatar.fit"
 KEYS = ("program", "name", "description", "project", "entity", "method", "metric", "run_cap", "parameters", "command")
 OTHERS = ("early_terminate", "controller", "apiVersion", "kind")  # W&B's own, of no meaning without its server
 METHODS = ("grid", "random")
-PARAMETER_KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q")
+PARAMETER_KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q", "a", "b")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def read_sweep(file: Path) -> Sweep:
         name=file.stem,
         file=file,
         method=method,
-        parameters={str(key): _parameter(file, str(key), spec, method) for key, spec in parameters.items()},
+        parameters={key: _parameter(file, key, spec, method) for key, spec in _flat(file, parameters).items()},
         run_cap=_run_cap(file, content.get("run_cap")),
         fixed=_fixed(file, content),
         metric=metric.get("name") if isinstance(metric, dict) else None,
@@ -103,6 +103,21 @@ def _load(file: Path) -> dict[str, Any]:
         expected = f"a sweep file, or one of {', '.join(known)}"
         raise UserError("sweep", found, expected, suggestion(file.stem, known))
     return read_yaml(file, "a W&B sweep, see sweeps/ for some")
+
+
+def _flat(file: Path, parameters: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Parameters by dotted keys; W&B nests them: `budget: {parameters: {steps: ...}}`."""
+    found: dict[str, Any] = {}
+    for name, spec in parameters.items():
+        key = f"{prefix}{name}"
+        if isinstance(spec, dict) and spec.keys() == {"parameters"} and isinstance(spec["parameters"], dict):
+            inner = _flat(file, spec["parameters"], f"{key}.")
+        else:
+            inner = {key: spec}
+        if twice := inner.keys() & found.keys():
+            raise UserError(f"{file}: parameters.{min(twice)}", "it twice", "each parameter once", "remove one")
+        found |= inner
+    return found
 
 
 def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distribution:

@@ -1,7 +1,13 @@
 """One pure function a term, unreduced; weights and schedules are applied elsewhere."""
 
 from talkingavatar.losses.contrast import anchored, sync_contrast
-from talkingavatar.losses.geometry import beyond_position, beyond_scale, normal_consistency, vertex_binding
+from talkingavatar.losses.geometry import (
+    beyond_position,
+    beyond_scale,
+    normal_consistency,
+    skin_binding,
+    vertex_binding,
+)
 from talkingavatar.losses.image import dssim, l1, ssim_map
 from talkingavatar.losses.motion import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 
@@ -15,6 +21,7 @@ __all__ = [
     "lip_distance",
     "normal_consistency",
     "parameter_difference",
+    "skin_binding",
     "ssim_map",
     "sync_contrast",
     "velocity_difference",

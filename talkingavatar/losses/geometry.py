@@ -13,6 +13,11 @@ def vertex_binding(
     return (means - vertices[parent]).square().sum(-1)
 
 
+def skin_binding(height: Float[Tensor, "N 3"], reach: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+    """Squared distance of every mean from where it stands on the skin, in reaches, beyond the first (no unit)."""
+    return (height.norm(dim=-1) / reach - 1).relu().square()
+
+
 def normal_consistency(
     normals: Float[Tensor, "B H W 3"], depth_normals: Float[Tensor, "B H W 3"]
 ) -> Float[Tensor, "B H W"]:

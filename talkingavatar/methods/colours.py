@@ -2,38 +2,105 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
+from talkingavatar.body.body import Body
 from talkingavatar.body.mesh_geometry import vertex_normals
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.types import BodyPose
+from talkingavatar.types import Batch, BodyPose
 
-Mesh = tuple[Float[Tensor, "V 3"], Int[Tensor, "F 3"]]
+FRAMES = 8  # that are looked at
+DONORS = 3  # that share in what is not seen
+DEPTH = 0.5  # of the distance from front to back, beside that across: a back has the colours of the front before it
+# Of parts that no frame shows.
+USUAL = {
+    "teeth_upper": (0.78, 0.74, 0.68), "teeth_lower": (0.78, 0.74, 0.68), "tongue": (0.62, 0.3, 0.3),
+    "mouth_cavity": (0.25, 0.09, 0.09),
+}  # fmt: skip
+GREY = (0.5, 0.5, 0.5)
+
+
+def some_frames(context: MethodContext, count: int) -> Batch:
+    """About so many training frames, evenly spaced, with their pictures."""
+    return context.look(context.train_frames[:: max(1, len(context.train_frames) // count)])
 
 
 @torch.no_grad()
-def seen_colours(context: MethodContext, mesh: Callable[[BodyPose], Mesh], frames: int = 8) -> Float[Tensor, "V 3"]:
-    """Mean colour of each vertex in a few training frames, where it faces the camera; grey if it never does.
+def seen_colours(
+    context: MethodContext, faces: Int[Tensor, "F 3"], mesh: Callable[[BodyPose], Float[Tensor, "V 3"]]
+) -> tuple[Float[Tensor, "V 3"], Bool[Tensor, " V"]]:
+    """Mean colour of each vertex in a few training frames, where the camera sees it; and which are ever seen.
 
-    `mesh` gives vertices in world space, and faces, of one frame's pose.
+    `mesh` gives vertices in world space of one frame's pose.
     """
-    every = max(1, len(context.train_frames) // frames)
-    batch = context.look(context.train_frames[::every])
-    meshes = [mesh(batch.signal.pose[[i]]) for i in range(len(batch.signal.pose))]
-    view = batch.cameras.viewmats
-    seen = torch.stack([vertices for vertices, _ in meshes]) @ view[:, :3, :3].mT + view[:, None, :3, 3]
-    pixels = seen @ batch.cameras.Ks.mT
-    normals = torch.stack([vertex_normals(s, faces) for s, (_, faces) in zip(seen, meshes, strict=True)])
+    batch = some_frames(context, FRAMES)
+    visible = VisibleMesh(faces)
     size = torch.tensor([batch.cameras.width, batch.cameras.height])
-    grid = (pixels[..., :2] / pixels[..., 2:] / size * 2 - 1)[:, None]
-    picture = torch.cat([batch.image, batch.matte], -1).permute(0, 3, 1, 2)
-    sampled = grid_sample(picture, grid, align_corners=False)[:, :, 0].mT
-    weight = (-(normals * normalize(seen, dim=-1)).sum(-1)).clamp_min(0) * (sampled[..., 3] > 0.9)
-    total = weight.sum(0)[:, None]
-    mean = (sampled[..., :3] * weight[..., None]).sum(0) / total.clamp_min(1e-6)
-    return torch.where(total > 1e-3, mean, 0.5)
+    summed = total = torch.zeros(1)
+    for i in range(len(batch)):
+        frame = batch.frame(i)
+        vertices, view, K = mesh(frame.signal.pose), frame.cameras.viewmats[0], frame.cameras.Ks[0]
+        ids, pixels = visible.seen(vertices.numpy(), K.double().numpy(), view.double().numpy(), *size.tolist())
+        there = torch.zeros(len(vertices), 1)
+        there[faces[torch.from_numpy(np.unique(ids[ids >= 0])).long()].flatten()] = 1
+        picture = torch.cat([frame.image, frame.matte], -1).permute(0, 3, 1, 2)
+        grid = (torch.from_numpy(pixels) / size * 2 - 1)[None, None]
+        sampled = grid_sample(picture, grid, align_corners=False)[0, :, 0].T
+        normals, points = vertex_normals(vertices, faces) @ view[:3, :3].T, vertices @ view[:3, :3].T + view[:3, 3]
+        facing = -(normals * normalize(points, dim=-1)).sum(-1, keepdim=True)
+        weight = there * facing.clamp_min(0) * (sampled[:, 3:] > 0.9)
+        summed, total = summed + weight * sampled[:, :3], total + weight
+    return summed / total.clamp_min(1e-6), total[:, 0] > 1e-3
+
+
+def completed(
+    colours: Float[Tensor, "V 3"],
+    seen: Bool[Tensor, " V"],
+    rest: Float[Tensor, "V 3"],
+    parts: Mapping[str, Bool[Tensor, " V"]],
+) -> Float[Tensor, "V 3"]:
+    """Vertices that were not seen take what those nearest to them have: of their part, of either side, of the front.
+
+    Args:
+        rest: where the vertices lie in the body's T-pose, metres.
+        parts: as `parts_of` gives them.
+    """
+    found = colours.clone()
+    for name, here in parts.items():
+        known, unknown = here & seen, here & ~seen
+        if known.any():
+            found[unknown] = _donated(rest[known], colours[known], rest[unknown])
+        else:
+            found[unknown] = torch.tensor(USUAL.get(name, GREY))
+    return found
+
+
+def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
+    """The vertices of what does not share its looks with others; each is in one part."""
+    parts, taken = {}, torch.zeros(len(body.v_template), dtype=torch.bool)
+    regions = {name: body.regions[name] for name in ("left_eye", "right_eye", *USUAL)}
+    regions |= {"face": body.face.nonzero()[:, 0], "head": body.regions["head"], "body": torch.arange(len(taken))}
+    for name, vertices in regions.items():
+        parts[name] = torch.zeros_like(taken).index_fill(0, vertices, True) & ~taken
+        taken |= parts[name]
+    return parts
+
+
+def _donated(
+    places: Float[Tensor, "K 3"], colours: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"]
+) -> Float[Tensor, "U 3"]:
+    scale, mirror = torch.tensor([1.0, 1.0, DEPTH]), torch.tensor([-1.0, 1.0, 1.0])
+    both = torch.cat([places, places * mirror]) * scale
+    count = min(DONORS, len(both))
+    distances, donors = cKDTree(both.numpy()).query((wanted * scale).numpy(), k=range(1, count + 1))
+    shares = torch.from_numpy(1 / np.maximum(distances, 1e-4)).float()
+    shares = shares / shares.sum(1, keepdim=True)
+    return (shares[..., None] * colours.repeat(2, 1)[torch.from_numpy(donors)]).sum(1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,19 +11,23 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, skinning_grid, vertex_normals
+from talkingavatar.body.models import Body
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.losses import vertex_binding
+from talkingavatar.losses import skin_binding, vertex_binding
 from talkingavatar.methods.base import GROUPS, SHOWN, TERMS, Method, MethodContext
-from talkingavatar.methods.colours import seen_colours
+from talkingavatar.methods.colours import completed, parts_of, seen_colours
+from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
-from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm
+from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
+from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
 
@@ -34,6 +38,10 @@ PARTS = {
     "joint": ("skinning", "pose", "expression"),
 }
 
+WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
+NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
+LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
@@ -54,13 +62,18 @@ class THGS(Method):
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
+    carried_face: Tensor
+    reach: Tensor
+    moving_face: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
         self.options = read_options(Thgs(), self.config.method.options)
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
-        self.gaussians = self._initial_gaussians()
+        worn = dressed(context, body) if self.options.dressed else torch.zeros(len(body.v_template))
+        rest = dress(body.v_template, body.faces, worn)
+        self.gaussians = self._initial_gaussians(rest, worn)
         head = torch.zeros(len(body.v_template), dtype=torch.bool)
         head[body.regions["head"]] = True
         self.register_buffer("head", head, persistent=False)
@@ -69,7 +82,9 @@ class THGS(Method):
         shaped = body.v_template + self.shape_offset
         grid = skinning_grid(shaped, body.weights, band=SKINNED)
         self.skinning = SkinningField.from_grid(grid.weights, grid.lower, grid.upper)
-        self.leb = LearnableExpressionBlendshapes(body.expressiondirs, self.head)
+        self.leb = LearnableExpressionBlendshapes(
+            body.expressiondirs, self.head, excited(context.pose.expression[context.train_frames])
+        )
         teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
@@ -82,6 +97,7 @@ class THGS(Method):
         self._mouth, self._chosen = Kept[tuple[Tensor, Tensor]](), Chosen()
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
+        self.surface = self._skin(rest, shaped) if self.options.deform == "skin" else None
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -92,10 +108,13 @@ class THGS(Method):
 
     @property
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
-        return {"parent": self.carried_parent}
+        parents = {"parent": self.carried_parent}
+        return parents if self.surface is None else parents | {"face": self.carried_face}
 
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         self.carried_parent = carried["parent"]
+        if self.surface is not None:
+            self.carried_face = carried["face"]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -115,7 +134,12 @@ class THGS(Method):
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
         means = self.gaussians["means"]
-        terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
+        if self.surface is None:
+            terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
+        else:
+            footing = self._footing()
+            heights = self.surface.height(means, footing)
+            terms["vertex"] = skin_binding(heights, footing.of(self.reach[:, None])[:, 0])
         if self.started("leb"):
             terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
@@ -126,10 +150,18 @@ class THGS(Method):
         means, quats, log_scales = raw["means"], raw["quats"], raw["scales"]
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
-        offsets = Offsets(self.vertex_offsets(pose), self.carried_parent)
+        local, footing = Local(means, quats, log_scales.exp()), self._footing()
+        offsets = Offsets(self.vertex_offsets(pose), footing)
         maps = self._maps(means, offsets, pose)
-        means, quats, scales = place(Local(means, quats, log_scales.exp()), maps, offsets=offsets)
+        if self.surface is not None:
+            local = self._with_the_skin(local, footing, pose)
+        means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.surface is not None and self.step % WALK == 0:
+            self._walk(self.surface)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -140,19 +172,68 @@ class THGS(Method):
 
     def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
-        offsets = self.shape_offset + self.leb(pose.expression[0], personal=self.started("leb"))
+        offsets = self.shape_offset + self._expressed(pose)
         if self.body.posedirs is None:
             return offsets
         return offsets + self.body.pose_offsets(pose.full_pose)[0]
 
+    def _skin(self, rest: Float[Tensor, "V 3"], shaped: Float[Tensor, "V 3"]) -> SkinSurface:
+        """What Gaussians stand on: the person as seen, at rest; the skin below turns and stretches them."""
+        body, surface = self.body, SkinSurface(rest, self.body.faces)
+        moving = body.expressiondirs.flatten(1).any(1)
+        self.register_buffer("carried_face", surface.first_faces())
+        self.register_buffer("reach", _reach(body, surface), persistent=False)
+        self.register_buffer("moving_face", moving[body.faces].any(1), persistent=False)
+        self.gradient, self._moving = SkinGradient(shaped, body.faces, moving), Chosen()
+        return surface
+
+    def _expressed(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+        return self.leb(pose.expression[0], personal=self.started("leb"))
+
+    def _footing(self) -> Footing:
+        """Where the Gaussians stand: on their parent vertices, or in triangles."""
+        if self.surface is None:
+            return Footing.on(self.carried_parent)
+        return self.surface.footing(self.gaussians["means"], self.carried_face)
+
+    def _with_the_skin(self, local: Local, footing: Footing, pose: BodyPose) -> Local:
+        """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
+        assert self.surface is not None
+        face = self.carried_face
+        chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
+        own = Local(*(values[chosen] for values in local))
+        stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
+        height = own.means - Footing(footing.corners[chosen], stands.shares).of(self.surface.vertices)
+        near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
+        still = torch.eye(3, device=height.device)
+        stretch = self.gradient(self._expressed(pose)) - still
+        stretch = near[:, None, None] * stands.of(stretch.flatten(1)).unflatten(-1, (3, 3))
+        quats, scales = stretched(own.quats, own.scales, still + stretch)
+        shift = (stretch @ height[..., None])[..., 0]
+        return Local(
+            local.means.index_add(0, chosen, shift),
+            local.quats.index_copy(0, chosen, quats),
+            local.scales.index_copy(0, chosen, scales),
+        )
+
+    @torch.no_grad()
+    def _walk(self, surface: SkinSurface) -> None:
+        """Let every Gaussian go to the triangle that is nearest to it now; the nearest corner becomes its parent."""
+        means = self.gaussians["means"]
+        self.carried_face = surface.walk(means, self.carried_face)
+        footing = self._footing()
+        self.carried_parent = footing.corners.gather(1, footing.shares.argmax(1, keepdim=True))[:, 0]
+        if self.density is not None:
+            self.density.carried = self.carried
+
     def _maps(self, means: Float[Tensor, "N 3"], offsets: Offsets, pose: BodyPose) -> Float[Tensor, "N 3 4"]:
         """Where skinning takes each Gaussian; the grid is looked up where shape, expression and sound have put it."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.detach_skinning):
-            displaced = means + offsets.values[offsets.vertex]
+            displaced = means + offsets.footing.of(offsets.values)
         transforms = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0, :, :3]
         # Weights sum to one, so the body's translation may as well be each joint's.
         transforms = torch.cat([transforms[..., :3], transforms[..., 3:] + pose.transl[0, :, None]], -1)
-        return self.skinning(displaced, transforms, self.skinning_missing, offsets.vertex)
+        return self.skinning(displaced, transforms, self.skinning_missing, offsets.footing)
 
     def in_mouth(self, means: Float[Tensor, "N 3"]) -> Bool[Tensor, " N"]:
         """The Gaussians SAAM may change: those in the box round the teeth, on the head (section 3.3)."""
@@ -174,26 +255,27 @@ class THGS(Method):
         chosen = self._chosen.get(lambda: self.in_mouth(canonical), means, key)
         return chosen, canonical[chosen]
 
-    def _initial_gaussians(self) -> nn.ParameterDict:
-        """One Gaussian a template vertex: z along the normal, radius from the incident faces (section 3.1)."""
+    def _initial_gaussians(self, rest: Float[Tensor, "V 3"], worn: Float[Tensor, " V"]) -> nn.ParameterDict:
+        """One Gaussian a vertex at rest: z along the normal, radius from the incident faces (section 3.1)."""
         body, options = self.body, self.options
-        count = len(body.v_template)
-        normals = vertex_normals(body.v_template, body.faces)
+        count = len(rest)
+        normals = vertex_normals(rest, body.faces)
         generator = torch.Generator().manual_seed(self.config.seed)
         drawn = torch.randn(count, 3, generator=generator)
         x = normalize(torch.linalg.cross(drawn, normals), dim=-1)
         frame = torch.stack([x, torch.linalg.cross(normals, x), normals], -1)
-        radius = (mean_incident_area(body.v_template, body.faces) / math.pi).sqrt()
+        radius = (mean_incident_area(rest, body.faces) / math.pi).sqrt()
         radius = radius.clamp(options.scale_min, options.scale_max)
         scales = radius[:, None].repeat(1, 3)
         # A surfel has no thickness; a third scale would only throw the children of a split off the surface.
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        sh[:, 0] = rgb_to_sh(seen_colours(self.context, lambda pose: (body(pose)[0][0], body.faces)))
+        found = seen_colours(self.context, body.faces, lambda pose: dress(body(pose)[0][0], body.faces, worn))
+        sh[:, 0] = rgb_to_sh(completed(*found, rest, parts_of(body)))
         return nn.ParameterDict(
             {
-                "means": body.v_template.clone(),
+                "means": rest.clone(),
                 "quats": matrix_to_quat(frame),
                 "scales": scales.log(),
                 "opacities": torch.full((count,), logit),
@@ -209,3 +291,11 @@ class THGS(Method):
                     self.schedules.pop(group, None)
         if "expression" in self.config.method.silence:
             self.schedules.pop("expression", None)  # what a frame's picture would give back
+
+
+def _reach(body: Body, surface: SkinSurface) -> Float[Tensor, " V"]:
+    """Metres that a Gaussian may stand off each vertex: hair and clothes may, what a face moves must not."""
+    reach = torch.where(body.face, surface.spacing.clamp_min(LEAST_REACH), LOOSE)
+    for name in INNER:
+        reach[body.regions[name]] = INNER_REACH
+    return reach

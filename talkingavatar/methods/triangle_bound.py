@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.body.bust import Figure
@@ -15,7 +15,7 @@ from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
 from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
-from talkingavatar.methods.colours import seen_colours
+from talkingavatar.methods.colours import completed, parts_of, seen_colours
 from talkingavatar.networks.placing import Local, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
@@ -90,12 +90,18 @@ class TriangleBound(Method):
         means, quats, scales = place(local, maps, self.carried_binding, scaled=True)
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
+    def _parts(self) -> dict[str, Bool[Tensor, " W"]]:
+        """The body's parts; the bust is of its body."""
+        parts = parts_of(self.body)
+        bust = len(self.figure.bust)
+        return {name: torch.cat([here, here.new_full((bust,), name == "body")]) for name, here in parts.items()}
+
     def _initial_gaussians(self) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)
         scales = torch.full((count, 3), options.scale)
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
         faces = self.figure.faces
-        colours = seen_colours(self.context, lambda pose: (self.figure(pose), faces))
+        colours = completed(*seen_colours(self.context, faces, self.figure), self.figure.rest, self._parts())
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
         sh[:, 0] = rgb_to_sh(colours[faces].mean(1))
         return nn.ParameterDict(

@@ -6,34 +6,43 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+LEAST = 0.05  # of the strongest direction's strength: weaker ones are not learned along
 Norm = Literal["fro", "mse", "sumsq"]
 
 
 class LearnableExpressionBlendshapes(nn.Module):
     """B(psi) = sum_n psi_n (E + dE * M_H)_n: the generic expression basis plus a personal residual on the head.
 
-    The residual is stored on the masked vertices only, the basis on those it moves.
+    The residual is stored on the masked vertices only, the basis on those it moves. It is learned along what excites it
+    (`exciting`): an optimiser that moves every number alike, as Adam does, would else fill the others with noise, and a
+    smile of one cheek would be what no frame has shown.
     """
 
     basis: Tensor
     moving: Tensor
     rows: Tensor
+    exciting: Tensor
 
-    def __init__(self, basis: Float[Tensor, "V 3 E"], head: Bool[Tensor, " V"]) -> None:
+    def __init__(
+        self, basis: Float[Tensor, "V 3 E"], head: Bool[Tensor, " V"], exciting: Float[Tensor, "E K"] | None = None
+    ) -> None:
+        """`exciting`: what K coordinates of the residual each are of the coefficients; None: these themselves."""
         super().__init__()
         moving = basis.flatten(1).any(1).nonzero()[:, 0]
         self.register_buffer("basis", basis[moving], persistent=False)
         self.register_buffer("moving", moving, persistent=False)
         self.register_buffer("rows", head.nonzero()[:, 0], persistent=False)
         self.vertices = len(basis)
-        self.residual = nn.Parameter(torch.zeros(int(head.sum()), *basis.shape[1:], dtype=basis.dtype))
+        exciting = torch.eye(basis.shape[2], dtype=basis.dtype) if exciting is None else exciting
+        self.register_buffer("exciting", exciting, persistent=False)
+        self.residual = nn.Parameter(torch.zeros(int(head.sum()), 3, exciting.shape[1], dtype=basis.dtype))
 
     def forward(self, expression: Float[Tensor, " E"], personal: bool = True) -> Float[Tensor, "V 3"]:
         """Vertex offsets in metres; `personal=False` leaves the residual out (not yet started, or the ablation)."""
         offsets = self.basis.new_zeros(self.vertices, 3).index_add(0, self.moving, self.basis @ expression)
         if not personal:
             return offsets
-        return offsets.index_add(0, self.rows, self.residual @ expression)
+        return offsets.index_add(0, self.rows, self.residual @ (expression @ self.exciting))
 
     def norm(self, kind: Norm = "fro") -> Float[Tensor, ""]:
         """Size of the residual; the root form has an epsilon because its gradient at zero is undefined."""
@@ -41,3 +50,14 @@ class LearnableExpressionBlendshapes(nn.Module):
         if kind == "mse":
             return squares.mean()
         return squares.sum() if kind == "sumsq" else (squares.sum() + 1e-12).sqrt()
+
+
+def excited(expressions: Float[Tensor, "T E"]) -> Float[Tensor, "E K"]:
+    """Principal directions of some frames' coefficients, each as long as it is strong beside the strongest.
+
+    The weakest are left out: a tracker's noise is there, no motion.
+    """
+    _, strengths, directions = torch.linalg.svd(expressions, full_matrices=False)
+    strengths = strengths / strengths[0].clamp_min(1e-12)
+    kept = strengths > LEAST
+    return directions[kept].mT * strengths[kept]

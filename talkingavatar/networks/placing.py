@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.triangles import triangle_frames
+from talkingavatar.networks.footing import Footing
 
 
 class Local(NamedTuple):
@@ -22,10 +23,10 @@ class Local(NamedTuple):
 
 
 class Offsets(NamedTuple):
-    """Displacements of vertices before the map, each taken on by the Gaussians whose vertex it is."""
+    """Displacements of vertices before the map, taken on by the Gaussians that stand there."""
 
     values: Float[Tensor, "V 3"]
-    vertex: Int[Tensor, " N"]
+    footing: Footing
 
 
 def triangle_maps(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3 4"]:
@@ -71,7 +72,7 @@ def place_plain(
     """`place` in torch's own operations, on any device."""
     own = maps if carrier is None else maps[carrier]
     linear, translation = own[..., :3], own[..., 3]
-    means = local.means if offsets is None else local.means + offsets.values[offsets.vertex]
+    means = local.means if offsets is None else local.means + offsets.footing.of(offsets.values)
     return (
         (linear @ means[..., None])[..., 0] + translation,
         quat_multiply(matrix_to_quat(orthonormalise(linear)), normalize(local.quats, dim=-1)),

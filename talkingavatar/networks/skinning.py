@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
 
+from talkingavatar.networks.footing import NOWHERE, Footing
+
 LEAST = 1e-8  # a weight before they are made to sum to one; what a row's other joints would have is left out
 
 
@@ -110,37 +112,37 @@ class SkinningField(nn.Module):
         points: Float[Tensor, "N 3"],
         transforms: Float[Tensor, "J 3 4"],
         anchors: SparseWeights | None = None,
-        parent: Int[Tensor, " N"] | None = None,
+        footing: Footing | None = None,
     ) -> Float[Tensor, "N 3 4"]:
         """Blended [rotation | translation] at canonical `points` (metres); points outside use the border.
 
         Args:
-            anchors: weights of vertices that are added to the grid's, each at the points whose `parent` it is.
+            anchors: weights of vertices that are added to the grid's, at each point those of its `footing`.
         """
         motion = transforms.flatten(1)
         if points.device.type == "cpu" and points.dtype == torch.float32 and not points.requires_grad:
             from talkingavatar.networks.cpu.skin import Skin
 
             grid = (self.lower.numpy(), self.upper.numpy(), self.node_of_voxel.numpy())
-            parent = torch.zeros(0, dtype=torch.long) if parent is None else parent
             missing = None if anchors is None else anchors.arrays()
-            maps = Skin.apply(self.weights.arrays(), grid, missing, parent, points, self.residual, motion)
+            read = NOWHERE if footing is None else footing
+            maps = Skin.apply(self.weights.arrays(), grid, missing, *read, points, self.residual, motion)
             return maps.unflatten(-1, (3, 4))
-        return self.plain(points, motion, anchors, parent)
+        return self.plain(points, motion, anchors, footing)
 
     def plain(
         self,
         points: Float[Tensor, "N 3"],
         motion: Float[Tensor, "J 12"],
         anchors: SparseWeights | None,
-        parent: Int[Tensor, " N"] | None,
+        footing: Footing | None,
     ) -> Float[Tensor, "N 3 4"]:
         """`forward` in torch's own operations, on any device; differentiable in the points as well."""
         corners, shares = self.interpolation(points)
         nodes = self.weights.blended(self.convex(), motion)
         maps = (nodes[corners] * shares[..., None]).sum(1)
-        if anchors is not None and parent is not None:
-            maps = maps + anchors.blended(anchors.values, motion)[parent]
+        if anchors is not None and footing is not None:
+            maps = maps + footing.of(anchors.blended(anchors.values, motion))
         return maps.unflatten(-1, (3, 4))
 
     def interpolation(self, points: Float[Tensor, "N 3"]) -> tuple[Int[Tensor, "N 8"], Float[Tensor, "N 8"]]:

@@ -24,7 +24,7 @@ from talkingavatar.preprocessing.shots import Cutting, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order, made_ahead
 
-INGEST_VERSION = 4
+INGEST_VERSION = 5
 SHORTEST = 1.0  # seconds of a clip
 
 ProgressFunction = Callable[[str, int], Callable[[], None]]

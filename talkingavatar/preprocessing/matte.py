@@ -9,18 +9,20 @@ subject's own colour is estimated, so that no rim of the old background shows on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.matte_kernels import agree, deeper, local_mean, sample
+from talkingavatar.preprocessing.patches import HALF
 from talkingavatar.preprocessing.person import mended, one_person
-from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, mending_step, reduced
+from talkingavatar.preprocessing.plate import Plate, clean_plate, combined, enlarged, grown, mending_step, reduced
+from talkingavatar.preprocessing.shake import Scene, scene, shifted
 from talkingavatar.runtime.threads import in_order
 
 Frame = UInt8[ndarray, "H W 3"]
@@ -29,11 +31,16 @@ Matte = UInt8[ndarray, "H W"]
 FINGERS = tuple((base + i, base + i + 1) for base in (1, 5, 9, 13, 17) for i in range(3))
 PALM = (0, 5, 9, 13, 17)
 ARMS = ((3, 4), (6, 7))  # elbow and wrist in BODY_25, right and left
+UPPER_ARMS = ((2, 3), (5, 6))  # shoulder and elbow
+SURE_ARM = 0.8  # confidence from which an arm is where its joints are
+SLEEVE, DOUBTFUL = 0.25, 0.6  # half of an arm's width as a share of its length; coverage taken for likely within
 SURE_HAND = 0.6  # confidence from which a hand's bones are taken for sure subject
 WHITE = 1.0
 HAIR = 7  # units beyond the mask that hair may reach
 SURE = 3  # units within the mask from which it is sure
 SAMPLES = 45  # frames of a shot that its plate is made of
+PROBED = 4  # of them every so many are asked whether the camera stands still
+SHAKEN = 0.4  # pixels by which one that does not leaves its place
 COARSE_MARGIN, MENDED_MARGIN = 5, 3  # units round a mask, as detected and as mended, that are not taken for background
 
 
@@ -63,18 +70,50 @@ def _plate(footage: Footage, shot: tuple[int, int]) -> Plate | None:
     """Made twice: by the first, the masks are mended that the second is made with, which is seen up to the outline."""
     chosen = np.unique(np.linspace(shot[0], shot[1] - 1, SAMPLES).astype(int))
     unit = footage.unit
+    place, moves = _camera(footage, chosen)
 
-    def taken(index: int) -> Bool[ndarray, "H W"]:
-        return footage.coarse(index) > 0.5 * 255
+    def stilled(values: Callable[[int], Shaped[ndarray, "H W ..."]]) -> Callable[[int], Shaped[ndarray, "H W ..."]]:
+        """As the camera would have seen it had it stood still."""
+        return values if place is None else lambda index: shifted(values(index), -moves[index])
 
-    first = clean_plate(
-        footage.frame, lambda i: footage.coarse(i) > 0.05 * 255, taken, chosen, COARSE_MARGIN * unit, unit
-    )
+    def made(clear: Callable[[int], Bool[ndarray, "H W"]], margin: float) -> Plate | None:
+        clear, taken = stilled(clear), stilled(lambda i: footage.coarse(i) > 0.5 * 255)
+        kept = np.array([i for i in chosen.tolist() if i in moves])
+        plate = clean_plate(stilled(footage.frame), lambda i: ~clear(i), taken, kept, margin, unit)
+        return None if plate is None else replace(plate, scene=place)
+
+    first = made(lambda i: footage.coarse(i) <= 0.05 * 255, COARSE_MARGIN * unit)
     if first is None:
         return None
-    found = in_order(lambda i: person(footage, i, first)[1] > 0.3, chosen.tolist())
-    persons = dict(zip(chosen.tolist(), found, strict=True))
-    return clean_plate(footage.frame, persons.__getitem__, taken, chosen, MENDED_MARGIN * unit, unit) or first
+    found = in_order(lambda i: person(footage, i, first.behind(footage.frame(i)))[1] <= 0.3, list(moves))
+    clear = dict(zip(moves, found, strict=True))
+    return made(clear.__getitem__, MENDED_MARGIN * unit) or first
+
+
+def _camera(footage: Footage, chosen: Int[ndarray, " S"]) -> tuple[Scene | None, dict[int, Float[ndarray, " 2"]]]:
+    """What is followed of the scene, and by how many pixels x, y each of these frames shows it moved.
+
+    No scene where the camera stands still, or moves otherwise than by a shift; frames in which it is not found are
+    left out.
+    """
+    still = None, dict.fromkeys(chosen.tolist(), np.zeros(2))
+    middle = int(chosen[len(chosen) // 2])
+    step = mending_step(footage.frame(middle))
+    small = reduced(footage.coarse(middle).astype(np.float32), step)
+    place = scene(reduced(footage.frame(middle), step), ~grown(small > 0.05 * 255, HALF))
+    measured: dict[int, Float[ndarray, " 2"]] = {}
+    for index in [*chosen[::PROBED].tolist(), *chosen.tolist()]:
+        if index not in measured and (by := place.shift(reduced(footage.frame(index), step))) is not None:
+            measured[index] = by * step
+        if index == chosen[::PROBED][-1] and not _shaken(measured):
+            return still
+    found = {index: measured[index] for index in chosen.tolist() if index in measured}
+    return (place, found) if len(found) > 0.8 * len(chosen) else still
+
+
+def _shaken(moves: dict[int, Float[ndarray, " 2"]]) -> bool:
+    """Whether the camera stands elsewhere in many of these frames."""
+    return bool(moves) and float(np.mean([np.linalg.norm(move) > SHAKEN for move in moves.values()])) > 0.2
 
 
 def background(of_shots: list[Plate | None]) -> Plate | None:
@@ -154,7 +193,7 @@ def person(
     step = mending_step(picture)
     mask = mended(
         reduced(picture, step).astype(np.float32) / 255,
-        reduced(coarse, step),
+        reduced(np.maximum(coarse, DOUBTFUL * near_arms(footage, index)), step),
         None if plate is None else plate.small,
         near_hands(footage, index)[::step, ::step],
         footage.unit / step,
@@ -168,8 +207,23 @@ def near_hands(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
     return near
 
 
+def near_arms(footage: Footage, index: int) -> Bool[ndarray, "H W"]:
+    """As thick as sleeves are, round the arms that were seen for sure; a net loses elbows before patterns."""
+    picture = Image.new("1", (footage.width, footage.height))
+    draw, points = ImageDraw.Draw(picture), footage.keypoints.points[index]
+    for a, b in (*UPPER_ARMS, *ARMS):
+        if min(points[a, 2], points[b, 2]) < SURE_ARM:
+            continue
+        thick = SLEEVE * float(np.linalg.norm(points[a, :2] - points[b, :2]))
+        draw.line([*points[a, :2].tolist(), *points[b, :2].tolist()], fill=1, width=max(1, round(2 * thick)))
+        for x, y, _ in points[[a, b]].tolist():
+            draw.ellipse([x - thick, y - thick, x + thick, y + thick], fill=1)
+    return np.array(picture)
+
+
 def separate(footage: Footage, index: int, plate: Plate | None) -> Layer:
     """One frame by itself."""
+    plate = None if plate is None else plate.behind(footage.frame(index))
     image, mask = person(footage, index, plate)
     labels = band(mask, footage.keypoints.points[index], footage.unit)
     if plate is not None:
@@ -235,7 +289,7 @@ def _draw_hand(bones: ImageDraw.ImageDraw, near: ImageDraw.ImageDraw, hand: Floa
 def _draw_arm(
     bones: ImageDraw.ImageDraw, elbow: Float[ndarray, " 3"], wrist: Float[ndarray, " 3"], unit: float
 ) -> None:
-    if min(elbow[2], wrist[2]) < 0.8:
+    if min(elbow[2], wrist[2]) < SURE_ARM:
         return
     near_wrist = elbow + 0.9 * (wrist - elbow)
     bones.line([*elbow[:2].tolist(), *near_wrist[:2].tolist()], fill=1, width=max(1, round(3 * unit)))

@@ -35,9 +35,10 @@ from talkingavatar.preprocessing.landmarks.openface import OpenFace
 from talkingavatar.preprocessing.landmarks.openpose import OpenPose
 from talkingavatar.preprocessing.landmarks.source import LandmarkSource, Observed, observe
 from talkingavatar.preprocessing.report import STAGES, overlays, write_report
-from talkingavatar.preprocessing.stages import STAMP, Stage, checksum, made_anew, only_one, remove, run_stage
+from talkingavatar.preprocessing.stages import STAMP, Stage, made_anew, only_one, remove, run_stage
 from talkingavatar.preprocessing.sync import Offset, estimate_offset, mouth_opening, shifted
 from talkingavatar.preprocessing.trunk import TRUNK_VERSION, Steadied, steady_trunk
+from talkingavatar.runtime.files import sha256
 from talkingavatar.runtime.threads import made_ahead
 
 ALONE = 0.8  # share of the frames with a face in which there must be but one
@@ -191,7 +192,7 @@ def _ingest(job: Job) -> str:
     config = job.config
     cutout = Cutout(config.start, config.end, config.fps, config.crop, config.size)
     options = asdict(cutout) | {"sound": config.sound}
-    stage = Stage("ingest", clip.INGEST_VERSION, options, {"video": checksum(job.video)})
+    stage = Stage("ingest", clip.INGEST_VERSION, options, {"video": sha256(job.video)})
     need = config.sound == "required"
     run_stage(job.work, stage, lambda folder: clip.ingest(job.video, cutout, need, folder, job.progress))
     return stage.key
@@ -334,7 +335,7 @@ def _fingerprint(path: Path, key: str) -> str:
         UserError: there is neither.
     """
     if path.is_file():
-        return checksum(path)
+        return sha256(path)
     if not path.is_dir():
         raise UserError(key, f"{path}: nothing there", "a file or a folder", "correct the path")
     files = sorted(f for f in path.iterdir() if f.is_file())

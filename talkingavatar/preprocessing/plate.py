@@ -13,6 +13,7 @@ from PIL import Image
 from scipy import ndimage
 
 from talkingavatar.preprocessing.matte_kernels import deeper, masked_median
+from talkingavatar.preprocessing.shake import Scene, shifted
 
 STILL = 0.03  # mean absolute deviation from the plate of a static camera's picture, of half of the pixels
 MENDING = 320  # pixels, about the long side of a picture where its mask is mended
@@ -30,6 +31,7 @@ class Plate:
     image: UInt8[ndarray, "H W 3"]
     seen: Bool[ndarray, "H W"]
     noise: Float32[ndarray, "H W"]  # mean absolute deviation of the pictures from it, in [0, 1]
+    scene: Scene | None = None  # of the camera's place that it is seen from, where the camera shakes
 
     @cached_property
     def small(self) -> Plate:
@@ -38,6 +40,17 @@ class Plate:
         return Plate(
             reduced(self.image, step), reduced(self.seen.astype(np.float32), step) > 0.99, reduced(self.noise, step)
         )
+
+    def behind(self, picture: UInt8[ndarray, "H W 3"]) -> Plate | None:
+        """The plate as the camera that took a picture saw it; None where that cannot be told."""
+        if self.scene is None:
+            return self
+        step = mending_step(picture)
+        small = self.scene.shift(reduced(picture, step))
+        if small is None:
+            return None
+        by = step * small
+        return Plate(shifted(self.image, by), shifted(self.seen, by), np.maximum(shifted(self.noise, by), 0))
 
 
 def mending_step(picture: UInt8[ndarray, "H W 3"]) -> int:
@@ -106,8 +119,8 @@ def _persons(
 
 
 def combined(plates: list[Plate | None]) -> Plate | None:
-    """One plate of several shots, where they show the same background; else None."""
-    made = [plate for plate in plates if plate is not None]
+    """One plate of several shots, where they show the same background and no camera shakes; else None."""
+    made = [plate for plate in plates if plate is not None and plate.scene is None]
     if not made or len(made) < len(plates):
         return None
     first = made[0]

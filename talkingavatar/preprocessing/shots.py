@@ -2,16 +2,20 @@
 
 Each frame is rebuilt from an earlier one, block by block, by the best match nearby; what is left over measures how
 much is new. How much the two differ as they stand is a second measure: a jump of a few frames may be all motion, yet
-is more of it than the frames beside have. Four things leave much and are no cut, and each is told apart by what else
+is more of it than the frames beside have. Five things leave much and are no cut, and each is told apart by what else
 it does:
 
-- fast motion: it takes several frames, so that the steps beside it are as new; a cut is new all at once;
+- fast motion: speed is carried on, so that a quick step has steps of nearly half its size beside it, and on both
+  sides of it; a cut is new all at once, and in fast motion it has a calmer side;
+- pictures that stay for several frames, as a low rate has them: a step is compared with the ones before and after
+  that changed something;
 - a flash, a dropped or a doubled picture: some pair of frames, one before and one after, still match;
 - a codec's keyframe, grain: all blocks change alike, those of much texture most;
 - light that changes: brightness and contrast are taken off.
 
 A dissolve has no frame that is new. In its middle a picture is found that is a mixture of an earlier and a later one,
-where motion from neither explains it.
+where motion from neither explains it. A dip has frames in which the picture is gone, to black, white or any plain
+colour, and comes and goes by degrees or stays away for longer than a flash.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from itertools import pairwise
 from typing import no_type_check
 
 import numpy as np
-from jaxtyping import Float, Float32, Int16, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int16, Int64, UInt8
 from numpy import ndarray
 from PIL import Image
 
@@ -29,8 +33,11 @@ from talkingavatar.runtime.compiled import compiled
 
 LONG_SIDE, BLOCK, REACH = 128, 8, 8  # pixels of the small pictures that are compared
 SPAN = 3  # frames apart at most of a pair that is compared
-JUMP = 2.9  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
-MUCH = 3.0, 5.5  # medians of new content and of changes from which half of that is enough: a jump in fast motion
+JUMP = 2.4  # how far above the frames beside it, in medians of the clip, a cut is: new content and changes together
+CARRIED = 1.75  # times the next frames, that a cut must be above too: a burst of motion is not, its speed is carried on
+STAYS, AWAY = 0.3, 8  # medians of either below which a picture stays; frames to look for others that do not
+MUCH = 3.0, 5.5  # medians of new content and of changes from which a lower rise is enough: a jump in fast motion
+RISE, CALMER = 1.45, 0.45  # that rise, and the most share of its changes that one side of it has
 CHANGED = 0.5  # what a median of changes counts for, beside one of new content
 FLOORS = 0.009, 0.02  # least medians, as shares of the pictures' contrast: below is coding noise
 NEW = 20.0  # of 255: no motion leaves as much; unrelated pictures differ by 30 to 80
@@ -38,6 +45,7 @@ ALIKE, AT_MOST = 0.4, 3.5  # share of the blocks whose change may be the codec's
 TEXTURE = 0.1  # of a block's mean gradient: what a codec changes in it
 MIXED, STRIDE, MIXTURE = 8, 4, 2.5  # frames from a dissolve's middle to what it mixes; looked at every so often; of 255
 SHARES = (0.35, 0.5, 0.65)  # of the earlier picture in a mixture
+GONE, FADED = 0.15, 0.5  # shares of the clip's contrast below which a picture is gone, or fading
 
 
 def thumbnail(picture: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
@@ -72,14 +80,19 @@ class Pairs:
         """Each frame's least, in medians of the clip (at least `floor`, of 255)."""
         return self.least / self._usual(floor)
 
-    def rise(self, floor: float) -> Float[ndarray, " T"]:
-        """How far each frame's least is above the frames beside it, in medians of the clip (at least `floor`)."""
-        least = self.least
-        beside = [
-            max(*least[max(1, t - SPAN) : t], *least[t + 1 : t + 1 + SPAN], self._double_step(t), 0.0)
-            for t in range(len(least))
-        ]
-        return (least - beside) / self._usual(floor)
+    def beside(self, floor: float, moved: Bool[ndarray, " T"]) -> Float[ndarray, "2 T"]:
+        """The most that the steps before and after each frame leave, of those where something moved; in medians."""
+        height, count = self.height(floor), len(moved)
+        before = [[u for u in range(t - 1, max(0, t - 1 - AWAY), -1) if moved[u]][:SPAN] for t in range(count)]
+        after = [[u for u in range(t + 1, min(count, t + 1 + AWAY)) if moved[u]][:SPAN] for t in range(count)]
+        return np.array([[max(height[near], default=0.0) for near in side] for side in (before, after)])
+
+    def rise(self, floor: float, beside: Float[ndarray, "2 T"], carried: float) -> Float[ndarray, " T"]:
+        """How far each frame is above the steps beside it and `carried` times the next ones, in medians of the clip."""
+        height = self.height(floor)
+        doubled = np.array([self._double_step(t) for t in range(len(height))]) / self._usual(floor)
+        padded = np.pad(height, 1)
+        return height - np.maximum.reduce([*beside, doubled, carried * padded[:-2], carried * padded[2:]])
 
     def _usual(self, floor: float) -> float:
         return max(floor, float(np.median(self.least[1:])) if len(self._values) > 1 else 0.0, 1e-6)
@@ -123,8 +136,12 @@ class Cutting:
             self._mixtures[middle] = mixture(pictures[0], pictures[MIXED], pictures[-1])
 
     def cuts(self) -> dict[int, float]:
-        """The first frame of each new shot, with how new it is, of 255; a dissolve's lies in its middle."""
+        """The first frame of each new shot, with how new it is, of 255; a dissolve's or dip's lies in its middle."""
         found = self._sudden()
+        for (start, stop), lost in self._dips().items():
+            # A quick fade is new in each of its frames.
+            found = {t: new for t, new in found.items() if not start - SPAN < t < stop + SPAN}
+            found[(start + stop) // 2] = lost
         for middle, strength in self._mixtures.items():
             best = max(self._mixtures.get(middle + d, 0.0) for d in range(-2 * MIXED, 2 * MIXED + 1))
             near = any(abs(middle - t) <= MIXED for t in found)
@@ -134,14 +151,36 @@ class Cutting:
 
     def _sudden(self) -> dict[int, float]:
         contrast = float(np.median(self._contrasts)) if self._contrasts else 0.0
-        new = self._news.least
-        rise = self._news.rise(FLOORS[0] * contrast) + CHANGED * self._changes.rise(FLOORS[1] * contrast)
-        # One frame or two at an end may be a flash: what comes before or after it is not known.
-        rise[:SPAN] = rise[len(rise) - SPAN + 1 :] = 0
-        much = self._news.height(FLOORS[0] * contrast) > MUCH[0]
-        much &= self._changes.height(FLOORS[1] * contrast) > MUCH[1]
-        sudden = (rise > JUMP) | (much & (rise > JUMP / 2)) | (new > NEW)
+        floors = FLOORS[0] * contrast, FLOORS[1] * contrast
+        new, changes = self._news.least, self._changes.height(floors[1])
+        moved = np.maximum(self._news.height(floors[0]), changes) > STAYS
+        measures = list(zip((self._news, self._changes), floors, (1.0, CHANGED), strict=True))
+        beside = [measure.beside(floor, moved) for measure, floor, _ in measures]
+
+        def rise(carried: float) -> Float[ndarray, " T"]:
+            rises = [m.rise(floor, b, carried) * share for (m, floor, share), b in zip(measures, beside, strict=True)]
+            total = rises[0] + rises[1]
+            # One frame or two at an end may be a flash: what comes before or after it is not known.
+            total[:SPAN] = total[len(total) - SPAN + 1 :] = 0
+            return total
+
+        much = (self._news.height(floors[0]) > MUCH[0]) & (changes > MUCH[1])
+        much &= beside[1].min(axis=0) < CALMER * changes
+        sudden = (rise(CARRIED) > JUMP) | (much & (rise(1.0) > RISE)) | (new > NEW)
         return {int(t): float(new[t]) for t in np.flatnonzero(sudden) if t > 0}
+
+    def _dips(self) -> dict[tuple[int, int], float]:
+        """Where the picture is gone for a while and comes again: first frame, the one after the last, contrast lost."""
+        contrasts = np.array(self._contrasts)
+        usual = float(np.quantile(contrasts, 0.9)) if len(contrasts) else 0.0
+        edges = np.flatnonzero(np.diff(np.pad(contrasts < GONE * usual, 1).astype(int))).reshape(-1, 2)
+        return {
+            (int(start), int(stop)): usual - float(contrasts[start:stop].min())
+            for start, stop in edges
+            if start > 0 and stop < len(contrasts)
+            # A flash or a lost picture comes at once, and goes at once.
+            if stop - start >= SPAN or max(contrasts[start - 1], contrasts[stop]) < FADED * usual
+        }
 
 
 def shots_between(cuts: list[int], frames: int) -> list[tuple[int, int]]:

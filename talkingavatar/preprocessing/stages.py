@@ -94,12 +94,6 @@ def write_json(file: Path, content: Any) -> None:
     write_atomically(file, json.dumps(content, indent=1))
 
 
-def checksum(file: Path) -> str:
-    """SHA-256 of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @contextmanager
 def only_one(work: Path) -> Iterator[None]:
     """Hold a folder's lock.

@@ -78,8 +78,12 @@ class DensityControl:
 
     @property
     def carried(self) -> dict[str, Tensor]:
-        """The integers as they are now."""
+        """The integers as they are now; their owner may set others, a row a Gaussian."""
         return dict(self._carried)
+
+    @carried.setter
+    def carried(self, carried: dict[str, Tensor]) -> None:
+        self._carried = dict(carried)
 
     def before_backward(self, step: int, views: Sequence[Sequence[dict[str, Any]]]) -> None:
         """Call with the `info` of the step's renderings, as `seen` takes them, before their loss is differentiated."""

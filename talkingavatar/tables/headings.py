@@ -19,9 +19,7 @@ PLACES = {  # the first part of a column's key, and how its title begins
     "jitter": "jitter",
     "lmd": "landmarks",
     "au": "facial actions",
-    "view_30": "30°",
-    "view_60": "60°",
-}
+} | {f"view_{degrees % 360}": f"{degrees}°" for degrees in (-60, -30, 30, 60, 90, 180)}
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ def test_what_is_done_with_a_capture_does_not_make_another(folder):
 
 
 def test_an_interrupted_recording_leaves_nothing(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))  # of its own: beside this test others record into the shared one
+    # A cache of its own: beside this test others record into the shared one.
+    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
     (tmp_path / "body").symlink_to(folder.parent.parent / "body")
     drawn = []
 

@@ -1,8 +1,11 @@
 from collections import Counter
 
+import numpy as np
+import pytest
 import torch
 
 from talkingavatar.data.capture import paper_split
+from talkingavatar.data.face_balance import shares_by_face
 from talkingavatar.data.motion_batches import MotionBatch
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
 from talkingavatar.types import BodyPose
@@ -56,3 +59,30 @@ def test_backgrounds_depend_on_seed_and_step_alone():
     first = background_of_step(0, 7)
     assert torch.equal(first, background_of_step(0, 7)) and ((first >= 0) & (first <= 1)).all()
     assert not torch.equal(first, background_of_step(0, 8)) and not torch.equal(first, background_of_step(1, 7))
+
+
+def test_shares_are_kept_in_every_round_of_draws():
+    shares = np.array([0.5, 0.25, 0.125, 0.125])
+    for start in (0, 8):
+        drawn = [frames_of_step([3, 5, 7, 9], 1, step, shares=shares) for step in range(start, start + 8)]
+        seen = Counter(frame for frames in drawn for frame in frames)
+        assert seen == {3: 4, 5: 2, 7: 1, 9: 1}
+    assert frames_of_step([3, 5, 7, 9], 1, 5, shares=shares) == frames_of_step([3, 5, 7, 9], 1, 5, shares=shares)
+
+
+def test_shares_that_ask_for_parts_of_a_draw_are_kept_over_many():
+    shares = np.array([0.6, 0.3, 0.1])
+    seen = Counter(f for step in range(3000) for f in frames_of_step([0, 1, 2], 0, step, shares=shares))
+    assert [seen[i] / 3000 for i in range(3)] == pytest.approx(shares.tolist(), abs=0.02)
+
+
+def test_a_face_that_few_frames_show_is_drawn_oftener_but_not_without_end():
+    calm, blinking = np.zeros((95, 4)), np.zeros((5, 4))
+    calm[:, 0] = np.linspace(0, 0.02, 95)
+    blinking[:, 1] = 1
+    faces = np.concatenate([calm, blinking])
+    shares = shares_by_face(faces, 0.5)
+    assert shares.sum() == pytest.approx(1) and (shares <= 4 / 100 + 1e-9).all()
+    assert shares[95:].min() > 3 * shares[:95].max()
+    assert shares_by_face(faces, 0.0) == pytest.approx(np.full(100, 1 / 100))
+    assert shares_by_face(np.ones((7, 4)), 1.0) == pytest.approx(np.full(7, 1 / 7))

@@ -5,7 +5,7 @@ import torch
 
 from talkingavatar.config.expressions import read_expressions
 from talkingavatar.data.faces import Face, check_face, with_face
-from talkingavatar.engine.measuring.measures.unfilmed_faces import faces_of, holes_and_spikes
+from talkingavatar.engine.measuring.measures.unfilmed_faces import faces_of
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose
 
@@ -65,17 +65,3 @@ def test_a_mistake_in_ones_own_is_one_line(tmp_path, monkeypatch, text, told):
     with pytest.raises(UserError, match=told) as raised:
         read_expressions()
     assert "\n" not in str(raised.value)
-
-
-def test_holes_and_spikes_are_shares_of_the_silhouette():
-    matte = torch.zeros(40, 40)
-    matte[10:30, 10:30] = 1  # 400 pixels
-    whole, everywhere = matte.clone(), (slice(None), slice(None))
-    assert holes_and_spikes(whole, matte, everywhere) == (0, 0)
-    torn = whole.clone()
-    torn[18:22, 18:23] = 0  # 20 inside
-    torn[0:2, 0:4] = 1  # 8 outside
-    assert holes_and_spikes(torn, matte, everywhere) == pytest.approx((20 / 400, 8 / 400))
-    assert holes_and_spikes(torn, matte, (slice(10, 20), slice(10, 30))) == pytest.approx((10 / 200, 0))
-    shifted = torch.roll(whole, 2, 1)  # an outline that is two pixels off
-    assert holes_and_spikes(shifted, matte, everywhere) == (0, 0)

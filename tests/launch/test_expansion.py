@@ -99,6 +99,17 @@ def test_names_are_unique_and_fit_a_folder(sweep):
     assert len({job.name for job in jobs}) == 32 and max(len(job.name) for job in jobs) <= NAME_LENGTH
 
 
+def test_nested_parameters_are_those_of_dotted_keys(sweep):
+    dotted = {"budget.steps": {"values": [3, 4]}, "method.schedule.means.lr": {"value": 0.1}, "seed": {"value": 0}}
+    schedule = {"parameters": {"schedule": {"parameters": {"means.lr": {"value": 0.1}}}}}
+    nested = {"budget": {"parameters": {"steps": {"values": [3, 4]}}}, "method": schedule, "seed": {"value": 0}}
+    assert [job.overrides for job in expand(sweep(nested, "grid"))] == [
+        job.overrides for job in expand(sweep(dotted, "grid"))
+    ]
+    with pytest.raises(UserError, match=r"budget\.steps: found it twice"):
+        sweep({**nested, "budget.steps": {"value": 5}}, "grid")
+
+
 def test_random_draws_are_those_of_the_seed(sweep):
     tried = sweep({"seed": {"min": 0, "max": 10**6}, "data.stride": {"values": [1, 2]}}, "random", run_cap=20)
     assert expand(tried) == expand(tried) != expand(tried, draw_seed=1)
@@ -114,8 +125,9 @@ def test_random_draws_are_those_of_the_seed(sweep):
         ({"min": 2, "max": 6}, 4),
         ({"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-2}, 1e-4),
         ({"distribution": "log_uniform", "min": -4, "max": 0}, math.exp(-2)),
-        ({"distribution": "inv_log_uniform", "min": 1, "max": 3}, math.exp(-2)),
         ({"distribution": "inv_log_uniform_values", "min": 1e-6, "max": 1e-2}, 1e-4),
+        ({"distribution": "inv_log_uniform", "min": 1, "max": 3}, math.exp(-2)),
+        ({"distribution": "beta", "a": 2, "b": 2}, 0.5),
         ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0.5),
         ({"distribution": "normal", "mu": 3.0, "sigma": 0.1}, 3.0),
         ({"distribution": "log_normal", "mu": 1.0, "sigma": 0.1}, math.e),
@@ -136,12 +148,13 @@ def test_distributions_have_the_median_of_their_name(spec, middle):
         ({"seed": {"values": []}}, {}, "an empty grid"),
         ({"seed": {"valeus": [1]}}, {}, "did you mean value"),
         ({"seed": {"min": 0, "max": 9}}, {}, "a grid has no other"),
-        ({"data": {"parameters": {"fps": {"value": 25}}}}, {}, "with dots"),
+        ({"data": {"parameters": {"fps": {"value": 25}}, "value": 1}}, {}, "with dots"),
         ({"seed": {"value": 1}}, {"method": "bayes"}, "wandb sweep"),
         ({"seed": {"value": 1}}, {"methd": "grid"}, "did you mean method"),
         ({"seed": {"value": 1}}, {"command": ["python", "${args}"]}, "args_no_hyphens"),
         ({"seed": {"min": 9, "max": 0}}, {"method": "random"}, "swap them"),
-        ({"seed": {"distribution": "beta"}}, {"method": "random"}, "distribution: beta"),
+        ({"seed": {"distribution": "gamma"}}, {"method": "random"}, "distribution: gamma"),
+        ({"seed": {"distribution": "beta", "a": 2}}, {"method": "random"}, "give b"),
     ],
 )
 def test_mistakes_in_a_file(sweep, parameters, more, expected):

@@ -30,7 +30,7 @@ def batch(body):
     view[2, 3] = DISTANCE
     K = torch.tensor([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]])
     signal = DrivingSignal(torch.tensor([0]), pose, torch.zeros(1, 8, 16, 44))
-    plain = torch.ones(1, SIZE, SIZE, 3)
+    plain = torch.full((1, SIZE, SIZE, 3), 0.3)
     motion = replace(signal, pose=replace(pose, transl=torch.tensor([[0.5, 0.0, 0.0]])))
     return Batch(signal, Cameras(view[None], K[None], SIZE, SIZE), plain, plain[..., :1], torch.ones(3), motion)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from talkingavatar.networks.leb import LearnableExpressionBlendshapes
+from talkingavatar.networks.leb import LearnableExpressionBlendshapes, excited
 
 
 @pytest.fixture
@@ -39,3 +39,20 @@ def test_norms_at_zero_and_elsewhere(leb):
     assert leb.norm("sumsq").item() == pytest.approx(4 * count)
     assert leb.norm("mse").item() == pytest.approx(4)
     assert leb.norm("fro").item() == pytest.approx(2 * count**0.5)
+
+
+def test_what_frames_do_not_excite_is_not_learned():
+    """One optimiser step of a size that gradients do not change moves the mesh along what was seen, nowhere else."""
+    seen = torch.zeros(50, 4)
+    seen[:, 0], seen[:, 2] = torch.linspace(0, 1, 50), 0.3 * torch.rand(50)
+    seen[:, 1] = 1e-3 * torch.randn(50)  # a tracker's noise
+    leb = LearnableExpressionBlendshapes(torch.randn(6, 3, 4), torch.ones(6, dtype=torch.bool), excited(seen))
+    with torch.no_grad():
+        leb.residual.fill_(1.0)
+    moved = [float((leb(torch.eye(4)[i]) - leb(torch.eye(4)[i], personal=False)).norm()) for i in range(4)]
+    assert leb.residual.shape[2] == 2 and moved[0] > 2 * moved[2] > 0
+    assert moved[1] < 1e-2 * moved[0] and moved[3] < 1e-6
+
+
+def test_faces_that_never_move_excite_nothing():
+    assert excited(torch.zeros(5, 4)).shape == (4, 0)

@@ -5,6 +5,7 @@ import torch
 
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.geometry.triangles import triangle_frames
+from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.placing import Local, Offsets, place, place_plain, triangle_maps
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.splatting.cpu.launch import set_threads
@@ -16,17 +17,26 @@ def some(*shape, seed=0, **options):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), **options)
 
 
+def footing(corners):
+    """Each on one vertex, or somewhere in a triangle of three."""
+    vertex = torch.arange(COUNT) * 11 % VERTICES
+    if corners == 1:
+        return Footing.on(vertex)
+    shares = some(COUNT, 3, seed=8).softmax(-1)
+    return Footing(torch.stack([vertex, (vertex + 1) % VERTICES, (vertex + 5) % VERTICES], 1), shares)
+
+
 def inputs(carried, displaced):
     local = Local(some(COUNT, 3), some(COUNT, 4, seed=1), some(COUNT, 3, seed=2).exp())
     maps = some(CARRIERS if carried else COUNT, 3, 4, seed=3)
     carrier = torch.arange(COUNT) * 7 % CARRIERS if carried else None
-    offsets = Offsets(some(VERTICES, 3, seed=4), torch.arange(COUNT) * 11 % VERTICES) if displaced else None
+    offsets = Offsets(some(VERTICES, 3, seed=4), footing(3)) if displaced else None
     return local, maps, carrier, offsets
 
 
 def gradients(call, local, maps, carrier, offsets, scaled):
     leaves = [x.clone().requires_grad_() for x in (*local, maps, *(offsets[:1] if offsets else ()))]
-    given = None if offsets is None else Offsets(leaves[4], offsets.vertex)
+    given = None if offsets is None else Offsets(leaves[4], offsets.footing)
     out = call(Local(*leaves[:3]), leaves[3], carrier, given, scaled)
     sum((o * some(*o.shape, seed=9 + i)).sum() for i, o in enumerate(out)).backward()
     return out, [leaf.grad for leaf in leaves]
@@ -65,25 +75,25 @@ def field():
     return skinning, anchors
 
 
-def skinned(call, skinning, anchors):
-    parent = torch.arange(COUNT) * 11 % VERTICES
+def skinned(call, skinning, anchors, corners=3):
     points = 1.2 * torch.tanh(some(COUNT, 3))  # some outside
     motion = some(5, 3, 4, seed=6).requires_grad_()
     skinning.residual.grad = None
-    maps = call(points, motion, anchors, parent)
+    maps = call(points, motion, anchors, footing(corners))
     (maps * some(*maps.shape, seed=7)).sum().backward()
     return maps, motion.grad, skinning.residual.grad
 
 
-@pytest.mark.parametrize("anchored", [False, True])
-def test_compiled_and_plain_skin_agree(anchored):
+@pytest.mark.parametrize("corners", [0, 1, 3])
+def test_compiled_and_plain_skin_agree(corners):
     skinning, anchors = field()
-    anchors = anchors if anchored else None
+    anchors = anchors if corners else None
 
     def plain(points, motion, *rest):
         return skinning.plain(points, motion.flatten(1), *rest)
 
-    for a, b in zip(skinned(skinning, skinning, anchors), skinned(plain, skinning, anchors), strict=True):
+    ours, theirs = (skinned(call, skinning, anchors, corners or 1) for call in (skinning, plain))
+    for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.detach().abs().max()))
 
 

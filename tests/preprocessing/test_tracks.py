@@ -7,8 +7,8 @@ from scipy.ndimage import gaussian_filter
 
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.body.models import load_body
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.preprocessing.alignment.align import AlignmentOptions, align
-from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.objective import Objective, Terms
 from talkingavatar.preprocessing.alignment.observations import observe
 from talkingavatar.preprocessing.alignment.priors import expression_prior
@@ -44,7 +44,7 @@ def true_places(seen, body):
 @pytest.fixture(scope="module")
 def pictures(body, true_places):
     """The performance on white, each face of the mesh in a shade of its own."""
-    mesh = Mesh(body)
+    mesh = VisibleMesh(body.faces)
     shade = np.random.default_rng(2).uniform(30, 200, len(mesh.faces))
     made = []
     for vertices in true_places[1]:

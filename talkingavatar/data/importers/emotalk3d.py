@@ -28,12 +28,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.config.names import suggestion
+from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.data.capture import RATE, Model, Table
 from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots, rigid
 from talkingavatar.data.importers.clip import (
@@ -177,11 +175,7 @@ def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> l
 def _layout(options: Options) -> Layout:
     if options.layout is None:
         raise UserError("layout", "nothing", "a YAML with path templates", "give layout=<file> (see --help)")
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(options.layout))
-    except (OSError, YAMLError, OmegaConfBaseException, ValueError, RecursionError, AttributeError) as error:
-        reason = "no text" if isinstance(error, UnicodeError) else str(error).splitlines()[0][:120]
-        raise UserError("layout", f"{options.layout} ({reason})", "a YAML file", "correct it") from error
+    content = read_yaml(options.layout, "a layout with path templates")
     stated = Stated(f"layout: {options.layout}", content, "correct it")
     known = [f.name for f in fields(Layout)]
     if unknown := [name for name in stated.names() if name not in known]:

@@ -36,11 +36,12 @@ from talkingavatar.runtime.making import making
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose
 
-SPEAKER_VERSION = 7  # raise when the same configuration would give other pictures or parameters
+SPEAKER_VERSION = 8  # raise when the same configuration would give other pictures or parameters
 # Fields of the configuration that the capture depends on; the others say what is done with it.
 DECISIVE = ("identity", "seed", "seconds", "fps", "size", "framing", "tracker_noise", "heldout", "stride")
 MODELS: tuple[Model, ...] = ("smplx", "flame")
-SIDES = ("30", "60")  # views that are never trained on: degrees from the front; drawn when they are asked for (`views`)
+# Views that are never trained on: degrees from the front, to the left; drawn when asked for (`views`).
+SIDES = ("30", "60", "90", "180", "300", "330")
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from talkingavatar.networks.cpu.vectors import (
     quat_of_backward,
     unit_quat,
 )
+from talkingavatar.networks.footing import NOWHERE, Footing
 from talkingavatar.splatting.cpu.launch import kernel, spread
 
 f32 = np.float32
@@ -33,10 +34,13 @@ f32 = np.float32
 
 @kernel
 @no_type_check
-def displaced(means, g, offsets, vertex):
-    """A mean with the offset of its vertex, where there are any."""
+def displaced(means, g, offsets, corners, shares):
+    """A mean with the offsets of where it stands, where there are any."""
     mean = (means[g, 0], means[g, 1], means[g, 2])
-    return plus(mean, ONE, offsets[vertex[g]]) if len(vertex) > 0 else mean
+    if len(corners) > 0:
+        for k in range(corners.shape[1]):
+            mean = plus(mean, shares[g, k], offsets[corners[g, k]])
+    return mean
 
 
 @kernel
@@ -52,14 +56,14 @@ def turns(part, parts, maps, out):
 
 @kernel
 @no_type_check
-def place_forward(part, parts, local, maps, turned, carrier, offsets, vertex, scaled, out):
+def place_forward(part, parts, local, maps, turned, carrier, offsets, corners, shares, scaled, out):
     """local, out: means, quats, scales. Without carriers each Gaussian has its own map."""
     means, quats, scales = local
     to_means, to_quats, to_scales = out
     for block in range(part, (len(means) + BLOCK - 1) // BLOCK, parts):
         for g in range(block * BLOCK, min((block + 1) * BLOCK, len(means))):
             m = carrier[g] if len(carrier) > 0 else g
-            mean, row = displaced(means, g, offsets, vertex), maps[m]
+            mean, row = displaced(means, g, offsets, corners, shares), maps[m]
             own, _ = unit_quat(quats[g])
             q = multiply(turned[m], own)
             to_quats[g, 0], to_quats[g, 1], to_quats[g, 2], to_quats[g, 3] = q
@@ -86,7 +90,7 @@ def map_backward(row, turn, v_turn, v_length, v_row):
 @kernel
 @no_type_check
 def place_backward(
-    part, parts, local, maps, turned, carrier, offsets, vertex, scaled, v_out, v_local, v_maps, v_offsets
+    part, parts, local, maps, turned, carrier, offsets, corners, shares, scaled, v_out, v_local, v_maps, v_offsets
 ):
     """v_maps (STRIPS M 12; 1 N 12 without carriers), v_offsets (STRIPS V 3) get a sum a strip; v_local is written."""
     means, quats, scales = local
@@ -96,7 +100,7 @@ def place_backward(
     for strip in range(part, STRIPS, parts):
         for g in range(strip * rows, min((strip + 1) * rows, len(means))):
             m = carrier[g] if len(carrier) > 0 else g
-            mean, row, turn = displaced(means, g, offsets, vertex), maps[m], turned[m]
+            mean, row, turn = displaced(means, g, offsets, corners, shares), maps[m], turned[m]
             own, length = unit_quat(quats[g])
             v_own = multiply(conjugate(turn), v_to_quats[g])
             over = own[0] * v_own[0] + own[1] * v_own[1] + own[2] * v_own[2] + own[3] * v_own[3]
@@ -112,8 +116,9 @@ def place_backward(
                 v_means[g, i] = dot(column(row, i), v_to_means[g])
                 v_scales[g, i] = v_to_scales[g, i] * grown
                 v_grown += v_to_scales[g, i] * scales[g, i]
-                if len(vertex) > 0:
-                    v_offsets[strip, vertex[g], i] += v_means[g, i]
+                if len(corners) > 0:
+                    for k in range(corners.shape[1]):
+                        v_offsets[strip, corners[g, k], i] += shares[g, k] * v_means[g, i]
             map_backward(row, turn, multiply(v_to_quats[g], conjugate(own)), v_grown if scaled else f32(0), v_row)
 
 
@@ -121,14 +126,15 @@ class Place(torch.autograd.Function):
     """(means, quats, scales, maps, offsets) to means, quats, scales in the world."""
 
     @staticmethod
-    def forward(ctx: Any, carrier: Tensor, vertex: Tensor, scaled: bool, *inputs: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, carrier: Tensor, footing: Footing, scaled: bool, *inputs: Tensor) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         *local, maps, offsets = (x.contiguous().numpy() for x in inputs)
         out = tuple(np.empty_like(x) for x in local)
         rows = maps.reshape(-1, 12)
         turned = np.empty((len(rows), 5), f32)
         spread(turns, rows, turned)
-        fixed = (tuple(local), rows, turned, carrier.numpy(), offsets, vertex.numpy(), scaled)
+        read = footing.corners.numpy(), footing.shares.contiguous().numpy()
+        fixed = (tuple(local), rows, turned, carrier.numpy(), offsets, *read, scaled)
         spread(place_forward, *fixed, out)
         ctx.fixed = fixed
         return tuple(torch.from_numpy(x) for x in out)
@@ -156,10 +162,10 @@ def place_cpu(
     local: tuple[Tensor, Tensor, Tensor],
     maps: Tensor,
     carrier: Tensor | None,
-    offsets: tuple[Tensor, Tensor] | None,
+    offsets: tuple[Tensor, Footing] | None,
     scaled: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`placing.place` of float32 CPU tensors."""
-    nobody = torch.zeros(0, dtype=torch.long)
-    values, vertex = (maps.new_zeros(0, 3), nobody) if offsets is None else offsets
-    return Place.apply(nobody if carrier is None else carrier, vertex, scaled, *local, maps, values)
+    values, footing = (maps.new_zeros(0, 3), NOWHERE) if offsets is None else offsets
+    own = torch.zeros(0, dtype=torch.long)
+    return Place.apply(own if carrier is None else carrier, footing, scaled, *local, maps, values)

@@ -118,21 +118,23 @@ def add_row(row, share, into):
 
 @kernel
 @no_type_check
-def gather(part, parts, points, grid, blended, parent, anchors, out):
-    """What the grid blends at each point, and what its parent vertex adds."""
+def gather(part, parts, points, grid, blended, corners, beside, anchors, out):
+    """What the grid blends at each point, and the mean of what its vertices (corners, beside: N K) add."""
     nodes, shares = np.empty(8, np.int64), np.empty(8, f32)
     for block in range(part, (len(points) + BLOCK - 1) // BLOCK, parts):
         for g in range(block * BLOCK, min((block + 1) * BLOCK, len(points))):
             corners_of(points, g, grid, nodes, shares)
-            for c in range(12):
-                out[g, c] = anchors[parent[g], c] if len(anchors) > 0 else f32(0)
+            out[g] = f32(0)
+            if len(anchors) > 0:
+                for k in range(corners.shape[1]):
+                    add_row(anchors[corners[g, k]], beside[g, k], out[g])
             for k in range(8):
                 add_row(blended[nodes[k]], shares[k], out[g])
 
 
 @kernel
 @no_type_check
-def scatter(part, parts, points, grid, parent, v_out, v_blended, v_anchors):
+def scatter(part, parts, points, grid, corners, beside, v_out, v_blended, v_anchors):
     """Gradients of nodes (STRIPS A 12) and anchors (STRIPS V 12, or empty): a sum a strip of the points."""
     nodes, shares = np.empty(8, np.int64), np.empty(8, f32)
     length = (len(points) + STRIPS - 1) // STRIPS
@@ -142,13 +144,15 @@ def scatter(part, parts, points, grid, parent, v_out, v_blended, v_anchors):
             for k in range(8):
                 add_row(v_out[g], shares[k], v_blended[strip, nodes[k]])
             if v_anchors.shape[1] > 0:
-                add_row(v_out[g], f32(1), v_anchors[strip, parent[g]])
+                for k in range(corners.shape[1]):
+                    add_row(v_out[g], beside[g, k], v_anchors[strip, corners[g, k]])
 
 
 class Skin(torch.autograd.Function):
-    """(points, residual, transforms, parent) to maps (N 12); no gradient to the points.
+    """(points, residual, transforms) to maps (N 12); no gradient to the points.
 
-    `field`: sparse weights of the nodes; `anchors`: of the vertices, what the grid misses of them, or None.
+    `field`: sparse weights of the nodes; `anchors`: of the vertices, what the grid misses of them, or None; `corners`
+    and `beside`: of which vertices each point has how much.
     """
 
     @staticmethod
@@ -157,7 +161,8 @@ class Skin(torch.autograd.Function):
         field: Sparse,
         grid: tuple[ndarray, ndarray, ndarray],
         anchors: Sparse | None,
-        parent: Tensor,
+        corners: Tensor,
+        beside: Tensor,
         points: Tensor,
         residual: Tensor,
         transforms: Tensor,
@@ -167,21 +172,22 @@ class Skin(torch.autograd.Function):
         nothing = np.empty(0, f32)
         missing = np.empty((0, 12), f32) if anchors is None else _blended(anchors, nothing, arrays[2])
         out = np.empty((len(points), 12), f32)
-        spread(gather, arrays[0], grid, blended, parent.numpy(), missing, out)
-        ctx.kept = (field, grid, anchors, parent.numpy(), arrays)
+        read = corners.numpy(), beside.contiguous().numpy()
+        spread(gather, arrays[0], grid, blended, *read, missing, out)
+        ctx.kept = (field, grid, anchors, read, arrays)
         return torch.from_numpy(out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, v_out: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        field, grid, anchors, parent, (points, residual, transforms) = ctx.kept
+        field, grid, anchors, read, (points, residual, transforms) = ctx.kept
         nodes, vertices = (0 if rows is None else len(rows[0]) - 1 for rows in (field, anchors))
         v_blended, v_anchors = (np.zeros((STRIPS, rows, 12), f32) for rows in (nodes, vertices))
-        spread(scatter, points, grid, parent, v_out.contiguous().numpy(), v_blended, v_anchors, shares=1)
+        spread(scatter, points, grid, *read, v_out.contiguous().numpy(), v_blended, v_anchors, shares=1)
         v_residual, v_transforms = _blended_backward(field, residual, transforms, v_blended)
         if anchors is not None:
             v_transforms += _blended_backward(anchors, np.empty(0, f32), transforms, v_anchors)[1]
-        return None, None, None, None, None, torch.from_numpy(v_residual), torch.from_numpy(v_transforms)
+        return None, None, None, None, None, None, torch.from_numpy(v_residual), torch.from_numpy(v_transforms)
 
 
 def _blended(weights: Sparse, residual: ndarray, transforms: ndarray) -> ndarray:

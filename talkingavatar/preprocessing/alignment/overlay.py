@@ -12,8 +12,8 @@ from numpy import ndarray
 from talkingavatar.body.body import Body
 from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.renderer import incidence
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.preprocessing.alignment.align import Alignment
-from talkingavatar.preprocessing.alignment.mesh import Mesh
 from talkingavatar.preprocessing.alignment.observations import CONFIDENT
 from talkingavatar.preprocessing.keypoints import Keypoints
 
@@ -43,7 +43,7 @@ class _Painter:
     """Draws one mesh in grey, lit from the camera."""
 
     def __init__(self, body: Body) -> None:
-        self.mesh = Mesh(body)
+        self.mesh = VisibleMesh(body.faces)
         self.first, self.incident = incidence(self.mesh.faces, len(body.v_template))
 
     def paint(

@@ -18,7 +18,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.body import Body
-from talkingavatar.preprocessing.alignment.mesh import Mesh
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.preprocessing.alignment.variables import Variables
 from talkingavatar.preprocessing.keypoints import LEFT_HAND, RIGHT_HAND, Keypoints
 from talkingavatar.preprocessing.patches import HALF, cut, grey, peaks, search, strengths, structure
@@ -72,7 +72,7 @@ def follow(
     """
     count = len(keypoints)
     references = np.unique(np.linspace(0, count - 1, 2 * REFERENCES + 1)[1::2].round().astype(int)).tolist()
-    mesh = Mesh(body)
+    mesh = VisibleMesh(body.faces)
     parts = [_places(variables.frames([r]), body, mesh, keypoints.frames([r]), grey(picture(r))) for r in references]
     vertices, offsets = torch.cat([p.vertices for p in parts]), torch.cat([p.offsets for p in parts])
     patches = np.concatenate([p.patches for p in parts])
@@ -107,7 +107,7 @@ class _Places:
 
 
 def _places(
-    variables: Variables, body: Body, mesh: Mesh, keypoints: Keypoints, picture: Float[ndarray, "H W"]
+    variables: Variables, body: Body, mesh: VisibleMesh, keypoints: Keypoints, picture: Float[ndarray, "H W"]
 ) -> _Places:
     height, width = picture.shape
     xx, yy, xy = structure(picture)
@@ -138,7 +138,7 @@ def _left_out(keypoints: Keypoints, height: int, width: int) -> Bool[ndarray, "H
 
 @torch.no_grad()
 def _tied(
-    variables: Variables, body: Body, mesh: Mesh, centres: Float[ndarray, "n 2"], width: int, height: int
+    variables: Variables, body: Body, mesh: VisibleMesh, centres: Float[ndarray, "n 2"], width: int, height: int
 ) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"], Float[Tensor, " n"]]:
     """The nearest visible vertex of each pixel, the offset to it at that depth (at rest), and its length, metres."""
     K = variables.intrinsics(width, height)

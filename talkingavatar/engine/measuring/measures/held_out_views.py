@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
+
+import numpy as np
 
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting, to_bytes
 from talkingavatar.engine.measuring.truth_above_render import Pair, strip
 from talkingavatar.metrics.image import ImageMetrics
+from talkingavatar.metrics.silhouette import silhouettes
 from talkingavatar.runtime.progress import ProgressBar
 
-FRAMES = 8
+FRAMES = 4  # of each view
 
 
 class HeldOutViews(Measure):
-    """PSNR, SSIM and LPIPS by held-out cameras, as `view_<name>/<metric>`, and a picture of them.
+    """PSNR, SSIM, LPIPS and silhouettes by held-out cameras, as `view_<name>/<metric>`, and a picture of them.
 
-    Of a few frames, under the condition `full` alone; a condition with a `view` measures all of its own.
+    Of a few frames, under the condition `full` alone, in the true pose where it is known: it is the avatar that is
+    looked at from aside, not the tracker. A condition with a `view` measures all frames of its own, as tracked.
     """
 
     keys = ("view",)
     needs = ("avatar", "plain")
     definitions: ClassVar = {
-        "view": "by a camera never trained on, named behind it (of the embedded speaker: degrees from the front)"
+        "view": "by a camera never trained on, named behind it (of the embedded speaker: degrees from the front, "
+        "round by the person's left), in the true pose where it is known",
+        "view_<name>/overlap": "intersection over union of the avatar's silhouette and the true one",
+        "view_<name>/holes_percent": "as for expressions, over the whole picture",
+        "view_<name>/spikes_percent": "likewise",
     }
 
     @classmethod
@@ -48,16 +57,22 @@ class HeldOutViews(Measure):
         avatar = self.setting.avatar
         assert avatar is not None
         method, batch = avatar.method, avatar.data.batch(frames, view=view)
-        images = ImageMetrics(self.setting.networks.family("lpips_"))
+        if (truth := avatar.data.capture.true_pose(frames, avatar.data.model)) is not None:
+            batch = replace(batch, signal=replace(batch.signal, pose=truth))
+        images, outlines = ImageMetrics(self.setting.networks.family("lpips_")), []
         for i in range(len(frames)):
             seen = batch.frame(i).to(method.device)
             image = seen.image[0].clamp(0, 1)
-            drawn = method.render(method.drive(seen.signal), seen.cameras).rgb[0]
-            images.add(drawn, image, {})
-            if i % (FRAMES // 2) == 0:
-                pairs.append((to_bytes(image), to_bytes(drawn)))
+            drawn = method.render(method.drive(seen.signal), seen.cameras)
+            images.add(drawn.rgb[0], image, {})
+            outlines.append(silhouettes(drawn.alpha[0, ..., 0], seen.matte[0, ..., 0]))
+            if i == 0:
+                pairs.append((to_bytes(image), to_bytes(drawn.rgb[0])))
             bar.advance()
-        return {key.replace("full/", f"view_{view}/"): value for key, value in images.means().items()}
+        holes, spikes, overlap = np.mean(outlines, 0).tolist()
+        found = {key.replace("full/", ""): value for key, value in images.means().items()}
+        found |= {"holes_percent": 100 * holes, "spikes_percent": 100 * spikes, "overlap": overlap}
+        return {f"view_{view}/{key}": value for key, value in found.items()}
 
 
 def _chosen(setting: Setting) -> tuple[str, ...]:

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from talkingavatar.config.expressions import Expressions, read_expressions
 from talkingavatar.data.faces import Face, check_face, with_face
@@ -22,12 +21,12 @@ from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
 from talkingavatar.engine.measuring.truth_above_render import Pair, strips
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.image import ImageMetrics, crop_slices
+from talkingavatar.metrics.silhouette import silhouettes
 from talkingavatar.runtime.progress import track
 from talkingavatar.types import BodyPose
 
 WITHHELD = ["expression", "latent", "actions", "emotion"]
 PARTS = {"face": slice(0, 68), "mouth": slice(48, 68), "eyes": slice(36, 48)}  # of the landmarks
-EDGE = 2  # pixels by which an outline may be off
 ROW = 8  # pairs of pictures
 
 
@@ -47,9 +46,9 @@ class Kept:
         crops = {name: crop_slices(box, *image.shape[:2]) for name, box in boxes.items()}
         for name, crop in crops.items():
             self.images.measure(name, drawn[crop].clamp(0, 1), image[crop])
-        holes, spikes = holes_and_spikes(alpha[..., 0], matte[..., 0], crops["face"])
-        self.holes.append(holes)
-        self.spikes.append(spikes)
+        compared = silhouettes(alpha[..., 0], matte[..., 0], crops["face"])
+        self.holes.append(compared.holes)
+        self.spikes.append(compared.spikes)
 
     def means(self, strength: float) -> dict[str, float]:
         """By key; of another strength than 1 that is named in front."""
@@ -61,31 +60,12 @@ class Kept:
         }
 
 
-def holes_and_spikes(
-    alpha: Float[Tensor, "H W"], matte: Float[Tensor, "H W"], crop: tuple[slice, slice]
-) -> tuple[float, float]:
-    """Shares of the truth's silhouette in a part of the picture: open inside it, covered outside of it.
-
-    An outline that is off by `EDGE` pixels is neither.
-    """
-    inside, covered = (matte > 0.5).float(), alpha > 0.5
-    grown, shrunk = _grown(inside), 1 - _grown(1 - inside)
-    area = inside[crop].sum().clamp_min(1)
-    holes = (~covered & (shrunk > 0.5))[crop].sum() / area
-    spikes = (covered & (grown < 0.5))[crop].sum() / area
-    return float(holes), float(spikes)
-
-
 def faces_of(asked: Expressions) -> Iterator[tuple[float, Face]]:
     """Every state at every strength with the head in every position, with the strength."""
     for (name, state), strength, (head, turned) in product(asked.states.items(), asked.strengths, asked.heads.items()):
         actions = {action: strength * value for action, value in state.actions.items()}
         joints = {joint: [strength * angle for angle in angles] for joint, angles in state.joints.items()}
         yield strength, Face(f"{name} {strength:g}, {head}", actions, joints | turned)
-
-
-def _grown(mask: Float[Tensor, "H W"]) -> Float[Tensor, "H W"]:
-    return max_pool2d(mask[None, None], 2 * EDGE + 1, 1, EDGE)[0, 0]
 
 
 class UnfilmedFaces(Measure):

@@ -1,20 +1,20 @@
-"""Which faces of a body a camera sees."""
+"""Which faces of a mesh a camera sees."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+from torch import Tensor
 
-from talkingavatar.body.body import Body
 from talkingavatar.data.speaker import raster
 
 
-class Mesh:
-    """The faces of a body before a camera; a plain surface to the renderer of the synthetic speaker."""
+class VisibleMesh:
+    """Faces before a camera; a plain surface to the renderer of the synthetic speaker."""
 
-    def __init__(self, body: Body) -> None:
-        self.faces = body.faces.numpy().astype(np.int32)
+    def __init__(self, faces: Int[Tensor, "F 3"]) -> None:
+        self.faces = faces.numpy().astype(np.int32)
         one = np.zeros(1, np.bool_)
         uvs, material = np.zeros((len(self.faces), 3, 2), np.float32), np.zeros(len(self.faces), np.int32)
         self._surface = raster.Surface(self.faces, uvs, material, one, one)

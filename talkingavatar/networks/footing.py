@@ -1,0 +1,30 @@
+"""Where on a body each Gaussian stands: of which vertices it takes what is told by vertex."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Footing(NamedTuple):
+    """The vertices of each Gaussian and how much it has of each: one vertex whole, or a place in a triangle."""
+
+    corners: Int[Tensor, "N K"]
+    shares: Float[Tensor, "N K"]  # sum to one; no gradient goes to them
+
+    @staticmethod
+    def on(vertex: Int[Tensor, " N"]) -> Footing:
+        """Each on its vertex."""
+        return Footing(vertex[:, None], torch.ones(len(vertex), 1, device=vertex.device))
+
+    def of(self, values: Float[Tensor, "V C"]) -> Float[Tensor, "N C"]:
+        """What each Gaussian takes of the vertices' values."""
+        if self.corners.shape[1] == 1:
+            return values[self.corners[:, 0]]
+        return (self.shares[..., None] * values[self.corners]).sum(1)
+
+
+NOWHERE = Footing(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1))

@@ -1,0 +1,149 @@
+"""Gaussians bound to the triangles of a skin, and how the skin deforms where they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from talkingavatar.body.mesh_geometry import mean_incident_area, vertex_normals
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_to_matrix
+from talkingavatar.geometry.triangles import closest_on_triangles
+from talkingavatar.networks.footing import Footing
+
+RIDGE = 1e-4  # of the sum of squares of a vertex's edges, that keeps a fold of one line from a slope across it
+STEPS = 64  # from triangle to neighbour that a Gaussian may walk at once
+
+
+class SkinSurface(nn.Module):
+    """The resting skin. A Gaussian walks from its triangle to that nearest to it, over the surface alone.
+
+    So none comes from one lip to the other, or from a lid to the eye, however near these lie.
+    """
+
+    vertices: Tensor
+    faces: Tensor
+    spacing: Tensor
+    around: Tensor
+
+    def __init__(self, vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> None:
+        super().__init__()
+        self.register_buffer("vertices", vertices)
+        self.register_buffer("faces", faces, persistent=False)
+        # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
+        self.register_buffer("spacing", (2 * mean_incident_area(vertices, faces)).sqrt(), persistent=False)
+        self.register_buffer("around", _around(faces, len(vertices)), persistent=False)
+
+    def first_faces(self) -> Int[Tensor, " V"]:
+        """Some triangle of every vertex; of one that has none, the first."""
+        found = self.faces.new_zeros(len(self.vertices))
+        numbers = torch.arange(len(self.faces), device=found.device)
+        return found.scatter(0, self.faces.flatten(), numbers.repeat_interleave(3))
+
+    def footing(self, points: Float[Tensor, "N 3"], face: Int[Tensor, " N"]) -> Footing:
+        """The point of each resting point's triangle that is nearest to it."""
+        corners = self.faces[face]
+        return Footing(corners, nearest_shares(points.detach(), self.vertices, corners))
+
+    def height(self, points: Float[Tensor, "N 3"], footing: Footing) -> Float[Tensor, "N 3"]:
+        """From where each stands to where it is, metres."""
+        return points - footing.of(self.vertices)
+
+    @torch.no_grad()
+    def walk(self, points: Float[Tensor, "N 3"], face: Int[Tensor, " N"]) -> Int[Tensor, " N"]:
+        """The triangle that each point comes to when it goes downhill from its own, by distance."""
+        face, walking = face.clone(), torch.arange(len(points), device=face.device)
+        for _ in range(STEPS):
+            there = self.around[face[walking]]
+            count = there.shape[1]
+            spread = points[walking].repeat_interleave(count, 0)
+            heights = self.height(spread, self.footing(spread, there.flatten()))
+            heights = heights.square().sum(-1).view(-1, count)
+            least, best = heights.min(1)
+            moved = least < heights[:, 0] * (1 - 1e-6)
+            walking = walking[moved]
+            if not len(walking):
+                break
+            face[walking] = there[moved, best[moved]]
+        return face
+
+
+def _around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "F K"]:
+    """Each triangle and those that share a vertex with it, filled up with itself."""
+    of_vertex: list[list[int]] = [[] for _ in range(count)]
+    for number, corners in enumerate(faces.tolist()):
+        for vertex in corners:
+            of_vertex[vertex].append(number)
+    near = [
+        [number, *sorted({other for vertex in corners for other in of_vertex[vertex]} - {number})]
+        for number, corners in enumerate(faces.tolist())
+    ]
+    table = np.repeat(np.arange(len(near))[:, None], max(map(len, near)), 1)
+    for number, row in enumerate(near):
+        table[number, : len(row)] = row
+    return torch.from_numpy(table)
+
+
+class SkinGradient(nn.Module):
+    """How a displaced skin has turned and stretched at its vertices, against the resting one.
+
+    Along the skin: least squares over a vertex's edges. Across it: the normal stays one, of length one.
+    """
+
+    row: Tensor
+    tangents: Tensor
+    normals: Tensor
+    source: Tensor
+    edges: Tensor
+    slopes: Tensor
+
+    def __init__(self, vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], moving: Bool[Tensor, " V"]) -> None:
+        """`moving`: the vertices that are ever displaced; their triangles' vertices have rows, the others do not."""
+        super().__init__()
+        near = faces[moving[faces].any(1)].unique()
+        row = torch.full((len(vertices),), -1).scatter(0, near, torch.arange(len(near)))
+        pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+        edges = torch.cat([pairs, pairs.flip(1)]).unique(dim=0)
+        edges = edges[row[edges[:, 0]] >= 0]
+        source = row[edges[:, 0]]
+        normals = vertex_normals(vertices, faces)[near]
+        aside = torch.eye(3)[normals.abs().argmin(-1)]
+        first = normalize(torch.linalg.cross(normals, aside), dim=-1)
+        tangents = torch.stack([first, torch.linalg.cross(normals, first)], -1)
+        flat = ((vertices[edges[:, 1]] - vertices[edges[:, 0]])[:, None] @ tangents[source])[:, 0]
+        squares = torch.zeros(len(near), 2, 2).index_add(0, source, flat[:, :, None] * flat[:, None])
+        squares = squares + RIDGE * squares.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] * torch.eye(2)
+        slopes = torch.linalg.solve(squares[source], flat)
+        self.register_buffer("row", row, persistent=False)
+        for name in ("tangents", "normals", "source", "edges", "slopes"):
+            self.register_buffer(name, locals()[name], persistent=False)
+
+    def forward(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
+        """Deformation gradients of the displaced skin, a row for each vertex that has one."""
+        steps = (offsets[self.edges[:, 1]] - offsets[self.edges[:, 0]])[:, :, None] * self.slopes[:, None]
+        moved = self.tangents.index_add(0, self.source, steps)
+        normals = normalize(torch.linalg.cross(moved[..., 0], moved[..., 1]), dim=-1)
+        return moved @ self.tangents.mT + normals[..., None] * self.normals[:, None]
+
+
+def stretched(
+    quats: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"], gradient: Float[Tensor, "N 3 3"]
+) -> tuple[Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
+    """Quaternions and extents of Gaussians that a map deforms; shear is left out (Gram-Schmidt, with its lengths)."""
+    axes = gradient @ quat_to_matrix(normalize(quats, dim=-1))
+    turned = orthonormalise(axes)
+    lengths = (turned * axes).sum(1)
+    return matrix_to_quat(turned), scales * lengths.abs()
+
+
+def nearest_shares(
+    points: Float[Tensor, "N 3"], vertices: Float[Tensor, "V 3"], corners: Int[Tensor, "N 3"]
+) -> Float[Tensor, "N 3"]:
+    """Shares of its triangle's corners in the point of it that is nearest to each point; no gradient."""
+    if points.device.type == "cpu" and points.dtype == torch.float32:
+        from talkingavatar.networks.cpu.nearest import nearest_shares_cpu
+
+        return nearest_shares_cpu(points, vertices, corners)
+    return closest_on_triangles(points, vertices[corners])

@@ -1,0 +1,78 @@
+"""What a person wears, told from outlines, and the looks of what no frame shows."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.compose import compose
+from talkingavatar.data.visible_mesh import VisibleMesh
+from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.colours import completed, parts_of, seen_colours
+from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.types import Batch, Cameras, DrivingSignal
+
+SIZE, FOCAL, DISTANCE, FRAMES = 256, 330.0, 2.2, 6
+THICK = 0.03  # metres of clothes
+
+
+@pytest.fixture(scope="module")
+def body():
+    return load_body("open")
+
+
+def covered(body):
+    """Metres of clothes on everything but face and hands."""
+    worn = torch.full((len(body.v_template),), THICK)
+    for vertices in (body.face, body.regions["left_hand"], body.regions["right_hand"]):
+        worn[vertices] = 0
+    return worn
+
+
+@pytest.fixture(scope="module")
+def context(body):
+    """A person in clothes who turns a little before the camera, red in front."""
+    pose = body.zero_pose(FRAMES)
+    turned = pose.full_pose.clone()
+    turned[:, 0, 1] = torch.linspace(-0.3, 0.3, FRAMES)
+    pose = replace(pose, full_pose=turned, transl=torch.tensor([[0.0, -0.2, 0.0]]).expand(FRAMES, 3))
+    view = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    view[2, 3] = DISTANCE
+    K = torch.tensor([[FOCAL, 0, SIZE / 2], [0, FOCAL, SIZE / 2], [0, 0, 1]])
+    mesh, mattes = VisibleMesh(body.faces), []
+    for i in range(FRAMES):
+        vertices = dress(body(pose[[i]])[0][0], body.faces, covered(body))
+        ids, _ = mesh.seen(vertices.numpy(), K.double().numpy(), view.double().numpy(), SIZE, SIZE)
+        mattes.append(torch.from_numpy(ids >= 0).float())
+    mattes = torch.stack(mattes)[..., None]
+
+    def look(frames):
+        cameras = Cameras(view.expand(len(frames), 4, 4), K.expand(len(frames), 3, 3), SIZE, SIZE)
+        signal = DrivingSignal(torch.tensor(frames), pose[frames], torch.zeros(len(frames), 8, 16, 44))
+        image = mattes[frames] * torch.tensor([0.8, 0.1, 0.1])
+        return Batch(signal, cameras, image, mattes[frames], torch.zeros(3))
+
+    return MethodContext(compose([]), body, pose, list(range(FRAMES)), 44, look)
+
+
+def test_planted_clothes_are_found_and_bare_skin_stays(body, context):
+    worn = dressed(context, body)
+    clothed = covered(body) > 0
+    torso = clothed & (body.v_template[:, 0].abs() < 0.25) & (body.weights[:, 3:10].sum(1) > 0.5)
+    assert float(worn[torso].median()) == pytest.approx(THICK, abs=0.008)
+    assert float(worn[body.face].abs().max()) < 2e-3 and float(worn[body.regions["left_hand"]].abs().max()) < 2e-3
+
+
+def test_a_back_has_the_colours_of_the_front_and_teeth_their_own(body, context):
+    colours, seen = seen_colours(context, body.faces, lambda pose: body(pose)[0][0])
+    back = (body.v_template[:, 2] < -0.05) & (body.weights[:, [3, 6, 9]].sum(1) > 0.5)
+    assert not seen[back].any() and seen.float().mean() > 0.2
+    found = completed(colours, seen, body.v_template, parts_of(body))
+    torch.testing.assert_close(found[back], torch.tensor([0.8, 0.1, 0.1]).expand(int(back.sum()), 3), atol=0.02, rtol=0)
+    assert torch.equal(found[seen], colours[seen])
+    assert (found[body.regions["teeth_upper"]][:, 1] > 0.5).all()  # never seen: not red
+
+
+def test_every_vertex_is_in_one_part(body):
+    assert (torch.stack(list(parts_of(body).values())).sum(0) == 1).all()
