@@ -59,7 +59,8 @@ def as_written(text: str) -> str:
 def check_key(key: str, added: bool, known: dict[str, Any], groups: Iterable[str]) -> None:
     """
     Args:
-        added: whether it is written with a plus, which adds a row to a table (`+loss.terms.l1={weight: 1}`).
+        added: whether it is written with a plus, which adds an option. The rows of tables that methods read are those
+            of their presets: one more would never count.
         known: keys that there are now.
 
     Raises:
@@ -67,12 +68,11 @@ def check_key(key: str, added: bool, known: dict[str, Any], groups: Iterable[str
     """
     if key in known or any(name.startswith(f"{key}.") for name in known):
         return
-    table, _, row = key.rpartition(".")
-    if added and kind_of(key) is not None and (table in known or any(name.startswith(f"{table}.") for name in known)):
+    table, kind = key.rpartition(".")[0], kind_of(key)
+    there = table in known or any(name.startswith(f"{table}.") for name in known)
+    if added and kind is not None and not is_dataclass(kind) and there:
         return
     action = suggestion(key, [*known, *groups])
-    if added and kind_of(key) is not None:
-        action = f"give the whole row, +{table}={{{row}: ...}}; or {action.replace('see', 'see the keys in')}"
     raise UserError(key, "an unknown key", "a key of the configuration", action)
 
 

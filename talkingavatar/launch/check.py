@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,32 +13,40 @@ from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.listing import group_options
 from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.parameters import Choice
 from talkingavatar.launch.sweep_file import Sweep
 
 MANY = 16  # values of one key above which only the ends of their order are tried
 
 
-def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
-    """Compose one run whole, and try every listed value of every parameter against the schema.
+def check(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Compose one run whole, and try every listed or drawn value of every parameter against the schema.
 
     Args:
-        overrides: of the sweep's first run.
+        jobs: the sweep's runs.
 
     Raises:
         UserError: an unknown key, preset or value.
     """
-    base = to_raw(compose(overrides))
+    first = jobs[0].overrides
+    base = to_raw(compose(first))
     groups = group_options()
     for key, parameter in sweep.parameters.items():
-        if not isinstance(parameter, Choice):
-            continue
-        for text in parameter.values if key in groups else _telling(parameter.values):
+        values = parameter.values if isinstance(parameter, Choice) else _drawn(key, jobs)
+        for text in values if key in groups else _telling(values):
             value = parse_override(f"{key}={text}").value()
             if key in groups:
                 place_of(key, str(value), groups[key])
+            elif key == "stages":  # a list chooses among the preset's
+                compose((*first, f"{key}={text}"))
             else:
                 _check_value(base, key.lstrip("+"), value)
+
+
+def _drawn(key: str, jobs: Sequence[Job]) -> tuple[str, ...]:
+    start = f"{key}="
+    return tuple(text.removeprefix(start) for job in jobs for text in job.overrides if text.startswith(start))
 
 
 def _telling(values: tuple[str, ...]) -> tuple[str, ...]:

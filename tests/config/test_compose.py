@@ -80,6 +80,8 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("++budget.stpes=3", "did you mean budget.steps"),
         ("~budget.stpes", "budget.stpes"),
         ("+loss.terms.l1.wieght=2", "loss.terms.l1.weight"),
+        ("+loss.terms.x={weight:1}", "loss.terms.x: found an unknown key"),
+        ("+method.schedule.x={lr:1}", "method.schedule.x: found an unknown key"),
         ("data.shutter=nan", "data.shutter: found nan"),
         ("data.seconds=inf", "data.seconds: found inf"),
         ("loss.terms.l1.weight=nan", "loss.terms.l1.weight: found nan"),

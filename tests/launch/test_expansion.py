@@ -12,6 +12,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.protocol import read_protocol
 from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
+from talkingavatar.launch.check import check
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.parameters import distribution, draw
 from talkingavatar.launch.sweep_file import read_sweep
@@ -173,3 +174,17 @@ def test_a_million_runs_are_refused_unless_asked_for(sweep):
 def test_random_needs_a_count(sweep):
     with pytest.raises(UserError, match="run_cap"):
         expand(sweep({"seed": {"min": 0, "max": 9}}, "random"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"budget.steps": {"distribution": "q_normal", "mu": -50, "sigma": 1, "q": 1}}, "budget.steps"),
+        ({"seed": {"distribution": "uniform", "min": 0.1, "max": 0.9}}, "Integer"),
+        ({"stages": {"values": [["avatar"], ["avatr"]]}}, "avatr"),
+    ],
+)
+def test_what_is_drawn_and_lists_of_stages_are_tried_before_any_run(sweep, spec, expected):
+    made = sweep(spec, "random")
+    with pytest.raises(UserError, match=expected):
+        check(made, expand(made, runs=3))
