@@ -20,7 +20,7 @@ from talkingavatar.geometry.rotations import matrix_to_quat, third_axis
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_tilt, skin_binding, vertex_binding
 from talkingavatar.methods.base import GROUPS, SHOWN, TERMS, Method, MethodContext
-from talkingavatar.methods.colours import completed, parts_of, seen_colours
+from talkingavatar.methods.colours import completed, parts_of, seen_colours, some_frames
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.unseen import fill_unseen
 from talkingavatar.networks.footing import Footing
@@ -42,6 +42,7 @@ PARTS = {
 
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
 COVER = 0.8  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
+FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
@@ -69,6 +70,7 @@ class THGS(Method):
     carried_face: Tensor
     reach: Tensor
     moving_face: Tensor
+    open_sided: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -170,19 +172,16 @@ class THGS(Method):
         """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
         if self.surface is None or len(cameras) > 1:
             return super().render(gaussians, cameras, background)
-        with torch.no_grad():
-            rotation, translation = cameras.viewmats[0, :3, :3], cameras.viewmats[0, :3, 3]
-            sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
-            seen = (third_axis(gaussians.quats) * sight).sum(-1) < AWAY
+        seen = self._faces(gaussians, cameras)
         return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.surface is not None and self.step % WALK == 0:
-            self._walk(self.surface)
-        if self.surface is not None and self.step + 1 == self.config.budget.steps:
-            footing = self._footing()
-            fill_unseen(self, self.gaussians["means"], footing.of(self.surface.spacing[:, None])[:, 0] * COVER)
+        if self.surface is not None:
+            if self.step % WALK == 0:
+                self._walk(self.surface)
+            if self.step + 1 == self.config.budget.steps:
+                self._fill(self.surface)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -204,6 +203,9 @@ class THGS(Method):
         moving = body.expressiondirs.flatten(1).any(1)
         self.register_buffer("carried_face", surface.first_faces())
         self.register_buffer("reach", _reach(body, surface), persistent=False)
+        inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
+        open_sided = body.face.index_fill(0, inner, True)
+        self.register_buffer("open_sided", open_sided, persistent=False)
         self.register_buffer("moving_face", moving[body.faces].any(1), persistent=False)
         self.gradient, self._moving = SkinGradient(shaped, body.faces, moving), Chosen()
         return surface
@@ -246,6 +248,22 @@ class THGS(Method):
         self.carried_parent = footing.corners.gather(1, footing.shares.argmax(1, keepdim=True))[:, 0]
         if self.density is not None:
             self.density.carried = self.carried
+
+    @torch.no_grad()
+    def _faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
+        """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
+        rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
+        sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
+        return ((third_axis(gaussians.quats) * sight).sum(-1) < AWAY) | self.open_sided[self.carried_parent]
+
+    @torch.no_grad()
+    def _fill(self, surface: SkinSurface) -> None:
+        """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
+        batch = some_frames(self.context, FACED).to(self.device)
+        frames = [batch.frame(i) for i in range(len(batch))]
+        faced = torch.stack([self._faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
+        extent = COVER * self._footing().of(surface.spacing[:, None])[:, 0]
+        fill_unseen(self, self.gaussians["means"], torch.where(faced, 0.0, extent))
 
     def _maps(self, means: Float[Tensor, "N 3"], offsets: Offsets, pose: BodyPose) -> Float[Tensor, "N 3 4"]:
         """Where skinning takes each Gaussian; the grid is looked up where shape, expression and sound have put it."""

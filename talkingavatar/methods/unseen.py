@@ -14,7 +14,7 @@ from talkingavatar.methods.colours import donated, parts_of, some_frames
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
-HIDDEN = 0.02  # and below which it counts as never seen
+HIDDEN = 1e-3  # and below which it counts as never seen
 SURE = 0.5  # opacity of those that give
 
 
@@ -37,11 +37,11 @@ def contributions(method: Method) -> Float[Tensor, " N"]:
 
 @torch.no_grad()
 def fill_unseen(method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
-    """Give each the colour of those nearest to it that are seen, of its part, and let it cover its place.
+    """Give each the colour of those nearest to it that are seen, of its part.
 
     Args:
         rest: where the Gaussians are when nothing moves, metres, in the body's T-pose.
-        extent: standard deviation that covers each one's place, metres.
+        extent: standard deviations that they are to have at least, metres; 0 where one stays as it is.
 
     Returns:
         Which were filled.
@@ -56,6 +56,6 @@ def fill_unseen(method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor
         if given.any() and wanted.any():
             colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu())
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
-    wider = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
-    gaussians["scales"][:, :2] = torch.where(hidden[:, None], wider, gaussians["scales"][:, :2])
+    covering = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
+    gaussians["scales"][:, :2] = torch.where(hidden[:, None], covering, gaussians["scales"][:, :2])
     return hidden
