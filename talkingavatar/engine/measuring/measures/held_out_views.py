@@ -24,6 +24,7 @@ class HeldOutViews(Measure):
     looked at from aside, not the tracker. A condition with a `view` measures all frames of its own, as tracked.
     """
 
+    version = 2
     keys = ("view",)
     needs = ("avatar", "plain")
     definitions: ClassVar = {
