@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from talkingavatar.config.checks import check_values
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
-from talkingavatar.config.keys import as_written, check_key, kind_of
+from talkingavatar.config.keys import as_row, as_written, check_key, kind_of
 from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.names import suggestion
 from talkingavatar.config.quoting import literal, quoted
@@ -55,7 +55,7 @@ def compose(overrides: Iterable[str]) -> FitConfig:
                 if override.key_or_group not in groups:
                     check_key(override.key_or_group, override.is_add() or override.is_force_add(), known, groups)
             words = [word for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
-            raw = _compose(words + found)
+            raw = _compose([as_row(word) for word in words] + found)
     return typed(raw)
 
 

@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.compose import compose, parse_override, place_of, to_raw, typed
 from talkingavatar.config.family_options import OPTIONS
+from talkingavatar.config.keys import as_row
 from talkingavatar.config.listing import group_options
 from talkingavatar.config.options import read_options
 from talkingavatar.errors import UserError
@@ -33,11 +34,11 @@ def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
         if not isinstance(parameter, Choice):
             continue
         for text in parameter.values if key in groups else _telling(parameter.values):
-            value = parse_override(f"{key}={text}").value()
             if key in groups:
-                place_of(key, str(value), groups[key])
+                place_of(key, str(parse_override(f"{key}={text}").value()), groups[key])
             else:
-                _check_value(base, key.lstrip("+"), value)
+                override = parse_override(as_row(f"{key}={text}"))
+                _check_value(base, override.key_or_group, override.value())
 
 
 def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
 def _check_value(base: DictConfig, key: str, value: Any) -> None:
     trial = base.copy()
     try:
-        OmegaConf.update(trial, key, value, merge=False)
+        OmegaConf.update(trial, key, value, merge=True)
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
