@@ -138,7 +138,7 @@ def _expanded(request: Request) -> "tuple[Sweep, list[Job]]":
     jobs = expand(
         sweep, request.number("runs", 1), request.number("draw_seed") or 0, request.number("limit", 1) or LIMIT
     )
-    check(sweep, jobs[0].overrides)
+    check(sweep, jobs)
     return sweep, jobs
 
 

@@ -67,7 +67,7 @@ def typed(raw: DictConfig) -> FitConfig:
         merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
     except (OmegaConfBaseException, ValueError) as error:  # integers that are infinite
-        raise _refused(error) from error
+        raise refused(error) from error
     assert isinstance(config, FitConfig)
     check_values(config)
     return config
@@ -150,9 +150,9 @@ def _unreadable(key: str, value: str) -> UserError:
     return UserError(key, repr(value), expected, "correct it; see --help for examples")
 
 
-def _refused(error: Exception) -> UserError:
-    """What OmegaConf refuses, as one line."""
-    key = getattr(error, "full_key", None) or "configuration"
+def refused(error: Exception, field: str = "configuration") -> UserError:
+    """What OmegaConf refuses, as one line; `field` is where, if it does not tell."""
+    key = getattr(error, "full_key", None) or field
     parent = getattr(error, "parent_node", None)
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
         names = [str(name) for name in parent]
@@ -171,7 +171,7 @@ def _compose(overrides: list[str]) -> DictConfig:
         raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__
-        raise _refused(cause if isinstance(cause, Exception) else error) from error
+        raise refused(cause if isinstance(cause, Exception) else error) from error
     chosen = raw.hydra.runtime.choices
     with open_dict(raw):
         del raw["hydra"]

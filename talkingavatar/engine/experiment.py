@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from talkingavatar.config.rows import check_rows
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.engine.build import build_body
@@ -90,6 +91,7 @@ def check(config: FitConfig) -> None:
     device = "cpu" if on_cpu(config) else "cuda"
     if of_kind(config, "avatar"):
         ready(config.renderer.backend, device)
+    check_rows(config)
     for name in config.stages:
         check_stage(name, config)
 

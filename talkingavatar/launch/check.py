@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from talkingavatar.config.compose import compose, parse_override, place_of, to_raw, typed
+from talkingavatar.config.compose import compose, parse_override, place_of, refused, to_raw, typed
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.keys import as_row
 from talkingavatar.config.listing import group_options
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import check_rows
 from talkingavatar.errors import UserError
+from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.parameters import Choice
 from talkingavatar.launch.sweep_file import Sweep
 
+MAKERS = ("experiment", "family", "method", "loss", "driver", "pretrained", "stages")  # which choose what is trained
 MANY = 16  # values of one key above which only the ends of their order are tried
 
 
-def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
-    """Compose one run whole, and try every listed value of every parameter against the schema.
-
-    Args:
-        overrides: of the sweep's first run.
+def check(sweep: Sweep, jobs: Sequence[Job]) -> None:
+    """Try every listed value of every parameter on the first run, and compose one run of each make.
 
     Raises:
-        UserError: an unknown key, preset or value.
+        UserError: an unknown key, preset or value, or a row that what is trained does not have.
     """
-    base = to_raw(compose(overrides))
-    groups = group_options()
+    first, *others = _makes(jobs)
+    config = compose(first.overrides)
+    check_rows(config)
+    base, groups = to_raw(config), group_options()
     for key, parameter in sweep.parameters.items():
         if not isinstance(parameter, Choice):
             continue
@@ -39,6 +42,21 @@ def check(sweep: Sweep, overrides: tuple[str, ...]) -> None:
             else:
                 override = parse_override(as_row(f"{key}={text}"))
                 _check_value(base, override.key_or_group, override.value())
+    for job in others:
+        try:
+            check_rows(compose(job.overrides))
+        except UserError as error:
+            found = f"{error.found}, in the run {job.name}"
+            raise UserError(error.field, found, error.expected, error.action) from error
+
+
+def _makes(jobs: Sequence[Job]) -> list[Job]:
+    """The first run of each make: of what chooses what is trained, or adds to its tables."""
+    starts = (*(f"{key}=" for key in MAKERS), *"+~")
+    first: dict[tuple[str, ...], Job] = {}
+    for job in jobs:
+        first.setdefault(tuple(text for text in job.overrides if text.startswith(starts)), job)
+    return list(first.values())
 
 
 def _telling(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,8 +75,7 @@ def _check_value(base: DictConfig, key: str, value: Any) -> None:
     try:
         OmegaConf.update(trial, key, value, merge=True)
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(key, reason, "a value of the type in the schema", "correct it") from error
+        raise refused(error, key) from error
     config = typed(trial)
     for section, nodes in OPTIONS.items():
         part = getattr(config, section)

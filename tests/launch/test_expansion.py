@@ -12,6 +12,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.protocol import read_protocol
 from talkingavatar.config.quoting import hydra_text
 from talkingavatar.errors import UserError
+from talkingavatar.launch.check import check
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.parameters import distribution, draw
 from talkingavatar.launch.sweep_file import read_sweep
@@ -159,6 +160,28 @@ def test_distributions_have_the_median_of_their_name(spec, middle):
 def test_mistakes_in_a_file(sweep, parameters, more, expected):
     with pytest.raises(UserError, match=expected):
         sweep(parameters, **({"method": "grid"} | more))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"experiment": ["thgs_full", "audio2param"], "+loss.terms.vertx": [{"weight": 2}]}, "did you mean vertex"),
+        ({"+method.schedule.leb": [{"lr": 0.1}], "method": ["thgs", "flame_rigged"]}, r"schedule\.leb: .*in the run"),
+        ({"experiment": ["audio2param"], "+driver.terms.speed": [{}]}, r"driver\.terms\.speed: found an unknown term"),
+    ],
+)
+def test_rows_that_nothing_reads_are_found_in_every_make_of_run(sweep, parameters, expected):
+    tried = sweep({key: {"values": values} for key, values in parameters.items()})
+    with pytest.raises(UserError, match=expected):
+        check(tried, expand(tried))
+
+
+def test_rows_given_as_mappings_are_tried_one_by_one(sweep):
+    tried = sweep({"+loss.terms.leb": {"values": [{"weight": 1}, {"wieght": 1}]}, "seed": {"values": [0, 1]}})
+    with pytest.raises(UserError, match=r"loss\.terms\.leb\.wieght: found an unknown key"):
+        check(tried, expand(tried))
+    fine = tried.with_overrides(["+loss.terms.leb={weight: 1}"])
+    check(fine, expand(fine))
 
 
 def test_a_million_runs_are_refused_unless_asked_for(sweep):
