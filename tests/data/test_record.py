@@ -1,6 +1,7 @@
 import hashlib
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,14 @@ def test_a_picture_that_cannot_be_drawn_is_told(monkeypatch):
     monkeypatch.setattr(SpeakerScene, "render", lambda *args: np.zeros(0)[1])
     with pytest.raises(IndexError):
         speaker_capture(replace(CONFIG, seed=2), quietly)
+
+
+def test_pictures_that_this_machine_cannot_hold_are_refused_before_they_are_drawn(cache, monkeypatch):
+    with pytest.raises(UserError, match=r"data\.size: found 8192: 24 s of pictures, 1546\.2 GB .* memory"):
+        speaker_capture(replace(CONFIG, size=8192, seconds=24.0, fps=240), pytest.fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**5))
+    with pytest.raises(UserError, match=r"at most 0\.0 GB, this machine's disk"):
+        speaker_capture(replace(CONFIG, seed=77), pytest.fail)
 
 
 def test_it_reads_back_as_a_capture(folder):
