@@ -81,6 +81,15 @@ def test_faster_sources_tell_which_pictures_are_taken(tmp_path):
     assert [number_of(p) for p in pictures(source, fps, start=10 / fps)] == list(range(20, 60, 2))
 
 
+@pytest.mark.parametrize(("name", "fps"), [("slow.mp4", 1), ("slow.mkv", 1), ("slower.mkv", Fraction(1, 5))])
+def test_a_slow_film_with_b_frames_is_whole(name, fps, tmp_path):
+    """Its pictures are decoded seconds before they are shown, and seconds out of order."""
+    source = probe(film(tmp_path / name, 8, fps=fps, options={"bf": "3", "b-adapt": "0"}))
+    assert source.rate == pytest.approx(float(fps)) and source.seconds == pytest.approx(8 / fps, rel=1e-3)
+    assert [number_of(picture) for picture in pictures(source, float(fps))] == list(range(8))
+    assert source.film.missing <= 0
+
+
 def test_a_hole_is_a_hole_and_not_another_rate(tmp_path):
     times = [i / 25 for i in range(50) if not 20 <= i < 40]
     source = probe(write_video(tmp_path / "hole.mp4", [numbered(i) for i in range(30)], times=times))
