@@ -15,7 +15,7 @@ def shares_by_face(faces: Float[ndarray, "F C"], balance: float) -> Float[ndarra
     """Shares of all draws, in sum 1: a face of a strength that few frames have is drawn the more.
 
     As talkers that draw open mouths and blinks oftener do (by action units 45 and 25), but of whatever this clip's
-    faces differ in: its main kinds of motion, each cut into bins of strength that share the draws.
+    faces differ in: its main kinds of motion, the larger the more, each cut into bins of strength that share alike.
 
     Args:
         faces: expression coefficients and the jaw of each frame.
@@ -24,13 +24,14 @@ def shares_by_face(faces: Float[ndarray, "F C"], balance: float) -> Float[ndarra
     count = len(faces)
     even = np.full(count, 1 / count)
     centred = faces - np.median(faces, 0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:KINDS]
+    _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
     rare = np.zeros(count)
-    for strength in (centred @ directions.T).T:
+    for size, direction in zip(sizes[:KINDS] + 1e-12, directions, strict=False):
+        strength = centred @ direction
         low, width = strength.min(), max(np.ptp(strength), 1e-12)
         found = np.minimum((BINS * (strength - low) / width).astype(int), BINS - 1)
         in_bin = np.bincount(found, minlength=BINS)
-        rare += 1 / (in_bin[found] * np.count_nonzero(in_bin))
+        rare += size / (in_bin[found] * np.count_nonzero(in_bin))
     shares = (1 - balance) * even + balance * rare / rare.sum()
     for _ in range(count):  # what is cut off goes to the others, which may then be too many
         over = shares > MOST / count

@@ -24,7 +24,7 @@ MANY = 16  # values of one key above which only the ends of their order are trie
 
 
 def check(sweep: Sweep, jobs: Sequence[Job]) -> None:
-    """Try every listed value of every parameter on the first run, and compose one run of each make.
+    """Try every listed or drawn value of every parameter on the first run, and compose one run of each make.
 
     Raises:
         UserError: an unknown key, preset or value, or a row that what is trained does not have.
@@ -34,11 +34,12 @@ def check(sweep: Sweep, jobs: Sequence[Job]) -> None:
     check_rows(config)
     base, groups = to_raw(config), group_options()
     for key, parameter in sweep.parameters.items():
-        if not isinstance(parameter, Choice):
-            continue
-        for text in parameter.values if key in groups else _telling(parameter.values):
+        values = parameter.values if isinstance(parameter, Choice) else _drawn(key, jobs)
+        for text in values if key in groups else _telling(values):
             if key in groups:
                 place_of(key, str(parse_override(f"{key}={text}").value()), groups[key])
+            elif key == "stages":  # a list chooses among the preset's
+                compose((*first.overrides, f"{key}={text}"))
             else:
                 override = parse_override(as_row(f"{key}={text}"))
                 _check_value(base, override.key_or_group, override.value())
@@ -51,12 +52,19 @@ def check(sweep: Sweep, jobs: Sequence[Job]) -> None:
 
 
 def _makes(jobs: Sequence[Job]) -> list[Job]:
-    """The first run of each make: of what chooses what is trained, or adds to its tables."""
-    starts = (*(f"{key}=" for key in MAKERS), *"+~")
+    """The first run of each make: of what chooses what is trained, or adds to its tables (numbers add no rows)."""
+    makers = tuple(f"{key}=" for key in MAKERS)
     first: dict[tuple[str, ...], Job] = {}
     for job in jobs:
-        first.setdefault(tuple(text for text in job.overrides if text.startswith(starts)), job)
+        telling = [text for text in job.overrides if text.startswith((*makers, "+", "~")) or "={" in text]
+        make = tuple(text if text.startswith(makers) or "={" in text else text.split("=")[0] for text in telling)
+        first.setdefault(make, job)
     return list(first.values())
+
+
+def _drawn(key: str, jobs: Sequence[Job]) -> tuple[str, ...]:
+    start = f"{key}="
+    return tuple(text.removeprefix(start) for job in jobs for text in job.overrides if text.startswith(start))
 
 
 def _telling(values: tuple[str, ...]) -> tuple[str, ...]:

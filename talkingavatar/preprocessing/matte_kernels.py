@@ -52,13 +52,13 @@ def sample(
     subject, ground = image.copy(), image.copy()
     fronts, backs = np.zeros((RAYS, 3), np.float32), np.zeros((RAYS + 1, 3), np.float32)
     distance = np.zeros(RAYS, np.float32)
-    directions = _directions()
+    rays_of = directions()
     for y in range(height):
         for x in range(width):
             if labels[y, x] != 1:
                 alpha[y, x] = 1.0 if labels[y, x] == 2 else 0.0
                 continue
-            rays = directions[(x % 3) * 3 + y % 3]
+            rays = rays_of[(x % 3) * 3 + y % 3]
             front_count, back_count = _meet(
                 y, x, rays, labels, inner, outer, plate, known, reach, fronts, distance, backs
             )
@@ -72,14 +72,14 @@ def sample(
 
 @no_type_check
 @compiled
-def _directions() -> Float[ndarray, "9 R 2"]:
+def directions() -> Float[ndarray, "9 R 2"]:
     """Of the rays, x and y; each of nine neighbours has its own."""
-    directions = np.empty((9, RAYS, 2))
+    turned = np.empty((9, RAYS, 2))
     for neighbour in range(9):
         for ray in range(RAYS):
             angle = 2.0 * math.pi * (ray + neighbour / 9.0) / RAYS
-            directions[neighbour, ray] = math.cos(angle), math.sin(angle)
-    return directions
+            turned[neighbour, ray] = math.cos(angle), math.sin(angle)
+    return turned
 
 
 @no_type_check

@@ -3,7 +3,8 @@
 A small net takes flags, railings and books beside a shoulder for a part of it, and a sleeve for one of the books; its
 outline is wrong by a dozen pixels there. Where the plate is known, the neighbourhood of a pixel shows it, as bright as
 there or in shadow, or does not; the more there is to see in the plate, the surer. Where it is not, the colours of the
-sure subject and of the background near by decide within a wide band. Then neighbours agree (`matte_kernels.settle`).
+sure subject and of the background near by decide within a wide band; one that both have says nothing
+(`shared_colours.py`). Then neighbours agree (`matte_kernels.settle`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 from talkingavatar.preprocessing.matte_kernels import deeper, local_mean, sample, settle
 from talkingavatar.preprocessing.plate import Plate, grown
+from talkingavatar.preprocessing.shared_colours import shared_colours
 
 CAMERA = 0.012  # standard deviation of a camera's noise, at least
 SHADOW, LIGHT = 0.7, 1.1  # how bright a place may be against its plate and still be it
@@ -25,6 +27,7 @@ LIKENESS, DIFFERENCE = 7.0, 4.0  # log odds of the plate's word for and against
 REACH = 14  # units beyond the mask within which what differs from the plate may be the person
 INSIDE, OUTSIDE = 12, 10  # units from the mask's edge from which it is believed where there is no plate
 SOFT, WORD, COLOURS = 6, 0.7, 3.0  # units its edge is blurred by there; weights of its log odds and of the colours'
+SIGHT = 100  # units within which a colour that the other side has too says nothing
 PART = 0.015  # of the largest part of the mask: what is smaller and apart from it is no part of the person
 
 
@@ -117,7 +120,9 @@ def _of_colours(
     inner, outer = local_mean(image, labels == 2, window), local_mean(image, labels == 0, window)
     alpha, confidence, _, _ = sample(image, labels, prior, inner, outer, behind, known, round(40 * unit))
     chosen = np.clip(alpha, 0.1, 0.9)
-    return COLOURS * np.clip(2 * confidence, 0, 1) * np.log(chosen / (1 - chosen))
+    of_subject, of_ground = shared_colours(image, labels, behind, known, round(SIGHT * unit))
+    trust = np.clip(2 * confidence, 0, 1) * (1 - np.where(chosen < 0.5, of_subject, of_ground))
+    return COLOURS * trust * np.log(chosen / (1 - chosen))
 
 
 def _odds(mask: Float[ndarray, "H W"]) -> Float[ndarray, "H W"]:

@@ -63,10 +63,10 @@ def test_backgrounds_depend_on_seed_and_step_alone():
 
 def test_shares_are_kept_in_every_round_of_draws():
     shares = np.array([0.5, 0.25, 0.125, 0.125])
-    for start in (0, 8):
-        drawn = [frames_of_step([3, 5, 7, 9], 1, step, shares=shares) for step in range(start, start + 8)]
+    for start in (0, 4):
+        drawn = [frames_of_step([3, 5, 7, 9], 1, step, shares=shares) for step in range(start, start + 4)]
         seen = Counter(frame for frames in drawn for frame in frames)
-        assert seen == {3: 4, 5: 2, 7: 1, 9: 1}
+        assert seen[3] == 2 and seen[5] == 1 and seen[7] + seen[9] == 1
     assert frames_of_step([3, 5, 7, 9], 1, 5, shares=shares) == frames_of_step([3, 5, 7, 9], 1, 5, shares=shares)
 
 

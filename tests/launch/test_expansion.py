@@ -208,3 +208,17 @@ def test_what_only_the_server_of_wandb_uses_is_left_out_and_said(sweep, capsys):
 def test_random_needs_a_count(sweep):
     with pytest.raises(UserError, match="run_cap"):
         expand(sweep({"seed": {"min": 0, "max": 9}}, "random"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"budget.steps": {"distribution": "q_normal", "mu": -50, "sigma": 1, "q": 1}}, "budget.steps"),
+        ({"seed": {"distribution": "uniform", "min": 0.1, "max": 0.9}}, "Integer"),
+        ({"stages": {"values": [["avatar"], ["avatr"]]}}, "avatr"),
+    ],
+)
+def test_what_is_drawn_and_lists_of_stages_are_tried_before_any_run(sweep, spec, expected):
+    made = sweep(spec, "random")
+    with pytest.raises(UserError, match=expected):
+        check(made, expand(made, runs=3))

@@ -5,6 +5,7 @@ from functools import cache
 import pytest
 import torch
 
+from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.family_options import Thgs
@@ -84,6 +85,34 @@ def test_untrained_gaussians_stand_on_the_posed_vertices(thgs, body, poses):
         assert error.mean() < 5e-4 and error.max() < 1e-2
 
 
+def test_with_the_skin_they_stand_on_a_face_of_any_expression(thgs, body, poses):
+    """Skinning is looked up where an expression has put them, a little beside the vertex, so that much is left."""
+    method, face = thgs(), body.face
+    vertices, _ = body(poses[[1]])
+    error = (method.drive(signal(poses, 1)).means - vertices[0])[face].norm(dim=-1)
+    assert error.mean() < 2e-4
+    aside = method.gaussians["means"].detach().clone()
+    outward = vertex_normals(aside, body.faces)
+    with torch.no_grad():
+        method.gaussians["means"] += 2e-3 * outward  # 2 mm off the skin they stay, whatever it does
+    moved, normals = method.drive(signal(poses, 1)).means, vertex_normals(vertices[0], body.faces)
+    height = ((moved - vertices[0]) * normals).sum(-1)[face]
+    assert float(height.median()) == pytest.approx(2e-3, abs=1e-4)
+    flat = thgs("method.options.deform=centre", "method.options.dressed=false")
+    assert flat.surface is None and set(flat.carried) == {"parent"}
+
+
+def test_gaussians_that_have_left_their_triangle_get_another(thgs, body):
+    method = thgs()
+    nose = int(body.v_template[:, 2].argmax())
+    with torch.no_grad():
+        method.gaussians["means"][:50] = body.v_template[nose] + 1e-4
+        method._walk(method.surface)
+    # Only what was on the same surface can come there.
+    there = method.carried_parent[:50] == nose
+    assert there.any() and torch.equal(method.vertices_of(), method.carried_parent)
+
+
 def test_without_the_anchor_the_grid_alone_moves_them(thgs, body, poses):
     """The paper's plain lookup is off by millimetres round the lips, which is why the anchor is there."""
     open_mouth = torch.zeros(1, 55, 3)
@@ -100,7 +129,6 @@ def test_without_the_anchor_the_grid_alone_moves_them(thgs, body, poses):
 
 
 def test_surfels_start_in_the_surface(thgs, body):
-    from talkingavatar.body.mesh_geometry import vertex_normals
     from talkingavatar.geometry.rotations import quat_to_matrix
 
     method = thgs()
@@ -183,12 +211,13 @@ def test_a_checkpoint_of_another_count_loads(thgs):
     pick = torch.arange(count) % len(grown.carried_parent)
     for name in list(grown.gaussians):
         grown.gaussians[name] = torch.nn.Parameter(grown.gaussians[name][pick])
-    grown.carry({"parent": pick})
+    grown.carry({name: values[pick] for name, values in grown.carried.items()})
     checkpoint = {"state_dict": grown.state_dict(), "global_step": 321}
     grown.on_save_checkpoint(checkpoint)
     fresh.on_load_checkpoint(checkpoint)
     fresh.load_state_dict(checkpoint["state_dict"])
     assert fresh.step == 321 and torch.equal(fresh.carried_parent, pick)
+    assert torch.equal(fresh.carried_face, grown.carried_face) and len(fresh.carried_face) == count
     assert torch.equal(fresh.gaussians["means"], grown.gaussians["means"])
 
 
