@@ -82,3 +82,9 @@ def orthonormalise(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
     x = normalize(matrix[..., 0], dim=-1)
     y = normalize(matrix[..., 1] - (x * matrix[..., 1]).sum(-1, keepdim=True) * x, dim=-1)
     return torch.stack([x, y, torch.linalg.cross(x, y)], -1)
+
+
+def third_axis(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
+    """Where quaternions (w, x, y, z), of any length but zero, turn the z axis to: a surfel's normal."""
+    w, x, y, z = normalize(quats, dim=-1).unbind(-1)
+    return torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], -1)

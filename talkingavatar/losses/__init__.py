@@ -4,6 +4,7 @@ from talkingavatar.losses.contrast import anchored, sync_contrast
 from talkingavatar.losses.geometry import (
     beyond_position,
     beyond_scale,
+    beyond_tilt,
     normal_consistency,
     skin_binding,
     vertex_binding,
@@ -16,6 +17,7 @@ __all__ = [
     "anchored",
     "beyond_position",
     "beyond_scale",
+    "beyond_tilt",
     "dssim",
     "l1",
     "lip_distance",

@@ -5,6 +5,8 @@ from torch import Tensor
 
 from talkingavatar.losses.image_cpu import NormalConsistency, compiled
 
+TILT = 0.5**0.5  # cosine up to which a surfel may stand off the skin's own direction
+
 
 def vertex_binding(
     means: Float[Tensor, "N 3"], vertices: Float[Tensor, "V 3"], parent: Int[Tensor, " N"]
@@ -16,6 +18,11 @@ def vertex_binding(
 def skin_binding(height: Float[Tensor, "N 3"], reach: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
     """Squared distance of every mean from where it stands on the skin, in reaches, beyond the first (no unit)."""
     return (height.norm(dim=-1) / reach - 1).relu().square()
+
+
+def beyond_tilt(normals: Float[Tensor, "N 3"], skin: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+    """By how much the cosine between a surfel's normal and its skin's is short of that of 45 degrees."""
+    return (TILT - (normals * skin).sum(-1)).relu()
 
 
 def normal_consistency(

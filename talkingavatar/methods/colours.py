@@ -77,7 +77,7 @@ def completed(
     for name, here in parts.items():
         known, unknown = here & seen, here & ~seen
         if known.any():
-            found[unknown] = _donated(rest[known], colours[known], rest[unknown])
+            found[unknown] = donated(rest[known], colours[known], rest[unknown])
         else:
             found[unknown] = torch.tensor(USUAL.get(name, GREY))
     return found
@@ -94,9 +94,10 @@ def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
     return parts
 
 
-def _donated(
+def donated(
     places: Float[Tensor, "K 3"], colours: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"]
 ) -> Float[Tensor, "U 3"]:
+    """What the places nearest to the wanted ones have, those of the other side of the body among them (metres)."""
     scale, mirror = torch.tensor([1.0, 1.0, DEPTH]), torch.tensor([-1.0, 1.0, 1.0])
     both = torch.cat([places, places * mirror]) * scale
     count = min(DONORS, len(both))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, cast, final
 
 import torch
@@ -16,12 +17,13 @@ from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.geometry.rotations import matrix_to_quat
+from talkingavatar.geometry.rotations import matrix_to_quat, third_axis
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.losses import skin_binding, vertex_binding
+from talkingavatar.losses import beyond_tilt, skin_binding, vertex_binding
 from talkingavatar.methods.base import SHOWN, Method, MethodContext
 from talkingavatar.methods.colours import completed, parts_of, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.unseen import fill_unseen
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
@@ -30,7 +32,7 @@ from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
-from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering
 
 # The parameter groups behind each switch.
 PARTS = {
@@ -40,6 +42,8 @@ PARTS = {
 }
 
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
+COVER = 0.8  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
+AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
@@ -140,6 +144,8 @@ class THGS(Method):
             footing = self._footing()
             heights = self.surface.height(means, footing)
             terms["vertex"] = skin_binding(heights, footing.of(self.reach[:, None])[:, 0])
+            normals = normalize(footing.of(self.surface.normals), dim=-1)
+            terms["lying"] = beyond_tilt(third_axis(self.gaussians["quats"]), normals)
         if self.started("leb"):
             terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
@@ -158,10 +164,25 @@ class THGS(Method):
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
 
+    def render(
+        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
+    ) -> Rendering:
+        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
+        if self.surface is None or len(cameras) > 1:
+            return super().render(gaussians, cameras, background)
+        with torch.no_grad():
+            rotation, translation = cameras.viewmats[0, :3, :3], cameras.viewmats[0, :3, 3]
+            sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
+            seen = (third_axis(gaussians.quats) * sight).sum(-1) < AWAY
+        return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.surface is not None and self.step % WALK == 0:
             self._walk(self.surface)
+        if self.surface is not None and self.step + 1 == self.config.budget.steps:
+            footing = self._footing()
+            fill_unseen(self, self.gaussians["means"], footing.of(self.surface.spacing[:, None])[:, 0] * COVER)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class SkinSurface(nn.Module):
     vertices: Tensor
     faces: Tensor
     spacing: Tensor
+    normals: Tensor
     around: Tensor
 
     def __init__(self, vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> None:
@@ -34,6 +35,7 @@ class SkinSurface(nn.Module):
         self.register_buffer("faces", faces, persistent=False)
         # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
         self.register_buffer("spacing", (2 * mean_incident_area(vertices, faces)).sqrt(), persistent=False)
+        self.register_buffer("normals", vertex_normals(vertices, faces), persistent=False)
         self.register_buffer("around", _around(faces, len(vertices)), persistent=False)
 
     def first_faces(self) -> Int[Tensor, " V"]:

@@ -9,8 +9,10 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.colours import completed, parts_of, seen_colours
+from talkingavatar.methods.colours import USUAL, completed, parts_of, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.thgs import THGS
+from talkingavatar.methods.unseen import contributions, fill_unseen
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 SIZE, FOCAL, DISTANCE, FRAMES = 256, 330.0, 2.2, 6
@@ -32,7 +34,7 @@ def covered(body):
 
 @pytest.fixture(scope="module")
 def context(body):
-    """A person in clothes who turns a little before the camera, red in front."""
+    """A person in clothes, all red, who turns a little before the camera."""
     pose = body.zero_pose(FRAMES)
     turned = pose.full_pose.clone()
     turned[:, 0, 1] = torch.linspace(-0.3, 0.3, FRAMES)
@@ -71,8 +73,34 @@ def test_a_back_has_the_colours_of_the_front_and_teeth_their_own(body, context):
     found = completed(colours, seen, body.v_template, parts_of(body))
     torch.testing.assert_close(found[back], torch.tensor([0.8, 0.1, 0.1]).expand(int(back.sum()), 3), atol=0.02, rtol=0)
     assert torch.equal(found[seen], colours[seen])
-    assert (found[body.regions["teeth_upper"]][:, 1] > 0.5).all()  # never seen: not red
+    unseen = [name for name in USUAL if not seen[body.regions[name]].any()]
+    assert unseen and all(torch.equal(found[body.regions[n]][0], torch.tensor(USUAL[n])) for n in unseen)
 
 
 def test_every_vertex_is_in_one_part(body):
     assert (torch.stack(list(parts_of(body).values())).sum(0) == 1).all()
+
+
+def test_what_a_frame_shows_of_each_gaussian_sums_to_the_person(context, body):
+    method = THGS(context)
+    shown = contributions(method)
+    batch = context.look(context.train_frames)
+    frames = [batch.frame(i) for i in range(FRAMES)]
+    with torch.no_grad():
+        drawn = [float(method.render(method.drive(frame.signal), frame.cameras).alpha.sum()) for frame in frames]
+    assert float(shown.sum()) == pytest.approx(sum(drawn) / FRAMES, rel=1e-3)
+
+
+def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(context, body):
+    method = THGS(context)
+    with torch.no_grad():
+        method.gaussians["sh"][:, 0] = torch.tensor([2.0, 0.0, -1.0])
+        back = (body.v_template[:, 2] < -0.05) & (body.weights[:, [3, 6, 9]].sum(1) > 0.5)
+        method.gaussians["sh"][back, 0] = 0.0
+    extent = torch.full((len(back),), 0.05)
+    filled = fill_unseen(method, method.gaussians["means"].detach(), extent)
+    assert filled[back].all() and not filled.all()
+    wanted = torch.tensor([2.0, 0.0, -1.0]).expand(int(back.sum()), 3)
+    torch.testing.assert_close(method.gaussians["sh"][back, 0], wanted)
+    torch.testing.assert_close(method.gaussians["scales"][back, :2].exp(), torch.full_like(wanted[:, :2], 0.05))
+    assert (method.gaussians["scales"][~filled, :2].exp() < 0.05).all()

@@ -86,15 +86,13 @@ def test_untrained_gaussians_stand_on_the_posed_vertices(thgs, body, poses):
 
 
 def test_with_the_skin_they_stand_on_a_face_of_any_expression(thgs, body, poses):
-    """Skinning is looked up where an expression has put them, a little beside the vertex, so that much is left."""
+    """A height of their own they keep, whatever it does."""
     method, face = thgs(), body.face
     vertices, _ = body(poses[[1]])
-    error = (method.drive(signal(poses, 1)).means - vertices[0])[face].norm(dim=-1)
-    assert error.mean() < 2e-4
     aside = method.gaussians["means"].detach().clone()
     outward = vertex_normals(aside, body.faces)
     with torch.no_grad():
-        method.gaussians["means"] += 2e-3 * outward  # 2 mm off the skin they stay, whatever it does
+        method.gaussians["means"] += 2e-3 * outward
     moved, normals = method.drive(signal(poses, 1)).means, vertex_normals(vertices[0], body.faces)
     height = ((moved - vertices[0]) * normals).sum(-1)[face]
     assert float(height.median()) == pytest.approx(2e-3, abs=1e-4)
@@ -104,13 +102,15 @@ def test_with_the_skin_they_stand_on_a_face_of_any_expression(thgs, body, poses)
 
 def test_gaussians_that_have_left_their_triangle_get_another(thgs, body):
     method = thgs()
-    nose = int(body.v_template[:, 2].argmax())
+    wanderer = int(body.regions["lip_outer_upper"][10])
+    place = body.v_template[wanderer] + torch.tensor([0.0, 0.02, 0.0])
     with torch.no_grad():
-        method.gaussians["means"][:50] = body.v_template[nose] + 1e-4
+        method.gaussians["means"][wanderer] = place
         method._walk(method.surface)
-    # Only what was on the same surface can come there.
-    there = method.carried_parent[:50] == nose
-    assert there.any() and torch.equal(method.vertices_of(), method.carried_parent)
+    near = int((body.v_template[method.carried_parent[wanderer]] - place).norm() * 1e3)
+    assert int(method.carried_parent[wanderer]) != wanderer and near < 8  # mm
+    others = torch.arange(len(body.v_template)) != wanderer
+    assert (method.carried_parent == torch.arange(len(others)))[others].float().mean() > 0.9
 
 
 def test_without_the_anchor_the_grid_alone_moves_them(thgs, body, poses):

@@ -1,0 +1,61 @@
+"""Gaussians that no training frame shows: they keep what they were started with; by the end others know better."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from talkingavatar.geometry.spherical_harmonics import SH_C0
+from talkingavatar.methods.base import Method
+from talkingavatar.methods.colours import donated, parts_of, some_frames
+
+FRAMES = 16  # that are looked at
+SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
+HIDDEN = 0.02  # and below which it counts as never seen
+SURE = 0.5  # opacity of those that give
+
+
+def contributions(method: Method) -> Float[Tensor, " N"]:
+    """Pixels of a training frame that are each Gaussian's, in the mean of a few: its blending weights summed up."""
+    batch = some_frames(method.context, FRAMES)
+    total = torch.zeros(len(method.gaussians["means"]), device=method.device)
+    for i in range(len(batch)):
+        frame = batch.frame(i).to(method.device)
+        with torch.no_grad():
+            gaussians = method.drive(frame.signal)
+        # The picture is linear in the constant colours, so the sum's gradient by them is the sum of the weights.
+        colours = torch.zeros_like(gaussians.sh[:, :1]).requires_grad_()  # mid-grey, where none is clamped
+        with torch.enable_grad():
+            drawn = method.render(replace(gaussians, sh=colours), frame.cameras).rgb
+            (slope,) = torch.autograd.grad(drawn.sum(), colours)
+        total = total + slope[:, 0].mean(-1) / SH_C0
+    return total / len(batch)
+
+
+@torch.no_grad()
+def fill_unseen(method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
+    """Give each the colour of those nearest to it that are seen, of its part, and let it cover its place.
+
+    Args:
+        rest: where the Gaussians are when nothing moves, metres, in the body's T-pose.
+        extent: standard deviation that covers each one's place, metres.
+
+    Returns:
+        Which were filled.
+    """
+    seen, gaussians = contributions(method), method.gaussians
+    hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
+    parents = method.vertices_of()
+    assert parents is not None
+    for here in parts_of(method.body).values():
+        mine = here[parents]
+        given, wanted = mine & known, mine & hidden
+        if given.any() and wanted.any():
+            colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu())
+            gaussians["sh"][wanted, 0] = colours.to(rest.device)
+    wider = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
+    gaussians["scales"][:, :2] = torch.where(hidden[:, None], wider, gaussians["scales"][:, :2])
+    return hidden
