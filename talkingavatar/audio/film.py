@@ -7,6 +7,7 @@ decoded (AVI with B-frames), the pictures are counted instead.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from numpy import ndarray
 
 from talkingavatar.errors import UserError
 
-BACK = 1.0  # seconds by which a stamp may lie before the last one; more is a new beginning
+BACK, REORDERED = 1.0, 16  # seconds, or pictures if longer, by which a stamp may lie before the last; more begins anew
 LEAP, PATIENCE = 10.0, 3600.0  # seconds by which it may lie after, in broadcast formats and in others (ffplay's limits)
 LOOKED = 32  # pictures decoded to see whether their stamps rise
 GUESSED = ("avi",)  # formats that have no stamps of showing: those of libav are guesses, some pictures late
@@ -59,15 +60,19 @@ class Steady:
     """Stamps to times that go on, by `step` seconds, where the stamps leap back or too far ahead."""
 
     def __init__(self, leap: float, step: float) -> None:
-        self.leap, self.step = leap, step
+        self.leap, self.step, self.back = leap, step, _back(step)
         self.shift = 0.0
         self._before: float | None = None
 
     def __call__(self, stamp: float) -> float:
-        if self._before is not None and not -BACK <= stamp - self._before <= self.leap:
+        if self._before is not None and not -self.back <= stamp - self._before <= self.leap:
             self.shift += self._before + self.step - stamp
         self._before = stamp
         return stamp + self.shift
+
+
+def _back(step: float) -> float:
+    return max(BACK, REORDERED * step)
 
 
 def check_file(file: Path, field: str, expected: str) -> None:
@@ -125,7 +130,7 @@ def find_film(file: Path, field: str, expected: str, rate: float | None = None) 
     shown = np.unique(track.presented)
     known = [time for time in first if time is not None]
     # Two pictures may share a stamp; one a little before the picture it follows says that stamps are not of showing.
-    back = any(a - BACK < b < a for a, b in pairwise(known))
+    back = any(a - _back(1 / track.rate) < b < a for a, b in pairwise(known))
     counted = not len(track.presented) or back or first[0] is None or 2 * len(known) < len(first)
     if counted and len(track.order) > 1:
         shown = np.sort(track.order)
@@ -210,18 +215,21 @@ def _standing(stream: Any) -> tuple[bool, int]:
 
 def _steadied(stream: Any, packets: list[_Packet], leap: float) -> _Track:
     base, rate = float(stream.time_base or 1), float(stream.guessed_rate or stream.average_rate or 25)
-    steady, presented, order, end = Steady(leap, 1 / rate), [], [], 0.0
+    steady, presented, order = Steady(leap, 1 / rate), [], []
+    first, end = math.inf, -math.inf  # by stamps of showing: at a slow rate B-frames are decoded seconds before
     for packet in packets:
         mark = packet.shown if packet.decoding is None else packet.decoding
         if mark is None:
             continue
         time = steady(mark * base)
-        end = max(end, (mark - (stream.start_time or 0) + packet.duration) * base)
+        shown = (mark if packet.shown is None else packet.shown) * base
+        end = max(end, shown + (packet.duration * base or 1 / rate))
         if not packet.unseen:
+            first = min(first, shown)
             order.append(time)
         if packet.shown is not None and not packet.unseen:
             presented.append(packet.shown * base + steady.shift)
-    missing = (stream.duration or 0) * base - end if order else 0.0
+    missing = (stream.duration or 0) * base - (end - first) if order else 0.0
     count = sum(not packet.unseen for packet in packets)
     return _Track(stream.index, np.array(presented), np.array(order), count, rate, leap, steady.shift != 0, missing)
 

@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from talkingavatar.config.checks import check_values
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.identity import check_schema
-from talkingavatar.config.keys import as_written, check_key, kind_of
+from talkingavatar.config.keys import as_row, as_written, check_key, kind_of
 from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.names import suggestion
 from talkingavatar.config.quoting import literal, quoted
@@ -55,7 +55,7 @@ def compose(overrides: Iterable[str]) -> FitConfig:
                 if override.key_or_group not in groups:
                     check_key(override.key_or_group, override.is_add() or override.is_force_add(), known, groups)
             words = [word for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
-            raw = _compose(words + found)
+            raw = _compose([as_row(word) for word in words] + found)
     return typed(raw)
 
 
@@ -67,7 +67,7 @@ def typed(raw: DictConfig) -> FitConfig:
         merged = OmegaConf.merge(OmegaConf.structured(FitConfig), plain)
         config = OmegaConf.to_object(merged)
     except (OmegaConfBaseException, ValueError) as error:  # integers that are infinite
-        raise _refused(error) from error
+        raise refused(error) from error
     assert isinstance(config, FitConfig)
     check_values(config)
     return config
@@ -150,9 +150,9 @@ def _unreadable(key: str, value: str) -> UserError:
     return UserError(key, repr(value), expected, "correct it; see --help for examples")
 
 
-def _refused(error: Exception) -> UserError:
-    """What OmegaConf refuses, as one line."""
-    key = getattr(error, "full_key", None) or "configuration"
+def refused(error: Exception, field: str = "configuration") -> UserError:
+    """What OmegaConf refuses, as one line; `field` is where, if it does not tell."""
+    key = getattr(error, "full_key", None) or field
     parent = getattr(error, "parent_node", None)
     if isinstance(error, ConfigKeyError | ConfigAttributeError) and isinstance(parent, DictConfig):
         names = [str(name) for name in parent]
@@ -171,7 +171,7 @@ def _compose(overrides: list[str]) -> DictConfig:
         raw = hydra_compose(config_name="fit", overrides=overrides, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__
-        raise _refused(cause if isinstance(cause, Exception) else error) from error
+        raise refused(cause if isinstance(cause, Exception) else error) from error
     chosen = raw.hydra.runtime.choices
     with open_dict(raw):
         del raw["hydra"]

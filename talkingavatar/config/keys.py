@@ -6,7 +6,7 @@ import os
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from talkingavatar.config.family_options import OPTIONS
@@ -56,11 +56,33 @@ def as_written(text: str) -> str:
     return text
 
 
+def as_row(text: str) -> str:
+    """An override that gives a whole row of a table, or a stage's own section, as one that adds to the table itself.
+
+    There OmegaConf gives what is new the type of its dataclass; by its own key it would stay a plain mapping.
+
+    Raises:
+        UserError: what is given is no mapping.
+    """
+    key, _, value = text.partition("=")
+    name = key.lstrip("+")
+    parts, kind = name.split("."), _without_none(kind_of(name))
+    tables = (n for n in range(1, len(parts)) if typing.get_origin(kind_of(".".join(parts[:n]))) is dict)
+    depth = next(tables, None)
+    if key.startswith("~") or depth is None or not is_dataclass(kind) or value == "null":
+        return text
+    if not value.startswith("{"):
+        known = [field.name for field in fields(kind)]
+        raise UserError(name, repr(value), f"a mapping of {', '.join(known)}", f"give {key}={{{known[0]}: ...}}")
+    for part in reversed(parts[depth:]):
+        value = f"{{{part}: {value}}}"
+    return f"+{'.'.join(parts[:depth])}={value}"
+
+
 def check_key(key: str, added: bool, known: dict[str, Any], groups: Iterable[str]) -> None:
     """
     Args:
-        added: whether it is written with a plus, which adds an option. The rows of tables that methods read are those
-            of their presets: one more would never count.
+        added: whether it is written with a plus, which adds a row to a table (`+loss.terms.l1={weight: 1}`).
         known: keys that there are now.
 
     Raises:
@@ -68,11 +90,13 @@ def check_key(key: str, added: bool, known: dict[str, Any], groups: Iterable[str
     """
     if key in known or any(name.startswith(f"{key}.") for name in known):
         return
-    table, kind = key.rpartition(".")[0], kind_of(key)
-    there = table in known or any(name.startswith(f"{table}.") for name in known)
-    if added and kind is not None and not is_dataclass(kind) and there:
+    table, _, row = key.rpartition(".")
+    there = known.get(table) is not None  # a section that a stage does not have of its own is None
+    if added and kind_of(key) is not None and (there or any(name.startswith(f"{table}.") for name in known)):
         return
     action = suggestion(key, [*known, *groups])
+    if added and kind_of(key) is not None:
+        action = f"give the whole row, +{table}={{{row}: ...}}; or {action.replace('see', 'see the keys in')}"
     raise UserError(key, "an unknown key", "a key of the configuration", action)
 
 

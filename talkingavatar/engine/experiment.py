@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 
+from talkingavatar.config.rows import check_rows
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.engine.build import build_body
@@ -90,6 +91,7 @@ def check(config: FitConfig) -> None:
     device = "cpu" if on_cpu(config) else "cuda"
     if of_kind(config, "avatar"):
         ready(config.renderer.backend, device)
+    check_rows(config)
     for name in config.stages:
         check_stage(name, config)
 
@@ -104,12 +106,15 @@ def _fit(config: FitConfig, run: RunDirectory, flag: StopFlag, began: float, bef
     steps = sum(counts.values())
     for name in config.stages:
         place = Place(name, sum(counts[other] for other in fitted), steps)
-        fitted[name] = build_stage(name, config, dict(fitted))
-        journals.append(Journal(run, tracker, fitted[name], config.trainer, place))
-        if not _train(config, run, flag, fitted[name], place, journals[-1]):
+        try:
+            fitted[name] = _build(name, config, dict(fitted), flag)
+            journals.append(Journal(run, tracker, fitted[name], config.trainer, place))
+            if not _train(config, run, flag, fitted[name], place, journals[-1]):
+                raise Preempted
+        except Preempted:
             _note_time(run, began, before, journals)
             tracker.close()
-            raise Preempted
+            raise
     conclusion = conclude(list(fitted.values()), run, flag.check)
     summary = _summary(config, steps, conclusion, journals) | {"wall_s": before + time.monotonic() - began}
     tracker.finish(steps, conclusion.media, conclusion.table, conclusion.results.metrics)
@@ -128,8 +133,16 @@ def _follow(config: FitConfig, flag: StopFlag) -> None:
     check(config)
     prepare_torch(config)
     (name,) = config.stages
-    fitted = build_stage(name, config, {})
+    fitted = _build(name, config, {}, flag)
     _train(config, run, flag, fitted, Place(name, 0, fitted.steps))
+
+
+def _build(name: str, config: FitConfig, before: dict[str, Stage], flag: StopFlag) -> Stage:
+    """A stage; a warning ends what is drawn for it at once, unless other processes would wait for this one."""
+    if config.trainer.processes > 1:
+        return build_stage(name, config, before)
+    with flag.stopping_at_once():
+        return build_stage(name, config, before)
 
 
 def _train(

@@ -17,10 +17,12 @@ from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 from talkingavatar.launch.parameters import Choice, Distribution, distribution, is_number
 from talkingavatar.paths import shipped
+from talkingavatar.runtime.command import warn
 
 PROGRAM = "talkingavatar.fit"
-KEYS = ("program", "name", "description", "project", "entity", "method", "metric", "run_cap", "parameters", "command")
-OTHERS = ("early_terminate", "controller", "apiVersion", "kind")  # W&B's own, of no meaning without its server
+KEYS = ("program", "name", "description", "method", "metric", "run_cap", "parameters", "command")
+FORM = ("apiVersion", "kind")  # of W&B's, which say that the file is a sweep
+SERVER = ("project", "entity", "early_terminate", "controller", "scheduler", "job", "image_uri", "metrics")  # W&B's
 METHODS = ("grid", "random")
 PARAMETER_KEYS = ("value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q", "a", "b")
 
@@ -65,9 +67,7 @@ def read_sweep(file: Path) -> Sweep:
         UserError: no such file, or it is no sweep of fits.
     """
     content = _load(file)
-    for key in content:
-        if key not in (*KEYS, *OTHERS):
-            raise UserError(f"{file}: {key}", "an unknown key", f"one of {', '.join(KEYS)}", suggestion(key, KEYS))
+    _check_keys(file, content)
     method = str(content.get("method", "nothing"))
     if method not in METHODS:
         instead = f"for a Bayesian search run `wandb sweep {file}`, it needs W&B's server"
@@ -88,6 +88,18 @@ def read_sweep(file: Path) -> Sweep:
         fixed=_fixed(file, content),
         metric=metric.get("name") if isinstance(metric, dict) else None,
     )
+
+
+def _check_keys(file: Path, content: dict[str, Any]) -> None:
+    known = (*KEYS, *FORM, *SERVER)
+    for key in content:
+        if key not in known:
+            raise UserError(
+                f"{file}: {key}", "an unknown key", f"one of {', '.join(KEYS)}", suggestion(str(key), known)
+            )
+    if ignored := [key for key in SERVER if key in content]:
+        hint = "; a run's project is tracking.project" if "project" in ignored else ""
+        warn(f"{file}: {', '.join(ignored)}: for `wandb sweep` alone, left out here{hint}")
 
 
 def find_sweep(given: Path) -> Path:
@@ -122,12 +134,18 @@ def _flat(file: Path, parameters: dict[Any, Any], prefix: str = "") -> dict[str,
 
 def _parameter(file: Path, key: str, spec: Any, method: str) -> Choice | Distribution:
     field = f"{file}: parameters.{key}"
-    if not isinstance(spec, dict) or "parameters" in spec:
+    if not isinstance(spec, dict):
+        several = "values" if isinstance(spec, list) else "value"
+        raise UserError(
+            field, repr(spec), "{value: ...} or {values: [...]}", f"write {{{several}: {hydra_text(spec)}}}"
+        )
+    if "parameters" in spec:
         raise UserError(field, repr(spec), "{values: [...]}", "write nested keys with dots: data.identity")
     for name in spec:
         if name not in PARAMETER_KEYS:
-            expected = f"some of {', '.join(PARAMETER_KEYS)}"
-            raise UserError(field, repr(name), expected, suggestion(str(name), PARAMETER_KEYS))
+            expected, action = f"some of {', '.join(PARAMETER_KEYS)}", suggestion(str(name), PARAMETER_KEYS)
+            otherwise = f"for a mapping write {{value: {{{name}: ...}}}}, for a nested key {key}.{name}"
+            raise UserError(field, repr(name), expected, action if "mean" in action else otherwise)
     if "value" in spec:
         return Choice((hydra_text(spec["value"]),), constant=True)
     if "values" in spec:

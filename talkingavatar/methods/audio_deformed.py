@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from talkingavatar.config.family_options import AudioDeformed as Options
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
-from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN, MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
@@ -30,7 +31,7 @@ EYES = "eye"  # how names of the eyes' actions begin
 class AudioDeformed(TriangleBound):
     """What sound does to a Gaussian depends on where it lies; nothing ties neighbours together."""
 
-    group_names = (*GROUPS, "pose", "shoulders", "deformation", "planes")
+    group_names, term_names = ROWS["method"]["audio_deformed"].groups, ROWS["method"]["audio_deformed"].terms
 
     canonical_rotation: Tensor
     canonical_scale: Tensor

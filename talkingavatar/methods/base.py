@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, cast, final
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from talkingavatar.body.models import Body
-from talkingavatar.config.names import suggestion
+from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
@@ -29,18 +29,7 @@ from talkingavatar.training.shared import average_gradients, gathered, seed_step
 from talkingavatar.training.terms import NONE, Scalars, weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
-ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 SHOWN = "shown"  # the layer and the shot of methods that have one
-GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
-TERMS = ("l1", "dssim", "normal")  # that every method has
-
-
-def _check_names(table: str, rows: Iterable[str], kind: str, known: Iterable[str]) -> None:
-    known = sorted(known)
-    for name in rows:
-        if name not in known:
-            expected = f"one of {', '.join(known)}"
-            raise UserError(f"{table}.{name}", f"an unknown {kind}", expected, suggestion(name, known))
 
 
 @dataclass(frozen=True)
@@ -110,8 +99,8 @@ class Method(L.LightningModule, ABC):
         Raises:
             UserError: a mistake in them; a group or a term that the family lacks would never count.
         """
-        _check_names("method.schedule", config.method.schedule, "group", cls.group_names)
-        _check_names("loss.terms", config.loss.terms, "term", cls.term_names)
+        check_names("method.schedule", config.method.schedule, "group", cls.group_names)
+        check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
     @abstractmethod
     def deform(self, signal: DrivingSignal) -> Layers:

@@ -11,6 +11,7 @@ from typing import final
 
 from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.methods.base import SHOWN, MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
@@ -20,6 +21,8 @@ from talkingavatar.types import DrivingSignal, Layers
 @final
 class FlameRigged(TriangleBound):
     """Works with any body; with a head alone it stands on a bust (`body.figure`)."""
+
+    group_names, term_names = ROWS["method"]["flame_rigged"].groups, ROWS["method"]["flame_rigged"].terms
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context, read_options(Options(), context.config.method.options))

@@ -15,11 +15,12 @@ from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, s
 from talkingavatar.body.models import Body
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat, third_axis
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_tilt, skin_binding, vertex_binding
-from talkingavatar.methods.base import GROUPS, SHOWN, TERMS, Method, MethodContext
+from talkingavatar.methods.base import SHOWN, Method, MethodContext
 from talkingavatar.methods.colours import completed, parts_of, seen_colours, some_frames
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.unseen import fill_unseen
@@ -59,8 +60,7 @@ class THGS(Method):
     Per-vertex blendshapes are read through the parent vertex.
     """
 
-    group_names = (*GROUPS, *(group for groups in PARTS.values() for group in groups))
-    term_names = (*TERMS, "vertex", "lying", "leb")
+    group_names, term_names = ROWS["method"]["thgs"].groups, ROWS["method"]["thgs"].terms
 
     carried_parent: Tensor
     head: Tensor

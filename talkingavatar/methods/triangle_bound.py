@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,7 +14,7 @@ from talkingavatar.body.bust import Figure
 from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.base import GROUPS, TERMS, Method, MethodContext
+from talkingavatar.methods.base import Method, MethodContext
 from talkingavatar.methods.colours import completed, parts_of, seen_colours
 from talkingavatar.networks.placing import Local, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
@@ -31,9 +31,6 @@ class TriangleBound(Method):
     Means, quaternions and scales are raw and local: world = k R mu + T, R q, k s (methods B.2.1). Because a split is
     drawn in local units, children of a large triangle are not thrown far, as they are in the published code.
     """
-
-    group_names: ClassVar[tuple[str, ...]] = (*GROUPS, "pose", "expression", "shoulders")
-    term_names = (*TERMS, "position", "scale")
 
     carried_binding: Tensor
 

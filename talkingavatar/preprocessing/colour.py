@@ -3,8 +3,8 @@
 What is coded for such a display is taken by ffmpeg's scaler. Wider primaries (BT.2020, P3) and high dynamic range (HLG,
 PQ: ITU-R BT.2100) are brought to light, to BT.709's primaries, under diffuse white (203 cd/m2, ITU-R BT.2408) by the
 curve of ITU-R BT.2390, and back to a signal (BT.1886). What lies below the curve's knee stays as it is, and the knee
-depends on how bright the film gets: nothing changes in one that never exceeds white. One that never exceeds half of it
-has its white there.
+depends on how bright the film gets: nothing changes in one whose peak is white. One that never exceeds white has its
+own at its peak, though not below half: without a step, so that noise in the peak changes no more than it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ UNREADABLE = {8: "YCgCo", 10: "BT.2020 constant luminance", 11: "SMPTE 2085", 13
 LINEAR, PQ, HLG, CINEMA = 8, 16, 18, 17  # transfers whose light is not that of BT.1886
 WHITE = 203.0  # cd/m2 of diffuse white
 FORMER = 100.0  # of films made of standard ones by what takes a display's nominal white (zimg, older practice)
-BARELY = 1.1  # times that: what a film may reach that counts as one of them
 DISPLAY = 2.4  # BT.1886's exponent
 BRIGHTEST = {PQ: 10_000 / WHITE, HLG: 1000 / WHITE}  # of white; HLG on its nominal display
 SURROUND = 1.2  # HLG's system gamma on that display
@@ -140,11 +139,11 @@ def _lights(transfer: int) -> Float32[ndarray, " n"]:
 
 @cache
 def _curve(peak: float) -> Float32[ndarray, " n"]:
-    """What light up to `peak` (at least 1) is shown as, at even steps of its square root (BT.2390-11, 5.4.1)."""
+    """What light up to `peak` or 1 is shown as, at even steps of its square root (BT.2390-11, 5.4.1)."""
     light = np.linspace(0, 1, STEPS) ** 2 * max(peak, 1.0)
-    if peak * WHITE <= BARELY * FORMER:
-        return (light * WHITE / FORMER).astype(np.float32)
-    white, top = pq_of_light(WHITE * np.array([1.0, max(peak, 1.0)]))
+    if peak <= 1:
+        return (light / max(peak, FORMER / WHITE)).astype(np.float32)
+    white, top = pq_of_light(WHITE * np.array([1.0, peak]))
     signal, white = pq_of_light(light * WHITE) / top, white / top
     knee = 1.5 * white - 0.5
     t = np.clip((signal - knee) / max(1 - knee, 1e-9), 0, 1)

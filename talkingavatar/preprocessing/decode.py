@@ -43,6 +43,7 @@ class Source:
     stored: tuple[int, int]  # width and height as coded, pixels
     orientation: Orientation
     aspect: float  # width of an upright pixel by its height
+    pixel: float  # the same of a stored one as the first pictures' coding has it, which a container may overrule
     peak: float  # the brightest light, of diffuse white
     codec: str
     has_sound: bool
@@ -67,16 +68,19 @@ class Source:
         """From the first picture's start to the last one's end."""
         return self.film.seconds
 
-    def upright(self, frame: av.VideoFrame) -> UInt8[ndarray, "h w 3"]:
-        """RGB as a display shows it.
+    def upright(self, frame: av.VideoFrame, pixel: float) -> UInt8[ndarray, "h w 3"]:
+        """RGB as a display shows it; `pixel` is width by height of the frame's pixels as coded.
 
         Raises:
             UserError: it has another shape than the first picture.
         """
         width, height = self.stored
-        if abs(frame.width / frame.height / (width / height) - 1) > ALIKE:
+        if abs(frame.width * pixel / frame.height / (width * self.pixel / height) - 1) > ALIKE:
             found = f"{self.file}: pictures of {width}x{height} and of {frame.width}x{frame.height} pixels"
-            raise UserError("video", found, "one shape", "take the part that has one: start=..., end=...")
+            if abs(pixel / self.pixel - 1) > ALIKE:
+                found += f", {self.pixel:.3g} and {pixel:.3g} times as wide as high"
+            action = "take the part that is shaped as its first picture: end=...; or cut the file in two"
+            raise UserError("video", found, "one shape", action)
         return self.orientation.apply(colour.rgb(frame, width, height, self.peak))
 
 
@@ -101,7 +105,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
         stream = container.streams[film.track]
         first = next(decoded(container, stream))
         codec, sound = stream.codec_context.name, any(s.codec_context is not None for s in container.streams.audio)
-        aspect = float(stream.sample_aspect_ratio or 1) or 1.0
+        aspect, pixel = float(stream.sample_aspect_ratio or 1), _pixel(stream)
     matrix = colour.matrix_of(first)
     if matrix in colour.UNREADABLE:
         found = f"{file}: colours coded as {colour.UNREADABLE[matrix]}"
@@ -109,7 +113,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
     turned = orientation_of(first)
     aspect = 1 / aspect if turned.transpose else aspect
     peak = _peak(file, film) if colour.is_dynamic(first) else 1.0
-    return Source(file, film, (first.width, first.height), turned, aspect, peak, codec, sound)
+    return Source(file, film, (first.width, first.height), turned, aspect, pixel, peak, codec, sound)
 
 
 def sane_rate(rate: float) -> float:
@@ -136,18 +140,18 @@ def pictures(
     """
     stop = source.seconds if end is None else min(end, source.seconds)
     total, number = round((stop - start) * fps), skip
-    before: tuple[float, av.VideoFrame] | None = None
-    for time, frame in _shown(source, start + skip / fps):
+    before: tuple[float, av.VideoFrame, float] | None = None
+    for time, frame, pixel in _shown(source, start + skip / fps):
         picture = None
         while before is not None and number < total and start + number / fps < (before[0] + time) / 2:
-            picture = source.upright(before[1]) if picture is None else picture
+            picture = source.upright(*before[1:]) if picture is None else picture
             yield picture
             number += 1
         if number >= total:
             return
-        before = time, frame
+        before = time, frame, pixel
     if before is not None:
-        picture = source.upright(before[1])
+        picture = source.upright(*before[1:])
         for _ in range(number, total):
             yield picture
 
@@ -165,8 +169,8 @@ def sound(source: Source, start: float, seconds: float) -> Float[ndarray, " N"]:
     return wanted
 
 
-def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Pictures with their time on the film's clock, in order, from the last one before `start` or earlier."""
+def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame, float]]:
+    """Pictures with their time on the film's clock and their pixels' shape, from the last before `start` or earlier."""
     film = source.film
     with opened(source.file, "video", EXPECTED) as container:
         stream = container.streams[film.track]
@@ -176,10 +180,16 @@ def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame]
             frames = whole(decoded(container, stream))
             first = next(frames, None)
             if first is not None and not (seeking and (first.time is None or first.time - film.clock > start)):
-                yield from _timed(film, chain([first], frames))
+                for time, frame in _timed(film, chain([first], frames)):
+                    yield time, frame, _pixel(stream)
                 return
     if seeking:  # the container has no index, or one that is not to be trusted
         yield from _shown(source, 0.0)
+
+
+def _pixel(stream: Any) -> float:
+    """Width by height of a pixel as coded where the decoder is: at the picture that comes out, or a few after it."""
+    return float(stream.codec_context.sample_aspect_ratio or 1)
 
 
 def _sought(container: Any, seconds: float) -> bool:

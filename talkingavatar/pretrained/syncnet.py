@@ -26,6 +26,7 @@ from torch.optim import AdamW
 
 from talkingavatar.config.family_options import SyncNet as Options
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.sync_batches import SyncBatch
 from talkingavatar.errors import UserError
@@ -39,7 +40,7 @@ from talkingavatar.training.terms import NONE, Scalars, weighted
 
 CELLS = slice(2, 4)  # of the last convolution's kernel, that look at `sync_batches.MIDDLE`
 SPREAD = 2.0  # of the common space for each unit of a mouth's shape: distances like those of the published weights
-TERMS = ("contrast", "mouth_lips", "mouth_sound")
+TERMS = ROWS["pretrained"]["syncnet"].terms
 FIELD = "pretrained.options"
 GROUP = "network"  # the one row of the schedule table
 

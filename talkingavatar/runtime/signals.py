@@ -1,4 +1,7 @@
-"""Warning signals: the handler only sets a flag, the loop saves at the end of the step."""
+"""Warning signals: the handler only sets a flag, the loop saves at the end of the step.
+
+Where there is no loop and nothing to save, while data is made, the first one ends the work where it stands.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ class StopFlag:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.at_once = False
         self.previous: dict[int, Any] = {}
 
     def install(self) -> None:
@@ -40,8 +44,25 @@ class StopFlag:
         if self.signal is not None:
             raise Preempted(signal.Signals(self.signal).name)
 
+    @contextmanager
+    def stopping_at_once(self) -> Iterator[None]:
+        """Work that may end anywhere: what it makes appears whole or not at all.
+
+        Raises:
+            Preempted: a warning has come, or comes meanwhile.
+        """
+        self.install()
+        self.check()
+        self.at_once = True
+        try:
+            yield
+        finally:
+            self.at_once = False
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
+        first, self.signal = self.signal is None, number
+        if first and self.at_once:  # another, while that unwinds, would leave what it cleans away
+            self.check()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from talkingavatar.config.family_options import OPTIONS, Audio2Param, Thgs
 from talkingavatar.config.identity import differences
 from talkingavatar.config.listing import config_dir, family_of, group_options
 from talkingavatar.config.ranges import check_ranges
+from talkingavatar.config.schema import DensityConfig, LossTermConfig, RateConfig
 from talkingavatar.errors import UserError
 
 
@@ -80,8 +81,11 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("++budget.stpes=3", "did you mean budget.steps"),
         ("~budget.stpes", "budget.stpes"),
         ("+loss.terms.l1.wieght=2", "loss.terms.l1.weight"),
-        ("+loss.terms.x={weight:1}", "loss.terms.x: found an unknown key"),
-        ("+method.schedule.x={lr:1}", "method.schedule.x: found an unknown key"),
+        ("+loss.terms.x={wieght: 1}", "loss.terms.x.wieght: found an unknown key"),
+        ("+loss.terms.x={weight: heavy}", "loss.terms.x.weight: found"),
+        ("+loss.terms.x=3", "loss.terms.x: found '3'; expected a mapping of weight, start"),
+        ("+stages.avatar.density.name=none", "+stages.avatar.density={name: ...}"),
+        ("+stages.avatr.density={name: none}", "stages.avatar.density"),
         ("data.shutter=nan", "data.shutter: found nan"),
         ("data.seconds=inf", "data.seconds: found inf"),
         ("loss.terms.l1.weight=nan", "loss.terms.l1.weight: found nan"),
@@ -101,6 +105,14 @@ def test_a_mistake_is_one_clear_line(override, expected):
     message = str(caught.value)
     assert expected in message and "\n" not in message
     assert re.search(r".+: found .+; expected .+; .+", message)
+
+
+def test_a_whole_row_and_a_section_of_a_stage_are_typed_as_such():
+    words = ["+loss.terms.x={weight: 2}", "++method.schedule.foo={lr: 0.1}", "loss.terms.l1={start: 3}"]
+    config = compose([*words, "stages.avatar.density={name: none}"])
+    assert config.loss.terms["x"] == LossTermConfig(weight=2.0)
+    assert config.method.schedule["foo"] == RateConfig(lr=0.1)
+    assert config.loss.terms["l1"].start == 3 and config.stages["avatar"].density == DensityConfig(name="none")
 
 
 FOLDERS = (

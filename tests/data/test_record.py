@@ -1,6 +1,8 @@
 import hashlib
+import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +73,15 @@ def test_a_picture_that_cannot_be_drawn_is_told(monkeypatch):
     monkeypatch.setattr(SpeakerScene, "render", lambda *args: np.zeros(0)[1])
     with pytest.raises(IndexError):
         speaker_capture(replace(CONFIG, seed=2), quietly)
+
+
+def test_pictures_that_this_machine_cannot_hold_are_refused_before_they_are_drawn(cache, monkeypatch):
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 2 * 10**6}.__getitem__)
+    with pytest.raises(UserError, match=r"data\.size: found 8192: about 26\.8 GB; .* 8\.2 GB, this machine's memory"):
+        speaker_capture(replace(CONFIG, size=8192), pytest.fail)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**5))
+    with pytest.raises(UserError, match=r"at most 0\.0 GB, this machine's disk"):
+        speaker_capture(replace(CONFIG, seed=77), pytest.fail)
 
 
 def test_it_reads_back_as_a_capture(folder):

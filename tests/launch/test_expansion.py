@@ -146,6 +146,11 @@ def test_distributions_have_the_median_of_their_name(spec, middle):
     [
         ({}, {}, "an empty grid"),
         ({"seed": {"values": []}}, {}, "an empty grid"),
+        ({"seed": 3}, {}, r"parameters\.seed: found 3; .*write \{value: 3\}"),
+        ({"data": {"parameters": {"fps": [20, 25]}}}, {}, r"data\.fps: .*write \{values: \[20,25\]\}"),
+        ({"+loss.terms.x": {"weight": 1}}, {}, r"write \{value: \{weight: \.\.\.\}\}"),
+        ({"budget": {"steps": {"value": 1}}}, {}, r"for a nested key budget\.steps"),
+        ({"seed": {"value": 1}}, {"imageuri": "a"}, "did you mean image_uri"),
         ({"seed": {"valeus": [1]}}, {}, "did you mean value"),
         ({"seed": {"min": 0, "max": 9}}, {}, "a grid has no other"),
         ({"data": {"parameters": {"fps": {"value": 25}}, "value": 1}}, {}, "with dots"),
@@ -162,6 +167,28 @@ def test_mistakes_in_a_file(sweep, parameters, more, expected):
         sweep(parameters, **({"method": "grid"} | more))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        (
+            {"experiment": ["syncnet", "audio2param"], "+driver.terms.speed": [{}]},
+            r"driver\.terms\.speed: .*in the run",
+        ),
+        ({"experiment": ["thgs_full"], "+loss.terms.vertx": [{"weight": 2}]}, "did you mean vertex"),
+    ],
+)
+def test_rows_that_nothing_reads_are_found_in_every_make_of_run(sweep, parameters, expected):
+    tried = sweep({key: {"values": values} for key, values in parameters.items()})
+    with pytest.raises(UserError, match=expected):
+        check(tried, expand(tried))
+
+
+def test_rows_given_as_mappings_are_tried_one_by_one(sweep):
+    tried = sweep({"+loss.terms.leb": {"values": [{"weight": 1}, {"wieght": 1}]}})
+    with pytest.raises(UserError, match=r"loss\.terms\.leb\.wieght: found an unknown key"):
+        check(tried, expand(tried))
+
+
 def test_a_million_runs_are_refused_unless_asked_for(sweep):
     wide = sweep({"seed": {"values": list(range(1000))}, "data.seed": {"values": list(range(1000))}})
     with pytest.raises(UserError, match=r"1,000,000 runs.*limit=1000000"):
@@ -169,6 +196,13 @@ def test_a_million_runs_are_refused_unless_asked_for(sweep):
     assert len(expand(wide.with_overrides(["data.seed=0"]))) == 1000
     asked = sweep({"seed": {"values": list(range(150))}, "data.seed": {"values": list(range(100))}})
     assert len(expand(asked, limit=15_000)) == 15_000
+
+
+def test_what_only_the_server_of_wandb_uses_is_left_out_and_said(sweep, capsys):
+    tried = sweep({"seed": {"value": 1}}, project="mine", early_terminate={"type": "hyperband"}, apiVersion="1")
+    assert len(expand(tried)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "project, early_terminate: for `wandb sweep` alone" in line and "tracking.project" in line
 
 
 def test_random_needs_a_count(sweep):

@@ -10,10 +10,11 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import GROUPS
 from talkingavatar.config.schema import DensityConfig
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import GROUPS, SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN, MethodContext
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 

@@ -7,9 +7,10 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.config.rows import GROUPS
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import GROUPS, MethodContext
+from talkingavatar.methods.base import MethodContext
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]

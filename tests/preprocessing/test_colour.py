@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import av
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def dynamic(picture: np.ndarray, transfer: int, primaries: int, white: float) ->
     return frame
 
 
-@pytest.mark.parametrize("white", [100.0, 203.0])
+@pytest.mark.parametrize("white", [100.0, 125.0, 203.0])
 @pytest.mark.parametrize("primaries", [BT2020, P3])
 @pytest.mark.parametrize("transfer", [colour.PQ, colour.HLG])
 def test_a_standard_picture_comes_back_from_high_dynamic_range(transfer, primaries, white):
@@ -60,6 +62,14 @@ def test_wide_primaries_alone_are_brought_to_the_displays(primaries):
     picture = standard()
     shown = colour.rgb(dynamic(picture, 1, primaries, 1.0), 32, 32, 1.0)
     assert np.abs(shown.astype(int) - picture).max() <= 3
+
+
+@pytest.mark.parametrize("transfer", [colour.PQ, colour.HLG])
+def test_a_film_little_brighter_looks_little_different(transfer):
+    """Its peak tells where white is: nowhere does a hundredth more of it change a level by more than itself."""
+    frame = dynamic(standard(), transfer, BT2020, 80.0)
+    shown = [colour.rgb(frame, 32, 32, peak).astype(int) for peak in np.geomspace(80, 400, 163) / 203]
+    assert max(np.abs(b - a).max() for a, b in pairwise(shown)) <= 2
 
 
 def test_lights_beyond_white_are_rolled_off():
@@ -101,13 +111,13 @@ def coded(file, codec="libx265", pix_fmt="yuv420p10le", matrix=9, transfer=18, p
 
 
 def test_high_dynamic_range_of_a_file(tmp_path):
-    """Half HLG signals: 180 of 255 is 70.6 % (160 cd/m2 on 1000), of diffuse white 0.79."""
+    """Half HLG signals: 180 of 255 is 70.6 % (160 cd/m2 on 1000), of diffuse white 0.79: the film's white."""
     source = probe(coded(tmp_path / "h.mov"))
     shown = next(pictures(source, 25.0))
     light = 1000 / 203 * colour.light_of_hlg(np.array([60, 180]) / 255) ** 1.2
     assert source.peak == pytest.approx(light[1], rel=0.05)
     halves = np.array([shown[:, 4:28].mean(), shown[:, 36:60].mean()])
-    assert halves == pytest.approx(255 * light ** (1 / 2.4), abs=3)
+    assert halves == pytest.approx(255 * (light / light[1]) ** (1 / 2.4), abs=3)
 
 
 def test_a_dim_film_in_wide_colours_stays_dim(tmp_path):

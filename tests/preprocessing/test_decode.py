@@ -22,11 +22,12 @@ def frame_of(picture, index, fps=25):
     return frame
 
 
-def film(file, count=30, codec="libx264", fps=25, pix_fmt="yuv420p", options=None, form=None, size=(160, 96)):
+def film(file, count=30, codec="libx264", fps=25, pix_fmt="yuv420p", options=None, form=None, size=(160, 96), pixel=1):
     """Numbered pictures; the container's own stamps."""
     with av.open(str(file), "w", format=form) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pix_fmt
+        stream.codec_context.sample_aspect_ratio = Fraction(pixel)
         for i in range(count):
             frame = av.VideoFrame.from_ndarray(numbered(i, *size), format="rgb24")
             frame.pts = i
@@ -78,6 +79,15 @@ def test_faster_sources_tell_which_pictures_are_taken(tmp_path):
     assert len(source.film.times) == 60 and source.rate == pytest.approx(2 * fps, rel=1e-4)
     assert taken(source, fps, 10 / fps, 20) == list(range(20, 60, 2))
     assert [number_of(p) for p in pictures(source, fps, start=10 / fps)] == list(range(20, 60, 2))
+
+
+@pytest.mark.parametrize(("name", "fps"), [("slow.mp4", 1), ("slow.mkv", 1), ("slower.mkv", Fraction(1, 5))])
+def test_a_slow_film_with_b_frames_is_whole(name, fps, tmp_path):
+    """Its pictures are decoded seconds before they are shown, and seconds out of order."""
+    source = probe(film(tmp_path / name, 8, fps=fps, options={"bf": "3", "b-adapt": "0"}))
+    assert source.rate == pytest.approx(float(fps)) and source.seconds == pytest.approx(8 / fps, rel=1e-3)
+    assert [number_of(picture) for picture in pictures(source, float(fps))] == list(range(8))
+    assert source.film.missing <= 0
 
 
 def test_a_hole_is_a_hole_and_not_another_rate(tmp_path):
@@ -163,6 +173,17 @@ def test_another_size_is_scaled_another_shape_refused(tmp_path):
     (tmp_path / "shape.ts").write_bytes(parts[160, 96] + parts[96, 160])
     with pytest.raises(UserError, match="160x96 and of 96x160 pixels; expected one shape"):
         numbers(tmp_path / "shape.ts")
+
+
+def test_pixels_of_another_shape_in_mid_film_are_refused(tmp_path):
+    """As broadcasts change from 4:3 to 16:9. What comes before can be taken; a shape that holds is no matter."""
+    parts = [film(tmp_path / f"{i}.ts", pixel=pixel) for i, pixel in enumerate((1, "4/3"))]
+    (tmp_path / "both.ts").write_bytes(parts[0].read_bytes() + parts[1].read_bytes())
+    source = probe(tmp_path / "both.ts")
+    with pytest.raises(UserError, match=r"1 and 1\.33 times as wide as high; expected one shape"):
+        list(pictures(source, 25.0))
+    assert len(list(pictures(source, 25.0, end=1.0))) == 25
+    assert probe(parts[1]).aspect == pytest.approx(4 / 3) and len(numbers(parts[1])) == 30
 
 
 def still(folder):

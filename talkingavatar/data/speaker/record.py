@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,8 @@ DECISIVE = ("identity", "seed", "seconds", "fps", "size", "framing", "tracker_no
 MODELS: tuple[Model, ...] = ("smplx", "flame")
 # Views that are never trained on: degrees from the front, to the left; drawn when asked for (`views`).
 SIDES = ("30", "60", "90", "180", "300", "330")
+# Bytes of a pixel: while one picture is drawn and learned from, and of a picture and its matte at least on the disk.
+AT_WORK, WRITTEN = 400.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     `progress(title, total)` returns what is called after each frame drawn.
 
     Raises:
-        UserError: there is no such identity, or the speech is shorter than the clip.
+        UserError: there is no such identity, the speech is shorter than the clip, or the pictures are too large.
     """
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
     if (folder / "capture.json").is_file():
@@ -92,6 +95,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     with making(folder.parent) as scratch:
         made = scratch / "capture"
         made.mkdir()
+        _check_room(config, made)
         _write(recording_of(config), made, progress)
         try:
             made.rename(folder)
@@ -101,6 +105,25 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
                 shutil.rmtree(folder)
                 made.rename(folder)
     return folder
+
+
+def _check_room(config: DataConfig, folder: Path) -> None:
+    """Refuse what would take hours to draw and could not be used or kept then.
+
+    Raises:
+        UserError: one picture is too large for the machine's memory, or all are for what the disk has free.
+    """
+    pixels = round(config.seconds * config.fps) * config.size**2
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    _check_size(config, AT_WORK * config.size**2, memory, "memory", "lower it")
+    disk = shutil.disk_usage(folder).free
+    _check_size(config, WRITTEN * pixels, disk, "disk for caches", "lower it, make room, or set $TALKINGAVATAR_CACHE")
+
+
+def _check_size(config: DataConfig, needed: float, room: int, place: str, action: str) -> None:
+    if needed > room:
+        found = f"{config.size}: about {needed / 1e9:.1f} GB"
+        raise UserError("data.size", found, f"at most {room / 1e9:.1f} GB, this machine's {place}", action)
 
 
 def recording_of(config: DataConfig, fps: float | None = None) -> Recording:

@@ -19,6 +19,7 @@ from torch.optim import AdamW
 from talkingavatar.body.lips import lips_of, still_lips
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.config.rows import ROWS, check_names
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_batches import MotionBatch, MotionData, Sequences, Variation
 from talkingavatar.data.motion_clips import MotionClip
@@ -37,7 +38,6 @@ from talkingavatar.training.terms import NONE, weighted
 from talkingavatar.types import BodyPose
 
 DIFFERENCES = {"params": parameter_difference, "velocity": velocity_difference, "acceleration": acceleration_difference}
-TERMS = (*DIFFERENCES, "lips", "render")
 GROUP = "network"  # the one row of the schedule table
 
 
@@ -79,9 +79,7 @@ class Audio2ParamTraining(DriverTraining):
         self.data = MotionData(self.clips, self._sequences(shares), config.seed, config.budget.steps)
 
     def _check_terms(self) -> None:
-        for name in self.config.driver.terms:
-            if name not in TERMS:
-                raise UserError(f"driver.terms.{name}", "an unknown term", f"one of {', '.join(TERMS)}", "correct it")
+        check_names("driver.terms", self.config.driver.terms, "term", ROWS["driver"]["audio2param"].terms)
         able = {*DIFFERENCES} | ({"lips"} if self.lips is not None else set())
         if not any(self.counts(name) for name in able):
             expected = f"one of {', '.join(sorted(able))}"
