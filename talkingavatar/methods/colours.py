@@ -95,13 +95,13 @@ def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
 
 
 def donated(
-    places: Float[Tensor, "K 3"], colours: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"]
+    places: Float[Tensor, "K 3"], colours: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"], donors: int = DONORS
 ) -> Float[Tensor, "U 3"]:
     """What the places nearest to the wanted ones have, those of the other side of the body among them (metres)."""
     scale, mirror = torch.tensor([1.0, 1.0, DEPTH]), torch.tensor([-1.0, 1.0, 1.0])
     both = torch.cat([places, places * mirror]) * scale
-    count = min(DONORS, len(both))
-    distances, donors = cKDTree(both.numpy()).query((wanted * scale).numpy(), k=range(1, count + 1))
+    count = min(donors, len(both))
+    distances, nearest = cKDTree(both.numpy()).query((wanted * scale).numpy(), k=range(1, count + 1))
     shares = torch.from_numpy(1 / np.maximum(distances, 1e-4)).float()
     shares = shares / shares.sum(1, keepdim=True)
-    return (shares[..., None] * colours.repeat(2, 1)[torch.from_numpy(donors)]).sum(1)
+    return (shares[..., None] * colours.repeat(2, 1)[torch.from_numpy(nearest)]).sum(1)

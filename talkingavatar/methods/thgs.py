@@ -42,7 +42,7 @@ PARTS = {
 }
 
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
-COVER = 0.8  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
+COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
 FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all

@@ -15,6 +15,7 @@ from talkingavatar.methods.colours import donated, parts_of, some_frames
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
 HIDDEN = 1e-3  # and below which it counts as never seen
+DONORS = 12  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
 
 
@@ -54,7 +55,7 @@ def fill_unseen(method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor
         mine = here[parents]
         given, wanted = mine & known, mine & hidden
         if given.any() and wanted.any():
-            colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu())
+            colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu(), DONORS)
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
     covering = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
     gaussians["scales"][:, :2] = torch.where(hidden[:, None], covering, gaussians["scales"][:, :2])

@@ -40,7 +40,7 @@ def test_a_sweep_is_found_by_its_name(python, tmp_path):
     for name in ("thgs_table6.yaml", "thgs_table6"):
         done = python("-m", "talkingavatar.sweep", name, "dry=true", "launcher=slurm", "profile=gpu")
         assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == f"would start 20 runs in {tmp_path / 'runs/thgs_table6'}"
+        assert done.stdout.splitlines()[-1] == f"would start 24 runs in {tmp_path / 'runs/thgs_table6'}"
     refused = python("-m", "talkingavatar.sweep", "thgs_tabel6")
     assert refused.returncode == 2 and "did you mean thgs_table6?" in refused.stderr
     (tmp_path / "thgs_table6.yaml").write_text("mine: true")
