@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast, final
 
 import torch
@@ -207,7 +208,8 @@ class THGS(Method):
         open_sided = body.face.index_fill(0, inner, True)
         self.register_buffer("open_sided", open_sided, persistent=False)
         self.register_buffer("moving_face", moving[body.faces].any(1), persistent=False)
-        self.gradient, self._moving = SkinGradient(shaped, body.faces, moving), Chosen()
+        self.gradient = SkinGradient(shaped, body.faces, moving)
+        self._moving, self._standing = Chosen(), Kept[Footing]()
         return surface
 
     def _expressed(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
@@ -217,7 +219,9 @@ class THGS(Method):
         """Where the Gaussians stand: on their parent vertices, or in triangles."""
         if self.surface is None:
             return Footing.on(self.carried_parent)
-        return self.surface.footing(self.gaussians["means"], self.carried_face)
+        means = self.gaussians["means"]
+        make = partial(self.surface.footing, means.detach(), self.carried_face)
+        return self._standing.get(make, means, self.carried_face, graph=False)
 
     def _with_the_skin(self, local: Local, footing: Footing, pose: BodyPose) -> Local:
         """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""

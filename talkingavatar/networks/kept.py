@@ -19,9 +19,9 @@ class Kept(Generic[Value]):
         self._of: tuple[Tensor, ...] = ()
         self._versions: tuple[int, ...] = ()
 
-    def get(self, make: Callable[[], Value], *of: Tensor) -> Value:
-        """`make()`, or what it gave for these very tensors before."""
-        if torch.is_grad_enabled() or any(tensor.requires_grad for tensor in of):
+    def get(self, make: Callable[[], Value], *of: Tensor, graph: bool = True) -> Value:
+        """`make()`, or what it gave for these very tensors before; without a `graph` no gradient goes through it."""
+        if graph and (torch.is_grad_enabled() or any(tensor.requires_grad for tensor in of)):
             return make()
         versions = tuple(tensor._version for tensor in of)
         same = len(of) == len(self._of) and all(a is b for a, b in zip(of, self._of, strict=True))

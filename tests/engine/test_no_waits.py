@@ -83,7 +83,7 @@ def test_waits_are_told(cuda, name, waits):
 # What `tests.engine.test_on_cuda` has built is counted there.
 @pytest.mark.parametrize(
     ("experiment", "most"),
-    [("thgs_full", 1300), ("gaussiantalker_style", 1300)],
+    [("thgs_full", 2000), ("gaussiantalker_style", 1300)],
 )
 def test_a_step_waits_for_nothing(cuda, cache, experiment, most):
     """Drawn twice and on a background of its own where the family's frames may be."""
