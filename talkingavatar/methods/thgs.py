@@ -46,6 +46,7 @@ WALK = 50  # steps after which each Gaussian looks for the triangle that is near
 COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
 FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
+TURNS = 4  # steps in which every Gaussian is held to the skin once
 NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
@@ -144,11 +145,7 @@ class THGS(Method):
         if self.surface is None:
             terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
         else:
-            footing = self._footing()
-            heights = self.surface.height(means, footing)
-            terms["vertex"] = skin_binding(heights, footing.of(self.reach[:, None])[:, 0])
-            normals = normalize(footing.of(self.surface.normals), dim=-1)
-            terms["lying"] = beyond_tilt(third_axis(self.gaussians["quats"]), normals)
+            terms |= self._on_skin(self.surface)
         if self.started("leb"):
             terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
@@ -183,6 +180,17 @@ class THGS(Method):
                 self._walk(self.surface)
             if self.step + 1 == self.config.budget.steps:
                 self._fill(self.surface)
+
+    def _on_skin(self, surface: SkinSurface) -> dict[str, Float[Tensor, " n"]]:
+        """What holds Gaussians to the skin, of every fourth in turn: of all in the mean, at a quarter of the work."""
+        some = slice(self.step % TURNS, None, TURNS)
+        footing = Footing(*(values[some] for values in self._footing()))
+        heights = surface.height(self.gaussians["means"][some], footing)
+        normals = normalize(footing.of(surface.normals), dim=-1)
+        return {
+            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
+            "lying": beyond_tilt(third_axis(self.gaussians["quats"][some]), normals),
+        }
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
