@@ -59,7 +59,8 @@ class THGS(Method):
     """Gaussians on SMPL-X vertices, moved by LEB, SAAM and a learned skinning grid.
 
     Canonical centre (before skinning): mu + B_S(beta)[parent] + B_E(psi)[parent] + B_P(theta)[parent] + SAAM(mu, A).
-    Per-vertex blendshapes are read through the parent vertex.
+    Per-vertex blendshapes are read through the parent vertex (`deform: centre`), or where the Gaussian stands in a
+    triangle of the skin, which then also turns and stretches it (`deform: skin`, ours).
     """
 
     group_names, term_names = ROWS["method"]["thgs"].groups, ROWS["method"]["thgs"].terms
