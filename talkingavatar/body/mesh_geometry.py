@@ -21,6 +21,12 @@ def vertex_normals(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) ->
     return normalize(summed, dim=-1)
 
 
+def directed_edges(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
+    """Every edge of the triangles once each way, sorted."""
+    pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    return torch.cat([pairs, pairs.flip(1)]).unique(dim=0)
+
+
 def mean_incident_area(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, " V"]:
     """Mean area in m^2 of the faces around each vertex; zero where it has no face (methods A.3, step 4)."""
     a, b, c = vertices[faces].unbind(1)

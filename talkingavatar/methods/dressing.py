@@ -12,7 +12,7 @@ from scipy.sparse.linalg import spsolve
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
-from talkingavatar.body.mesh_geometry import vertex_normals
+from talkingavatar.body.mesh_geometry import directed_edges, vertex_normals
 from talkingavatar.body.models import Body
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.methods.base import MethodContext
@@ -50,14 +50,15 @@ def dressed(context: MethodContext, body: Body) -> Float[Tensor, " V"]:
         bare[body.regions[name]] = True
     batch = some_frames(context, FRAMES)
     meshes = [body(batch.signal.pose[[i]])[0][0] for i in range(len(batch))]
+    normals = [vertex_normals(vertices, body.faces) for vertices in meshes]
     mattes, mesh = [_signed_distance(matte) for matte in (batch.matte[..., 0] > 0.5).numpy()], VisibleMesh(body.faces)
     neighbours = _laplacian(body.faces, len(body.v_template))
     offsets = torch.zeros(len(body.v_template))
     for _ in range(ROUNDS):
         weights, gaps = torch.zeros_like(offsets), torch.zeros_like(offsets)
         for i, vertices in enumerate(meshes):
-            normals, cameras = vertex_normals(vertices, body.faces), batch.frame(i).cameras
-            there, gap = _gaps(dress(vertices, body.faces, offsets), normals, mattes[i], mesh, cameras)
+            moved = vertices + offsets[:, None] * normals[i]
+            there, gap = _gaps(moved, normals[i], mattes[i], mesh, batch.frame(i).cameras)
             weights += there
             gaps += torch.where(there, (offsets + gap).clamp(DEEPEST, FARTHEST), 0.0)
         held = torch.where(bare, HELD, FREE)
@@ -100,7 +101,6 @@ def _signed_distance(mask: Bool[ndarray, "H W"]) -> Float[Tensor, "H W"]:
 
 def _laplacian(faces: Int[Tensor, "F 3"], count: int) -> sp.csr_matrix:
     """Of the graph of edges: each vertex's mean difference from its neighbours."""
-    pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).numpy()
-    edges: ndarray = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
+    edges = directed_edges(faces).numpy()
     joined = sp.coo_matrix((np.ones(len(edges)), edges.T), (count, count)).tocsr()
     return sp.csr_matrix(sp.diags(np.asarray(joined.sum(1)).ravel()) - joined)

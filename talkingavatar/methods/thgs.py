@@ -239,7 +239,7 @@ class THGS(Method):
         chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
         own = Local(*(values[chosen] for values in local))
         stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
-        height = own.means - Footing(footing.corners[chosen], stands.shares).of(self.surface.vertices)
+        height = self.surface.height(own.means, Footing(footing.corners[chosen], stands.shares))
         near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
         still = torch.eye(3, device=height.device)
         stretch = self.gradient(self._expressed(pose)) - still

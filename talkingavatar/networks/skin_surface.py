@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from talkingavatar.body.mesh_geometry import mean_incident_area, vertex_normals
+from talkingavatar.body.mesh_geometry import directed_edges, mean_incident_area, vertex_normals
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_to_matrix
 from talkingavatar.geometry.triangles import closest_on_triangles
 from talkingavatar.networks.footing import Footing
@@ -106,8 +106,7 @@ class SkinGradient(nn.Module):
         super().__init__()
         near = faces[moving[faces].any(1)].unique()
         row = torch.full((len(vertices),), -1).scatter(0, near, torch.arange(len(near)))
-        pairs = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-        edges = torch.cat([pairs, pairs.flip(1)]).unique(dim=0)
+        edges = directed_edges(faces)
         edges = edges[row[edges[:, 0]] >= 0]
         source = row[edges[:, 0]]
         normals = vertex_normals(vertices, faces)[near]
