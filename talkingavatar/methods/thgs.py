@@ -31,7 +31,7 @@ from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, exc
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
-from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
+from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering
 
@@ -47,7 +47,6 @@ COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian 
 FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
-NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
@@ -235,22 +234,10 @@ class THGS(Method):
     def _with_the_skin(self, local: Local, footing: Footing, pose: BodyPose) -> Local:
         """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
         assert self.surface is not None
-        face = self.carried_face
+        face, gradient = self.carried_face, self.gradient
         chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
-        own = Local(*(values[chosen] for values in local))
-        stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
-        height = self.surface.height(own.means, Footing(footing.corners[chosen], stands.shares))
-        near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
-        still = torch.eye(3, device=height.device)
-        stretch = self.gradient(self._expressed(pose)) - still
-        stretch = near[:, None, None] * stands.of(stretch.flatten(1)).unflatten(-1, (3, 3))
-        quats, scales = stretched(own.quats, own.scales, still + stretch)
-        shift = (stretch @ height[..., None])[..., 0]
-        return Local(
-            local.means.index_add(0, chosen, shift),
-            local.quats.index_copy(0, chosen, quats),
-            local.scales.index_copy(0, chosen, scales),
-        )
+        deformation = gradient(self._expressed(pose))
+        return carried(local, chosen, footing, self.surface.vertices, gradient.row, deformation)
 
     @torch.no_grad()
     def _walk(self, surface: SkinSurface) -> None:

@@ -11,7 +11,8 @@ from torch.nn.functional import normalize
 from talkingavatar.body.mesh_geometry import directed_edges, mean_incident_area, vertex_normals
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_to_matrix
 from talkingavatar.geometry.triangles import closest_on_triangles
-from talkingavatar.networks.footing import Footing
+from talkingavatar.networks.footing import FAR, NEAR, Footing
+from talkingavatar.networks.placing import Local
 
 RIDGE = 1e-4  # of the sum of squares of a vertex's edges, that keeps a fold of one line from a slope across it
 STEPS = 64  # from triangle to neighbour that a Gaussian may walk at once
@@ -98,6 +99,7 @@ class SkinGradient(nn.Module):
     tangents: Tensor
     normals: Tensor
     source: Tensor
+    starts: Tensor
     edges: Tensor
     slopes: Tensor
 
@@ -109,6 +111,7 @@ class SkinGradient(nn.Module):
         edges = directed_edges(faces)
         edges = edges[row[edges[:, 0]] >= 0]
         source = row[edges[:, 0]]
+        starts = torch.searchsorted(source, torch.arange(len(near) + 1))  # edges are sorted, and rows as vertices are
         normals = vertex_normals(vertices, faces)[near]
         aside = torch.eye(3)[normals.abs().argmin(-1)]
         first = normalize(torch.linalg.cross(normals, aside), dim=-1)
@@ -118,15 +121,71 @@ class SkinGradient(nn.Module):
         squares = squares + RIDGE * squares.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] * torch.eye(2)
         slopes = torch.linalg.solve(squares[source], flat)
         self.register_buffer("row", row, persistent=False)
-        for name in ("tangents", "normals", "source", "edges", "slopes"):
+        for name in ("tangents", "normals", "source", "starts", "edges", "slopes"):
             self.register_buffer(name, locals()[name], persistent=False)
 
     def forward(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
         """Deformation gradients of the displaced skin, a row for each vertex that has one."""
+        if offsets.device.type == "cpu" and offsets.dtype == torch.float32:
+            from talkingavatar.networks.cpu.carry import Gradient
+
+            return Gradient.apply(self.arrays(), offsets)
+        return self.plain(offsets)
+
+    def plain(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
+        """`forward` in torch's own operations, on any device."""
         steps = (offsets[self.edges[:, 1]] - offsets[self.edges[:, 0]])[:, :, None] * self.slopes[:, None]
         moved = self.tangents.index_add(0, self.source, steps)
         normals = normalize(torch.linalg.cross(moved[..., 0], moved[..., 1]), dim=-1)
         return moved @ self.tangents.mT + normals[..., None] * self.normals[:, None]
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Starts of the rows' edges, edges, slopes, tangents and normals for compiled code."""
+        return tuple(x.numpy() for x in (self.starts, self.edges, self.slopes, self.tangents, self.normals))
+
+
+def carried(
+    local: Local,
+    chosen: Int[Tensor, " n"],
+    footing: Footing,
+    resting: Float[Tensor, "V 3"],
+    row: Int[Tensor, " V"],
+    gradient: Float[Tensor, "R 3 3"],
+) -> Local:
+    """Gaussians with those chosen moved, turned and stretched as the skin is where they stand; the less the higher.
+
+    Args:
+        resting: the vertices they stand on, metres.
+        row: of the `gradient`, of each vertex; those that the chosen stand on have one.
+    """
+    if local.means.device.type == "cpu" and local.means.dtype == torch.float32:
+        from talkingavatar.networks.cpu.carry import Carry
+
+        return Local(*Carry.apply(chosen, footing, resting, row, *local, gradient))
+    return carried_plain(local, chosen, footing, resting, row, gradient)
+
+
+def carried_plain(
+    local: Local,
+    chosen: Int[Tensor, " n"],
+    footing: Footing,
+    resting: Float[Tensor, "V 3"],
+    row: Int[Tensor, " V"],
+    gradient: Float[Tensor, "R 3 3"],
+) -> Local:
+    """`carried` in torch's own operations, on any device."""
+    own, stands = Local(*(values[chosen] for values in local)), Footing(*(values[chosen] for values in footing))
+    height = own.means - stands.of(resting)
+    near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
+    still = torch.eye(3, device=height.device)
+    stretch = Footing(row[stands.corners], stands.shares).of((gradient - still).flatten(1)).unflatten(-1, (3, 3))
+    stretch = near[:, None, None] * stretch
+    quats, scales = stretched(own.quats, own.scales, still + stretch)
+    return Local(
+        local.means.index_add(0, chosen, (stretch @ height[..., None])[..., 0]),
+        local.quats.index_copy(0, chosen, quats),
+        local.scales.index_copy(0, chosen, scales),
+    )
 
 
 def stretched(
