@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -75,17 +76,15 @@ class SkinSurface(nn.Module):
 
 def _around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "F K"]:
     """Each triangle and those that share a vertex with it, filled up with itself."""
-    of_vertex: list[list[int]] = [[] for _ in range(count)]
-    for number, corners in enumerate(faces.tolist()):
-        for vertex in corners:
-            of_vertex[vertex].append(number)
-    near = [
-        [number, *sorted({other for vertex in corners for other in of_vertex[vertex]} - {number})]
-        for number, corners in enumerate(faces.tolist())
-    ]
-    table = np.repeat(np.arange(len(near))[:, None], max(map(len, near)), 1)
-    for number, row in enumerate(near):
-        table[number, : len(row)] = row
+    number = np.arange(len(faces))
+    corners = sp.csr_matrix((np.ones(faces.numel()), (number.repeat(3), faces.flatten().numpy())), (len(faces), count))
+    near = sp.csr_matrix(corners @ corners.T - 3 * sp.eye(len(faces)))
+    near.eliminate_zeros()
+    near.sort_indices()
+    counts = np.diff(near.indptr)
+    table = number[:, None].repeat(counts.max() + 1, 1)
+    row = number.repeat(counts)
+    table[row, 1 + np.arange(near.nnz) - near.indptr[row]] = near.indices
     return torch.from_numpy(table)
 
 
