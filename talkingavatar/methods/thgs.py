@@ -157,10 +157,11 @@ class THGS(Method):
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
         local, footing = Local(means, quats, log_scales.exp()), self._footing()
-        offsets = Offsets(self.vertex_offsets(pose), footing)
+        expressed = self._expressed(pose)
+        offsets = Offsets(self._vertex_offsets(pose, expressed), footing)
         maps = self._maps(means, offsets, pose)
         if self.surface is not None:
-            local = self._with_the_skin(local, footing, pose)
+            local = self._with_the_skin(local, footing, expressed)
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
 
@@ -199,9 +200,9 @@ class THGS(Method):
         row = self.frame_row(signal)
         return signal.pose if row < 0 or not self.options.joint else self.refinement(signal.pose, row)
 
-    def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+    def _vertex_offsets(self, pose: BodyPose, expressed: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
-        offsets = self.shape_offset + self._expressed(pose)
+        offsets = self.shape_offset + expressed
         if self.body.posedirs is None:
             return offsets
         return offsets + self.body.pose_offsets(pose.full_pose)[0]
@@ -231,13 +232,12 @@ class THGS(Method):
         make = partial(self.surface.footing, means.detach(), self.carried_face)
         return self._standing.get(make, means, self.carried_face, graph=False)
 
-    def _with_the_skin(self, local: Local, footing: Footing, pose: BodyPose) -> Local:
+    def _with_the_skin(self, local: Local, footing: Footing, expressed: Float[Tensor, "V 3"]) -> Local:
         """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
         assert self.surface is not None
         face, gradient = self.carried_face, self.gradient
         chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
-        deformation = gradient(self._expressed(pose))
-        return carried(local, chosen, footing, self.surface.vertices, gradient.row, deformation)
+        return carried(local, chosen, footing, self.surface.vertices, gradient.row, gradient(expressed))
 
     @torch.no_grad()
     def _walk(self, surface: SkinSurface) -> None:
@@ -253,8 +253,9 @@ class THGS(Method):
     def _faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
         """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
         rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
-        sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
-        return ((third_axis(gaussians.quats) * sight).sum(-1) < AWAY) | self.open_sided[self.carried_parent]
+        sight = gaussians.means + rotation.T @ translation
+        along = (third_axis(gaussians.quats) * sight).sum(-1)
+        return (along < AWAY * sight.norm(dim=-1)) | self.open_sided[self.carried_parent]
 
     @torch.no_grad()
     def _fill(self, surface: SkinSurface) -> None:

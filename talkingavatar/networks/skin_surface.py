@@ -13,6 +13,7 @@ from talkingavatar.body.mesh_geometry import directed_edges, mean_incident_area,
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_to_matrix
 from talkingavatar.geometry.triangles import closest_on_triangles
 from talkingavatar.networks.footing import FAR, NEAR, Footing
+from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.placing import Local
 
 RIDGE = 1e-4  # of the sum of squares of a vertex's edges, that keeps a fold of one line from a slope across it
@@ -39,6 +40,7 @@ class SkinSurface(nn.Module):
         self.register_buffer("spacing", (2 * mean_incident_area(vertices, faces)).sqrt(), persistent=False)
         self.register_buffer("normals", vertex_normals(vertices, faces), persistent=False)
         self.register_buffer("around", _around(faces, len(vertices)), persistent=False)
+        self._corners = Kept[Tensor]()
 
     def first_faces(self) -> Int[Tensor, " V"]:
         """Some triangle of every vertex; of one that has none, the first."""
@@ -48,7 +50,7 @@ class SkinSurface(nn.Module):
 
     def footing(self, points: Float[Tensor, "N 3"], face: Int[Tensor, " N"]) -> Footing:
         """The point of each resting point's triangle that is nearest to it."""
-        corners = self.faces[face]
+        corners = self._corners.get(lambda: self.faces[face], face, graph=False)
         return Footing(corners, nearest_shares(points.detach(), self.vertices, corners))
 
     def height(self, points: Float[Tensor, "N 3"], footing: Footing) -> Float[Tensor, "N 3"]:
@@ -63,7 +65,8 @@ class SkinSurface(nn.Module):
             there = self.around[face[walking]]
             count = there.shape[1]
             spread = points[walking].repeat_interleave(count, 0)
-            heights = self.height(spread, self.footing(spread, there.flatten()))
+            corners = self.faces[there.flatten()]
+            heights = self.height(spread, Footing(corners, nearest_shares(spread, self.vertices, corners)))
             heights = heights.square().sum(-1).view(-1, count)
             least, best = heights.min(1)
             moved = least < heights[:, 0] * (1 - 1e-6)
