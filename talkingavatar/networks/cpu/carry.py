@@ -149,7 +149,7 @@ def carry(part, parts, chosen, local, stands, out):
 
 @kernel
 @no_type_check
-def axes_backward(g, carried, scales, v_to_quats, v_to_scales, v_scales):
+def axes_backward(g, carried, turned, scales, v_turned, v_to_scales, v_scales):
     """Gradients of the carried axes from those of quaternions and scales; those of the scales are written."""
     a, b, c = carried
     x, y, z, length, rest, along = gram_schmidt(a, b)
@@ -158,7 +158,7 @@ def axes_backward(g, carried, scales, v_to_quats, v_to_scales, v_scales):
         v_scales[g, i] = v_to_scales[g, i] * abs(lengths[i])
     u, v = v_to_scales[g, 0] * scales[g, 0], v_to_scales[g, 1] * scales[g, 1]
     w = v_to_scales[g, 2] * (scales[g, 2] if lengths[2] >= ZERO else -scales[g, 2])
-    v_x, v_y, v_z = quat_of_backward(quat_of(x, y, z), x, y, z, v_to_quats[g])
+    v_x, v_y, v_z = quat_of_backward(turned, x, y, z, v_turned)
     v_x, v_y, v_z = plus(v_x, u, a), plus(v_y, v, b), plus(v_z, w, c)
     v_a, v_b = gram_schmidt_backward(b, x, y, length, rest, along, v_x, v_y, v_z)
     return plus(v_a, u, x), plus(v_b, v, y), plus(NOTHING, w, z)
@@ -166,8 +166,11 @@ def axes_backward(g, carried, scales, v_to_quats, v_to_scales, v_scales):
 
 @kernel
 @no_type_check
-def carry_backward(part, parts, chosen, local, stands, v_out, v_local, v_gradient):
-    """v_local is written in the chosen rows; v_gradient (STRIPS R 9): a sum a strip of them."""
+def carry_backward(part, parts, chosen, local, stands, turned, v_out, v_local, v_gradient):
+    """v_local is written in the chosen rows; v_gradient (STRIPS R 9): a sum a strip of them.
+
+    `turned`: the quaternions that `carry` made.
+    """
     means, quats, scales = local
     corners, shares, _, row, _ = stands
     v_to_means, v_to_quats, v_to_scales = v_out
@@ -179,16 +182,18 @@ def carry_backward(part, parts, chosen, local, stands, v_out, v_local, v_gradien
             height, near, stretch = stretch_at(g, means, stands)
             own, size = unit_quat(quats[g])
             r, carried = carried_axes(stretch, own)
-            v = axes_backward(g, carried, scales, v_to_quats, v_to_scales, v_scales)
+            v_mean = (v_to_means[g, 0], v_to_means[g, 1], v_to_means[g, 2])
+            v_turned = (v_to_quats[g, 0], v_to_quats[g, 1], v_to_quats[g, 2], v_to_quats[g, 3])
+            v = axes_backward(g, carried, turned[g], scales, v_turned, v_to_scales, v_scales)
             v_r = back_through(stretch, v[0]), back_through(stretch, v[1]), back_through(stretch, v[2])
             v_own = axes_of_backward(own, r, v_r)
             for i in range(4):
                 v_quats[g, i] = v_own[i] / size
-            v_mean = back_through(stretch, v_to_means[g])
+            v_resting = back_through(stretch, v_mean)
             for i in range(3):
-                v_means[g, i] = v_mean[i]
+                v_means[g, i] = v_resting[i]
                 v_row = plus(plus(plus(NOTHING, v[0][i], r[0]), v[1][i], r[1]), v[2][i], r[2])
-                v_row = plus(v_row, v_to_means[g, i], height)
+                v_row = plus(v_row, v_mean[i], height)
                 for k in range(corners.shape[1]):
                     share, at = near * shares[g, k], row[corners[g, k]]
                     for j in range(3):
@@ -226,6 +231,7 @@ class Carry(torch.autograd.Function):
         out = tuple(x.copy() for x in local)
         ctx.fixed = chosen.numpy(), tuple(local), (*read, gradient.reshape(-1, 9))
         spread(carry, *ctx.fixed, out)
+        ctx.turned = out[1]
         return tuple(torch.from_numpy(x) for x in out)
 
     @staticmethod
@@ -236,6 +242,6 @@ class Carry(torch.autograd.Function):
             np.zeros_like(x) if v is None else v.contiguous().numpy() for x, v in zip(local, v_outputs, strict=True)
         )
         v_local, v_gradient = tuple(v.copy() for v in v_out), np.zeros((STRIPS, *gradient.shape), f32)
-        spread(carry_backward, *ctx.fixed, v_out, v_local, v_gradient, shares=1)
+        spread(carry_backward, *ctx.fixed, ctx.turned, v_out, v_local, v_gradient, shares=1)
         gradients = *v_local, v_gradient.sum(0).reshape(-1, 3, 3)
         return (None, None, None, None, *(torch.from_numpy(x) for x in gradients))
