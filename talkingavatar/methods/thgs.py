@@ -21,6 +21,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat, third_axis
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_tilt, skin_binding, vertex_binding
+from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.base import SHOWN, Method, MethodContext
 from talkingavatar.methods.colours import completed, parts_of, seen_colours, some_frames
 from talkingavatar.methods.dressing import dress, dressed
@@ -33,7 +34,7 @@ from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
 from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
-from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 # The parameter groups behind each switch.
 PARTS = {
@@ -42,6 +43,8 @@ PARTS = {
     "joint": ("skinning", "pose", "expression"),
 }
 
+ASIDE = "aside"
+SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
 COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
 FACED = 16  # frames that tell whether a surfel ever faces the camera
@@ -73,6 +76,9 @@ class THGS(Method):
     reach: Tensor
     moving_face: Tensor
     open_sided: Tensor
+    some_vertices: Tensor
+    inset: Tensor
+    centre: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -139,6 +145,12 @@ class THGS(Method):
             ],
         }
 
+    def shots(self, batch: Batch) -> dict[str, Shot]:
+        shots = super().shots(batch)
+        if self.surface is not None and self.counts("open") and self.step % EVERY == 0:
+            shots[ASIDE] = Shot(SHOWN, self._aside(batch), batch.background, grows=False)
+        return shots
+
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
         means = self.gaussians["means"]
@@ -146,6 +158,8 @@ class THGS(Method):
             terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
         else:
             terms |= self._on_skin(self.surface)
+        if ASIDE in drawn:
+            terms["open"] = openness(drawn[ASIDE].alpha, self._inside(batch), self._aside(batch))
         if self.started("leb"):
             terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
@@ -193,6 +207,15 @@ class THGS(Method):
             "lying": beyond_tilt(third_axis(self.gaussians["quats"][some]), normals),
         }
 
+    def _aside(self, batch: Batch) -> Cameras:
+        return aside(batch.cameras, batch.signal.pose.transl[0] + self.centre, self.step)
+
+    @torch.no_grad()
+    def _inside(self, batch: Batch) -> Float[Tensor, "1 P 3"]:
+        """Points of the frame's person that something of the person is before, whoever looks."""
+        pose = self.refined_pose(batch.signal)
+        return self.body(pose, self.some_vertices, self.inset)[0]
+
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
@@ -218,6 +241,10 @@ class THGS(Method):
         self.register_buffer("open_sided", open_sided, persistent=False)
         self.register_buffer("moving_face", moving[body.faces].any(1), persistent=False)
         self.gradient = SkinGradient(shaped, body.faces, moving)
+        inset = rest - body.v_template - INSET * surface.normals
+        self.register_buffer("some_vertices", torch.arange(0, len(rest), SOME), persistent=False)
+        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
+        self.register_buffer("centre", rest[body.regions["head"]].mean(0), persistent=False)
         self._moving, self._standing = Chosen(), Kept[Footing]()
         return surface
 
