@@ -1,0 +1,200 @@
+"""Gaussians that stand on a person's skin, stay with it and go with it, whatever carries the skin itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from talkingavatar.body.models import Body
+from talkingavatar.geometry.rotations import third_axis
+from talkingavatar.losses import beyond_tilt, skin_binding
+from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.colours import parts_of, some_frames
+from talkingavatar.methods.unseen import fill_unseen
+from talkingavatar.networks.footing import Footing
+from talkingavatar.networks.kept import Chosen, Kept
+from talkingavatar.networks.placing import Local
+from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
+from talkingavatar.types import Batch, Cameras, Gaussians, Rendering
+
+WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
+COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
+FACED = 16  # frames that tell whether a surfel ever faces the camera
+AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
+TURNS = 4  # steps in which every Gaussian is held to the skin once
+NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
+LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
+
+
+class SkinBound(Method):
+    """Each Gaussian has a parent vertex; with a `surface`, the person as seen at rest, it stands in a triangle of that.
+
+    An expression then turns and stretches it as it does the skin there. Gaussians that are bound in another way have no
+    surface, and keep their parents.
+    """
+
+    carried_parent: Tensor
+    carried_face: Tensor
+    reach: Tensor
+    moving_face: Tensor
+    open_sided: Tensor
+
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.surface: SkinSurface | None = None
+
+    def stand_on(
+        self,
+        seen: Float[Tensor, "V 3"],
+        skin: Float[Tensor, "V 3"],
+        faces: Int[Tensor, "F 3"],
+        own: Int[Tensor, " N"] | None = None,
+    ) -> None:
+        """Let the Gaussians stand in triangles from now on.
+
+        Args:
+            seen: vertices of the person as seen, at rest, the body's first, metres.
+            skin: below what the person wears: this turns and stretches Gaussians.
+            own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
+        """
+        body, self.surface = self.body, SkinSurface(seen, faces)
+        others = len(seen) - len(body.v_template)
+        self.register_buffer("carried_face", self.surface.first_faces() if own is None else own)
+        self.register_buffer("reach", _reach(body, self.surface.spacing), persistent=False)
+        inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
+        open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
+        self.register_buffer("open_sided", open_sided, persistent=False)
+        moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
+        self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
+        self.gradient = SkinGradient(skin, faces, moving)
+        self._moving, self._standing = Chosen(), Kept[Footing]()
+
+    @abstractmethod
+    def resting(self, some: slice = slice(None)) -> Local:
+        """The Gaussians, or some of them, where nothing moves."""
+
+    @property
+    def carried(self) -> dict[str, Int[Tensor, " N"]]:
+        parents = {"parent": self.carried_parent}
+        return parents if self.surface is None else parents | {"face": self.carried_face}
+
+    def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
+        self.carried_parent = carried["parent"]
+        if self.surface is not None:
+            self.carried_face = carried["face"]
+
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
+        if self.surface is None:
+            return terms
+        # Of every fourth in turn: of all in the mean, at a quarter of the work.
+        some = slice(self.step % TURNS, None, TURNS)
+        return terms | self.held(self.surface, self.resting(some), self.footing().at(some))
+
+    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
+        """What holds resting Gaussians to the skin where they stand, by the names of the loss table."""
+        heights = surface.height(resting.means, footing)
+        normals = normalize(footing.of(surface.normals), dim=-1)
+        return {
+            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
+            "lying": beyond_tilt(third_axis(resting.quats), normals),
+        }
+
+    def render(
+        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
+    ) -> Rendering:
+        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
+        if self.surface is None or len(cameras) > 1:
+            return super().render(gaussians, cameras, background)
+        seen = self.faces(gaussians, cameras)
+        return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.surface is not None:
+            if self.step % WALK == 0:
+                self.walk(self.surface)
+            if self.step + 1 == self.config.budget.steps:
+                self._fill(self.surface)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def footing(self, resting: Float[Tensor, "N 3"] | None = None) -> Footing:
+        """Where the Gaussians stand; `resting`, where they are, need not be asked for where it is known."""
+        assert self.surface is not None
+        surface, own, face = self.surface, self.gaussians["means"], self.carried_face
+
+        def make() -> Footing:
+            with torch.no_grad():
+                return surface.footing(self.resting().means if resting is None else resting.detach(), face)
+
+        return self._standing.get(make, own, face, graph=False)
+
+    def with_the_skin(self, local: Local, footing: Footing, expressed: Float[Tensor, "V 3"]) -> Local:
+        """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
+        assert self.surface is not None
+        face = self.carried_face
+        chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
+        own = Local(*(values[chosen] for values in local))
+        stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
+        height = self.surface.height(own.means, Footing(footing.corners[chosen], stands.shares))
+        near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
+        still = torch.eye(3, device=height.device)
+        stretch = self.gradient(expressed) - still
+        stretch = near[:, None, None] * stands.of(stretch.flatten(1)).unflatten(-1, (3, 3))
+        quats, scales = stretched(own.quats, own.scales, still + stretch)
+        shift = (stretch @ height[..., None])[..., 0]
+        return Local(
+            local.means.index_add(0, chosen, shift),
+            local.quats.index_copy(0, chosen, quats),
+            local.scales.index_copy(0, chosen, scales),
+        )
+
+    @torch.no_grad()
+    def walk(self, surface: SkinSurface) -> None:
+        """Let every Gaussian go to the triangle that is nearest to it now; the nearest corner becomes its parent."""
+        self.carried_face = surface.walk(self.resting().means, self.carried_face)
+        footing = self.footing()
+        self.carried_parent = footing.corners.gather(1, footing.shares.argmax(1, keepdim=True))[:, 0]
+        if self.density is not None:
+            self.density.carried = self.carried
+
+    @torch.no_grad()
+    def faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
+        """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
+        rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
+        sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
+        return ((third_axis(gaussians.quats) * sight).sum(-1) < AWAY) | self.open_sided[self.carried_parent]
+
+    @torch.no_grad()
+    def _fill(self, surface: SkinSurface) -> None:
+        """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
+        batch = some_frames(self.context, FACED).to(self.device)
+        frames = [batch.frame(i) for i in range(len(batch))]
+        faced = torch.stack([self.faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
+        resting = self.resting()
+        unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
+        extent = COVER * self.footing().of(surface.spacing[:, None])[:, 0] / unit
+        parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
+        fill_unseen(self, resting.means, torch.where(faced, 0.0, extent), parts)
+
+    def parts(self) -> dict[str, Bool[Tensor, " V"]]:
+        """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""
+        return parts_of(self.body)
+
+
+def _reach(body: Body, spacing: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
+    """Metres that a Gaussian may stand off each vertex: hair and clothes may, what a face moves must not."""
+    reach = torch.full_like(spacing, LOOSE)
+    face = body.face.nonzero()[:, 0]
+    reach[face] = spacing[face].clamp_min(LEAST_REACH)
+    for name in INNER:
+        reach[body.regions[name]] = INNER_REACH
+    return reach
