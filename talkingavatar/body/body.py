@@ -219,6 +219,23 @@ class Body(nn.Module):
         Raises:
             UserError: the model came without a landmark embedding.
         """
+        return self.at_landmarks(vertices[:, self.landmark_corners])
+
+    def posed_landmarks(self, pose: BodyPose) -> Float[Tensor, "B 68 3"]:
+        """The same of a pose, at their cost alone."""
+        return self.at_landmarks(self(pose, self.landmark_corners.flatten())[0].unflatten(1, (-1, 3)))
+
+    def at_landmarks(self, values: Float[Tensor, "B 68 3 *n"]) -> Float[Tensor, "B 68 *n"]:
+        """What lies at the landmarks, of what the corners of their triangles have."""
+        return torch.einsum("blc...,lc->bl...", values, self.landmark_bary)
+
+    @property
+    def landmark_corners(self) -> Int[Tensor, "68 3"]:
+        """Vertices round each landmark.
+
+        Raises:
+            UserError: the model came without a landmark embedding.
+        """
         if self.landmark_faces is None or self.landmark_bary is None:
             raise UserError(
                 "body.path",
@@ -226,5 +243,4 @@ class Body(nn.Module):
                 "landmark_embedding.npy, or flame_static_embedding.pkl with flame_dynamic_embedding.npy",
                 "put the FLAME landmark embedding into the model's folder",
             )
-        corners = vertices[:, self.faces[self.landmark_faces]]
-        return torch.einsum("blcx,lc->blx", corners, self.landmark_bary)
+        return self.faces[self.landmark_faces]

@@ -12,7 +12,7 @@ from talkingavatar.errors import UserError
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
-TERMS = ("l1", "dssim", "normal")  # that every method has
+TERMS = ("l1", "dssim", "matte", "normal")  # that every method has
 SECTIONS = {"avatar": "method", "driver": "driver", "pretrained": "pretrained"}  # by the kind of stage that they are of
 
 
@@ -23,7 +23,7 @@ class Rows:
 
 
 THGS_GROUPS = ("leb", "saam", "saam_planes", "saam_attention", "skinning", "pose", "expression")
-SKIN_TERMS = ("vertex", "lying")
+SKIN_TERMS = ("vertex", "height", "lying", "open")
 BOUND_TERMS = (*TERMS, "position", "scale")
 
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none

@@ -162,6 +162,8 @@ class Method(L.LightningModule, ABC):
             terms = {name: batch.weight * values for name, values in terms.items()}
         if self.counts("normal") and rendering.normals is not None and rendering.depth_normals is not None:
             terms["normal"] = normal_consistency(rendering.normals, rendering.depth_normals)
+        if self.counts("matte"):
+            terms["matte"] = (rendering.alpha - batch.matte).abs()
         return terms
 
     def density_policy(self) -> DensityConfig:

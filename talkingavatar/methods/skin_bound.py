@@ -14,15 +14,18 @@ from torch.nn.functional import normalize
 from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_tilt, skin_binding
-from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.aside import EVERY, aside, openness
+from talkingavatar.methods.base import SHOWN, Method, MethodContext
 from talkingavatar.methods.colours import parts_of, some_frames
 from talkingavatar.methods.unseen import fill_unseen
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
 from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
-from talkingavatar.types import Batch, Cameras, Gaussians, Rendering
+from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, Shot
 
+ASIDE = "aside"
+SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
 COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
 FACED = 16  # frames that tell whether a surfel ever faces the camera
@@ -45,6 +48,9 @@ class SkinBound(Method):
     reach: Tensor
     moving_face: Tensor
     open_sided: Tensor
+    some_vertices: Tensor
+    inset: Tensor
+    centre: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -53,6 +59,7 @@ class SkinBound(Method):
     def stand_on(
         self,
         seen: Float[Tensor, "V 3"],
+        bare: Float[Tensor, "V 3"],
         skin: Float[Tensor, "V 3"],
         faces: Int[Tensor, "F 3"],
         own: Int[Tensor, " N"] | None = None,
@@ -61,7 +68,8 @@ class SkinBound(Method):
 
         Args:
             seen: vertices of the person as seen, at rest, the body's first, metres.
-            skin: below what the person wears: this turns and stretches Gaussians.
+            bare: the same without what the person wears.
+            skin: and in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
             own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
         """
         body, self.surface = self.body, SkinSurface(seen, faces)
@@ -74,11 +82,25 @@ class SkinBound(Method):
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
         self.gradient = SkinGradient(skin, faces, moving)
+        inset = seen - bare - INSET * self.surface.normals
+        self.register_buffer("some_vertices", torch.arange(0, len(seen), SOME), persistent=False)
+        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
+        self.register_buffer("centre", seen[body.regions["head"]].mean(0), persistent=False)
         self._moving, self._standing = Chosen(), Kept[Footing]()
 
     @abstractmethod
     def resting(self, some: slice = slice(None)) -> Local:
         """The Gaussians, or some of them, where nothing moves."""
+
+    @abstractmethod
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        """Points beside some of the person's vertices in one frame's pose, in world space; each turns with its vertex.
+
+        Args:
+            offsets: from the vertices, metres at rest.
+        """
 
     @property
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
@@ -90,20 +112,31 @@ class SkinBound(Method):
         if self.surface is not None:
             self.carried_face = carried["face"]
 
+    def shots(self, batch: Batch) -> dict[str, Shot]:
+        shots = super().shots(batch)
+        if self.surface is not None and self.counts("open") and self.step % EVERY == 0:
+            shots[ASIDE] = Shot(SHOWN, self._aside(batch), batch.background, grows=False)
+        return shots
+
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
         if self.surface is None:
             return terms
+        if ASIDE in drawn:
+            with torch.no_grad():
+                inside = self.beside(self.refined_pose(batch.signal), self.some_vertices, self.inset)
+            terms["open"] = openness(drawn[ASIDE].alpha, inside[None], self._aside(batch))
         # Of every fourth in turn: of all in the mean, at a quarter of the work.
         some = slice(self.step % TURNS, None, TURNS)
         return terms | self.held(self.surface, self.resting(some), self.footing().at(some))
 
     def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
         """What holds resting Gaussians to the skin where they stand, by the names of the loss table."""
-        heights = surface.height(resting.means, footing)
+        heights, reach = surface.height(resting.means, footing), footing.of(self.reach[:, None])[:, 0]
         normals = normalize(footing.of(surface.normals), dim=-1)
         return {
-            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
+            "vertex": skin_binding(heights, reach),
+            "height": (heights / reach[:, None]).square().sum(-1),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
         }
 
@@ -156,6 +189,9 @@ class SkinBound(Method):
             local.quats.index_copy(0, chosen, quats),
             local.scales.index_copy(0, chosen, scales),
         )
+
+    def _aside(self, batch: Batch) -> Cameras:
+        return aside(batch.cameras, batch.signal.pose.transl[0] + self.centre, self.step)
 
     @torch.no_grad()
     def walk(self, surface: SkinSurface) -> None:

@@ -91,7 +91,7 @@ class THGS(SkinBound):
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
         if self.options.deform == "skin":
-            self.stand_on(rest, shaped, body.faces)
+            self.stand_on(rest, body.v_template, shaped, body.faces)
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -103,6 +103,11 @@ class THGS(SkinBound):
     def resting(self, some: slice = slice(None)) -> Local:
         raw = self.gaussians
         return Local(raw["means"][some], raw["quats"][some], raw["scales"][some].exp())
+
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        return self.body(pose, vertices, offsets)[0][0]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {

@@ -27,6 +27,7 @@ from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rende
 
 # The local frame's second axis is the normal; a surfel's is its third.
 UPRIGHT = (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0)
+FLAT = 0.25  # of what a Gaussian on the skin may measure along it: what it may across it, and starts with
 LOCAL_SCALE = 25.0  # gsplat's scene scale for local units: a Gaussian is split above, cloned below a quarter triangle
 
 
@@ -55,10 +56,10 @@ class TriangleBound(SkinBound):
         worn = dressed(context, self.figure, faces, self.body) if skin else torch.zeros(len(resting))
         seen = dress(resting, faces, worn)
         self.register_buffer("resting_maps", triangle_maps(seen, faces))
-        self.gaussians = self._initial_gaussians(worn)
+        self.gaussians = self._initial_gaussians(worn, skin)
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         if skin:
-            self.stand_on(seen, resting, faces, self.carried_binding.clone())
+            self.stand_on(seen, resting, resting, faces, self.carried_binding.clone())
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -78,6 +79,13 @@ class TriangleBound(SkinBound):
     def density_details(self) -> dict[str, Any]:
         """No triangle is left without a Gaussian: it could never get one back."""
         return {"keep": "binding", "scene_scale": LOCAL_SCALE}
+
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        resting = self.figure.resting(self.betas[0]) + self._expressed(pose)
+        maps = (self.figure.weights[vertices] @ self.figure.transforms(pose).flatten(1)).unflatten(1, (3, 4))
+        return (maps[..., :3] @ (resting[vertices] + offsets)[..., None])[..., 0] + maps[..., 3]
 
     def vertices_of(self) -> Int[Tensor, " N"]:
         return torch.where(self.carried_parent < len(self.body.v_template), self.carried_parent, -1)
@@ -99,7 +107,8 @@ class TriangleBound(SkinBound):
 
     def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
         spacing = footing.of(surface.spacing[:, None])
-        scale = beyond_scale(resting.scales / spacing, self.bound_options.most_scale)
+        flat = resting.scales.new_tensor([1, 1, FLAT])
+        scale = beyond_scale(resting.scales / (spacing * flat), self.bound_options.most_scale)
         return super().held(surface, resting, footing) | {"scale": scale}
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
@@ -127,7 +136,7 @@ class TriangleBound(SkinBound):
         """The Gaussians in world space, each where the skin below it goes in one frame's pose."""
         local, raw = self.resting(), self.gaussians
         footing = self.footing(local.means)
-        expressed = self._all(self.body.expressiondirs @ pose.expression[0])
+        expressed = self._expressed(pose)
         local, offsets = self.with_the_skin(local, footing, expressed), expressed
         if self.body.posedirs is not None:
             offsets = offsets + self._all(self.body.pose_offsets(pose.full_pose)[0])
@@ -135,14 +144,18 @@ class TriangleBound(SkinBound):
         means, quats, scales = place(local, maps.unflatten(1, (3, 4)), offsets=Offsets(offsets, footing))
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
+    def _expressed(self, pose: BodyPose) -> Float[Tensor, "W 3"]:
+        return self._all(self.body.expressiondirs @ pose.expression[0])
+
     def _all(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "W 3"]:
         """Displacements of the figure's vertices, of the body's."""
         return torch.cat([offsets, offsets.new_zeros(len(self.figure.bust), 3)])
 
-    def _initial_gaussians(self, worn: Float[Tensor, " V"]) -> nn.ParameterDict:
+    def _initial_gaussians(self, worn: Float[Tensor, " V"], skin: bool) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)
         scales = torch.full((count, 3), options.scale)
-        scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
+        thick = FLAT if skin else 0.5
+        scales[:, 2] *= thick if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
         faces = self.figure.faces
         found = seen_colours(self.context, faces, lambda pose: dress(self.figure(pose), faces, worn))
         colours = completed(*found, self.figure.resting(self.betas[0]), self.parts())
