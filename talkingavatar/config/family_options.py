@@ -53,6 +53,7 @@ class FlameRigged(TriangleBound):
 
     # Gaussians start on what the mattes show of clothes and hair and go with the skin there, or ride on one triangle.
     deform: str = one_of("skin", "triangle")
+    opacity: float = within(0.9, 0.001, 0.999)  # at the start: what blinks and turns first show is to be opaque
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,7 +27,6 @@ from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, 
 ASIDE = "aside"
 SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
-COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
 FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
@@ -42,6 +41,8 @@ class SkinBound(Method):
     An expression then turns and stretches it as it does the skin there. Gaussians that are bound in another way have no
     surface, and keep their parents.
     """
+
+    cover: ClassVar[float] = 0.6  # of the spacing of vertices: standard deviation of a Gaussian that covers its place
 
     carried_parent: Tensor
     carried_face: Tensor
@@ -132,11 +133,11 @@ class SkinBound(Method):
 
     def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
         """What holds resting Gaussians to the skin where they stand, by the names of the loss table."""
-        heights, reach = surface.height(resting.means, footing), footing.of(self.reach[:, None])[:, 0]
+        heights = surface.height(resting.means, footing)
         normals = normalize(footing.of(surface.normals), dim=-1)
         return {
-            "vertex": skin_binding(heights, reach),
-            "height": (heights / reach[:, None]).square().sum(-1),
+            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
+            "height": (heights / LOOSE).square().sum(-1),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
         }
 
@@ -217,7 +218,7 @@ class SkinBound(Method):
         faced = torch.stack([self.faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
         resting = self.resting()
         unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
-        extent = COVER * self.footing().of(surface.spacing[:, None])[:, 0] / unit
+        extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
         fill_unseen(self, resting.means, torch.where(faced, 0.0, extent), parts)
 
