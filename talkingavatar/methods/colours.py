@@ -26,6 +26,7 @@ USUAL = {
     "mouth_cavity": (0.25, 0.09, 0.09),
 }  # fmt: skip
 GREY = (0.5, 0.5, 0.5)
+PosedMesh = Callable[[BodyPose], Float[Tensor, "V 3"]]  # vertices in world space of one frame's pose
 
 
 def some_frames(context: MethodContext, count: int) -> Batch:
@@ -35,12 +36,9 @@ def some_frames(context: MethodContext, count: int) -> Batch:
 
 @torch.no_grad()
 def seen_colours(
-    context: MethodContext, faces: Int[Tensor, "F 3"], mesh: Callable[[BodyPose], Float[Tensor, "V 3"]]
+    context: MethodContext, faces: Int[Tensor, "F 3"], mesh: PosedMesh
 ) -> tuple[Float[Tensor, "V 3"], Bool[Tensor, " V"]]:
-    """Mean colour of each vertex in a few training frames, where the camera sees it; and which are ever seen.
-
-    `mesh` gives vertices in world space of one frame's pose.
-    """
+    """Mean colour of each vertex in a few training frames, where the camera sees it; and which are ever seen."""
     batch = some_frames(context, FRAMES)
     visible = VisibleMesh(faces)
     size = torch.tensor([batch.cameras.width, batch.cameras.height])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from talkingavatar.geometry.spherical_harmonics import SH_C0
 from talkingavatar.methods.base import Method
-from talkingavatar.methods.colours import donated, parts_of, some_frames
+from talkingavatar.methods.colours import donated, some_frames
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
@@ -37,22 +38,22 @@ def contributions(method: Method) -> Float[Tensor, " N"]:
 
 
 @torch.no_grad()
-def fill_unseen(method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor, " N"]) -> Bool[Tensor, " N"]:
+def fill_unseen(
+    method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor, " N"], parts: Mapping[str, Bool[Tensor, " N"]]
+) -> Bool[Tensor, " N"]:
     """Give each the colour of those nearest to it that are seen, of its part.
 
     Args:
         rest: where the Gaussians are when nothing moves, metres, in the body's T-pose.
-        extent: standard deviations that they are to have at least, metres; 0 where one stays as it is.
+        extent: standard deviations that they are to have at least, in the method's units; 0 where one stays as it is.
+        parts: which of them are of each part.
 
     Returns:
         Which were filled.
     """
     seen, gaussians = contributions(method), method.gaussians
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
-    parents = method.vertices_of()
-    assert parents is not None
-    for here in parts_of(method.body).values():
-        mine = here[parents]
+    for mine in parts.values():
         given, wanted = mine & known, mine & hidden
         if given.any() and wanted.any():
             colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu(), DONORS)

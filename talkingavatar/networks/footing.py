@@ -22,6 +22,10 @@ class Footing(NamedTuple):
         """Each on its vertex."""
         return Footing(vertex[:, None], torch.ones(len(vertex), 1, device=vertex.device))
 
+    def at(self, some: slice) -> Footing:
+        """Of some of the Gaussians."""
+        return Footing(self.corners[some], self.shares[some])
+
     def of(self, values: Float[Tensor, "V C"]) -> Float[Tensor, "N C"]:
         """What each Gaussian takes of the vertices' values."""
         if self.corners.shape[1] == 1:

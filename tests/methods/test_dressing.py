@@ -59,7 +59,7 @@ def context(body):
 
 
 def test_planted_clothes_are_found_and_bare_skin_stays(body, context):
-    worn = dressed(context, body)
+    worn = dressed(context, lambda pose: body(pose)[0][0], body.faces, body)
     clothed = covered(body) > 0
     torso = clothed & (body.v_template[:, 0].abs() < 0.25) & (body.weights[:, 3:10].sum(1) > 0.5)
     assert float(worn[torso].median()) == pytest.approx(THICK, abs=0.008)
@@ -98,7 +98,7 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
         back = (body.v_template[:, 2] < -0.05) & (body.weights[:, [3, 6, 9]].sum(1) > 0.5)
         method.gaussians["sh"][back, 0] = 0.0
     extent = torch.full((len(back),), 0.05)
-    filled = fill_unseen(method, method.gaussians["means"].detach(), extent)
+    filled = fill_unseen(method, method.gaussians["means"].detach(), extent, method.parts())
     assert filled[back].all() and not filled.all()
     wanted = torch.tensor([2.0, 0.0, -1.0]).expand(int(back.sum()), 3)
     torch.testing.assert_close(method.gaussians["sh"][back, 0], wanted)
