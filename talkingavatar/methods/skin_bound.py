@@ -16,8 +16,8 @@ from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.base import SHOWN, Method, MethodContext
-from talkingavatar.methods.colours import parts_of, some_frames
-from talkingavatar.methods.unseen import fill_unseen
+from talkingavatar.methods.colours import parts_of
+from talkingavatar.methods.unseen import driven_frames, fill_unseen
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
@@ -27,7 +27,6 @@ from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, 
 ASIDE = "aside"
 SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
-FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
@@ -49,6 +48,7 @@ class SkinBound(Method):
     moving_face: Tensor
     open_sided: Tensor
     some_vertices: Tensor
+    bare: Tensor
     inset: Tensor
     centre: Tensor
 
@@ -58,7 +58,6 @@ class SkinBound(Method):
 
     def stand_on(
         self,
-        seen: Float[Tensor, "V 3"],
         bare: Float[Tensor, "V 3"],
         skin: Float[Tensor, "V 3"],
         faces: Int[Tensor, "F 3"],
@@ -67,26 +66,36 @@ class SkinBound(Method):
         """Let the Gaussians stand in triangles from now on.
 
         Args:
-            seen: vertices of the person as seen, at rest, the body's first, metres.
-            bare: the same without what the person wears.
-            skin: and in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
+            bare: vertices of the person without what it wears, at rest, the body's first, metres; they lie there first.
+            skin: the same in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
             own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
         """
-        body, self.surface = self.body, SkinSurface(seen, faces)
-        others = len(seen) - len(body.v_template)
+        body, self.surface = self.body, SkinSurface(bare, faces)
+        others = len(bare) - len(body.v_template)
         self.register_buffer("carried_face", self.surface.first_faces() if own is None else own)
-        self.register_buffer("reach", _reach(body, self.surface.spacing), persistent=False)
         inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
         open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("open_sided", open_sided, persistent=False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
         self.gradient = SkinGradient(skin, faces, moving)
-        inset = seen - bare - INSET * self.surface.normals
-        self.register_buffer("some_vertices", torch.arange(0, len(seen), SOME), persistent=False)
-        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
-        self.register_buffer("centre", seen[body.regions["head"]].mean(0), persistent=False)
+        self.register_buffer("bare", bare, persistent=False)
+        self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
+        self.lie(self.surface, bare)
         self._moving, self._standing = Chosen(), Kept[Footing]()
+
+    def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
+        """Let what the Gaussians stand on lie where the person is seen, at rest, metres."""
+        surface.lie(seen)
+        inset = seen - self.bare - INSET * surface.normals
+        self.register_buffer("reach", _reach(self.body, surface.spacing), persistent=False)
+        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
+        self.register_buffer("centre", seen[self.body.regions["head"]].mean(0), persistent=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.surface is not None:
+            self.lie(self.surface, checkpoint["state_dict"]["surface.vertices"].to(self.device))
 
     @abstractmethod
     def resting(self, some: slice = slice(None)) -> Local:
@@ -200,14 +209,13 @@ class SkinBound(Method):
     @torch.no_grad()
     def _fill(self, surface: SkinSurface) -> None:
         """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
-        batch = some_frames(self.context, FACED).to(self.device)
-        frames = [batch.frame(i) for i in range(len(batch))]
-        faced = torch.stack([self.faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
+        driven = driven_frames(self)
+        faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
         resting = self.resting()
         unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
         extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
-        fill_unseen(self, resting.means, torch.where(faced, 0.0, extent), parts)
+        fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
         """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""

@@ -34,13 +34,18 @@ class SkinSurface(nn.Module):
 
     def __init__(self, vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> None:
         super().__init__()
-        self.register_buffer("vertices", vertices)
         self.register_buffer("faces", faces, persistent=False)
-        # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
-        self.register_buffer("spacing", (2 * mean_incident_area(vertices, faces)).sqrt(), persistent=False)
-        self.register_buffer("normals", vertex_normals(vertices, faces), persistent=False)
+        self.lie(vertices)
         self.register_buffer("around", _around(faces, len(vertices)), persistent=False)
         self._corners = Kept[Tensor]()
+
+    def lie(self, vertices: Float[Tensor, "V 3"]) -> None:
+        """Let the same triangles rest elsewhere."""
+        self.register_buffer("vertices", vertices)
+        # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
+        spacing = (2 * mean_incident_area(vertices, self.faces)).sqrt()
+        self.register_buffer("spacing", spacing, persistent=False)
+        self.register_buffer("normals", vertex_normals(vertices, self.faces), persistent=False)
 
     def first_faces(self) -> Int[Tensor, " V"]:
         """Some triangle of every vertex; of one that has none, the first."""
