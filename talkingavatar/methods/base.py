@@ -105,6 +105,10 @@ class Method(L.LightningModule, ABC):
     def begin(self) -> None:
         """Start from what training frames show. A checkpoint holds what comes of it: who loads one need not."""
 
+    def facts(self) -> dict[str, float]:
+        """What is to be told of the fitted Gaussians beside their pictures, by key."""
+        return {}
+
     @abstractmethod
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""
