@@ -39,8 +39,8 @@ class ReadyMattes:
     """Coverage of the subject by frame number, read in order.
 
     A picture with an alpha channel that says something gives that channel, a grey one its value, a coloured one its
-    brightest channel, one in the colours of parts whatever is not black; 0 and 1 stand for 0 and 255. A video is read as
-    pictures are, with its alpha channel.
+    brightest channel, one in the colours of parts whatever is not black; 0 and 1 stand for 0 and 255. A video is read
+    as pictures are, with its alpha channel.
 
     Args:
         path: a folder of pictures, in the order of the numbers (or names) they carry, or a video.
