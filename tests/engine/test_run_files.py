@@ -93,6 +93,27 @@ def test_damaged_files_that_can_be_made_anew_are(run, config, capsys):
     assert [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["avatar.ckpt", "summary.json", "metrics.jsonl", "status.json"])
+def test_a_folder_where_a_run_writes_a_file_is_refused_before_anything_is_done(run, config, name):
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name / "mine").mkdir(parents=True)
+    before = (run.path / "config.yaml").stat().st_mtime_ns
+    with pytest.raises(UserError, match=rf"{name}, a folder; expected a file of the run"):
+        RunDirectory.open(at(config, run.path))
+    assert (run.path / name / "mine").is_dir() and (run.path / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_tells_of_what_is_gone(run, config, capsys):
+    done = {"status": "finished", "wall_s": 1.0, "experiment": "a", "steps": 7, "metrics": {}, "skipped": {}}
+    run.write_summary(done | {"table": [{"a": 1}]})
+    (run.path / "status.json").write_text("{")
+    assert run_fit(at(config, run.path), StopFlag()).summary["steps"] == 7
+    assert run.progress() == {"step": 7, "steps": 7} and capsys.readouterr().err == ""
+    run.checkpoint("avatar").unlink()
+    run_fit(at(config, run.path), StopFlag())
+    assert "avatar.ckpt is gone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("length", [0.0, 0.2, 0.5, 0.9, 0.99])
 def test_a_configuration_that_was_cut_off_is_not_believed(run, config, length):
     file = run.path / "config.yaml"
