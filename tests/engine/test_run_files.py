@@ -124,6 +124,9 @@ def test_a_configuration_that_was_cut_off_is_not_believed(run, config, length):
     check_ours(run.path, "run.path")  # may start anew: how it was started says that it is a run
 
 
+STEPS = {"loops": {"fit_loop": {"epoch_progress": 1}}}
+
+
 class Harmful:
     """What would run when a pickle that holds it is loaded."""
 
@@ -184,4 +187,12 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, change, found):
 @pytest.mark.parametrize("states", [None, [], [{}], "x"])
 def test_a_fit_does_not_go_on_without_its_optimisers(tmp_path, states):
     with pytest.raises(UserError, match="no state of the optimisers"):
-        checkpoint.check_optimisers({**SMALL, "optimizer_states": states}, tmp_path / "avatar.ckpt")
+        checkpoint.check_optimisers({**SMALL, **STEPS, "optimizer_states": states}, tmp_path / "avatar.ckpt")
+
+
+@pytest.mark.parametrize("loops", [None, {}, {"fit_loop": {}}, "x"])
+def test_a_fit_does_not_go_on_without_knowing_its_step(tmp_path, loops):
+    content = {**SMALL, "optimizer_states": [{"state": {}}]}
+    with pytest.raises(UserError, match="no count of the steps"):
+        checkpoint.check_optimisers({**content, "loops": loops}, tmp_path / "avatar.ckpt")
+    checkpoint.check_optimisers({**content, **STEPS}, tmp_path / "avatar.ckpt")

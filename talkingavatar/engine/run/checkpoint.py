@@ -57,8 +57,11 @@ def read(file: Path) -> dict[str, Any]:
 def check_optimisers(content: Mapping[str, Any], file: Path) -> None:
     """
     Raises:
-        UserError: the checkpoint has none; Lightning would go on with new ones without a word.
+        UserError: the checkpoint has none, or no count of its steps; Lightning would begin anew without a word.
     """
+    loops = content.get("loops")
+    if not isinstance(loops, dict) or not loops.get("fit_loop"):
+        raise Unreadable(str(file), "no count of the steps that were done", EXPECTED, ANEW)
     states = content.get("optimizer_states")
     if not isinstance(states, list) or not states or not all(isinstance(state, dict) and state for state in states):
         raise Unreadable(str(file), "no state of the optimisers", EXPECTED, ANEW)
