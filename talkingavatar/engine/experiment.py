@@ -160,7 +160,9 @@ def _train(
     anew = config.run.fresh and processes.rank(config) > 0
     resume = file if file.is_file() and not anew else None
     if resume is not None:
-        checkpoint.check_optimisers(checkpoint.read(resume), resume)
+        content = checkpoint.read(resume)
+        checkpoint.check_optimisers(content, resume)
+        checkpoint.check_types(fitted.module, content, resume)
     try:
         trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
     except (UserError, OSError):
