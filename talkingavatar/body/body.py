@@ -54,6 +54,7 @@ class Body(nn.Module):
     _parent_index: Int[Tensor, " J"]
     _last_row: Float[Tensor, " 4"]
     faces_uv: Int[Tensor, "F 3"] | None
+    face: Bool[Tensor, " V"]  # the vertices that some expression moves by a millimetre or more
 
     def __init__(self, model: smplx.SMPLX | smplx.FLAME, parts: Parts, identity: Identity) -> None:
         super().__init__()
@@ -79,6 +80,8 @@ class Body(nn.Module):
             "faces_uv": None if uv is None else torch.as_tensor(uv[1]).long(),
         }.items():
             self.register_buffer(name, None if value is None else value.detach().clone(), persistent=False)
+        moves = self.expressiondirs.square().sum(1).amax(1).sqrt()
+        self.register_buffer("face", moves > FACE_MOVES, persistent=False)
         self._region_names = tuple(parts.regions)
         for name, ids in parts.regions.items():
             self.register_buffer(f"region_{name}", torch.as_tensor(ids).long(), persistent=False)
@@ -104,11 +107,6 @@ class Body(nn.Module):
         for depth, (above, level) in enumerate(pairwise(levels), start=1):
             place = torch.tensor([above.index(self.parents[j]) for j in level])
             self.register_buffer(f"_parents_at_{depth}", place, persistent=False)
-
-    @property
-    def face(self) -> Bool[Tensor, " V"]:
-        """The vertices that some expression moves by a millimetre or more."""
-        return self.expressiondirs.norm(dim=1).amax(1) > FACE_MOVES
 
     @property
     def regions(self) -> dict[str, Int[Tensor, " _"]]:
@@ -219,6 +217,23 @@ class Body(nn.Module):
         Raises:
             UserError: the model came without a landmark embedding.
         """
+        return self.at_landmarks(vertices[:, self.landmark_corners])
+
+    def posed_landmarks(self, pose: BodyPose) -> Float[Tensor, "B 68 3"]:
+        """The same of a pose, at their cost alone."""
+        return self.at_landmarks(self(pose, self.landmark_corners.flatten())[0].unflatten(1, (-1, 3)))
+
+    def at_landmarks(self, values: Float[Tensor, "B 68 3 *n"]) -> Float[Tensor, "B 68 *n"]:
+        """What lies at the landmarks, of what the corners of their triangles have."""
+        return torch.einsum("blc...,lc->bl...", values, self.landmark_bary)
+
+    @property
+    def landmark_corners(self) -> Int[Tensor, "68 3"]:
+        """Vertices round each landmark.
+
+        Raises:
+            UserError: the model came without a landmark embedding.
+        """
         if self.landmark_faces is None or self.landmark_bary is None:
             raise UserError(
                 "body.path",
@@ -226,5 +241,4 @@ class Body(nn.Module):
                 "landmark_embedding.npy, or flame_static_embedding.pkl with flame_dynamic_embedding.npy",
                 "put the FLAME landmark embedding into the model's folder",
             )
-        corners = vertices[:, self.faces[self.landmark_faces]]
-        return torch.einsum("blcx,lc->blx", corners, self.landmark_bary)
+        return self.faces[self.landmark_faces]

@@ -32,7 +32,7 @@ class Figure(nn.Module):
 
     faces: Int[Tensor, "F 3"]
     bust: Float[Tensor, "W 3"]  # rest positions of its vertices; W = 0 without one
-    still: Float[Tensor, " W"]  # 0 moves with the root joint, 1 keeps the clip's mean orientation
+    weights: Float[Tensor, "V J1"]  # skinning: to the body's joints, and to the shoulders, which do not turn
     root_at_rest: Float[Tensor, " 3"]
     mean_root: Float[Tensor, " 3"]  # of the clip, metres
     mean_turn: Float[Tensor, "3 3"]
@@ -51,10 +51,13 @@ class Figure(nn.Module):
             faces = torch.cat([faces, _row_faces(shaped, ring, rows)])
         root = body.rest_joints(clip.betas[:1])[0, 0]
         turns = axis_angle_to_matrix(clip.full_pose[:, 0])
+        weights = torch.zeros(len(shaped) + len(rows), body.weights.shape[1] + 1)
+        weights[: len(shaped), :-1] = body.weights
+        weights[len(shaped) :, 0], weights[len(shaped) :, -1] = 1 - still, still
         for name, value in {
             "faces": faces,
             "bust": rows,
-            "still": still,
+            "weights": weights,
             "root_at_rest": root,
             "mean_root": root + clip.transl.mean(0),
             "mean_turn": orthonormalise(turns.mean(0)),
@@ -66,21 +69,26 @@ class Figure(nn.Module):
         """Rows of `faces` that are the bust's."""
         return slice(len(self.body.faces), len(self.faces))
 
-    @property
-    def rest(self) -> Float[Tensor, "V 3"]:
-        """The body's template and the bust's vertices, where nothing moves, metres."""
-        return torch.cat([self.body.v_template, self.bust])
+    def resting(self, betas: Float[Tensor, " S"]) -> Float[Tensor, "V 3"]:
+        """A person's vertices where nothing moves, metres."""
+        return torch.cat([self.body.v_template + self.body.shapedirs @ betas, self.bust])
+
+    def transforms(self, pose: BodyPose) -> Float[Tensor, "J1 3 4"]:
+        """What carries the resting figure into world space in one frame's pose, for each column of `weights`."""
+        joints = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0, :, :3]
+        # Weights sum to one, so the body's translation may as well be each joint's.
+        joints = torch.cat([joints[..., :3], joints[..., 3:] + pose.transl[0, :, None]], -1)
+        root = self.root_at_rest + pose.transl[0]
+        standing = self.mean_root + self.follow * (root - self.mean_root) - self.mean_turn @ self.root_at_rest
+        return torch.cat([joints, torch.cat([self.mean_turn, standing[:, None]], 1)[None]])
 
     def forward(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """Vertices of one frame's pose in world space, metres."""
-        vertices, joints = self.body(pose)
+        vertices = self.body(pose)[0][0]
         if not len(self.bust):
-            return vertices[0]
-        turn, root = axis_angle_to_matrix(pose.full_pose[0, 0]), joints[0, 0]
-        arm = self.bust - self.root_at_rest
-        standing = self.mean_root + self.follow * (root - self.mean_root)
-        carried = (1 - self.still)[:, None] * (arm @ turn.T + root)
-        return torch.cat([vertices[0], carried + self.still[:, None] * (arm @ self.mean_turn.T + standing)])
+            return vertices
+        maps = (self.weights[len(vertices) :] @ self.transforms(pose).flatten(1)).unflatten(1, (3, 4))
+        return torch.cat([vertices, (maps[..., :3] @ self.bust[..., None])[..., 0] + maps[..., 3]])
 
 
 def neck_edge(body: Body) -> Int[Tensor, " n"]:

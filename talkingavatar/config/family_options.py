@@ -37,8 +37,8 @@ class Thgs:
 
 
 @dataclass
-class FlameRigged:
-    """The rigged head, and all whose Gaussians lie in triangles."""
+class TriangleBound:
+    """All whose Gaussians lie in triangles."""
 
     opacity: float = within(0.5, 0.001, 0.999)  # at the start; GaussianAvatars' 0.1 is opaque after thousands of steps
     scale: float = within(0.4, 0.001, 100.0)  # of a Gaussian at the start, in triangles
@@ -48,7 +48,16 @@ class FlameRigged:
 
 
 @dataclass
-class AudioDeformed(FlameRigged):
+class FlameRigged(TriangleBound):
+    """The rigged head."""
+
+    # Gaussians start on what the mattes show of clothes and hair and go with the skin there, or ride on one triangle.
+    deform: str = one_of("skin", "triangle")
+    opacity: float = within(0.9, 0.001, 0.999)  # at the start: what blinks and turns first show is to be opaque
+
+
+@dataclass
+class AudioDeformed(TriangleBound):
     margin: float = within(0.05, 0.0, 10.0)  # metres round the figure's head, whose Gaussians the sound deforms
 
 

@@ -12,7 +12,7 @@ from talkingavatar.errors import UserError
 
 ATTRIBUTES = ("means", "quats", "scales", "opacities", "sh")
 GROUPS = (*ATTRIBUTES, "exposure")  # that every method has
-TERMS = ("l1", "dssim", "normal")  # that every method has
+TERMS = ("l1", "dssim", "matte", "normal")  # that every method has
 SECTIONS = {"avatar": "method", "driver": "driver", "pretrained": "pretrained"}  # by the kind of stage that they are of
 
 
@@ -23,12 +23,13 @@ class Rows:
 
 
 THGS_GROUPS = ("leb", "saam", "saam_planes", "saam_attention", "skinning", "pose", "expression")
+SKIN_TERMS = ("vertex", "height", "lying", "open")
 BOUND_TERMS = (*TERMS, "position", "scale")
 
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none
     "method": {
-        "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, "vertex", "lying", "leb")),
-        "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), BOUND_TERMS),
+        "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, *SKIN_TERMS, "leb")),
+        "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), (*BOUND_TERMS, *SKIN_TERMS)),
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },
     "driver": {"audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render"))},

@@ -84,10 +84,11 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
     frames, samples = recording.frames, recording.sound()
     start = paper_split(frames, heldout, 1)[1].start if heldout > 0 else frames
     features = audio_features(samples, RATE, fps, frames, audio.name, audio.path, audio.output)
+    pose = recording.parameters(model).pose()
     return MotionClip(
         name=capture_name(config.identity),
         features=torch.from_numpy(np.asarray(features, np.float32)),
-        pose=recording.parameters(model).pose(),
+        pose=recording.face_gains(model, start).apply(pose) if config.face_gains else pose,
         samples=samples,
         fps=fps,
         shots=[(0, frames)],

@@ -37,9 +37,13 @@ def build_capture(config: FitConfig) -> Capture:
         return source_of(config.data).open(config.data, progress)
 
 
-def build_data(config: FitConfig) -> CaptureData:
-    """The same, ready to be trained on."""
-    return CaptureData(build_capture(config), config)
+def build_data(config: FitConfig, body: Body | None = None) -> CaptureData:
+    """The same, ready to be trained on; `body`: the configuration's, where it is there already.
+
+    Raises:
+        UserError: the capture was tracked with another body model.
+    """
+    return CaptureData(_made_up_for(build_capture(config), config, body or build_body(config)), config)
 
 
 def build_clip(config: FitConfig, body: Body) -> MotionClip:
@@ -58,13 +62,23 @@ def clip_of(capture: Capture, config: FitConfig, body: Body) -> MotionClip:
     Raises:
         UserError: it was tracked with another body model.
     """
+    return capture_clip(_made_up_for(capture, config, body), config.audio, model_of(config))
+
+
+def _made_up_for(capture: Capture, config: FitConfig, body: Body) -> Capture:
+    """A capture of this body whose faces are as its landmarks show them, where that is asked for."""
     model = model_of(config)
     tracked_with = capture.manifest.body.get(model, body.checksum)
     if tracked_with != body.checksum:
-        expected = f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with"
-        found = f"{body.name} ({body.checksum[:12]})"
-        raise UserError("body", found, expected, "give that model, or captures tracked with this one")
-    return capture_clip(capture, config.audio, model)
+        raise UserError(
+            "body",
+            f"{body.name} ({body.checksum[:12]})",
+            f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with",
+            "give that model by body=... body.path=..., or a capture tracked with this one",
+        )
+    if config.data.face_gains:
+        capture.make_up_for_faces(body, model)
+    return capture
 
 
 def model_of(config: FitConfig) -> Model:
@@ -73,19 +87,7 @@ def model_of(config: FitConfig) -> Model:
 
 
 def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
-    """The configured method for a capture and a body, untrained.
-
-    Raises:
-        UserError: the capture was tracked with another body model.
-    """
-    tracked_with = data.capture.manifest.body.get(data.model, body.checksum)
-    if tracked_with != body.checksum:
-        raise UserError(
-            "body",
-            f"{body.name} ({body.checksum[:12]})",
-            f"the model of checksum {tracked_with[:12]}, which the capture was tracked with",
-            "give that model by body=... body.path=..., or a capture tracked with this one",
-        )
+    """The configured method for a capture and a body, to be begun or loaded."""
     capture = data.capture
     context = MethodContext(
         config=config,

@@ -1,5 +1,7 @@
 """Pinhole projection."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,3 +19,12 @@ def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "
 def eyes(viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 3"]:
     """Where the cameras stand in the world. In closed form: a matrix inverse makes the host wait for a CUDA device."""
     return -(viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:])[..., 0]
+
+
+def orbit(camera: Cameras, centre: Float[Tensor, " 3"], angle: float) -> Cameras:
+    """The camera turned by `angle` radians round the vertical axis through `centre`: the world turns the other way."""
+    c, s = math.cos(angle), math.sin(angle)
+    turn = torch.eye(4, device=centre.device)
+    turn[:3, :3] = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]], device=centre.device)
+    turn[:3, 3] = centre - turn[:3, :3] @ centre
+    return Cameras(camera.viewmats @ turn, camera.Ks, camera.width, camera.height)

@@ -102,6 +102,9 @@ class Method(L.LightningModule, ABC):
         check_names("method.schedule", config.method.schedule, "group", cls.group_names)
         check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
+    def begin(self) -> None:
+        """Start from what training frames show. A checkpoint holds what comes of it: who loads one need not."""
+
     @abstractmethod
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""
@@ -162,6 +165,8 @@ class Method(L.LightningModule, ABC):
             terms = {name: batch.weight * values for name, values in terms.items()}
         if self.counts("normal") and rendering.normals is not None and rendering.depth_normals is not None:
             terms["normal"] = normal_consistency(rendering.normals, rendering.depth_normals)
+        if self.counts("matte"):
+            terms["matte"] = (rendering.alpha - batch.matte).abs()
         return terms
 
     def density_policy(self) -> DensityConfig:

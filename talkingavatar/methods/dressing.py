@@ -15,12 +15,9 @@ from torch.nn.functional import grid_sample, normalize
 from talkingavatar.body.mesh_geometry import directed_edges, vertex_normals
 from talkingavatar.body.models import Body
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.colours import some_frames
-from talkingavatar.types import Cameras
+from talkingavatar.types import Batch, Cameras
 
 BARE = ("left_hand", "right_hand", "left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
-FRAMES = 8  # that are looked at
 ROUNDS = 2  # the outline of a body that is dressed already is another one
 ASIDE = 0.3  # cosine between normal and line of sight below which a vertex counts as on the outline
 ALIKE = 0.7  # cosine between a vertex's normal in the picture and the way out
@@ -39,26 +36,28 @@ def dress(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], worn: Float
 
 
 @torch.no_grad()
-def dressed(context: MethodContext, body: Body) -> Float[Tensor, " V"]:
-    """Metres along each vertex's normal from the body to what is seen of the person, smooth over the surface.
+def dressed(
+    batch: Batch, meshes: list[Float[Tensor, "V 3"]], faces: Int[Tensor, "F 3"], body: Body
+) -> Float[Tensor, " V"]:
+    """Metres along each vertex's normal from a mesh to what is seen of the person, smooth over the surface.
 
-    Vertices on the outline of a few training frames are moved to the matte's; the others follow their neighbours.
+    Vertices on the outline of some frames are moved to the matte's; the others follow their neighbours.
     Of face and hands, which nothing covers, the body is believed.
+
+    Args:
+        meshes: vertices in world space, of each frame, the body's first.
+        faces: of these meshes.
     """
-    bare = body.face.clone()
-    for name in BARE:
-        bare[body.regions[name]] = True
-    batch = some_frames(context, FRAMES)
-    meshes = [body(batch.signal.pose[[i]])[0][0] for i in range(len(batch))]
-    normals = [vertex_normals(vertices, body.faces) for vertices in meshes]
-    mattes, mesh = [_signed_distance(matte) for matte in (batch.matte[..., 0] > 0.5).numpy()], VisibleMesh(body.faces)
-    neighbours = _laplacian(body.faces, len(body.v_template))
-    offsets = torch.zeros(len(body.v_template))
+    bare = _bare(body, len(meshes[0]))
+    normals = [vertex_normals(vertices, faces) for vertices in meshes]
+    mattes, seen = [_signed_distance(matte) for matte in (batch.matte[..., 0] > 0.5).numpy()], VisibleMesh(faces)
+    neighbours = _laplacian(faces, len(bare))
+    offsets = torch.zeros(len(bare))
     for _ in range(ROUNDS):
         weights, gaps = torch.zeros_like(offsets), torch.zeros_like(offsets)
         for i, vertices in enumerate(meshes):
             moved = vertices + offsets[:, None] * normals[i]
-            there, gap = _gaps(moved, normals[i], mattes[i], mesh, batch.frame(i).cameras)
+            there, gap = _gaps(moved, normals[i], mattes[i], seen, batch.frame(i).cameras)
             weights += there
             gaps += torch.where(there, (offsets + gap).clamp(DEEPEST, FARTHEST), 0.0)
         held = torch.where(bare, HELD, FREE)
@@ -66,6 +65,15 @@ def dressed(context: MethodContext, body: Body) -> Float[Tensor, " V"]:
         solved = spsolve(system.tocsc(), (gaps * ~bare).double().numpy())
         offsets = torch.from_numpy(solved).float().clamp(DEEPEST, FARTHEST)
     return offsets
+
+
+def _bare(body: Body, count: int) -> Bool[Tensor, " V"]:
+    """What nothing covers, of so many vertices, the body's first."""
+    bare = torch.zeros(count, dtype=torch.bool)
+    bare[: len(body.face)] = body.face
+    for name in BARE:
+        bare[body.regions[name]] = True
+    return bare
 
 
 def _gaps(

@@ -25,7 +25,8 @@ class FlameRigged(TriangleBound):
     group_names, term_names = ROWS["method"]["flame_rigged"].groups, ROWS["method"]["flame_rigged"].terms
 
     def __init__(self, context: MethodContext) -> None:
-        super().__init__(context, read_options(Options(), context.config.method.options))
+        options = read_options(Options(), context.config.method.options)
+        super().__init__(context, options, skin=options.deform == "skin")
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -33,4 +34,6 @@ class FlameRigged(TriangleBound):
         super().check(config)
 
     def deform(self, signal: DrivingSignal) -> Layers:
-        return {SHOWN: self.placed(self.refined_pose(signal), dict(self.gaussians))}
+        pose = self.refined_pose(signal)
+        ridden = self.surface is None
+        return {SHOWN: self.placed(pose, dict(self.gaussians)) if ridden else self.carried_by_skin(pose)}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import partial
-from typing import Any, cast, final
+from typing import cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -13,27 +11,25 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, skinning_grid, vertex_normals
-from talkingavatar.body.models import Body
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.geometry.rotations import matrix_to_quat, third_axis
+from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.losses import beyond_tilt, skin_binding, vertex_binding
-from talkingavatar.methods.base import SHOWN, Method, MethodContext
-from talkingavatar.methods.colours import completed, parts_of, seen_colours, some_frames
+from talkingavatar.losses import vertex_binding
+from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
-from talkingavatar.methods.unseen import fill_unseen
+from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
-from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
-from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering
+from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
 
 # The parameter groups behind each switch.
 PARTS = {
@@ -42,20 +38,12 @@ PARTS = {
     "joint": ("skinning", "pose", "expression"),
 }
 
-WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
-COVER = 0.6  # of the spacing of vertices: the standard deviation of a Gaussian that covers its place
-FACED = 16  # frames that tell whether a surfel ever faces the camera
-AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
-TURNS = 4  # steps in which every Gaussian is held to the skin once
-NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
-LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
-INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
 
 @final
-class THGS(Method):
+class THGS(SkinBound):
     """Gaussians on SMPL-X vertices, moved by LEB, SAAM and a learned skinning grid.
 
     Canonical centre (before skinning): mu + B_S(beta)[parent] + B_E(psi)[parent] + B_P(theta)[parent] + SAAM(mu, A).
@@ -65,24 +53,17 @@ class THGS(Method):
 
     group_names, term_names = ROWS["method"]["thgs"].groups, ROWS["method"]["thgs"].terms
 
-    carried_parent: Tensor
     head: Tensor
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
-    carried_face: Tensor
-    reach: Tensor
-    moving_face: Tensor
-    open_sided: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
         self.options = read_options(Thgs(), self.config.method.options)
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
-        worn = dressed(context, body) if self.options.dressed else torch.zeros(len(body.v_template))
-        rest = dress(body.v_template, body.faces, worn)
-        self.gaussians = self._initial_gaussians(rest, worn)
+        self.gaussians = self._initial_gaussians(body.v_template, torch.full_like(body.v_template, 0.5))
         head = torch.zeros(len(body.v_template), dtype=torch.bool)
         head[body.regions["head"]] = True
         self.register_buffer("head", head, persistent=False)
@@ -106,24 +87,36 @@ class THGS(Method):
         self._mouth, self._chosen = Kept[tuple[Tensor, Tensor]](), Chosen()
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
-        self.surface = self._skin(rest, shaped) if self.options.deform == "skin" else None
+        if self.options.deform == "skin":
+            self.stand_on(body.v_template, shaped, body.faces)
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
         read_options(Thgs(), config.method.options)
         super().check(config)
 
+    @torch.no_grad()
+    def begin(self) -> None:
+        body = self.body
+        batch, meshes = first_look(self.context, lambda pose: body(pose)[0][0])
+        bare = torch.zeros(len(body.v_template))
+        worn = dressed(batch, meshes, body.faces, body) if self.options.dressed else bare
+        rest = dress(body.v_template, body.faces, worn)
+        found = seen_colours(batch, [dress(mesh, body.faces, worn) for mesh in meshes], body.faces)
+        self.gaussians = self._initial_gaussians(rest, completed(*found, rest, self.parts()))
+        if self.surface is not None:
+            self.lie(self.surface, rest)
+
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
-    @property
-    def carried(self) -> dict[str, Int[Tensor, " N"]]:
-        parents = {"parent": self.carried_parent}
-        return parents if self.surface is None else parents | {"face": self.carried_face}
+    def resting(self, some: slice = slice(None)) -> Local:
+        raw = self.gaussians
+        return Local(raw["means"][some], raw["quats"][some], raw["scales"][some].exp())
 
-    def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
-        self.carried_parent = carried["parent"]
-        if self.surface is not None:
-            self.carried_face = carried["face"]
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        return self.body(pose, vertices, offsets)[0][0]
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -142,11 +135,8 @@ class THGS(Method):
 
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
-        means = self.gaussians["means"]
         if self.surface is None:
-            terms["vertex"] = vertex_binding(means, self.body.v_template, self.carried_parent)
-        else:
-            terms |= self._on_skin(self.surface)
+            terms["vertex"] = vertex_binding(self.gaussians["means"], self.body.v_template, self.carried_parent)
         if self.started("leb"):
             terms["leb"] = self.leb.norm(cast(Norm, self.options.leb_norm))
         return terms
@@ -158,40 +148,13 @@ class THGS(Method):
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
         local, footing = Local(means, quats, log_scales.exp()), self._footing()
-        offsets = Offsets(self.vertex_offsets(pose), footing)
+        expressed = self._expressed(pose)
+        offsets = Offsets(self._vertex_offsets(pose, expressed), footing)
         maps = self._maps(means, offsets, pose)
         if self.surface is not None:
-            local = self._with_the_skin(local, footing, pose)
+            local = self.with_the_skin(local, footing, expressed)
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
-
-    def render(
-        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
-    ) -> Rendering:
-        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
-        if self.surface is None or len(cameras) > 1:
-            return super().render(gaussians, cameras, background)
-        seen = self._faces(gaussians, cameras)
-        return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
-
-    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        if self.surface is not None:
-            if self.step % WALK == 0:
-                self._walk(self.surface)
-            if self.step + 1 == self.config.budget.steps:
-                self._fill(self.surface)
-
-    def _on_skin(self, surface: SkinSurface) -> dict[str, Float[Tensor, " n"]]:
-        """What holds Gaussians to the skin, of every fourth in turn: of all in the mean, at a quarter of the work."""
-        some = slice(self.step % TURNS, None, TURNS)
-        footing = Footing(*(values[some] for values in self._footing()))
-        heights = surface.height(self.gaussians["means"][some], footing)
-        normals = normalize(footing.of(surface.normals), dim=-1)
-        return {
-            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
-            "lying": beyond_tilt(third_axis(self.gaussians["quats"][some]), normals),
-        }
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -200,83 +163,19 @@ class THGS(Method):
         row = self.frame_row(signal)
         return signal.pose if row < 0 or not self.options.joint else self.refinement(signal.pose, row)
 
-    def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+    def _vertex_offsets(self, pose: BodyPose, expressed: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
-        offsets = self.shape_offset + self._expressed(pose)
+        offsets = self.shape_offset + expressed
         if self.body.posedirs is None:
             return offsets
         return offsets + self.body.pose_offsets(pose.full_pose)[0]
-
-    def _skin(self, rest: Float[Tensor, "V 3"], shaped: Float[Tensor, "V 3"]) -> SkinSurface:
-        """What Gaussians stand on: the person as seen, at rest; the skin below turns and stretches them."""
-        body, surface = self.body, SkinSurface(rest, self.body.faces)
-        moving = body.expressiondirs.flatten(1).any(1)
-        self.register_buffer("carried_face", surface.first_faces())
-        self.register_buffer("reach", _reach(body, surface), persistent=False)
-        inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
-        open_sided = body.face.index_fill(0, inner, True)
-        self.register_buffer("open_sided", open_sided, persistent=False)
-        self.register_buffer("moving_face", moving[body.faces].any(1), persistent=False)
-        self.gradient = SkinGradient(shaped, body.faces, moving)
-        self._moving, self._standing = Chosen(), Kept[Footing]()
-        return surface
 
     def _expressed(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         return self.leb(pose.expression[0], personal=self.started("leb"))
 
     def _footing(self) -> Footing:
         """Where the Gaussians stand: on their parent vertices, or in triangles."""
-        if self.surface is None:
-            return Footing.on(self.carried_parent)
-        means = self.gaussians["means"]
-        make = partial(self.surface.footing, means.detach(), self.carried_face)
-        return self._standing.get(make, means, self.carried_face, graph=False)
-
-    def _with_the_skin(self, local: Local, footing: Footing, pose: BodyPose) -> Local:
-        """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
-        assert self.surface is not None
-        face = self.carried_face
-        chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
-        own = Local(*(values[chosen] for values in local))
-        stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
-        height = self.surface.height(own.means, Footing(footing.corners[chosen], stands.shares))
-        near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
-        still = torch.eye(3, device=height.device)
-        stretch = self.gradient(self._expressed(pose)) - still
-        stretch = near[:, None, None] * stands.of(stretch.flatten(1)).unflatten(-1, (3, 3))
-        quats, scales = stretched(own.quats, own.scales, still + stretch)
-        shift = (stretch @ height[..., None])[..., 0]
-        return Local(
-            local.means.index_add(0, chosen, shift),
-            local.quats.index_copy(0, chosen, quats),
-            local.scales.index_copy(0, chosen, scales),
-        )
-
-    @torch.no_grad()
-    def _walk(self, surface: SkinSurface) -> None:
-        """Let every Gaussian go to the triangle that is nearest to it now; the nearest corner becomes its parent."""
-        means = self.gaussians["means"]
-        self.carried_face = surface.walk(means, self.carried_face)
-        footing = self._footing()
-        self.carried_parent = footing.corners.gather(1, footing.shares.argmax(1, keepdim=True))[:, 0]
-        if self.density is not None:
-            self.density.carried = self.carried
-
-    @torch.no_grad()
-    def _faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
-        """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
-        rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
-        sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
-        return ((third_axis(gaussians.quats) * sight).sum(-1) < AWAY) | self.open_sided[self.carried_parent]
-
-    @torch.no_grad()
-    def _fill(self, surface: SkinSurface) -> None:
-        """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
-        batch = some_frames(self.context, FACED).to(self.device)
-        frames = [batch.frame(i) for i in range(len(batch))]
-        faced = torch.stack([self._faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
-        extent = COVER * self._footing().of(surface.spacing[:, None])[:, 0]
-        fill_unseen(self, self.gaussians["means"], torch.where(faced, 0.0, extent))
+        return Footing.on(self.carried_parent) if self.surface is None else self.footing()
 
     def _maps(self, means: Float[Tensor, "N 3"], offsets: Offsets, pose: BodyPose) -> Float[Tensor, "N 3 4"]:
         """Where skinning takes each Gaussian; the grid is looked up where shape, expression and sound have put it."""
@@ -307,7 +206,7 @@ class THGS(Method):
         chosen = self._chosen.get(lambda: self.in_mouth(canonical), means, key)
         return chosen, canonical[chosen]
 
-    def _initial_gaussians(self, rest: Float[Tensor, "V 3"], worn: Float[Tensor, " V"]) -> nn.ParameterDict:
+    def _initial_gaussians(self, rest: Float[Tensor, "V 3"], colours: Float[Tensor, "V 3"]) -> nn.ParameterDict:
         """One Gaussian a vertex at rest: z along the normal, radius from the incident faces (section 3.1)."""
         body, options = self.body, self.options
         count = len(rest)
@@ -323,8 +222,7 @@ class THGS(Method):
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        found = seen_colours(self.context, body.faces, lambda pose: dress(body(pose)[0][0], body.faces, worn))
-        sh[:, 0] = rgb_to_sh(completed(*found, rest, parts_of(body)))
+        sh[:, 0] = rgb_to_sh(colours)
         return nn.ParameterDict(
             {
                 "means": rest.clone(),
@@ -343,11 +241,3 @@ class THGS(Method):
                     self.schedules.pop(group, None)
         if "expression" in self.config.method.silence:
             self.schedules.pop("expression", None)  # what a frame's picture would give back
-
-
-def _reach(body: Body, surface: SkinSurface) -> Float[Tensor, " V"]:
-    """Metres that a Gaussian may stand off each vertex: hair and clothes may, what a face moves must not."""
-    reach = torch.where(body.face, surface.spacing.clamp_min(LEAST_REACH), LOOSE)
-    for name in INNER:
-        reach[body.regions[name]] = INNER_REACH
-    return reach

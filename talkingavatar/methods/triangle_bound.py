@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,53 +12,96 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.body.bust import Figure
-from talkingavatar.config.family_options import FlameRigged as Options
+from talkingavatar.config.family_options import TriangleBound as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.base import Method, MethodContext
-from talkingavatar.methods.colours import completed, parts_of, seen_colours
-from talkingavatar.networks.placing import Local, place, triangle_maps
+from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.colours import completed, first_look, seen_colours
+from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.skin_bound import SkinBound
+from talkingavatar.networks.footing import Footing
+from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
+from talkingavatar.networks.skin_surface import SkinSurface
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
 
 # The local frame's second axis is the normal; a surfel's is its third.
 UPRIGHT = (math.sqrt(0.5), -math.sqrt(0.5), 0.0, 0.0)
+FLAT = 0.25  # of what a Gaussian on the skin may measure along it: what it may across it, and starts with
 LOCAL_SCALE = 25.0  # gsplat's scene scale for local units: a Gaussian is split above, cloned below a quarter triangle
 
 
-class TriangleBound(Method):
+class TriangleBound(SkinBound):
     """One Gaussian a triangle at the start; clones and children of a split inherit the triangle.
 
     Means, quaternions and scales are raw and local: world = k R mu + T, R q, k s (methods B.2.1). Because a split is
     drawn in local units, children of a large triangle are not thrown far, as they are in the published code.
     """
 
-    carried_binding: Tensor
+    cover = 0.42  # there are twice as many triangles as vertices
 
-    def __init__(self, context: MethodContext, options: Options) -> None:
+    carried_binding: Tensor
+    betas: Tensor
+    resting_maps: Tensor
+
+    def __init__(self, context: MethodContext, options: Options, skin: bool = False) -> None:
+        """`skin`: Gaussians start on the person as seen and go with the skin, else each rides on its triangle."""
         super().__init__(context)
         self.bound_options = options
         self.figure = Figure(self.body, context.pose[context.train_frames])
-        self.register_buffer("carried_binding", torch.arange(len(self.figure.faces)))
-        self.gaussians = self._initial_gaussians()
+        faces = self.figure.faces
+        self.register_buffer("carried_binding", torch.arange(len(faces)))
+        self.register_buffer("carried_parent", faces[:, 0].clone())
+        # What a person is like is the avatar's: whoever drives it gives motion.
+        self.register_buffer("betas", context.pose.betas[:1], persistent=False)
+        resting = self.figure.resting(self.betas[0])
+        self.register_buffer("resting_maps", triangle_maps(resting, faces))
+        self.gaussians = self._initial_gaussians(skin)
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
+        if skin:
+            self.stand_on(resting, resting, faces, self.carried_binding.clone())
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        faces, resting = self.figure.faces, self.figure.resting(self.betas[0])
+        batch, meshes = first_look(self.context, self.figure)
+        if self.surface is not None:
+            worn = dressed(batch, meshes, faces, self.body)
+            meshes = [dress(mesh, faces, worn) for mesh in meshes]
+            seen = dress(resting, faces, worn)
+            self.resting_maps = triangle_maps(seen, faces)
+            self.lie(self.surface, seen)
+        colours = completed(*seen_colours(batch, meshes, faces), resting, self.parts())
+        self.gaussians["sh"][:, 0] = rgb_to_sh(colours[faces].mean(1))
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
     @property
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
-        return {"binding": self.carried_binding}
+        return super().carried | {"binding": self.carried_binding}
 
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
+        super().carry(carried)
         self.carried_binding = carried["binding"]
+
+    def resting(self, some: slice = slice(None)) -> Local:
+        raw, binding = self.gaussians, self.carried_binding
+        local = Local(raw["means"][some], raw["quats"][some], raw["scales"][some].exp())
+        return Local(*place(local, self.resting_maps, binding[some], scaled=True))
 
     def density_details(self) -> dict[str, Any]:
         """No triangle is left without a Gaussian: it could never get one back."""
         return {"keep": "binding", "scene_scale": LOCAL_SCALE}
 
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        resting = self.figure.resting(self.betas[0]) + self._expressed(pose)
+        maps = (self.figure.weights[vertices] @ self.figure.transforms(pose).flatten(1)).unflatten(1, (3, 4))
+        return (maps[..., :3] @ (resting[vertices] + offsets)[..., None])[..., 0] + maps[..., 3]
+
     def vertices_of(self) -> Int[Tensor, " N"]:
-        vertex = self.figure.faces[self.carried_binding, 0]
-        return torch.where(vertex < len(self.body.v_template), vertex, -1)
+        return torch.where(self.carried_parent < len(self.body.v_template), self.carried_parent, -1)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -68,15 +112,29 @@ class TriangleBound(Method):
 
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
-        raw, options = self.gaussians, self.bound_options
-        terms["position"] = beyond_position(raw["means"], options.most_position)
-        terms["scale"] = beyond_scale(raw["scales"].exp(), options.most_scale)
+        if self.surface is None:
+            raw, options = self.gaussians, self.bound_options
+            terms["position"] = beyond_position(raw["means"], options.most_position)
+            terms["scale"] = beyond_scale(raw["scales"].exp(), options.most_scale)
         return terms
+
+    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
+        spacing = footing.of(surface.spacing[:, None])
+        flat = resting.scales.new_tensor([1, 1, FLAT])
+        scale = beyond_scale(resting.scales / (spacing * flat), self.bound_options.most_scale)
+        return super().held(surface, resting, footing) | {"scale": scale}
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
-        row = self.frame_row(signal)
-        return signal.pose if row < 0 else self.refinement(signal.pose, row)
+        row, pose = self.frame_row(signal), replace(signal.pose, betas=self.betas)
+        return pose if row < 0 else self.refinement(pose, row)
+
+    def parts(self) -> dict[str, Bool[Tensor, " W"]]:
+        """Those of the body; the bust is of its trunk."""
+        bust = len(self.figure.bust)
+        return {
+            name: torch.cat([here, here.new_full((bust,), name == "body")]) for name, here in super().parts().items()
+        }
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -87,26 +145,36 @@ class TriangleBound(Method):
         means, quats, scales = place(local, maps, self.carried_binding, scaled=True)
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
-    def _parts(self) -> dict[str, Bool[Tensor, " W"]]:
-        """The body's parts; the bust is of its body."""
-        parts = parts_of(self.body)
-        bust = len(self.figure.bust)
-        return {name: torch.cat([here, here.new_full((bust,), name == "body")]) for name, here in parts.items()}
+    def carried_by_skin(self, pose: BodyPose) -> Gaussians:
+        """The Gaussians in world space, each where the skin below it goes in one frame's pose."""
+        local, raw = self.resting(), self.gaussians
+        footing = self.footing(local.means)
+        expressed = self._expressed(pose)
+        local, offsets = self.with_the_skin(local, footing, expressed), expressed
+        if self.body.posedirs is not None:
+            offsets = offsets + self._all(self.body.pose_offsets(pose.full_pose)[0])
+        maps = footing.of(self.figure.weights) @ self.figure.transforms(pose).flatten(1)
+        means, quats, scales = place(local, maps.unflatten(1, (3, 4)), offsets=Offsets(offsets, footing))
+        return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
-    def _initial_gaussians(self) -> nn.ParameterDict:
+    def _expressed(self, pose: BodyPose) -> Float[Tensor, "W 3"]:
+        return self._all(self.body.expressiondirs @ pose.expression[0])
+
+    def _all(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "W 3"]:
+        """Displacements of the figure's vertices, of the body's."""
+        return torch.cat([offsets, offsets.new_zeros(len(self.figure.bust), 3)])
+
+    def _initial_gaussians(self, skin: bool) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)
         scales = torch.full((count, 3), options.scale)
-        scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
-        faces = self.figure.faces
-        colours = completed(*seen_colours(self.context, faces, self.figure), self.figure.rest, self._parts())
-        sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        sh[:, 0] = rgb_to_sh(colours[faces].mean(1))
+        thick = FLAT if skin else 0.5
+        scales[:, 2] *= thick if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
         return nn.ParameterDict(
             {
                 "means": torch.zeros(count, 3),
                 "quats": torch.tensor(UPRIGHT).repeat(count, 1),
                 "scales": scales.log(),
                 "opacities": torch.full((count,), math.log(options.opacity / (1 - options.opacity))),
-                "sh": sh,
+                "sh": torch.zeros(count, (options.sh_degree + 1) ** 2, 3),
             }
         )

@@ -65,3 +65,11 @@ def test_nothing_tears_between_rows(head):
         return torch.stack([(a - b).norm(dim=-1), (b - c).norm(dim=-1), (c - a).norm(dim=-1)]).amax(0)
 
     assert (longest(figure(turned(rest, [0.2, 0.5, 0.1]))) / longest(figure(rest))).max() < 2.5
+
+
+def test_its_weights_and_transforms_carry_the_resting_figure_into_any_pose(head):
+    pose = turned(replace(head.zero_pose(), betas=torch.full((1, head.shapedirs.shape[2]), 0.5)), [0.1, 0.4, 0.0])
+    figure = Figure(head, replace(pose, transl=torch.tensor([[0.0, 0.1, 0.0]])))
+    maps = (figure.weights @ figure.transforms(pose).flatten(1)).unflatten(1, (3, 4))
+    carried = (maps[..., :3] @ figure.resting(pose.betas[0])[..., None])[..., 0] + maps[..., 3]
+    torch.testing.assert_close(carried, figure(pose), atol=1e-5, rtol=0)

@@ -46,7 +46,8 @@ def equal(a, b):
 def test_a_speaker_without_pictures_is_the_one_with_pictures(cache, model):
     capture = Capture(speaker_capture(CONFIG.data, lambda title, total: lambda: None))
     drawn = capture_clip(capture, CONFIG.audio, model)
-    heard = speaker_clip(CONFIG.data, CONFIG.audio, model, 25.0, CONFIG.data.heldout)
+    as_tracked = replace(CONFIG.data, face_gains=False)
+    heard = speaker_clip(as_tracked, CONFIG.audio, model, 25.0, CONFIG.data.heldout)
     for name in ("pose", "truth"):
         for key in ("betas", "expression", "full_pose", "transl"):
             assert torch.equal(getattr(getattr(drawn, name), key), getattr(getattr(heard, name), key)), key
@@ -55,6 +56,20 @@ def test_a_speaker_without_pictures_is_the_one_with_pictures(cache, model):
     assert drawn.train == [(0, 40)] and drawn.test == [(40, 50)] and drawn.name == heard.name == "speaker-0"
     assert torch.allclose(drawn.features, heard.features, atol=0.05)  # a file's samples have 16 bits
     assert heard.test_frames == list(range(40, 50)) and heard.frames == 50
+
+
+@pytest.mark.parametrize("model", ["smplx", "flame"])
+def test_a_speakers_jaw_opens_further_than_tracked_with_pictures_or_without(cache, model):
+    config = replace(CONFIG.data, seconds=6.0)
+    capture = Capture(speaker_capture(config, lambda title, total: lambda: None))
+    capture.make_up_for_faces(load_body("open" if model == "smplx" else "open_flame"), model)
+    drawn = capture_clip(capture, CONFIG.audio, model)
+    heard = speaker_clip(config, CONFIG.audio, model, 25.0, config.heldout)
+    tracked = speaker_clip(replace(config, face_gains=False), CONFIG.audio, model, 25.0, config.heldout)
+    jaw = {"smplx": 22, "flame": 2}[model]
+    opened = [float(clip.pose.full_pose[:, jaw, 0].std()) for clip in (tracked, drawn, heard)]
+    assert opened[1] > 1.3 * opened[0] and opened[2] == pytest.approx(opened[1], rel=0.2)
+    assert opened[1] < 1.1 * drawn.truth.full_pose[:, jaw, 0].std()
 
 
 def test_a_whole_speech_is_trained_on_to_its_end(head):

@@ -61,7 +61,7 @@ def signal(poses, frame, audio=0.0):
 def test_gaussians_start_at_the_centroids_flat_on_their_triangles(make, poses):
     from talkingavatar.geometry.rotations import quat_to_matrix
 
-    method = make("gaussianheadtalk_full")
+    method = make("gaussianheadtalk_triangle")
     gaussians = method.drive(signal(poses, 1))
     corners = method.figure(poses[[1]])[method.figure.faces]
     torch.testing.assert_close(gaussians.means, corners.mean(1))
@@ -72,9 +72,10 @@ def test_gaussians_start_at_the_centroids_flat_on_their_triangles(make, poses):
     assert (third * normal).sum(-1)[large].min() > 0.999
 
 
-def test_they_ride_on_the_head_as_if_glued(make, poses, body):
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussianheadtalk_triangle"])
+def test_they_ride_on_the_head_as_if_glued(make, poses, body, experiment):
     """Turning the root turns every Gaussian of the skull about it; size and colour stay."""
-    method = make("gaussianheadtalk_full")
+    method = make(experiment)
     with torch.no_grad():
         method.gaussians["means"].normal_(std=0.5)
     turn = torch.zeros_like(poses.full_pose[:1])
@@ -91,6 +92,45 @@ def test_they_ride_on_the_head_as_if_glued(make, poses, body):
     expected = (calm.means - root) @ axis_angle_to_matrix(turn[0, 0]).T + root
     torch.testing.assert_close(bent.means[on_skull], expected[on_skull], atol=1e-5, rtol=0)
     torch.testing.assert_close(bent.scales[on_skull], calm.scales[on_skull], atol=1e-6, rtol=1e-4)
+
+
+def test_with_the_skin_they_stay_on_a_face_of_any_expression(make, poses, body):
+    """In the middle of their triangles, each turned with its own."""
+    from talkingavatar.geometry.rotations import quat_to_matrix
+
+    method = make("gaussianheadtalk_full")
+    wide = replace(poses[[1]], full_pose=poses[[1]].full_pose.clone(), expression=2 * poses[[1]].expression)
+    wide.full_pose[0, body.joint_names.index("jaw"), 0] = 0.4
+    gaussians = method.drive(DrivingSignal(torch.tensor([-1]), wide))
+    corners = method.figure(wide)[method.figure.faces]
+    torch.testing.assert_close(gaussians.means, corners.mean(1), atol=2e-3, rtol=0)
+    normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    alike = (quat_to_matrix(gaussians.quats)[..., 2] * torch.nn.functional.normalize(normal, dim=-1)).sum(-1)
+    assert alike.median() > 0.99
+
+
+def test_one_that_has_left_its_triangle_gets_another_and_keeps_its_place(make, poses, body):
+    method = make("gaussianheadtalk_full")
+    wanderer = int((method.figure.faces == body.regions["lip_outer_upper"][10]).any(1).nonzero()[0])
+    with torch.no_grad():
+        method.gaussians["means"][wanderer] = torch.tensor([0.0, 0.0, 6.0])
+        before, stood = method.drive(signal(poses, 1)), method.footing()
+        method.walk(method.surface)
+    after, stands = method.drive(signal(poses, 1)), method.footing()
+    resting = method.resting().means.detach()
+    heights = [method.surface.height(resting, footing).norm(dim=-1)[wanderer] for footing in (stood, stands)]
+    assert int(method.carried_face[wanderer]) != wanderer == int(method.carried_binding[wanderer])
+    assert heights[1] < 0.7 * heights[0] and int(method.carried_parent[wanderer]) in stands.corners[wanderer].tolist()
+    others = method.carried_face == method.carried_binding
+    assert others.float().mean() > 0.95
+    torch.testing.assert_close(after.means[others], before.means[others])
+
+
+def test_whoever_drives_it_does_not_change_what_the_person_is_like(make, poses):
+    other = replace(poses, betas=poses.betas + 1.0)
+    for experiment in ("gaussianheadtalk_full", "gaussianheadtalk_triangle", "gaussiantalker_style"):
+        method = make(experiment)
+        assert torch.equal(method.drive(signal(poses, 1)).means, method.drive(signal(other, 1)).means)
 
 
 def test_sound_does_not_move_the_rigged_head(make, poses):
@@ -121,7 +161,7 @@ def test_jaw_and_lips_as_tracked_do_not_move_the_free_head(make, poses, body):
     assert torch.equal(*means)
 
 
-@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussiantalker_style"])
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussianheadtalk_triangle", "gaussiantalker_style"])
 def test_every_group_learns_and_no_triangle_loses_its_last_gaussian(make, poses, experiment):
     method = make(
         experiment, "density.start=0", "density.min_every=5", "density.every=1", "density.grow_gradient=1e-7",
@@ -167,7 +207,7 @@ def test_options_and_groups_are_checked():
 def test_a_loss_that_the_family_has_not_is_refused():
     """It would never count, and nobody would know."""
     config = compose(["experiment=gaussianheadtalk_full", "loss=thgs"])
-    with pytest.raises(UserError, match=r"loss.terms.vertex: found an unknown term"):
+    with pytest.raises(UserError, match=r"loss.terms.leb: found an unknown term"):
         method_class(config.method.name).check(config)
     config = compose(["experiment=thgs_full"])
     config.loss.terms["nromal"] = config.loss.terms.pop("normal")

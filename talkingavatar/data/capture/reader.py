@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from talkingavatar.body.body import Body
 from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture.manifest import read_manifest
 from talkingavatar.data.capture.pictures import Pictures
@@ -25,6 +26,7 @@ from talkingavatar.data.capture.tables import (
     read_parameters,
     read_table,
 )
+from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.faces import Face
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import whole
@@ -49,6 +51,7 @@ class Capture:
         self.manifest = read_manifest(folder)
         frames = self.manifest.frames
         self._tracked: dict[str, dict[str, ndarray]] = {}
+        self.face_gains: dict[Model, FaceGains] = {}  # that `pose` applies
         self.audio = self._audio()
         self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
         self.viewmats, self.Ks = read_cameras(folder / "cameras.npz", len(self.manifest.views), frames)
@@ -108,8 +111,17 @@ class Capture:
         )
 
     def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
-        """Tracked parameters of these frames."""
-        return _body_pose(self._tables(model), indices)
+        """Tracked parameters of these frames, with `face_gains`."""
+        pose = _body_pose(self._tables(model), indices)
+        return self.face_gains[model].apply(pose) if model in self.face_gains else pose
+
+    def make_up_for_faces(self, body: Body, model: Model) -> None:
+        """Let `pose` make up for what trained frames' landmarks show that tracked faces lack, where both know them."""
+        marks, frames = self.landmarks(), some(self.train_frames)
+        self.face_gains.pop(model, None)
+        if marks is not None and body.landmark_faces is not None:
+            seen, pose, cameras = torch.from_numpy(marks[frames]), self.pose(frames, model), self.cameras(frames)
+            self.face_gains[model] = face_gains(body, pose, seen, cameras)
 
     def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
         """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""

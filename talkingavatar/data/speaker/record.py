@@ -25,6 +25,7 @@ from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
+from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
 from talkingavatar.data.speaker.identity import IDENTITIES, capture_name
 from talkingavatar.data.speaker.renderer import compile_kernels
@@ -35,7 +36,7 @@ from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.making import making
 from talkingavatar.runtime.threads import in_order
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, Cameras
 
 SPEAKER_VERSION = 8  # raise when the same configuration would give other pictures or parameters
 # Fields of the configuration that the capture depends on; the others say what is done with it.
@@ -73,6 +74,17 @@ class Recording:
             tracked = self.tracked
             parameters = BodyParameters(tracked.betas, tracked.expression, tracked.full_pose, tracked.transl)
         return parameters if model == "smplx" else head_parameters(parameters, self.body)
+
+    def face_gains(self, model: Model, seen: int) -> FaceGains:
+        """What landmarks in a portrait of the first `seen` frames show that tracked faces lack."""
+        body = self.body if model == "smplx" else load_body("open_flame")
+        points = self.body.posed_landmarks(self.parameters("smplx", truth=True).pose())
+        camera = Pinhole.facing(points.mean((0, 1)).numpy())
+        marks = camera.project(points.double().numpy())
+        found = noisy_landmarks(marks, fps=self.fps, seed=self.config.seed, quality=self.config.tracker_noise)
+        frames = some(range(seen))
+        pose = self.parameters(model).pose()[frames]
+        return face_gains(body, pose, torch.from_numpy(found[frames]), camera.cameras(len(frames)))
 
     def sound(self) -> Float32[ndarray, " N"]:
         """16 kHz mono, as long as the frames."""
@@ -241,6 +253,18 @@ class Pinhole:
 
     K: Float[ndarray, "3 3"]
     viewmat: Float[ndarray, "4 4"]
+
+    @staticmethod
+    def facing(point: Float[ndarray, " 3"]) -> Pinhole:
+        """A portrait's, in front of a face."""
+        viewmat = np.diag([1.0, -1.0, -1.0, 1.0])
+        viewmat[:3, 3] = [-point[0], point[1], point[2] + 2.0]
+        return Pinhole(np.diag([2000.0, 2000.0, 1.0]), viewmat)
+
+    def cameras(self, count: int) -> Cameras:
+        """So often as frames look through it; nothing is drawn, so it has no size."""
+        viewmats, Ks = (torch.from_numpy(m).float().expand(count, -1, -1) for m in (self.viewmat, self.K))
+        return Cameras(viewmats, Ks, 0, 0)
 
     def project(self, points: Float[ndarray, "*b 3"]) -> Float[ndarray, "*b 2"]:
         seen = points @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]

@@ -16,6 +16,7 @@ from talkingavatar.data.capture import RATE
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.geometry.cameras import orbit
 from talkingavatar.methods.base import Knob, Method
 from talkingavatar.metrics.image import crop_slices
 from talkingavatar.runtime.files import whole
@@ -91,15 +92,6 @@ def _turntable(method: Method, data: CaptureData, count: int, file: Path, tick: 
             video.write(draw(method, signal, orbit(camera, centre, 2 * math.pi * i / count)))
             tick()
     return file
-
-
-def orbit(camera: Cameras, centre: Float[Tensor, " 3"], angle: float) -> Cameras:
-    """The camera turned by `angle` radians round the vertical axis through `centre`: the world turns the other way."""
-    c, s = math.cos(angle), math.sin(angle)
-    turn = torch.eye(4)
-    turn[:3, :3] = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
-    turn[:3, 3] = centre - turn[:3, :3] @ centre
-    return Cameras(camera.viewmats @ turn, camera.Ks, camera.width, camera.height)
 
 
 def _swept(method: Method) -> list[Knob]:

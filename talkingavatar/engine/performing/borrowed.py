@@ -30,6 +30,8 @@ def borrowed_motion(other: Capture, data: CaptureData, body: Body, frames: int, 
     """
     _refuse_another_body(other, data, body)
     capture = data.capture
+    if data.config.data.face_gains:
+        other.make_up_for_faces(body, data.model)
     theirs = other.pose(list(range(other.manifest.frames)), data.model)
     path = resampled(len(theirs) - first, frames, other.manifest.fps, capture.manifest.fps)
     path = IdlePath(path.first + first, path.second + first, path.share)

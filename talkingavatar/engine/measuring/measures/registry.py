@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from talkingavatar.engine.measuring.measure import Measure, Networks, Options
+from talkingavatar.engine.measuring.measures.avatar_lips import AvatarLips
 from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, PoseError
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
@@ -28,6 +29,7 @@ MEASURES: list[type[Measure]] = [
     RelativeJitter,
     LandmarkDistance,
     FacialActions,
+    AvatarLips,
     DriverMotion,
     Speed,
     BodyDistance,

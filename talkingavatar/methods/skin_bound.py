@@ -1,0 +1,232 @@
+"""Gaussians that stand on a person's skin, stay with it and go with it, whatever carries the skin itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from talkingavatar.body.models import Body
+from talkingavatar.geometry.rotations import third_axis
+from talkingavatar.losses import beyond_tilt, skin_binding
+from talkingavatar.methods.aside import EVERY, aside, openness
+from talkingavatar.methods.base import SHOWN, Method, MethodContext
+from talkingavatar.methods.colours import parts_of
+from talkingavatar.methods.unseen import driven_frames, fill_unseen
+from talkingavatar.networks.footing import Footing
+from talkingavatar.networks.kept import Chosen, Kept
+from talkingavatar.networks.placing import Local
+from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
+from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, Shot
+
+ASIDE = "aside"
+SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
+WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
+AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
+TURNS = 4  # steps in which every Gaussian is held to the skin once
+LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
+
+
+class SkinBound(Method):
+    """Each Gaussian has a parent vertex; with a `surface`, the person as seen at rest, it stands in a triangle of that.
+
+    An expression then turns and stretches it as it does the skin there. Gaussians that are bound in another way have no
+    surface, and keep their parents.
+    """
+
+    cover: ClassVar[float] = 0.6  # of the spacing of vertices: standard deviation of a Gaussian that covers its place
+
+    carried_parent: Tensor
+    carried_face: Tensor
+    reach: Tensor
+    moving_face: Tensor
+    open_sided: Tensor
+    some_vertices: Tensor
+    bare: Tensor
+    inset: Tensor
+    centre: Tensor
+
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.surface: SkinSurface | None = None
+
+    def stand_on(
+        self,
+        bare: Float[Tensor, "V 3"],
+        skin: Float[Tensor, "V 3"],
+        faces: Int[Tensor, "F 3"],
+        own: Int[Tensor, " N"] | None = None,
+    ) -> None:
+        """Let the Gaussians stand in triangles from now on.
+
+        Args:
+            bare: vertices of the person without what it wears, at rest, the body's first, metres; they lie there first.
+            skin: the same in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
+            own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
+        """
+        body, self.surface = self.body, SkinSurface(bare, faces)
+        others = len(bare) - len(body.v_template)
+        self.register_buffer("carried_face", self.surface.first_faces() if own is None else own)
+        inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
+        open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
+        self.register_buffer("open_sided", open_sided, persistent=False)
+        moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
+        self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
+        self.gradient = SkinGradient(skin, faces, moving)
+        self.register_buffer("bare", bare, persistent=False)
+        self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
+        self.lie(self.surface, bare)
+        self._moving, self._standing = Chosen(), Kept[Footing]()
+
+    def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
+        """Let what the Gaussians stand on lie where the person is seen, at rest, metres."""
+        surface.lie(seen)
+        inset = seen - self.bare - INSET * surface.normals
+        self.register_buffer("reach", _reach(self.body, surface.spacing), persistent=False)
+        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
+        self.register_buffer("centre", seen[self.body.regions["head"]].mean(0), persistent=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.surface is not None:
+            self.lie(self.surface, checkpoint["state_dict"]["surface.vertices"].to(self.device))
+
+    @abstractmethod
+    def resting(self, some: slice = slice(None)) -> Local:
+        """The Gaussians, or some of them, where nothing moves."""
+
+    @abstractmethod
+    def beside(
+        self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
+    ) -> Float[Tensor, "n 3"]:
+        """Points beside some of the person's vertices in one frame's pose, in world space; each turns with its vertex.
+
+        Args:
+            offsets: from the vertices, metres at rest.
+        """
+
+    @property
+    def carried(self) -> dict[str, Int[Tensor, " N"]]:
+        parents = {"parent": self.carried_parent}
+        return parents if self.surface is None else parents | {"face": self.carried_face}
+
+    def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
+        self.carried_parent = carried["parent"]
+        if self.surface is not None:
+            self.carried_face = carried["face"]
+
+    def shots(self, batch: Batch) -> dict[str, Shot]:
+        shots = super().shots(batch)
+        if self.surface is not None and self.counts("open") and self.step % EVERY == 0:
+            shots[ASIDE] = Shot(SHOWN, self._aside(batch), batch.background, grows=False)
+        return shots
+
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
+        if self.surface is None:
+            return terms
+        if ASIDE in drawn:
+            with torch.no_grad():
+                inside = self.beside(self.refined_pose(batch.signal), self.some_vertices, self.inset)
+            terms["open"] = openness(drawn[ASIDE].alpha, inside[None], self._aside(batch))
+        # Of every fourth in turn: of all in the mean, at a quarter of the work.
+        some = slice(self.step % TURNS, None, TURNS)
+        return terms | self.held(self.surface, self.resting(some), self.footing().at(some))
+
+    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
+        """What holds resting Gaussians to the skin where they stand, by the names of the loss table."""
+        heights = surface.height(resting.means, footing)
+        normals = normalize(footing.of(surface.normals), dim=-1)
+        return {
+            "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
+            "height": (heights / LOOSE).square().sum(-1),
+            "lying": beyond_tilt(third_axis(resting.quats), normals),
+        }
+
+    def render(
+        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
+    ) -> Rendering:
+        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
+        if self.surface is None or len(cameras) > 1:
+            return super().render(gaussians, cameras, background)
+        seen = self.faces(gaussians, cameras)
+        return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.surface is not None:
+            if self.step % WALK == 0:
+                self.walk(self.surface)
+            if self.step + 1 == self.config.budget.steps:
+                self._fill(self.surface)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def footing(self, resting: Float[Tensor, "N 3"] | None = None) -> Footing:
+        """Where the Gaussians stand; `resting`, where they are, need not be asked for where it is known."""
+        assert self.surface is not None
+        surface, own, face = self.surface, self.gaussians["means"], self.carried_face
+
+        def make() -> Footing:
+            with torch.no_grad():
+                return surface.footing(self.resting().means if resting is None else resting.detach(), face)
+
+        return self._standing.get(make, own, face, graph=False)
+
+    def with_the_skin(self, local: Local, footing: Footing, expressed: Float[Tensor, "V 3"]) -> Local:
+        """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
+        assert self.surface is not None
+        face, gradient = self.carried_face, self.gradient
+        chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
+        return carried(local, chosen, footing, self.surface.vertices, gradient.row, gradient(expressed))
+
+    def _aside(self, batch: Batch) -> Cameras:
+        return aside(batch.cameras, batch.signal.pose.transl[0] + self.centre, self.step)
+
+    @torch.no_grad()
+    def walk(self, surface: SkinSurface) -> None:
+        """Let every Gaussian go to the triangle that is nearest to it now; the nearest corner becomes its parent."""
+        self.carried_face = surface.walk(self.resting().means, self.carried_face)
+        footing = self.footing()
+        self.carried_parent = footing.corners.gather(1, footing.shares.argmax(1, keepdim=True))[:, 0]
+        if self.density is not None:
+            self.density.carried = self.carried
+
+    @torch.no_grad()
+    def faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
+        """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
+        rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
+        sight = gaussians.means + rotation.T @ translation
+        along = (third_axis(gaussians.quats) * sight).sum(-1)
+        return (along < AWAY * sight.norm(dim=-1)) | self.open_sided[self.carried_parent]
+
+    @torch.no_grad()
+    def _fill(self, surface: SkinSurface) -> None:
+        """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
+        driven = driven_frames(self)
+        faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
+        resting = self.resting()
+        unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
+        extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
+        parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
+        fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
+
+    def parts(self) -> dict[str, Bool[Tensor, " V"]]:
+        """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""
+        return parts_of(self.body)
+
+
+def _reach(body: Body, spacing: Float[Tensor, " V"]) -> Float[Tensor, " V"]:
+    """Metres that a Gaussian may stand off each vertex: hair and clothes may, what a face moves must not."""
+    reach = torch.full_like(spacing, LOOSE)
+    face = body.face.nonzero()[:, 0]
+    reach[face] = spacing[face].clamp_min(LEAST_REACH)
+    for name in INNER:
+        reach[body.regions[name]] = INNER_REACH
+    return reach
