@@ -389,6 +389,9 @@ class Method(L.LightningModule, ABC):
         if others or len({count for count, _ in rows.values()}) > 1:
             told = ", ".join(f"{name} {count} of {tuple(shape)}" for name, (count, shape) in rows.items())
             raise ValueError(f"Gaussians that do not fit each other: {told}")
+        beside = [*(checkpoint["density"] or {}).values(), *(state[f"carried_{name}"] for name in self.carried)]
+        if any(len(value) != len(state["gaussians.means"]) for value in beside):
+            raise ValueError("what density control and Gaussians carry is of another number of them")
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})
