@@ -54,6 +54,7 @@ class Body(nn.Module):
     _parent_index: Int[Tensor, " J"]
     _last_row: Float[Tensor, " 4"]
     faces_uv: Int[Tensor, "F 3"] | None
+    face: Bool[Tensor, " V"]  # the vertices that some expression moves by a millimetre or more
 
     def __init__(self, model: smplx.SMPLX | smplx.FLAME, parts: Parts, identity: Identity) -> None:
         super().__init__()
@@ -79,6 +80,8 @@ class Body(nn.Module):
             "faces_uv": None if uv is None else torch.as_tensor(uv[1]).long(),
         }.items():
             self.register_buffer(name, None if value is None else value.detach().clone(), persistent=False)
+        moves = self.expressiondirs.square().sum(1).amax(1).sqrt()
+        self.register_buffer("face", moves > FACE_MOVES, persistent=False)
         self._region_names = tuple(parts.regions)
         for name, ids in parts.regions.items():
             self.register_buffer(f"region_{name}", torch.as_tensor(ids).long(), persistent=False)
@@ -104,11 +107,6 @@ class Body(nn.Module):
         for depth, (above, level) in enumerate(pairwise(levels), start=1):
             place = torch.tensor([above.index(self.parents[j]) for j in level])
             self.register_buffer(f"_parents_at_{depth}", place, persistent=False)
-
-    @property
-    def face(self) -> Bool[Tensor, " V"]:
-        """The vertices that some expression moves by a millimetre or more."""
-        return self.expressiondirs.norm(dim=1).amax(1) > FACE_MOVES
 
     @property
     def regions(self) -> dict[str, Int[Tensor, " _"]]:

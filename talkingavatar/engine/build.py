@@ -87,7 +87,7 @@ def model_of(config: FitConfig) -> Model:
 
 
 def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
-    """The configured method for a capture and a body, untrained."""
+    """The configured method for a capture and a body, to be begun or loaded."""
     capture = data.capture
     context = MethodContext(
         config=config,

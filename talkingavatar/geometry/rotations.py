@@ -86,5 +86,6 @@ def orthonormalise(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
 
 def third_axis(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
     """Where quaternions (w, x, y, z), of any length but zero, turn the z axis to: a surfel's normal."""
-    w, x, y, z = normalize(quats, dim=-1).unbind(-1)
-    return torch.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], -1)
+    w, x, y, z = quats.unbind(-1)
+    twice = 2 / (w * w + x * x + y * y + z * z)
+    return torch.stack([twice * (x * z + w * y), twice * (y * z - w * x), 1 - twice * (x * x + y * y)], -1)

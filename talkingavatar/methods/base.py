@@ -102,6 +102,9 @@ class Method(L.LightningModule, ABC):
         check_names("method.schedule", config.method.schedule, "group", cls.group_names)
         check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
+    def begin(self) -> None:
+        """Start from what training frames show. A checkpoint holds what comes of it: who loads one need not."""
+
     @abstractmethod
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""

@@ -35,17 +35,27 @@ def some_frames(context: MethodContext, count: int) -> Batch:
 
 
 @torch.no_grad()
-def seen_colours(
-    context: MethodContext, faces: Int[Tensor, "F 3"], mesh: PosedMesh
-) -> tuple[Float[Tensor, "V 3"], Bool[Tensor, " V"]]:
-    """Mean colour of each vertex in a few training frames, where the camera sees it; and which are ever seen."""
+def first_look(context: MethodContext, mesh: PosedMesh) -> tuple[Batch, list[Float[Tensor, "V 3"]]]:
+    """A few training frames, and a mesh in the pose of each."""
     batch = some_frames(context, FRAMES)
+    return batch, [mesh(batch.signal.pose[[i]]) for i in range(len(batch))]
+
+
+@torch.no_grad()
+def seen_colours(
+    batch: Batch, meshes: list[Float[Tensor, "V 3"]], faces: Int[Tensor, "F 3"]
+) -> tuple[Float[Tensor, "V 3"], Bool[Tensor, " V"]]:
+    """Mean colour of each vertex in some frames, where the camera sees it; and which are ever seen.
+
+    Args:
+        meshes: vertices in world space, of each frame.
+    """
     visible = VisibleMesh(faces)
     size = torch.tensor([batch.cameras.width, batch.cameras.height])
     summed = total = torch.zeros(1)
     for i in range(len(batch)):
         frame = batch.frame(i)
-        vertices, view, K = mesh(frame.signal.pose), frame.cameras.viewmats[0], frame.cameras.Ks[0]
+        vertices, view, K = meshes[i], frame.cameras.viewmats[0], frame.cameras.Ks[0]
         ids, pixels = visible.seen(vertices.numpy(), K.double().numpy(), view.double().numpy(), *size.tolist())
         there = torch.zeros(len(vertices), 1)
         there[faces[torch.from_numpy(np.unique(ids[ids >= 0])).long()].flatten()] = 1

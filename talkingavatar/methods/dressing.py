@@ -15,12 +15,9 @@ from torch.nn.functional import grid_sample, normalize
 from talkingavatar.body.mesh_geometry import directed_edges, vertex_normals
 from talkingavatar.body.models import Body
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.colours import PosedMesh, some_frames
-from talkingavatar.types import Cameras
+from talkingavatar.types import Batch, Cameras
 
 BARE = ("left_hand", "right_hand", "left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
-FRAMES = 8  # that are looked at
 ROUNDS = 2  # the outline of a body that is dressed already is another one
 ASIDE = 0.3  # cosine between normal and line of sight below which a vertex counts as on the outline
 ALIKE = 0.7  # cosine between a vertex's normal in the picture and the way out
@@ -39,18 +36,18 @@ def dress(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], worn: Float
 
 
 @torch.no_grad()
-def dressed(context: MethodContext, mesh: PosedMesh, faces: Int[Tensor, "F 3"], body: Body) -> Float[Tensor, " V"]:
+def dressed(
+    batch: Batch, meshes: list[Float[Tensor, "V 3"]], faces: Int[Tensor, "F 3"], body: Body
+) -> Float[Tensor, " V"]:
     """Metres along each vertex's normal from a mesh to what is seen of the person, smooth over the surface.
 
-    Vertices on the outline of a few training frames are moved to the matte's; the others follow their neighbours.
+    Vertices on the outline of some frames are moved to the matte's; the others follow their neighbours.
     Of face and hands, which nothing covers, the body is believed.
 
     Args:
-        mesh: vertices in world space of one frame's pose, the body's first.
-        faces: of this mesh.
+        meshes: vertices in world space, of each frame, the body's first.
+        faces: of these meshes.
     """
-    batch = some_frames(context, FRAMES)
-    meshes = [mesh(batch.signal.pose[[i]]) for i in range(len(batch))]
     bare = _bare(body, len(meshes[0]))
     normals = [vertex_normals(vertices, faces) for vertices in meshes]
     mattes, seen = [_signed_distance(matte) for matte in (batch.matte[..., 0] > 0.5).numpy()], VisibleMesh(faces)

@@ -16,21 +16,19 @@ from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.base import SHOWN, Method, MethodContext
-from talkingavatar.methods.colours import parts_of, some_frames
-from talkingavatar.methods.unseen import fill_unseen
+from talkingavatar.methods.colours import parts_of
+from talkingavatar.methods.unseen import driven_frames, fill_unseen
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
-from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, stretched
+from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
 from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, Shot
 
 ASIDE = "aside"
 SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
-FACED = 16  # frames that tell whether a surfel ever faces the camera
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
-NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
@@ -50,6 +48,7 @@ class SkinBound(Method):
     moving_face: Tensor
     open_sided: Tensor
     some_vertices: Tensor
+    bare: Tensor
     inset: Tensor
     centre: Tensor
 
@@ -59,7 +58,6 @@ class SkinBound(Method):
 
     def stand_on(
         self,
-        seen: Float[Tensor, "V 3"],
         bare: Float[Tensor, "V 3"],
         skin: Float[Tensor, "V 3"],
         faces: Int[Tensor, "F 3"],
@@ -68,26 +66,36 @@ class SkinBound(Method):
         """Let the Gaussians stand in triangles from now on.
 
         Args:
-            seen: vertices of the person as seen, at rest, the body's first, metres.
-            bare: the same without what the person wears.
-            skin: and in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
+            bare: vertices of the person without what it wears, at rest, the body's first, metres; they lie there first.
+            skin: the same in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
             own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
         """
-        body, self.surface = self.body, SkinSurface(seen, faces)
-        others = len(seen) - len(body.v_template)
+        body, self.surface = self.body, SkinSurface(bare, faces)
+        others = len(bare) - len(body.v_template)
         self.register_buffer("carried_face", self.surface.first_faces() if own is None else own)
-        self.register_buffer("reach", _reach(body, self.surface.spacing), persistent=False)
         inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
         open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("open_sided", open_sided, persistent=False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
         self.gradient = SkinGradient(skin, faces, moving)
-        inset = seen - bare - INSET * self.surface.normals
-        self.register_buffer("some_vertices", torch.arange(0, len(seen), SOME), persistent=False)
-        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
-        self.register_buffer("centre", seen[body.regions["head"]].mean(0), persistent=False)
+        self.register_buffer("bare", bare, persistent=False)
+        self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
+        self.lie(self.surface, bare)
         self._moving, self._standing = Chosen(), Kept[Footing]()
+
+    def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
+        """Let what the Gaussians stand on lie where the person is seen, at rest, metres."""
+        surface.lie(seen)
+        inset = seen - self.bare - INSET * surface.normals
+        self.register_buffer("reach", _reach(self.body, surface.spacing), persistent=False)
+        self.register_buffer("inset", inset[::SOME].clone(), persistent=False)
+        self.register_buffer("centre", seen[self.body.regions["head"]].mean(0), persistent=False)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        if self.surface is not None:
+            self.lie(self.surface, checkpoint["state_dict"]["surface.vertices"].to(self.device))
 
     @abstractmethod
     def resting(self, some: slice = slice(None)) -> Local:
@@ -174,22 +182,9 @@ class SkinBound(Method):
     def with_the_skin(self, local: Local, footing: Footing, expressed: Float[Tensor, "V 3"]) -> Local:
         """Gaussians on skin that an expression moves, turned and stretched as it is there; the less the higher."""
         assert self.surface is not None
-        face = self.carried_face
+        face, gradient = self.carried_face, self.gradient
         chosen = self._moving.get(lambda: self.moving_face[face], face, face._version)
-        own = Local(*(values[chosen] for values in local))
-        stands = Footing(self.gradient.row[footing.corners[chosen]], footing.shares[chosen])
-        height = self.surface.height(own.means, Footing(footing.corners[chosen], stands.shares))
-        near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
-        still = torch.eye(3, device=height.device)
-        stretch = self.gradient(expressed) - still
-        stretch = near[:, None, None] * stands.of(stretch.flatten(1)).unflatten(-1, (3, 3))
-        quats, scales = stretched(own.quats, own.scales, still + stretch)
-        shift = (stretch @ height[..., None])[..., 0]
-        return Local(
-            local.means.index_add(0, chosen, shift),
-            local.quats.index_copy(0, chosen, quats),
-            local.scales.index_copy(0, chosen, scales),
-        )
+        return carried(local, chosen, footing, self.surface.vertices, gradient.row, gradient(expressed))
 
     def _aside(self, batch: Batch) -> Cameras:
         return aside(batch.cameras, batch.signal.pose.transl[0] + self.centre, self.step)
@@ -207,20 +202,20 @@ class SkinBound(Method):
     def faces(self, gaussians: Gaussians, camera: Cameras) -> Bool[Tensor, " N"]:
         """Which surfels do not turn their backs to a camera; those of face and mouth, thin and folded, never do."""
         rotation, translation = camera.viewmats[0, :3, :3], camera.viewmats[0, :3, 3]
-        sight = normalize(gaussians.means + rotation.T @ translation, dim=-1)
-        return ((third_axis(gaussians.quats) * sight).sum(-1) < AWAY) | self.open_sided[self.carried_parent]
+        sight = gaussians.means + rotation.T @ translation
+        along = (third_axis(gaussians.quats) * sight).sum(-1)
+        return (along < AWAY * sight.norm(dim=-1)) | self.open_sided[self.carried_parent]
 
     @torch.no_grad()
     def _fill(self, surface: SkinSurface) -> None:
         """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
-        batch = some_frames(self.context, FACED).to(self.device)
-        frames = [batch.frame(i) for i in range(len(batch))]
-        faced = torch.stack([self.faces(self.drive(frame.signal), frame.cameras) for frame in frames]).any(0)
+        driven = driven_frames(self)
+        faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
         resting = self.resting()
         unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
         extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
-        fill_unseen(self, resting.means, torch.where(faced, 0.0, extent), parts)
+        fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
         """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""

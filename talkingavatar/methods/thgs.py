@@ -19,7 +19,7 @@ from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.base import SHOWN, MethodContext
-from talkingavatar.methods.colours import completed, seen_colours
+from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.footing import Footing
@@ -63,10 +63,7 @@ class THGS(SkinBound):
         self.options = read_options(Thgs(), self.config.method.options)
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
-        bare = torch.zeros(len(body.v_template))
-        worn = dressed(context, self._posed, body.faces, body) if self.options.dressed else bare
-        rest = dress(body.v_template, body.faces, worn)
-        self.gaussians = self._initial_gaussians(rest, worn)
+        self.gaussians = self._initial_gaussians(body.v_template, torch.full_like(body.v_template, 0.5))
         head = torch.zeros(len(body.v_template), dtype=torch.bool)
         head[body.regions["head"]] = True
         self.register_buffer("head", head, persistent=False)
@@ -91,12 +88,24 @@ class THGS(SkinBound):
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
         if self.options.deform == "skin":
-            self.stand_on(rest, body.v_template, shaped, body.faces)
+            self.stand_on(body.v_template, shaped, body.faces)
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
         read_options(Thgs(), config.method.options)
         super().check(config)
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        body = self.body
+        batch, meshes = first_look(self.context, lambda pose: body(pose)[0][0])
+        bare = torch.zeros(len(body.v_template))
+        worn = dressed(batch, meshes, body.faces, body) if self.options.dressed else bare
+        rest = dress(body.v_template, body.faces, worn)
+        found = seen_colours(batch, [dress(mesh, body.faces, worn) for mesh in meshes], body.faces)
+        self.gaussians = self._initial_gaussians(rest, completed(*found, rest, self.parts()))
+        if self.surface is not None:
+            self.lie(self.surface, rest)
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -139,10 +148,11 @@ class THGS(SkinBound):
         if self.started("saam") and signal.audio is not None:
             means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
         local, footing = Local(means, quats, log_scales.exp()), self._footing()
-        offsets = Offsets(self.vertex_offsets(pose), footing)
+        expressed = self._expressed(pose)
+        offsets = Offsets(self._vertex_offsets(pose, expressed), footing)
         maps = self._maps(means, offsets, pose)
         if self.surface is not None:
-            local = self.with_the_skin(local, footing, self._expressed(pose))
+            local = self.with_the_skin(local, footing, expressed)
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
 
@@ -153,9 +163,9 @@ class THGS(SkinBound):
         row = self.frame_row(signal)
         return signal.pose if row < 0 or not self.options.joint else self.refinement(signal.pose, row)
 
-    def vertex_offsets(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
+    def _vertex_offsets(self, pose: BodyPose, expressed: Float[Tensor, "V 3"]) -> Float[Tensor, "V 3"]:
         """B_S + B_E + B_P of every template vertex (eqs 2-4, 9)."""
-        offsets = self.shape_offset + self._expressed(pose)
+        offsets = self.shape_offset + expressed
         if self.body.posedirs is None:
             return offsets
         return offsets + self.body.pose_offsets(pose.full_pose)[0]
@@ -166,9 +176,6 @@ class THGS(SkinBound):
     def _footing(self) -> Footing:
         """Where the Gaussians stand: on their parent vertices, or in triangles."""
         return Footing.on(self.carried_parent) if self.surface is None else self.footing()
-
-    def _posed(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
-        return self.body(pose)[0][0]
 
     def _maps(self, means: Float[Tensor, "N 3"], offsets: Offsets, pose: BodyPose) -> Float[Tensor, "N 3 4"]:
         """Where skinning takes each Gaussian; the grid is looked up where shape, expression and sound have put it."""
@@ -199,7 +206,7 @@ class THGS(SkinBound):
         chosen = self._chosen.get(lambda: self.in_mouth(canonical), means, key)
         return chosen, canonical[chosen]
 
-    def _initial_gaussians(self, rest: Float[Tensor, "V 3"], worn: Float[Tensor, " V"]) -> nn.ParameterDict:
+    def _initial_gaussians(self, rest: Float[Tensor, "V 3"], colours: Float[Tensor, "V 3"]) -> nn.ParameterDict:
         """One Gaussian a vertex at rest: z along the normal, radius from the incident faces (section 3.1)."""
         body, options = self.body, self.options
         count = len(rest)
@@ -215,8 +222,7 @@ class THGS(SkinBound):
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
         sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        found = seen_colours(self.context, body.faces, lambda pose: dress(self._posed(pose), body.faces, worn))
-        sh[:, 0] = rgb_to_sh(completed(*found, rest, self.parts()))
+        sh[:, 0] = rgb_to_sh(colours)
         return nn.ParameterDict(
             {
                 "means": rest.clone(),

@@ -16,7 +16,7 @@ from talkingavatar.config.family_options import TriangleBound as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.colours import completed, seen_colours
+from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.footing import Footing
@@ -55,13 +55,24 @@ class TriangleBound(SkinBound):
         # What a person is like is the avatar's: whoever drives it gives motion.
         self.register_buffer("betas", context.pose.betas[:1], persistent=False)
         resting = self.figure.resting(self.betas[0])
-        worn = dressed(context, self.figure, faces, self.body) if skin else torch.zeros(len(resting))
-        seen = dress(resting, faces, worn)
-        self.register_buffer("resting_maps", triangle_maps(seen, faces))
-        self.gaussians = self._initial_gaussians(worn, skin)
+        self.register_buffer("resting_maps", triangle_maps(resting, faces))
+        self.gaussians = self._initial_gaussians(skin)
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         if skin:
-            self.stand_on(seen, resting, resting, faces, self.carried_binding.clone())
+            self.stand_on(resting, resting, faces, self.carried_binding.clone())
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        faces, resting = self.figure.faces, self.figure.resting(self.betas[0])
+        batch, meshes = first_look(self.context, self.figure)
+        if self.surface is not None:
+            worn = dressed(batch, meshes, faces, self.body)
+            meshes = [dress(mesh, faces, worn) for mesh in meshes]
+            seen = dress(resting, faces, worn)
+            self.resting_maps = triangle_maps(seen, faces)
+            self.lie(self.surface, seen)
+        colours = completed(*seen_colours(batch, meshes, faces), resting, self.parts())
+        self.gaussians["sh"][:, 0] = rgb_to_sh(colours[faces].mean(1))
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -153,22 +164,17 @@ class TriangleBound(SkinBound):
         """Displacements of the figure's vertices, of the body's."""
         return torch.cat([offsets, offsets.new_zeros(len(self.figure.bust), 3)])
 
-    def _initial_gaussians(self, worn: Float[Tensor, " V"], skin: bool) -> nn.ParameterDict:
+    def _initial_gaussians(self, skin: bool) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)
         scales = torch.full((count, 3), options.scale)
         thick = FLAT if skin else 0.5
         scales[:, 2] *= thick if self.config.renderer.mode == "3dgs" else 0.01  # along the normal
-        faces = self.figure.faces
-        found = seen_colours(self.context, faces, lambda pose: dress(self.figure(pose), faces, worn))
-        colours = completed(*found, self.figure.resting(self.betas[0]), self.parts())
-        sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        sh[:, 0] = rgb_to_sh(colours[faces].mean(1))
         return nn.ParameterDict(
             {
                 "means": torch.zeros(count, 3),
                 "quats": torch.tensor(UPRIGHT).repeat(count, 1),
                 "scales": scales.log(),
                 "opacities": torch.full((count,), math.log(options.opacity / (1 - options.opacity))),
-                "sh": sh,
+                "sh": torch.zeros(count, (options.sh_degree + 1) ** 2, 3),
             }
         )

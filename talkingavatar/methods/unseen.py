@@ -12,38 +12,49 @@ from torch import Tensor
 from talkingavatar.geometry.spherical_harmonics import SH_C0
 from talkingavatar.methods.base import Method
 from talkingavatar.methods.colours import donated, some_frames
+from talkingavatar.types import Cameras, Gaussians
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
 HIDDEN = 1e-3  # and below which it counts as never seen
 DONORS = 12  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
+Driven = tuple[Gaussians, Cameras]
 
 
-def contributions(method: Method) -> Float[Tensor, " N"]:
-    """Pixels of a training frame that are each Gaussian's, in the mean of a few: its blending weights summed up."""
-    batch = some_frames(method.context, FRAMES)
+@torch.no_grad()
+def driven_frames(method: Method) -> list[Driven]:
+    """The avatar in a few training frames, as their cameras see it."""
+    batch = some_frames(method.context, FRAMES).to(method.device)
+    frames = [batch.frame(i) for i in range(len(batch))]
+    return [(method.drive(frame.signal), frame.cameras) for frame in frames]
+
+
+def contributions(method: Method, driven: list[Driven]) -> Float[Tensor, " N"]:
+    """Pixels of a frame that are each Gaussian's, in the mean of some: its blending weights summed up."""
     total = torch.zeros(len(method.gaussians["means"]), device=method.device)
-    for i in range(len(batch)):
-        frame = batch.frame(i).to(method.device)
-        with torch.no_grad():
-            gaussians = method.drive(frame.signal)
+    for gaussians, cameras in driven:
         # The picture is linear in the constant colours, so the sum's gradient by them is the sum of the weights.
         colours = torch.zeros_like(gaussians.sh[:, :1]).requires_grad_()  # mid-grey, where none is clamped
         with torch.enable_grad():
-            drawn = method.render(replace(gaussians, sh=colours), frame.cameras).rgb
+            drawn = method.render(replace(gaussians, sh=colours), cameras).rgb
             (slope,) = torch.autograd.grad(drawn.sum(), colours)
         total = total + slope[:, 0].mean(-1) / SH_C0
-    return total / len(batch)
+    return total / len(driven)
 
 
 @torch.no_grad()
 def fill_unseen(
-    method: Method, rest: Float[Tensor, "N 3"], extent: Float[Tensor, " N"], parts: Mapping[str, Bool[Tensor, " N"]]
+    method: Method,
+    driven: list[Driven],
+    rest: Float[Tensor, "N 3"],
+    extent: Float[Tensor, " N"],
+    parts: Mapping[str, Bool[Tensor, " N"]],
 ) -> Bool[Tensor, " N"]:
     """Give each the colour of those nearest to it that are seen, of its part.
 
     Args:
+        driven: as `driven_frames` gives it.
         rest: where the Gaussians are when nothing moves, metres, in the body's T-pose.
         extent: standard deviations that they are to have at least, in the method's units; 0 where one stays as it is.
         parts: which of them are of each part.
@@ -51,7 +62,7 @@ def fill_unseen(
     Returns:
         Which were filled.
     """
-    seen, gaussians = contributions(method), method.gaussians
+    seen, gaussians = contributions(method, driven), method.gaussians
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
     for mine in parts.values():
         given, wanted = mine & known, mine & hidden

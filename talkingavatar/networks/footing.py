@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+NEAR, FAR = 6e-3, 15e-3  # metres from the skin up to which a Gaussian deforms with it wholly, and not at all
+
 
 class Footing(NamedTuple):
     """The vertices of each Gaussian and how much it has of each: one vertex whole, or a place in a triangle."""
@@ -28,6 +30,11 @@ class Footing(NamedTuple):
         """What each Gaussian takes of the vertices' values."""
         if self.corners.shape[1] == 1:
             return values[self.corners[:, 0]]
+        learned = values.requires_grad and torch.is_grad_enabled()
+        if values.device.type == "cpu" and values.dtype == torch.float32 and not learned:
+            from talkingavatar.networks.cpu.footing import taken_cpu
+
+            return taken_cpu(*self, values)
         return (self.shares[..., None] * values[self.corners]).sum(1)
 
 

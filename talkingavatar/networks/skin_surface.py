@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -11,7 +12,9 @@ from torch.nn.functional import normalize
 from talkingavatar.body.mesh_geometry import directed_edges, mean_incident_area, vertex_normals
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_to_matrix
 from talkingavatar.geometry.triangles import closest_on_triangles
-from talkingavatar.networks.footing import Footing
+from talkingavatar.networks.footing import FAR, NEAR, Footing
+from talkingavatar.networks.kept import Kept
+from talkingavatar.networks.placing import Local
 
 RIDGE = 1e-4  # of the sum of squares of a vertex's edges, that keeps a fold of one line from a slope across it
 STEPS = 64  # from triangle to neighbour that a Gaussian may walk at once
@@ -31,12 +34,18 @@ class SkinSurface(nn.Module):
 
     def __init__(self, vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> None:
         super().__init__()
-        self.register_buffer("vertices", vertices)
         self.register_buffer("faces", faces, persistent=False)
-        # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
-        self.register_buffer("spacing", (2 * mean_incident_area(vertices, faces)).sqrt(), persistent=False)
-        self.register_buffer("normals", vertex_normals(vertices, faces), persistent=False)
+        self.lie(vertices)
         self.register_buffer("around", _around(faces, len(vertices)), persistent=False)
+        self._corners = Kept[Tensor]()
+
+    def lie(self, vertices: Float[Tensor, "V 3"]) -> None:
+        """Let the same triangles rest elsewhere."""
+        self.register_buffer("vertices", vertices)
+        # Side of the square that a vertex has for itself: half of the area of its six or so triangles.
+        spacing = (2 * mean_incident_area(vertices, self.faces)).sqrt()
+        self.register_buffer("spacing", spacing, persistent=False)
+        self.register_buffer("normals", vertex_normals(vertices, self.faces), persistent=False)
 
     def first_faces(self) -> Int[Tensor, " V"]:
         """Some triangle of every vertex; of one that has none, the first."""
@@ -46,7 +55,7 @@ class SkinSurface(nn.Module):
 
     def footing(self, points: Float[Tensor, "N 3"], face: Int[Tensor, " N"]) -> Footing:
         """The point of each resting point's triangle that is nearest to it."""
-        corners = self.faces[face]
+        corners = self._corners.get(lambda: self.faces[face], face, graph=False)
         return Footing(corners, nearest_shares(points.detach(), self.vertices, corners))
 
     def height(self, points: Float[Tensor, "N 3"], footing: Footing) -> Float[Tensor, "N 3"]:
@@ -61,7 +70,8 @@ class SkinSurface(nn.Module):
             there = self.around[face[walking]]
             count = there.shape[1]
             spread = points[walking].repeat_interleave(count, 0)
-            heights = self.height(spread, self.footing(spread, there.flatten()))
+            corners = self.faces[there.flatten()]
+            heights = self.height(spread, Footing(corners, nearest_shares(spread, self.vertices, corners)))
             heights = heights.square().sum(-1).view(-1, count)
             least, best = heights.min(1)
             moved = least < heights[:, 0] * (1 - 1e-6)
@@ -74,17 +84,15 @@ class SkinSurface(nn.Module):
 
 def _around(faces: Int[Tensor, "F 3"], count: int) -> Int[Tensor, "F K"]:
     """Each triangle and those that share a vertex with it, filled up with itself."""
-    of_vertex: list[list[int]] = [[] for _ in range(count)]
-    for number, corners in enumerate(faces.tolist()):
-        for vertex in corners:
-            of_vertex[vertex].append(number)
-    near = [
-        [number, *sorted({other for vertex in corners for other in of_vertex[vertex]} - {number})]
-        for number, corners in enumerate(faces.tolist())
-    ]
-    table = np.repeat(np.arange(len(near))[:, None], max(map(len, near)), 1)
-    for number, row in enumerate(near):
-        table[number, : len(row)] = row
+    number = np.arange(len(faces))
+    corners = sp.csr_matrix((np.ones(faces.numel()), (number.repeat(3), faces.flatten().numpy())), (len(faces), count))
+    near = sp.csr_matrix(corners @ corners.T - 3 * sp.eye(len(faces)))
+    near.eliminate_zeros()
+    near.sort_indices()
+    counts = np.diff(near.indptr)
+    table = number[:, None].repeat(counts.max() + 1, 1)
+    row = number.repeat(counts)
+    table[row, 1 + np.arange(near.nnz) - near.indptr[row]] = near.indices
     return torch.from_numpy(table)
 
 
@@ -98,6 +106,7 @@ class SkinGradient(nn.Module):
     tangents: Tensor
     normals: Tensor
     source: Tensor
+    starts: Tensor
     edges: Tensor
     slopes: Tensor
 
@@ -109,6 +118,7 @@ class SkinGradient(nn.Module):
         edges = directed_edges(faces)
         edges = edges[row[edges[:, 0]] >= 0]
         source = row[edges[:, 0]]
+        starts = torch.searchsorted(source, torch.arange(len(near) + 1))  # edges are sorted, and rows as vertices are
         normals = vertex_normals(vertices, faces)[near]
         aside = torch.eye(3)[normals.abs().argmin(-1)]
         first = normalize(torch.linalg.cross(normals, aside), dim=-1)
@@ -118,15 +128,71 @@ class SkinGradient(nn.Module):
         squares = squares + RIDGE * squares.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] * torch.eye(2)
         slopes = torch.linalg.solve(squares[source], flat)
         self.register_buffer("row", row, persistent=False)
-        for name in ("tangents", "normals", "source", "edges", "slopes"):
+        for name in ("tangents", "normals", "source", "starts", "edges", "slopes"):
             self.register_buffer(name, locals()[name], persistent=False)
 
     def forward(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
         """Deformation gradients of the displaced skin, a row for each vertex that has one."""
+        if offsets.device.type == "cpu" and offsets.dtype == torch.float32:
+            from talkingavatar.networks.cpu.carry import Gradient
+
+            return Gradient.apply(self.arrays(), offsets)
+        return self.plain(offsets)
+
+    def plain(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
+        """`forward` in torch's own operations, on any device."""
         steps = (offsets[self.edges[:, 1]] - offsets[self.edges[:, 0]])[:, :, None] * self.slopes[:, None]
         moved = self.tangents.index_add(0, self.source, steps)
         normals = normalize(torch.linalg.cross(moved[..., 0], moved[..., 1]), dim=-1)
         return moved @ self.tangents.mT + normals[..., None] * self.normals[:, None]
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Starts of the rows' edges, edges, slopes, tangents and normals for compiled code."""
+        return tuple(x.numpy() for x in (self.starts, self.edges, self.slopes, self.tangents, self.normals))
+
+
+def carried(
+    local: Local,
+    chosen: Int[Tensor, " n"],
+    footing: Footing,
+    resting: Float[Tensor, "V 3"],
+    row: Int[Tensor, " V"],
+    gradient: Float[Tensor, "R 3 3"],
+) -> Local:
+    """Gaussians with those chosen moved, turned and stretched as the skin is where they stand; the less the higher.
+
+    Args:
+        resting: the vertices they stand on, metres.
+        row: of the `gradient`, of each vertex; those that the chosen stand on have one.
+    """
+    if local.means.device.type == "cpu" and local.means.dtype == torch.float32:
+        from talkingavatar.networks.cpu.carry import Carry
+
+        return Local(*Carry.apply(chosen, footing, resting, row, *local, gradient))
+    return carried_plain(local, chosen, footing, resting, row, gradient)
+
+
+def carried_plain(
+    local: Local,
+    chosen: Int[Tensor, " n"],
+    footing: Footing,
+    resting: Float[Tensor, "V 3"],
+    row: Int[Tensor, " V"],
+    gradient: Float[Tensor, "R 3 3"],
+) -> Local:
+    """`carried` in torch's own operations, on any device."""
+    own, stands = Local(*(values[chosen] for values in local)), Footing(*(values[chosen] for values in footing))
+    height = own.means - stands.of(resting)
+    near = ((FAR - height.detach().norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
+    still = torch.eye(3, device=height.device)
+    stretch = Footing(row[stands.corners], stands.shares).of((gradient - still).flatten(1)).unflatten(-1, (3, 3))
+    stretch = near[:, None, None] * stretch
+    quats, scales = stretched(own.quats, own.scales, still + stretch)
+    return Local(
+        local.means.index_add(0, chosen, (stretch @ height[..., None])[..., 0]),
+        local.quats.index_copy(0, chosen, quats),
+        local.scales.index_copy(0, chosen, scales),
+    )
 
 
 def stretched(

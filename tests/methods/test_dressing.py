@@ -9,10 +9,10 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.methods.base import MethodContext
-from talkingavatar.methods.colours import USUAL, completed, parts_of, seen_colours
+from talkingavatar.methods.colours import USUAL, completed, first_look, parts_of, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.thgs import THGS
-from talkingavatar.methods.unseen import contributions, fill_unseen
+from talkingavatar.methods.unseen import contributions, driven_frames, fill_unseen
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 SIZE, FOCAL, DISTANCE, FRAMES = 256, 330.0, 2.2, 6
@@ -59,7 +59,7 @@ def context(body):
 
 
 def test_planted_clothes_are_found_and_bare_skin_stays(body, context):
-    worn = dressed(context, lambda pose: body(pose)[0][0], body.faces, body)
+    worn = dressed(*first_look(context, lambda pose: body(pose)[0][0]), body.faces, body)
     clothed = covered(body) > 0
     torso = clothed & (body.v_template[:, 0].abs() < 0.25) & (body.weights[:, 3:10].sum(1) > 0.5)
     assert float(worn[torso].median()) == pytest.approx(THICK, abs=0.008)
@@ -67,7 +67,7 @@ def test_planted_clothes_are_found_and_bare_skin_stays(body, context):
 
 
 def test_a_back_has_the_colours_of_the_front_and_teeth_their_own(body, context):
-    colours, seen = seen_colours(context, body.faces, lambda pose: body(pose)[0][0])
+    colours, seen = seen_colours(*first_look(context, lambda pose: body(pose)[0][0]), body.faces)
     back = (body.v_template[:, 2] < -0.05) & (body.weights[:, [3, 6, 9]].sum(1) > 0.5)
     assert not seen[back].any() and seen.float().mean() > 0.2
     found = completed(colours, seen, body.v_template, parts_of(body))
@@ -83,7 +83,7 @@ def test_every_vertex_is_in_one_part(body):
 
 def test_what_a_frame_shows_of_each_gaussian_sums_to_the_person(context, body):
     method = THGS(context)
-    shown = contributions(method)
+    shown = contributions(method, driven_frames(method))
     batch = context.look(context.train_frames)
     frames = [batch.frame(i) for i in range(FRAMES)]
     with torch.no_grad():
@@ -98,9 +98,22 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
         back = (body.v_template[:, 2] < -0.05) & (body.weights[:, [3, 6, 9]].sum(1) > 0.5)
         method.gaussians["sh"][back, 0] = 0.0
     extent = torch.full((len(back),), 0.05)
-    filled = fill_unseen(method, method.gaussians["means"].detach(), extent, method.parts())
+    filled = fill_unseen(method, driven_frames(method), method.gaussians["means"].detach(), extent, method.parts())
     assert filled[back].all() and not filled.all()
     wanted = torch.tensor([2.0, 0.0, -1.0]).expand(int(back.sum()), 3)
     torch.testing.assert_close(method.gaussians["sh"][back, 0], wanted)
     torch.testing.assert_close(method.gaussians["scales"][back, :2].exp(), torch.full_like(wanted[:, :2], 0.05))
     assert (method.gaussians["scales"][~filled, :2].exp() < 0.05).all()
+
+
+def test_an_avatar_that_is_loaded_stands_on_the_person_that_was_seen_at_its_start(context, body):
+    """Without a look of its own at the frames."""
+    begun, loaded = THGS(context), THGS(replace(context, look=lambda frames: pytest.fail("looked")))
+    begun.begin()
+    assert float((begun.surface.vertices - body.v_template).norm(dim=-1).max()) > 0.5 * THICK
+    checkpoint = {"state_dict": begun.state_dict(), "global_step": 1}
+    begun.on_save_checkpoint(checkpoint)
+    loaded.on_load_checkpoint(checkpoint)
+    loaded.load_state_dict(checkpoint["state_dict"])
+    ours, theirs = dict(begun.named_buffers()), dict(loaded.named_buffers())
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -7,7 +7,17 @@ from torch.nn.functional import normalize
 
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, quat_to_matrix
 from talkingavatar.geometry.triangles import closest_on_triangles
-from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, nearest_shares, stretched
+from talkingavatar.networks.footing import FAR, Footing
+from talkingavatar.networks.placing import Local
+from talkingavatar.networks.skin_surface import (
+    SkinGradient,
+    SkinSurface,
+    carried,
+    carried_plain,
+    nearest_shares,
+    stretched,
+)
+from talkingavatar.splatting.cpu.launch import set_threads
 
 
 def some(*shape, seed=0):
@@ -98,3 +108,53 @@ def test_a_gaussian_stretched_along_its_axes_keeps_them():
     turned, longer = stretched(quats, scales, gradient)
     torch.testing.assert_close(quat_to_matrix(turned), turn @ axes, atol=1e-4, rtol=0)
     torch.testing.assert_close(longer, factors * scales)
+
+
+@pytest.fixture(scope="module")
+def standing(ball):
+    """Gaussians over the upper half of a small ball, which deforms, some too high to go along; half are chosen."""
+    vertices, faces = ball[0] * 0.05, ball[1]
+    gradient = SkinGradient(vertices, faces, vertices[:, 1] > 0)
+    corners = faces[(vertices[:, 1] > 0)[faces].any(1)].repeat(9, 1)
+    footing = Footing(corners, some(len(corners), 3, seed=5).softmax(-1))
+    means = footing.of(vertices) * (1 + 0.4 * torch.rand(len(corners), 1, generator=torch.Generator().manual_seed(1)))
+    local = Local(means, some(len(corners), 4, seed=6), some(len(corners), 3, seed=7).exp())
+    height = (means - footing.of(vertices)).norm(dim=-1)
+    assert (height > FAR).any() and (height < FAR).any()
+    return vertices, gradient, footing, local
+
+
+def learned(deform, carry, standing):
+    """What Gaussians become, and the gradients of what is learned."""
+    vertices, gradient, footing, local = standing
+    leaves = [x.clone().requires_grad_() for x in (*local, 0.01 * some(200, 3, seed=9))]
+    chosen = torch.arange(0, len(leaves[0]), 2)
+    out = carry(Local(*leaves[:3]), chosen, footing, vertices, gradient.row, deform(gradient)(leaves[3]))
+    sum((x * some(*x.shape, seed=i)).sum() for i, x in enumerate(out)).backward()
+    return [*out, *(leaf.grad for leaf in leaves)]
+
+
+def test_compiled_and_plain_gaussians_on_a_skin_agree(standing):
+    ours = learned(lambda gradient: gradient, carried, standing)
+    plain = learned(lambda gradient: gradient.plain, carried_plain, standing)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5 * float(b.detach().abs().max()))
+    assert all((x[1::2] == y[1::2]).all() for x, y in zip(ours[:3], standing[3], strict=True))
+
+
+def test_on_a_skin_the_number_of_threads_changes_no_bit(standing):
+    results = []
+    try:
+        for threads in (1, 3):
+            set_threads(threads)
+            results.append(learned(lambda gradient: gradient, carried, standing))
+    finally:
+        set_threads(None)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_compiled_and_plain_values_of_where_one_stands_agree():
+    footing = Footing(torch.randint(0, 50, (300, 3)), some(300, 3).softmax(-1))
+    values = some(50, 2, seed=1)
+    learned = footing.of(values.clone().requires_grad_())
+    torch.testing.assert_close(footing.of(values), learned.detach())

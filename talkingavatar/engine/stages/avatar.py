@@ -39,6 +39,7 @@ class AvatarFit(Stage):
         body = build_body(config)  # before the data, which may take minutes to make
         self.data = self.capture_data = build_data(config, body)
         self.module = self.method = build_method(config, self.capture_data, body)
+        self.method.begin()
         held = self.capture_data.capture.test_frames
         self.preview_frame = held[len(held) // 2]
 

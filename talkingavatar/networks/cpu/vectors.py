@@ -9,7 +9,7 @@ import numpy as np
 from talkingavatar.splatting.cpu.launch import kernel
 
 f32 = np.float32
-HALF, ONE = f32(0.5), f32(1)
+HALF, ONE, TWO = f32(0.5), f32(1), f32(2)
 TINY = f32(1e-12)  # as torch's normalize guards its division
 
 
@@ -137,3 +137,23 @@ def unit_quat(q):
     length = max(np.sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]), TINY)
     n = ONE / length
     return (q[0] * n, q[1] * n, q[2] * n, q[3] * n), length
+
+
+@kernel
+@no_type_check
+def axes_of(q):
+    """Where a unit quaternion turns the three axes to."""
+    w, x, y, z = q
+    return (
+        (ONE - TWO * (y * y + z * z), TWO * (x * y + w * z), TWO * (x * z - w * y)),
+        (TWO * (x * y - w * z), ONE - TWO * (x * x + z * z), TWO * (y * z + w * x)),
+        (TWO * (x * z + w * y), TWO * (y * z - w * x), ONE - TWO * (x * x + y * y)),
+    )
+
+
+@kernel
+@no_type_check
+def axes_of_backward(q, axes, v):
+    """Gradient of a unit quaternion, along the rotations, from those of its axes: `quat_of_backward` the other way."""
+    turn = plus(plus(cross(axes[0], v[0]), ONE, cross(axes[1], v[1])), ONE, cross(axes[2], v[2]))
+    return multiply((f32(0), TWO * turn[0], TWO * turn[1], TWO * turn[2]), q)
