@@ -38,7 +38,7 @@ class TriangleBound(SkinBound):
     drawn in local units, children of a large triangle are not thrown far, as they are in the published code.
     """
 
-    cover = 0.42  # there are twice as many triangles as vertices
+    cover = 0.33  # there are twice as many triangles as vertices
 
     carried_binding: Tensor
     betas: Tensor

@@ -22,7 +22,7 @@ def test_every_preset_composes(experiment):
 def test_a_family_brings_what_belongs_together():
     config = compose(["experiment=gaussiantalker_style", "body=flame"])
     assert config.family == "gaussiantalker" and config.method.name == "audio_deformed"
-    assert config.loss.name == "flame_rigged" and config.data.framing == "head" and config.body.name == "flame"
+    assert config.loss.name == "triangle_bound" and config.data.framing == "head" and config.body.name == "flame"
 
 
 def test_names_are_those_of_families_and_rows():

@@ -1,6 +1,8 @@
 """The rigged head and the free deformation it is compared with."""
 
+import copy
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -44,14 +46,17 @@ def batch_of(poses, frames):
     return Batch(signal, cameras, image, torch.ones(count, 64, 64, 1), torch.ones(3))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def make(body, poses):
+    """Copies of methods that are built once: looking at what the person wears is most of a small test's time."""
+
+    @cache
     def build(experiment, *overrides):
         config = compose([f"experiment={experiment}", "budget.steps=1000", "data.size=64", *overrides])
         context = MethodContext(config, body, poses, TRAIN, 44, lambda frames: batch_of(poses, frames))
         return method_class(config.method.name)(context)
 
-    return build
+    return lambda *chosen: copy.deepcopy(build(*chosen))
 
 
 def signal(poses, frame, audio=0.0):
@@ -124,6 +129,36 @@ def test_one_that_has_left_its_triangle_gets_another_and_keeps_its_place(make, p
     others = method.carried_face == method.carried_binding
     assert others.float().mean() > 0.95
     torch.testing.assert_close(after.means[others], before.means[others])
+
+
+def test_what_stands_off_the_skin_leans_or_is_thick_costs(make):
+    method = make("gaussianheadtalk_full")
+    calm = {
+        name: float(v.detach().mean())
+        for name, v in method.held(method.surface, method.resting(), method.footing()).items()
+    }
+    chest = int(method.figure.faces.amax(1).argmax())
+    with torch.no_grad():
+        method.gaussians["means"][chest, 1] = 3.0  # triangles, along the normal
+        method.gaussians["scales"][chest, 2] = 0.0  # as thick as the triangle is wide
+        method.gaussians["quats"][chest] = torch.tensor([1.0, 0, 0, 0])  # its third axis lies in the triangle
+    held = method.held(method.surface, method.resting(), method.footing())
+    assert held.keys() == calm.keys() == {"vertex", "height", "lying", "scale"}
+    for name, values in held.items():
+        assert values[chest] > 0.1 and float(values.detach().mean()) > calm[name], name
+
+
+def test_what_no_frame_shows_covers_its_place_in_metres(make, body):
+    method = make("gaussianheadtalk_full")
+    with torch.no_grad():
+        method.gaussians["scales"] -= 3.0
+    method._fill(method.surface)
+    spacing = method.footing().of(method.surface.spacing[:, None])[:, 0]
+    widths = method.resting().scales[:, 0].detach() / spacing
+    back = (body.v_template[body.faces, 2].amax(1) < 0.0).nonzero()[:, 0]
+    assert len(back) > 100 and (widths[back] / method.cover - 1).abs().median() < 1e-3
+    nose = (body.v_template[body.faces, 2].amin(1) > 0.15).nonzero()[:, 0]
+    assert widths[nose].median() < 0.5 * method.cover
 
 
 def test_whoever_drives_it_does_not_change_what_the_person_is_like(make, poses):
