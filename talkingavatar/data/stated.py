@@ -102,8 +102,11 @@ class Stated:
             raise self.wrong("a text")
         return self.value
 
-    def matrix(self, *shapes: tuple[int, int]) -> Float[ndarray, "a b"]:
+    def matrix(self, *shapes: tuple[int, int], gaps: bool = False) -> Float[ndarray, "a b"]:
         """Rows of numbers, or all of them in one list.
+
+        Args:
+            gaps: a row may hold NaN or null, and is NaN then.
 
         Raises:
             UserError: not finite numbers in one of these shapes.
@@ -115,9 +118,12 @@ class Stated:
             raise self.wrong(expected) from error
         for shape in shapes:
             if found.shape == shape or found.shape == (shape[0] * shape[1],):
-                if not np.isfinite(found).all():
+                rows = found.reshape(shape)
+                if gaps:
+                    rows[np.isnan(rows).any(axis=1)] = np.nan
+                if np.isinf(rows).any() or (not gaps and np.isnan(rows).any()):
                     break
-                return found.reshape(shape)
+                return rows
         raise self.wrong(expected)
 
 
@@ -132,14 +138,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
-def read_json(file: Path, action: str) -> Any:
+def read_json(file: Path, action: str, finite: bool = True) -> Any:
     """What a JSON file holds.
 
     Raises:
-        UserError: it is absent, damaged, says one name twice, holds numbers that are none, or parts without end.
+        UserError: it is absent, damaged, says one name twice, holds (if `finite`) numbers that are none, or parts
+            without end.
     """
     try:
-        content = readers.read_json(file, object, action, finite=True)
+        content = readers.read_json(file, object, action, finite)
     except FileNotFoundError as error:
         raise UserError(str(file), "no such file", "a JSON file", action) from error
     if _depth(content) > DEEPEST:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.data.speaker import raster
+from talkingavatar.types import Cameras
 
 
 class VisibleMesh:
@@ -33,3 +35,9 @@ class VisibleMesh:
         screen = raster.project(vertices, K, viewmat, 1.0)
         ids, _ = raster.visible(screen, self._surface, self._atlas, width, height)
         return ids, screen[:, :2]
+
+    def outline(self, vertices: Float[Tensor, "V 3"], camera: Cameras) -> Float[Tensor, "H W"]:
+        """1 where the mesh is before a camera (C = 1), 0 elsewhere."""
+        view, K = camera.viewmats[0].double().numpy(), camera.Ks[0].double().numpy()
+        ids, _ = self.seen(vertices.numpy(), K, view, camera.width, camera.height)
+        return torch.from_numpy(ids >= 0).float()

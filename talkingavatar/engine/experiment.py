@@ -22,6 +22,7 @@ from talkingavatar.engine.stages.registry import build_stage, check_stage
 from talkingavatar.engine.stages.stage import Conclusion, Stage, conclude
 from talkingavatar.engine.tracking.tracker import Tracker
 from talkingavatar.errors import DiskFull, UserError
+from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.disk import told_in_a_line
 from talkingavatar.runtime.files import folder_for
 from talkingavatar.runtime.lock import Lock, held
@@ -66,6 +67,9 @@ def _lead(config: FitConfig, flag: StopFlag, lock: Lock, began: float) -> Outcom
     run = RunDirectory.open(config, lock)
     done = run.read_summary()
     if done is not None and done["status"] == "finished":
+        run.status("finished", step=done["steps"], steps=done["steps"])  # for whoever watches, whatever became of it
+        if gone := [name for name in config.stages if not run.checkpoint(name).is_file()]:
+            warn(f"{run.path} is finished, but {gone[0]}.ckpt is gone: nothing can be drawn; run.fresh=true fits anew")
         return Outcome(run.path, done["table"], done)
     run.status("running", step=run.progress().get("step", 0), steps=config.budget.steps)
     try:
@@ -156,7 +160,9 @@ def _train(
     anew = config.run.fresh and processes.rank(config) > 0
     resume = file if file.is_file() and not anew else None
     if resume is not None:
-        checkpoint.check_optimisers(checkpoint.read(resume), resume)
+        content = checkpoint.read(resume)
+        checkpoint.check_optimisers(content, resume)
+        checkpoint.check_types(fitted.module, content, resume)
     try:
         trainer.fit(fitted.module, datamodule=fitted.data, ckpt_path=resume, weights_only=True)
     except (UserError, OSError):

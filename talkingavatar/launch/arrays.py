@@ -10,6 +10,7 @@ before it in its lane (`afterany`), and the first ones behind all that the sweep
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -23,14 +24,28 @@ from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.slurm import Profile, call, options, prepare, require
 from talkingavatar.runtime.files import write_atomically
+from talkingavatar.runtime.readers import Unreadable, read_json
 
+REMOVE = "remove its folder, once `squeue` shows nothing of it"
 USUAL = 1000  # tasks of an array where the cluster does not tell: SLURM's MaxArraySize is 1001 unless raised
 ASKED = 10  # seconds for the cluster's own limits
-NUMBER = re.compile(r"(\d+)(?:;(\S+))?")
+# What sbatch prints, as it is asked to or, through a site's own wrapper, as it is used to.
+NUMBER = re.compile(r"(\d+)(?:;(\S+))?|Submitted batch job (\d+)(?: on cluster (\S+))?")
+# What squeue lists for some minutes more, or for as long as a user likes.
+ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED",
+    "TIMEOUT",
+}  # fmt: skip
+# After these words of sbatch's, SLURM may take the array all the same.
+UNSURE = re.compile(r"no answer|timed out|zero bytes|the number of a job", re.I)
 # A smaller array may pass: the words of SLURM's refusals of arrays too long, or of more tasks than a user may submit.
 TOO_MANY = re.compile(
-    r"Invalid job array specification|Submit(Jobs?)?(Per\w+)?Limit|job submit limit|MaxJobCount", re.I
+    r"Invalid job array specification|Submit(Jobs?)?(Per\w+)?Limit|job submit limit|MaxJobCount|temporarily un", re.I
 )
+
+
+# All of a user's tasks, one a line. Old versions do not know --me; a variable may hide some states.
+LISTED = ("-h", "-r", f"--user={os.getuid()}", "--states=all", "-o", "%F %K %T %j")
 
 
 @dataclass(frozen=True)
@@ -51,13 +66,16 @@ class Submission:
 def submissions(folder: SweepFolder) -> list[Submission]:
     """All arrays of a sweep, in the order in which they were submitted."""
     found = []
-    for file in folder.launch.glob("submissions/*/job.json"):
-        try:
-            content = json.loads(file.read_text())
-            jobs, number = tuple(content["jobs"]), content["id"]
-            found.append(Submission(file.parent, content["title"], jobs, number, content["cluster"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(str(file), "a damaged file", "what was submitted", "remove its folder") from error
+    files = [file for file in folder.launch.glob("submissions/*/job.json") if file.parent.name.isdecimal()]
+    for file in files:
+        content = read_json(file, dict, REMOVE)
+        jobs, texts = content.get("jobs"), [content.get(name) for name in ("id", "title", "cluster")]
+        if not isinstance(jobs, list) or not all(isinstance(text, str) for text in [*jobs, *texts]):
+            raise Unreadable(str(file), "a damaged file", "what was submitted", REMOVE)
+        number, title, cluster = texts
+        if number and not number.isdecimal():
+            raise Unreadable(str(file), f"the number {number!r}", "one of SLURM's", REMOVE)
+        found.append(Submission(file.parent, title, tuple(jobs), number, cluster))
     return sorted(found, key=lambda each: int(each.folder.name))
 
 
@@ -87,7 +105,7 @@ def command(folder: SweepFolder, profile: Profile, submission: Path, title: str,
     """
     return [
         "sbatch", "--parsable", *options(profile, title, count), *([f"--dependency=afterany:{after}"] if after else []),
-        f"--output={submission / 'slurm-%a.log'}", str(submission / "array.sh"), str(submission),
+        f"--output={str(submission).replace('%', '%%')}/slurm-%a.log", str(submission / "array.sh"), str(submission),
     ]  # fmt: skip
 
 
@@ -137,15 +155,17 @@ def _submit(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Pa
         seen = next((NUMBER.fullmatch(line.strip()) for line in reversed(told.splitlines()) if line.strip()), None)
         if seen is None:
             raise UserError("sbatch", repr(told[-200:]), "the number of a job", "look with squeue")
-    except UserError:
+    except UserError as error:
         _tasks(folder)  # it may have been taken all the same; what cannot be asked now, a later command asks
         taken = next((each for each in submissions(folder) if each.title == title and each.number), None)
         if taken is None:
-            shutil.rmtree(submission.folder)
+            if not UNSURE.search(f"{error.found} {error.expected}"):
+                shutil.rmtree(submission.folder)
             raise
         return taken.number
-    submission.write(seen[1], seen[2] or "")
-    return seen[1]
+    number, cluster = seen[1] or seen[3], seen[2] or seen[4] or ""
+    submission.write(number, cluster)
+    return number
 
 
 def queue(folder: SweepFolder) -> dict[str, tuple[str, str]] | None:
@@ -181,16 +201,16 @@ def _tasks(folder: SweepFolder) -> dict[tuple[str, str], tuple[str, str]]:
     for cluster in dict.fromkeys(each.cluster for each in arrays):
         by_number = {each.number: each for each in arrays if each.cluster == cluster and each.number}
         by_title = {each.title: each for each in arrays if each.cluster == cluster and not each.number}
-        for line in call("squeue", *_on(cluster), "-h", "-r", "--me", "-o", "%F %K %T %j").splitlines():
+        for line in call("squeue", *_on(cluster), *LISTED).splitlines():
             words = line.split(maxsplit=3)
-            if len(words) != 4 or not words[1].isdigit():
+            if len(words) != 4 or not words[1].isdecimal():
                 continue
             number, task, state, title = words
             if number not in by_number and (unseen := by_title.get(title.strip())):
                 unseen.write(number, cluster)
                 by_number[number] = unseen
             array = by_number.get(number)
-            if array and int(task) < len(array.jobs):
+            if array and int(task) < len(array.jobs) and state not in ENDED:
                 found[task, number] = (array.jobs[int(task)], state)
     return found
 

@@ -74,7 +74,7 @@ class SweepFolder:
 
     def code(self) -> Path | None:
         """The newest frozen copy of the code."""
-        copies = [path for path in (self.launch / "code").glob("*") if path.name.isdigit()]
+        copies = [path for path in (self.launch / "code").glob("*") if path.name.isdecimal()]
         return max(copies, key=lambda path: int(path.name), default=None)
 
     def arguments(self, job: Job) -> list[str]:

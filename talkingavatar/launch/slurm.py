@@ -30,6 +30,7 @@ from talkingavatar.launch.local import python_path
 from talkingavatar.paths import shipped, user_path
 
 TIMEOUT = 60  # seconds for a call of SLURM's; a controller that is down makes clients wait for minutes
+ANYWHERE = ("SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_DEBUG")  # tell nothing of a job
 TIME = re.compile(r"(\d+-)?\d+(:\d+){1,2}|\d+-\d+")
 
 
@@ -147,7 +148,9 @@ def call(*words: str, seconds: float = TIMEOUT) -> str:
         UserError: it fails, with the cluster's own words, or does not answer.
     """
     try:
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+        done = subprocess.run(
+            words, capture_output=True, text=True, errors="replace", timeout=seconds, check=False, env=_outside()
+        )
     except subprocess.TimeoutExpired as error:
         raise UserError(words[0], f"no answer in {seconds:g} s", "SLURM's controller", "try again later") from error
     except OSError as error:
@@ -161,10 +164,19 @@ def call(*words: str, seconds: float = TIMEOUT) -> str:
     return done.stdout
 
 
+def _outside() -> dict[str, str]:
+    """The environment without what a user's habits hide from squeue, and, inside of a job, without that job's own
+    sizes, which a new one would be given besides those it asks for."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SQUEUE_")}
+    if "SLURM_JOB_ID" in kept:
+        kept = {name: kept[name] for name in kept if not name.startswith("SLURM_") or name in ANYWHERE}
+    return kept
+
+
 def prepare(folder: SweepFolder, jobs: Sequence[Job], profile: Profile, code: Path | None) -> Path:
     """A new folder with all that the array reads."""
     root = folder.launch / "submissions"
-    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdigit()), default=0)
+    number = 1 + max((int(path.name) for path in root.iterdir() if path.name.isdecimal()), default=0)
     submission = root / str(number)
     submission.mkdir()
     lines = (f"{job.name}\t{shlex.join(folder.arguments(job))}\n" for job in jobs)

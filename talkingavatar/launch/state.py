@@ -18,6 +18,8 @@ from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import Attempts, SweepFolder
 from talkingavatar.runtime.readers import Unreadable, read_json
 
+# SLURM's states before a start, or before the next one.
+QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 STATES = ("done", "running", "waiting", "preempted", "failed")
 # Exit codes that want another start: 75 says so, the rest are warning signals that came before the fit could listen.
 AGAIN = (
@@ -70,7 +72,7 @@ def _state(folder: SweepFolder, job: Job, queued: tuple[str, str] | None, locked
         return JobState(job, "done", steps, steps)
     if queued is not None:
         slurm, number = queued
-        if slurm == "PENDING":
+        if slurm in QUEUED:
             step, steps, _ = progress(run, step, steps)
             state = "preempted" if attempts.started else "waiting"
             return JobState(job, state, step, steps, where=f"queued {number}", queued=True)

@@ -13,7 +13,7 @@ from talkingavatar.geometry.cameras import orbit, project
 from talkingavatar.types import Cameras
 
 EVERY = 4  # steps between such views
-NEAREST, FARTHEST = 15.0, 75.0  # degrees from the camera, to either side
+NEAREST, FARTHEST = 15.0, 165.0  # degrees from the camera, to either side
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, less their whole parts, are spread evenly however many there are
 COARSE = 2  # pixels of the camera that are one of such a view: gaps are wider than that
 

@@ -105,6 +105,10 @@ class Method(L.LightningModule, ABC):
     def begin(self) -> None:
         """Start from what training frames show. A checkpoint holds what comes of it: who loads one need not."""
 
+    def facts(self) -> dict[str, float]:
+        """What is to be told of the fitted Gaussians beside their pictures, by key."""
+        return {}
+
     @abstractmethod
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""
@@ -385,6 +389,9 @@ class Method(L.LightningModule, ABC):
         if others or len({count for count, _ in rows.values()}) > 1:
             told = ", ".join(f"{name} {count} of {tuple(shape)}" for name, (count, shape) in rows.items())
             raise ValueError(f"Gaussians that do not fit each other: {told}")
+        beside = [*(checkpoint["density"] or {}).values(), *(state[f"carried_{name}"] for name in self.carried)]
+        if any(len(value) != len(state["gaussians.means"]) for value in beside):
+            raise ValueError("what density control and Gaussians carry is of another number of them")
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

@@ -20,6 +20,7 @@ from talkingavatar.types import Batch, BodyPose
 FRAMES = 8  # that are looked at
 DONORS = 3  # that share in what is not seen
 DEPTH = 0.5  # of the distance from front to back, beside that across: a back has the colours of the front before it
+THROUGH = {"body": 0.1}  # the same of a part whose pattern goes on through the person, as stripes of cloth do
 # Of parts that no frame shows.
 USUAL = {
     "teeth_upper": (0.78, 0.74, 0.68), "teeth_lower": (0.78, 0.74, 0.68), "tongue": (0.62, 0.3, 0.3),
@@ -103,10 +104,14 @@ def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
 
 
 def donated(
-    places: Float[Tensor, "K 3"], colours: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"], donors: int = DONORS
+    places: Float[Tensor, "K 3"],
+    colours: Float[Tensor, "K 3"],
+    wanted: Float[Tensor, "U 3"],
+    donors: int = DONORS,
+    depth: float = DEPTH,
 ) -> Float[Tensor, "U 3"]:
     """What the places nearest to the wanted ones have, those of the other side of the body among them (metres)."""
-    scale, mirror = torch.tensor([1.0, 1.0, DEPTH]), torch.tensor([-1.0, 1.0, 1.0])
+    scale, mirror = torch.tensor([1.0, 1.0, depth]), torch.tensor([-1.0, 1.0, 1.0])
     both = torch.cat([places, places * mirror]) * scale
     count = min(donors, len(both))
     distances, nearest = cKDTree(both.numpy()).query((wanted * scale).numpy(), k=range(1, count + 1))

@@ -30,6 +30,7 @@ WALK = 50  # steps after which each Gaussian looks for the triangle that is near
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
 
@@ -51,6 +52,7 @@ class SkinBound(Method):
     bare: Tensor
     inset: Tensor
     centre: Tensor
+    filled: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
@@ -81,6 +83,7 @@ class SkinBound(Method):
         self.gradient = SkinGradient(skin, faces, moving)
         self.register_buffer("bare", bare, persistent=False)
         self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
+        self.register_buffer("filled", torch.zeros(()))
         self.lie(self.surface, bare)
         self._moving, self._standing = Chosen(), Kept[Footing]()
 
@@ -166,6 +169,18 @@ class SkinBound(Method):
             if self.step + 1 == self.config.budget.steps:
                 self._fill(self.surface)
 
+    @torch.no_grad()
+    def facts(self) -> dict[str, float]:
+        """Millimetres from the skin, and how many Gaussians no trained frame shows."""
+        if self.surface is None:
+            return {}
+        heights = 1e3 * self.surface.height(self.resting().means, self.footing()).norm(dim=-1)
+        return {
+            "skin/median_mm": float(heights.median()),
+            "skin/most_mm": float(heights.quantile(MOST)),
+            "skin/filled_percent": 100 * float(self.filled),
+        }
+
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def footing(self, resting: Float[Tensor, "N 3"] | None = None) -> Footing:
@@ -215,7 +230,8 @@ class SkinBound(Method):
         unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
         extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
-        fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
+        filled = fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
+        self.filled = filled.float().mean()
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
         """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""

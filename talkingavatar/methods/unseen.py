@@ -11,13 +11,13 @@ from torch import Tensor
 
 from talkingavatar.geometry.spherical_harmonics import SH_C0
 from talkingavatar.methods.base import Method
-from talkingavatar.methods.colours import donated, some_frames
+from talkingavatar.methods.colours import DEPTH, THROUGH, donated, some_frames
 from talkingavatar.types import Cameras, Gaussians
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
 HIDDEN = 1e-3  # and below which it counts as never seen
-DONORS = 12  # of a colour: Gaussians are much finer than vertices
+DONORS = 6  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
 Driven = tuple[Gaussians, Cameras]
 
@@ -64,10 +64,11 @@ def fill_unseen(
     """
     seen, gaussians = contributions(method, driven), method.gaussians
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
-    for mine in parts.values():
+    for name, mine in parts.items():
         given, wanted = mine & known, mine & hidden
         if given.any() and wanted.any():
-            colours = donated(rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu(), DONORS)
+            places, own, there = rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu()
+            colours = donated(places, own, there, DONORS, THROUGH.get(name, DEPTH))
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
     covering = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
     gaussians["scales"][:, :2] = torch.where(hidden[:, None], covering, gaussians["scales"][:, :2])

@@ -19,7 +19,7 @@ from talkingavatar.preprocessing.ready_mattes import Crop, ReadyMattes
 from talkingavatar.preprocessing.stages import write_json
 from talkingavatar.runtime.threads import in_order
 
-MATTING_VERSION = 6
+MATTING_VERSION = 7
 READY = "ready.json"  # in the stage's folder: how mattes made elsewhere were read
 Matte = UInt8[ndarray, "H W"]
 

@@ -15,6 +15,7 @@ from numpy import ndarray
 from talkingavatar.errors import UserError
 
 SLACK = 2  # pictures that programs disagree about at a video's end
+LARGEST = 10**15  # beyond that a number counts nothing
 FEWEST = 0.7  # share of a clip's frames of which something must be there
 SAME_RATE = 0.02  # by which rates may differ and count as one
 
@@ -169,7 +170,7 @@ def numbers_in(names: Sequence[str]) -> list[int] | None:
     """The number in each name that tells them apart: the last one that differs from all others'; None without such."""
     found = [[int(digits) for digits in reversed(re.findall(r"[0-9]+", name))] for name in names]
     for column in zip(*found, strict=False):
-        if len(set(column)) == len(column):
+        if len(set(column)) == len(column) and max(column) <= LARGEST:
             return list(column)
     return None
 

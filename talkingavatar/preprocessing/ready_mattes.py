@@ -14,14 +14,16 @@ from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image
 
-from talkingavatar.data.arrays import damage_told
+from talkingavatar.data.matte_values import SURVEYED, read_matte, survey, survey_files
 from talkingavatar.errors import UserError
-from talkingavatar.preprocessing.matte_values import Values, survey
 from talkingavatar.preprocessing.numbering import SLACK, Clock, Placed, Things, clocks_of, natural, numbers_in, ranges
 
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+PICTURES = {
+    ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".jp2", ".gif", ".pgm", ".ppm", ".pnm",
+}  # fmt: skip
 TASK = "make one matte per frame of the same video, at its size or the capture's"
-SURVEYED = 16  # pictures that are looked at to learn how all of them are meant
+LOOKED_INTO = 256  # pictures of a video, for the same
+TRANSPARENT = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 SAME_ASPECT = 0.01  # by which shapes may differ and count as one
 
 
@@ -37,7 +39,8 @@ class ReadyMattes:
     """Coverage of the subject by frame number, read in order.
 
     A picture with an alpha channel that says something gives that channel, a grey one its value, a coloured one its
-    brightest channel, one with a palette of colours whatever is not black; 0 and 1 stand for 0 and 255.
+    brightest channel, one in the colours of parts whatever is not black; 0 and 1 stand for 0 and 255. A video is read
+    as pictures are, with its alpha channel.
 
     Args:
         path: a folder of pictures, in the order of the numbers (or names) they carry, or a video.
@@ -71,9 +74,10 @@ class ReadyMattes:
             self.placed = self._placed(self.files, clocks)
             if gone := np.flatnonzero(self.placed.rows < 0).tolist():
                 raise UserError("mattes", f"{path}: none of frames {ranges(gone)}", f"{frames}, one per frame", TASK)
-            self.values = survey([self.files[row] for row in self._few()], TASK)
+            self.values = survey_files([self.files[row] for row in self.placed.rows], "mattes", TASK)
         elif path.is_file():
-            self.placed, self.values = self._placed_pictures(clocks), Values()
+            self.placed = self._placed_pictures(clocks)
+            self.values = survey(self._early_pictures(), "mattes", TASK)
         else:
             raise UserError("mattes", f"{path}: no such folder or video", "mattes", "correct the path")
 
@@ -104,9 +108,6 @@ class ReadyMattes:
         """A few frames, evenly over the clip."""
         return np.unique(np.linspace(0, len(self.placed.rows) - 1, SURVEYED).round().astype(int)).tolist()
 
-    def _few(self) -> list[int]:
-        return [int(self.placed.rows[frame]) for frame in self.sample()]
-
     def _placed(self, files: list[Path], clocks: Sequence[Clock]) -> Placed:
         things = Things("mattes", f"{self.path}: {len(files)} pictures", "{}, one per frame", TASK)
         numbers = numbers_in([file.stem for file in files])
@@ -131,19 +132,16 @@ class ReadyMattes:
     def _of_files(self, rows: list[int]) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:
         assert self.files is not None
         for row in rows:
-            file = self.files[row]
-            with damage_told(file, "a whole picture", TASK), Image.open(file) as image:
-                matte = self.values.coverage(image)
-            yield str(file), matte
+            yield str(self.files[row]), read_matte(self.files[row], self.values, TASK)
 
     def _of_video(self, rows: list[int]) -> Iterator[tuple[str, UInt8[ndarray, "h w"]]]:
         wanted = iter(rows)
         row = next(wanted, None)
-        with _readable(self.path), av.open(str(self.path)) as container:
-            for index, frame in enumerate(container.decode(video=0)):
+        with _readable(self.path):
+            for index, frame in enumerate(decoded(self.path)):
                 if row != index:
                     continue
-                matte = self.values.coverage(frame.to_image())
+                matte = self.values.coverage(picture_of(frame))
                 while row == index:  # a slower film shows one picture twice
                     yield f"{self.path} frame {index}", matte
                     row = next(wanted, None)
@@ -151,6 +149,17 @@ class ReadyMattes:
                     return
         if row is not None:
             raise UserError("mattes", f"{self.path}: no picture {row}", "a whole video", TASK)
+
+    def _early_pictures(self) -> Iterator[tuple[str, Image.Image]]:
+        """Of a video, ever farther apart: to learn how it is meant, without decoding all of it."""
+        last = int(self.placed.rows.max())
+        wanted = {0} | {1 << power for power in range(SURVEYED) if 1 << power <= min(last, LOOKED_INTO)}
+        with _readable(self.path):
+            for index, frame in enumerate(decoded(self.path)):
+                if index in wanted:
+                    yield f"{self.path} frame {index}", picture_of(frame)
+                if index == max(wanted):
+                    return
 
     def _fitted(self, place: str, matte: UInt8[ndarray, "h w"]) -> UInt8[ndarray, "H W"]:
         if self.crop is not None and matte.shape[::-1] == self.crop.whole != self.source_size:
@@ -169,9 +178,31 @@ class ReadyMattes:
         return np.where(matte >= self.threshold, 255, 0).astype(np.uint8)
 
 
+def decoded(path: Path) -> Iterator[av.VideoFrame]:
+    """The pictures of a film, with their transparency: of VP8 and VP9 only the codecs' own library tells it."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        library = TRANSPARENT.get(stream.codec_context.name)
+        if library is None or stream.metadata.get("alpha_mode") != "1":
+            yield from container.decode(stream)
+            return
+        decoder = av.CodecContext.create(library, "r")
+        assert isinstance(decoder, av.VideoCodecContext)
+        for packet in container.demux(stream):
+            yield from decoder.decode(packet)
+
+
+def picture_of(frame: av.VideoFrame) -> Image.Image:
+    """In colour, and with its alpha channel where it has one."""
+    if any(component.is_alpha for component in frame.format.components):
+        return Image.fromarray(frame.to_ndarray(format="rgba"))
+    return frame.to_image()
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, IndexError, ValueError) as error:
-        raise UserError("mattes", f"{path}: {error}", "a video that can be read", TASK) from error
+        reason = "no pictures in it" if isinstance(error, IndexError) else getattr(error, "strerror", None) or error
+        raise UserError("mattes", f"{path}: {reason}", "a video that can be read", TASK) from error

@@ -31,8 +31,10 @@ def whole(file: Path, durable: bool = True) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(file)  # a full disk's own error names none
+        if isinstance(error, FileNotFoundError) and not file.parent.is_dir():
+            raise UserError(str(file.parent), "no such folder any more", "the one at work in", "start again") from error
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(file)  # a full disk's own error names none, that of a folder in the way the other name
         raise
 
 

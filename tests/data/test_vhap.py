@@ -75,6 +75,9 @@ READ = {
     "an angle": [f | {"camera_angle_x": 2 * np.arctan(0.4)} for f in without("fl_x", "fl_y")],
     "of twice the size": changed(w=2 * SIZE, h=2 * SIZE, fl_x=40.0, fl_y=40.0, cx=16.0, cy=16.0),
     "some twice": changed() + changed()[:2],
+    "pictures stored anew": paths(lambda p: p.replace(".png", ".jpg")),
+    "timesteps in text": changed(timestep_index=lambda t: f"{t:05d}"),
+    "a lens": changed(k1=0.1, p2=0),
 }
 
 
@@ -88,7 +91,7 @@ def test_what_can_be_told_is_read(shared, form):
     np.testing.assert_allclose(clip.Ks[0, 0], [[20, 0, 8], [0, 20, 8], [0, 0, 1]], atol=1e-9)
     np.testing.assert_allclose(np.linalg.inv(clip.viewmats[0, 0])[:3, 3], CAMERA[:3, 3])
     assert clip.parameters["flame"]["expression"][4, 0] == 4 and clip.fps == 30 and clip.unusable == []
-    assert len(clip.warnings) == (form in ("of another machine", "no timesteps"))
+    assert len(clip.warnings) == (form in ("of another machine", "no timesteps", "a lens"))
 
 
 FIELDS = ("file_path", "transform_matrix", "w", "fl_x", "cx", "timestep_index", "camera_index", "fg_mask_path")
@@ -143,6 +146,57 @@ def test_masks_that_are_named_must_be_there(export, tmp_path):
     write(export, without("fg_mask_path"))
     with pytest.raises(UserError, match=r"frames\[3\].*no mask, which other frames have"):
         FORMATS["vhap"](Options(path=export))
+
+
+def labels(mask: Image.Image) -> Image.Image:
+    found = Image.fromarray((np.array(mask) > 127).astype(np.uint8)).convert("P")
+    found.putpalette([0, 0, 0, 0, 128, 0] + [0] * 762)
+    return found
+
+
+def behind(colour: str, mask: Image.Image) -> Image.Image:
+    full = Image.new("L", mask.size, 255)
+    return Image.merge(colour, [full] * (len(colour) - 1) + [mask])
+
+
+MASKS = {
+    "0 and 1": lambda mask: Image.fromarray(np.array(mask) // 255),
+    "sixteen bits": lambda mask: Image.fromarray(np.array(mask).astype(np.uint16) * 257),
+    "white and alpha": lambda mask: behind("RGBA", mask),
+    "grey and alpha": lambda mask: behind("LA", mask),
+    "labels": labels,
+    "green": lambda mask: Image.merge("RGB", [Image.new("L", mask.size), mask, Image.new("L", mask.size)]),
+}
+
+
+@pytest.mark.parametrize("form", MASKS)
+def test_masks_are_read_in_every_form(export, form):
+    write(export, changed())
+    for file in (export / "fg_masks").iterdir():
+        MASKS[form](Image.open(file).convert("L")).save(file)
+    coverage = FORMATS["vhap"](Options(path=export)).picture(2, "front")[1]
+    assert (coverage[:, :8] == 255).all() and not coverage[:, 8:].any()
+
+
+def test_masks_that_are_black_where_the_head_is_are_turned_round(export):
+    write(export, changed(transform_matrix=np.diag([1.0, 1, 1, 1]).tolist()))
+    for file in (export / "fg_masks").iterdir():
+        inside = Image.new("L", (SIZE, SIZE), 255)
+        inside.paste(0, (4, 4, 12, 12))
+        inside.save(file)
+    for file in (export / "flame_param").iterdir():
+        np.savez(file, **dict(np.load(file)) | {"translation": np.array([[0, 0, -2.0]])})
+    clip = FORMATS["vhap"](Options(path=export))
+    coverage = clip.picture(0, "front")[1]
+    assert coverage[8, 8] == 255 and coverage[0, 0] == 0 and "inverted" in clip.warnings[-1]
+
+
+def test_masks_of_nobody_are_refused(export, tmp_path):
+    write(export, changed())
+    for file in (export / "fg_masks").iterdir():
+        Image.new("L", (SIZE, SIZE)).save(file)
+    with pytest.raises(UserError, match="nobody in any frame"):
+        imported("vhap", tmp_path, path=export)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,27 @@ def test_damaged_files_that_can_be_made_anew_are(run, config, capsys):
     assert [json.loads(line)["step"] for line in (run.path / "metrics.jsonl").read_text().splitlines()] == [1, 2]
 
 
+@pytest.mark.parametrize("name", ["avatar.ckpt", "summary.json", "metrics.jsonl", "status.json"])
+def test_a_folder_where_a_run_writes_a_file_is_refused_before_anything_is_done(run, config, name):
+    (run.path / name).unlink(missing_ok=True)
+    (run.path / name / "mine").mkdir(parents=True)
+    before = (run.path / "config.yaml").stat().st_mtime_ns
+    with pytest.raises(UserError, match=rf"{name}, a folder; expected a file of the run"):
+        RunDirectory.open(at(config, run.path))
+    assert (run.path / name / "mine").is_dir() and (run.path / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_tells_of_what_is_gone(run, config, capsys):
+    done = {"status": "finished", "wall_s": 1.0, "experiment": "a", "steps": 7, "metrics": {}, "skipped": {}}
+    run.write_summary(done | {"table": [{"a": 1}]})
+    (run.path / "status.json").write_text("{")
+    assert run_fit(at(config, run.path), StopFlag()).summary["steps"] == 7
+    assert run.progress() == {"step": 7, "steps": 7} and capsys.readouterr().err == ""
+    run.checkpoint("avatar").unlink()
+    run_fit(at(config, run.path), StopFlag())
+    assert "avatar.ckpt is gone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("length", [0.0, 0.2, 0.5, 0.9, 0.99])
 def test_a_configuration_that_was_cut_off_is_not_believed(run, config, length):
     file = run.path / "config.yaml"
@@ -101,6 +122,9 @@ def test_a_configuration_that_was_cut_off_is_not_believed(run, config, length):
     with pytest.raises(UserError, match=r"run.fresh=true"):
         RunDirectory.open(at(config, run.path))
     check_ours(run.path, "run.path")  # may start anew: how it was started says that it is a run
+
+
+STEPS = {"loops": {"fit_loop": {"epoch_progress": 1}}}
 
 
 class Harmful:
@@ -130,9 +154,10 @@ SMALL = {"state_dict": {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "glo
         (saved([1]), "another kind"),
         (saved({**SMALL, "state_dict": 3}), "something else than tensors"),
         (saved({**SMALL, "global_step": "3"}), "step '3'"),
-        (saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), torch.nan)}}), "NaN in weight"),
+        (saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), torch.nan)}}), "NaN or infinity in weight"),
+        (saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), torch.inf)}}), "NaN or infinity in weight"),
     ],
-    ids=["empty", "cut off", "zeros", "pickle", "harmful", "list", "no state", "text step", "NaN"],
+    ids=["empty", "cut off", "zeros", "pickle", "harmful", "list", "no state", "text step", "NaN", "infinity"],
 )
 def test_a_damaged_checkpoint_is_one_line_and_runs_nothing(tmp_path, content, found, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -163,4 +188,12 @@ def test_tensors_that_do_not_fit_are_named(tmp_path, change, found):
 @pytest.mark.parametrize("states", [None, [], [{}], "x"])
 def test_a_fit_does_not_go_on_without_its_optimisers(tmp_path, states):
     with pytest.raises(UserError, match="no state of the optimisers"):
-        checkpoint.check_optimisers({**SMALL, "optimizer_states": states}, tmp_path / "avatar.ckpt")
+        checkpoint.check_optimisers({**SMALL, **STEPS, "optimizer_states": states}, tmp_path / "avatar.ckpt")
+
+
+@pytest.mark.parametrize("loops", [None, {}, {"fit_loop": {}}, "x"])
+def test_a_fit_does_not_go_on_without_knowing_its_step(tmp_path, loops):
+    content = {**SMALL, "optimizer_states": [{"state": {}}]}
+    with pytest.raises(UserError, match="no count of the steps"):
+        checkpoint.check_optimisers({**content, "loops": loops}, tmp_path / "avatar.ckpt")
+    checkpoint.check_optimisers({**content, **STEPS}, tmp_path / "avatar.ckpt")

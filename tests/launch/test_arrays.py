@@ -24,12 +24,15 @@ echo $number >number
 for task in $(seq 0 "$last"); do echo "$number $task PENDING $title" >>queue; done
 printf '%s\\n' "$*" >>log
 [ -z "$LOST" ] || { echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1; }
+[ -z "$HUNG" ] || { echo "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation" >&2; exit 1; }
 [ -z "$WORDY" ] || echo "site: welcome"
-echo "$number$FEDERATED"
+[ -z "$WRAPPED" ] || { echo "Submitted batch job $number on cluster west"; exit; }
+echo "${GARBLED:-$number}$FEDERATED"
 """  # noqa: E501
 SQUEUE = """#!/bin/bash
 [ -z "$DOWN" ] || { echo "slurm_load_jobs error: Unable to contact slurm controller (connect failure)" >&2; exit 1; }
-cat queue
+printenv | grep -E "^(SQUEUE|SLURM)_" >seen
+case $* in *--states=all*) cat "${SHOWN:-queue}" ;; *) grep PENDING queue ;; esac
 """
 
 
@@ -98,12 +101,59 @@ def test_what_a_refusal_left_is_known(folder, monkeypatch):
     assert Path("cancelled").read_text().split() == ["103", "102", "101"]
 
 
-@pytest.mark.parametrize("how", ["LOST", "WORDY", "FEDERATED"])
-def test_a_number_is_found_whatever_sbatch_says(folder, monkeypatch, how):
-    monkeypatch.setenv(how, ";east" if how == "FEDERATED" else "1")
+@pytest.mark.parametrize(
+    ("how", "cluster"), [("LOST", ""), ("WORDY", ""), ("FEDERATED", "east"), ("WRAPPED", "west"), ("GARBLED", "")]
+)
+def test_a_number_is_found_whatever_sbatch_says(folder, monkeypatch, how, cluster):
+    monkeypatch.setenv(how, ";east" if how == "FEDERATED" else "thanks")
     assert arrays.submit(folder, jobs(3), slurm.Profile(), None) == ["101"]
     assert arrays.queue(folder)["seed2"] == ("PENDING", "101_2")
-    assert arrays.submissions(folder)[0].cluster == ("east" if how == "FEDERATED" else "")
+    assert arrays.submissions(folder)[0].cluster == cluster
+
+
+def test_an_array_that_is_taken_late_is_known(folder, monkeypatch):
+    monkeypatch.setenv("HUNG", "1")
+    monkeypatch.setenv("SHOWN", "/dev/null")
+    with pytest.raises(UserError, match="Socket timed out"):
+        arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    assert arrays.queue(folder) == {}
+    monkeypatch.delenv("SHOWN")
+    assert arrays.queue(folder).keys() == {"seed0", "seed1"} and arrays.cancel(folder) == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "queued"),
+    [(state, False) for state in ("NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT", "PREEMPTED", "CANCELLED", "COMPLETED")]
+    + [(state, True) for state in ("RUNNING", "COMPLETING", "SUSPENDED", "REQUEUE_HOLD", "SPECIAL_EXIT")],
+)
+def test_what_slurm_has_ended_is_not_in_its_queue(folder, state, queued):
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    text = Path("queue").read_text()
+    Path("queue").write_text(text.replace("PENDING", state, 1))
+    assert ("seed0" in arrays.queue(folder)) == queued and "seed1" in arrays.queue(folder)
+
+
+def test_what_a_user_or_an_outer_job_set_does_not_hide_anything(folder, monkeypatch):
+    for name in ("SQUEUE_STATES", "SQUEUE_FORMAT", "SLURM_MEM_PER_CPU", "SLURM_JOB_ID", "SLURM_CONF"):
+        monkeypatch.setenv(name, "x")
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    assert len(arrays.queue(folder)) == 2 and Path("seen").read_text().split() == ["SLURM_CONF=x"]
+
+
+def test_a_path_with_a_percent_sign_is_no_pattern(tmp_path, folder):
+    words = arrays.command(folder, slurm.Profile(), tmp_path / "50% of a%a", "title", 1, "")
+    assert f"--output={tmp_path}/50%% of a%%a/slurm-%a.log" in words
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"id": 3}', '{"id": "x", "title": "", "cluster": "", "jobs": []}'])
+def test_a_damaged_record_of_an_array_is_one_line(folder, content):
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    (folder.launch / "submissions/1 copy").mkdir()
+    (folder.launch / "submissions/1 copy/job.json").write_text("nobody's")
+    assert len(arrays.submissions(folder)) == 1
+    (folder.launch / "submissions/1/job.json").write_text(content)
+    with pytest.raises(UserError, match=r"job\.json.*remove its folder"):
+        arrays.submissions(folder)
 
 
 def test_a_submission_that_was_killed_is_found_by_its_name(folder):

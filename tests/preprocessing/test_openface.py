@@ -56,6 +56,17 @@ def test_of_two_faces_the_one_seen_more_is_taken(tmp_path):
     np.testing.assert_allclose(seen.keypoints.face68()[:, 0, 0], [0, 0])
 
 
+def test_a_face_that_is_numbered_anew_is_followed(tmp_path):
+    """Beside one that is seen longer than it was under any number."""
+    filmed = [row(t, face=0 if t < 4 else 7) for t in range(1, 9)]
+    small = [row(t, face=1) for t in range(1, 9)]
+    for line in small:
+        line[COLUMNS.index("x_0") : COLUMNS.index("y_67") + 1] = [400 + v / 10 for v in row(1)[117:253]]
+    seen = read(write(tmp_path, [*filmed, *small]), 8)
+    np.testing.assert_allclose(seen.keypoints.face68()[:, 5, 0], [5] * 8)
+    assert seen.believed["face"] == "face_id 0, 7 of 3, seen in 8 rows"
+
+
 def test_no_actions_where_none_were_measured(tmp_path):
     keep = [k for k, name in enumerate(COLUMNS) if not name.startswith("AU")]
     file = write(tmp_path, [[row(1)[k] for k in keep]], [COLUMNS[k] for k in keep])
@@ -102,13 +113,29 @@ def set_cells(rows, name, value):
         text([row(1), row(2)], " , ").replace("\n", "\r\n").encode("utf-8-sig"),
         text([row(1), row(2)], "\t").encode("utf-16"),
         text([row(1), row(2)], ",", cell='"{}"'.format).encode(),
+        text([row(1), row(2)]).replace("\n", "\r").encode(),
+        text(set_cells([row(1), row(2)], "success", "True")).encode(),
+        text([["a", "b", *line] for line in (row(1), row(2))], columns=["", "", *COLUMNS]).encode(),
         b"sep=;\r\n" + text([row(1), row(2)], ";", cell=lambda v: str(v).replace(".", ",")).encode(),
         text([row(2), row(1), row(2, confidence=0.1, shift=9)]).encode(),
         text([row(0), row(1)]).encode(),
         text(set_cells([row(1), row(2)], "timestamp", "-nan(ind)")).encode(),
         text([[*line, ""] for line in (row(1), row(2))], columns=[*COLUMNS, ""]).encode(),
     ],
-    ids=["plain", "bom", "utf-16", "quoted", "spreadsheet", "any order", "from 0", "nan(ind)", "last comma"],
+    ids=[
+        "plain",
+        "bom",
+        "utf-16",
+        "quoted",
+        "old ends",
+        "truth",
+        "no names",
+        "spreadsheet",
+        "any order",
+        "from 0",
+        "nan(ind)",
+        "last comma",
+    ],
 )
 def test_a_table_is_read_however_it_was_written(tmp_path, content):
     (tmp_path / "clip.csv").write_bytes(content)

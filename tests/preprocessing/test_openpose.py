@@ -64,6 +64,15 @@ def test_unseen_points_are_gaps_and_absent_parts_too(tmp_path):
     assert (points[gaps, 2] == 0).all()
 
 
+@pytest.mark.parametrize("unseen", [[np.nan, np.nan, 0], [None, None, None], [5.0, np.nan, 0.9]])
+def test_points_that_are_no_numbers_were_not_seen(tmp_path, unseen):
+    half = person()
+    half["pose_keypoints_2d"][3:6] = half["face_keypoints_2d"][30:33] = unseen
+    write(tmp_path, [[half]])
+    gaps = np.isnan(read(tmp_path, 1).points[0, :, 0])
+    assert gaps[1] and gaps[CONTOUR][10] and gaps.sum() == 2
+
+
 def test_a_crop_moves_the_points(tmp_path):
     write(tmp_path, [[person()]])
     np.testing.assert_allclose(read(tmp_path, 1, origin=(3.0, 5.0)).points[0, 10, :2], [7, 15])

@@ -1,5 +1,6 @@
 """Mattes made elsewhere, in forms that other programs write."""
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,6 +43,12 @@ def labels(frame: int) -> Image.Image:
     return image
 
 
+def parts(frame: int) -> Image.Image:
+    """Dark and bright colours name what is seen, as programs for face parsing paint it."""
+    names = (sharp(frame) > 0) * (1 + np.arange(SIZE[0]) // 14)
+    return Image.fromarray(np.array([[0, 0, 0], [255, 85, 0], [60, 20, 90], [0, 128, 128]], np.uint8)[names])
+
+
 FORMS = {
     "sixteen bits": (lambda t: Image.fromarray(coverage(t).astype(np.uint16) * 257), coverage),
     "transparent": (lambda t: Image.merge("RGBA", [plain(90)] * 3 + [grey(t)]), coverage),
@@ -52,6 +59,7 @@ FORMS = {
     "0 and 128": (lambda t: Image.fromarray(sharp(t) // 255 * 128), sharp),
     "one bit": (lambda t: Image.fromarray(sharp(t)).convert("1"), sharp),
     "labels": (labels, sharp),
+    "colours of parts": (lambda t: parts(t), sharp),
     "palette of greys": (lambda t: grey(t).convert("P"), coverage),
     "inverted": (lambda t: Image.fromarray(255 - coverage(t)), coverage),
 }
@@ -83,7 +91,7 @@ def test_the_coverage_is_found_in_every_form(tmp_path, form):
     assert (told is not None) == (form == "inverted")
 
 
-@pytest.mark.parametrize("name", ["m{}.png", "{}_alpha_1.png", "Frame {}.BMP", "{:05d}.tif"])
+@pytest.mark.parametrize("name", ["m{}.png", "{}_alpha_1.png", "Frame {}.BMP", "{:05d}.tif", "{}.pgm"])
 def test_any_name_with_a_number(tmp_path, name):
     write(tmp_path, map(grey, range(12)), name)
     (tmp_path / "._m1.png").write_bytes(b"of another system")
@@ -99,9 +107,13 @@ def test_any_name_with_a_number(tmp_path, name):
         ([plain(0)] * 3, "face outside of the matte"),
         ([Image.fromarray(np.roll(coverage(0), 16, 1))] * 3, "face outside of the matte"),
         ([Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8))] * 3, "a coloured picture"),
+        (
+            [Image.fromarray(np.random.default_rng(0).integers(60, 200, (24, 32), np.uint8))] * 3,
+            "neither black nor white",
+        ),
         ([grey(0), grey(1), grey(2).resize((32, 12))], r"2\.png: 32x12 pixels"),
     ],
-    ids=["one empty", "one full", "all empty", "another's", "photographs", "another shape"],
+    ids=["one empty", "one full", "all empty", "another's", "photographs", "grey photographs", "another shape"],
 )
 def test_what_is_no_matte_of_the_person_is_refused(tmp_path, pictures, message):
     write(tmp_path, pictures)
@@ -123,10 +135,11 @@ def test_mattes_of_a_faster_video_are_thinned_with_its_frames(tmp_path):
     np.testing.assert_array_equal(found, [np.roll(coverage(0), t // 2, 0) for t in range(12)])
     with VideoWriter(tmp_path / "m.mp4", 50) as video:
         for t in range(24):
-            shade = np.full((24, 32, 3), 100 + 4 * t, np.uint8)
-            video.write(shade)
+            bar = np.zeros((24, 32, 3), np.uint8)
+            bar[t:] = 255
+            video.write(bar)
     of_video = ReadyMattes(tmp_path / "m.mp4", 12, SIZE, SIZE, clocks=clocks)
-    np.testing.assert_allclose([m.mean() for m in of_video], 100 + 8 * np.arange(12), atol=3)
+    np.testing.assert_allclose([m.mean() for m in of_video], 255 * (24 - 2 * np.arange(12)) / 24, atol=4)
     assert of_video.believed["counted_by"] == "pictures of the video"
 
 
@@ -141,3 +154,54 @@ def test_mattes_of_the_whole_picture_are_cropped(tmp_path):
 def test_another_size_of_the_same_shape_is_scaled(tmp_path):
     write(tmp_path, [grey(t).resize((64, 48), Image.Resampling.NEAREST) for t in range(FRAMES)])
     np.testing.assert_array_equal(read(tmp_path)[0], [coverage(t) for t in range(FRAMES)])
+
+
+FORMATS = {"L": "gray", "RGB": "rgb24", "RGBA": "rgba"}
+
+
+def film(file, codec, form, pictures, **options):
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, form
+        for picture in pictures:
+            shown = av.VideoFrame.from_ndarray(np.array(picture), format=FORMATS[picture.mode])
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode())
+
+
+def cut_out(frame: int) -> Image.Image:
+    """A photograph with the coverage as its transparency."""
+    noise = np.random.default_rng(frame).integers(0, 255, (*SIZE[::-1], 3), np.uint8)
+    return Image.fromarray(np.concatenate([noise, coverage(frame)[..., None]], 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "form", "picture", "true", "near"),
+    [
+        ("m.mov", "png", "rgba", cut_out, coverage, 1),
+        ("m.mov", "prores_ks", "yuva444p10le", cut_out, coverage, 4),
+        ("m.webm", "libvpx-vp9", "yuva420p", cut_out, coverage, 30),
+        ("m.mkv", "ffv1", "gray", lambda t: Image.fromarray(sharp(t) // 255), sharp, 1),
+        ("m.mkv", "ffv1", "gray16le", grey, coverage, 1),
+    ],
+)
+def test_films_are_read_as_pictures_are(tmp_path, name, codec, form, picture, true, near):
+    film(tmp_path / name, codec, form, map(picture, range(FRAMES)), **{"auto-alt-ref": "0"})
+    np.testing.assert_allclose(read(tmp_path / name)[0], [true(t) for t in range(FRAMES)], atol=near)
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (lambda t: Image.composite(cut_out(t), Image.new("RGB", SIZE, (0, 255, 0)), grey(t)), "a coloured picture"),
+        (lambda t: cut_out(t).convert("RGB").convert("L").convert("RGB"), "neither black nor white"),
+    ],
+    ids=["green screen", "grey photograph"],
+)
+def test_films_that_are_no_mattes_are_refused(tmp_path, picture, message):
+    film(tmp_path / "m.mkv", "ffv1", "bgr0", [picture(t).convert("RGB") for t in range(FRAMES)])
+    with pytest.raises(UserError, match=message):
+        read(tmp_path / "m.mkv")
+    (tmp_path / "m.mkv").write_bytes(b"")
+    with pytest.raises(UserError, match=r"m\.mkv: Invalid data"):
+        read(tmp_path / "m.mkv")

@@ -120,6 +120,20 @@ def test_what_may_not_be_written_is_a_mistake(number, capsys):
         raise OSError(errno.ECHILD, "No child")
 
 
+def test_a_write_names_what_stands_in_its_way(tmp_path, capsys):
+    folder = tmp_path / "run"
+    (folder / "a.json").mkdir(parents=True)
+
+    def command() -> int:
+        write_atomically(folder / "a.json", "x")
+        return 0
+
+    assert ended(command) == 2 and f"error: {folder / 'a.json'}: found Is a directory" in capsys.readouterr().err
+    (folder / "a.json").rmdir()
+    folder.rmdir()
+    assert ended(command) == 2 and f"error: {folder}: found no such folder any more" in capsys.readouterr().err
+
+
 def test_a_failed_write_leaves_no_half(tmp_path):
     with pytest.raises(UserError), whole(tmp_path / "a.npz") as temporary:
         assert temporary.suffix == ".npz"

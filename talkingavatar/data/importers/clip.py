@@ -223,6 +223,7 @@ def _write_pictures(
     advance = progress("importing", clip.frames * len(clip.views))
     size, scales = None, []
     for view in clip.views:
+        seen = False
         for index in range(clip.frames):
             picture, coverage = clip.picture(index, view)
             if picture.shape[:2] != coverage.shape:
@@ -233,10 +234,14 @@ def _write_pictures(
                 size = (own, height) if width is None else (width, round(height * width / own))
             if index == 0:
                 scales.append((size[0] / own, size[1] / height))
+            seen |= bool((coverage > 127).any())
             share = coverage[..., None] / 255
             on_white = np.round(picture * share + 255 * (1 - share)).astype(np.uint8)
             writer.picture(index, _resized(on_white, size), _resized(coverage, size), view)
             advance()
+        if not seen:
+            source = str(clip.provenance.get("source", clip.name))
+            raise UserError(f"{source}: masks", f"nobody in any frame of view {view}", "the person's", COMPLETE)
     assert size is not None, "a clip has frames"
     return size, scales
 

@@ -35,6 +35,7 @@ from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.data.capture import RATE, Model, Table
 from talkingavatar.data.importers.cameras import OPENGL_TO_OPENCV, over_shots, rigid
 from talkingavatar.data.importers.clip import (
+    COMPLETE,
     Coverage,
     ImportedClip,
     Options,
@@ -47,6 +48,7 @@ from talkingavatar.data.importers.clip import (
     shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
+from talkingavatar.data.matte_values import Values, read_matte, survey_files
 from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
 
@@ -112,12 +114,14 @@ def read_emotalk3d(options: Options) -> ImportedClip:
     shots, places = shots_of(lengths), [(s.name, i) for s in sequences for i in range(s.frames)]
     seen = [[_camera(calibration, view, layout) for view in views] for calibration in calibrations]
 
+    values = _mask_values(root, layout, places, views[0])
+
     def picture(index: int, view: str) -> tuple[Picture, Coverage]:
         sequence, frame = places[index]
         image = read_picture(layout.path(root, layout.images, sequence, view, frame))
         if layout.masks is None:
             return image, np.full(image.shape[:2], 255, np.uint8)
-        return image, read_picture(layout.path(root, layout.masks, sequence, view, frame))[..., 0]
+        return image, read_matte(layout.path(root, layout.masks, sequence, view, frame), values, COMPLETE)
 
     return ImportedClip(
         name=options.name or "-".join([layout.subject or root.name, *(names if len(names) == 1 else [])]),
@@ -170,6 +174,15 @@ def _sounds(root: Path, layout: Layout, names: list[str], options: Options) -> l
     if len(names) > 1:
         raise UserError("audio", f"one sound for {len(names)} sequences", "one sequence", "give sequence=<name>")
     return [read_sound(options.audio, RATE)]
+
+
+def _mask_values(root: Path, layout: Layout, places: list[tuple[str, int]], view: str) -> Values:
+    """How the masks are meant, by some of one view's."""
+    if layout.masks is None:
+        return Values()
+    return survey_files(
+        [layout.path(root, layout.masks, name, view, i) for name, i in places], f"{root}: masks", COMPLETE
+    )
 
 
 def _layout(options: Options) -> Layout:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,6 +33,7 @@ from talkingavatar.data.importers.clip import (
     shots_of,
 )
 from talkingavatar.data.importers.flame import flame_table
+from talkingavatar.data.matte_values import Values, read_matte, survey_files
 from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
 
@@ -241,6 +243,11 @@ class Unfolded:
             self.rows.setdefault(f"{row.of('camera_index').whole(0, 10_000):02d}", []).append(row)
         self.facts: dict[str, Any] = {key: value for key, value in stated.value.items() if key != "frames"}
 
+    @cached_property
+    def mask_values(self) -> Values:
+        """How the masks are meant."""
+        return survey_files(sorted((self.root / "masks").glob("[!.]*.png")), f"{self.root}: masks", COMPLETE)
+
     def frames(self) -> dict[str, int]:
         counts = {
             camera: sum(self._file("images", camera, step, "png").is_file() for step in _steps(rows))
@@ -251,7 +258,9 @@ class Unfolded:
     def picture(self, camera: str, index: int) -> tuple[Picture, Coverage]:
         image = read_picture(self._file("images", camera, index, "png"))
         mask = self._file("masks", camera, index, "png")
-        return image, read_picture(mask).max(2) if mask.is_file() else np.full(image.shape[:2], 255, np.uint8)
+        if not mask.is_file():
+            return image, np.full(image.shape[:2], 255, np.uint8)
+        return image, read_matte(mask, self.mask_values, COMPLETE)
 
     def calibration(self, camera: str) -> tuple[Float[ndarray, "3 3"], Float[ndarray, "4 4"]]:
         row = self.rows[camera][0]

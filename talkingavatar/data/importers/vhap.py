@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,13 +29,15 @@ from talkingavatar.data.importers.clip import (
     shots_of,
 )
 from talkingavatar.data.importers.flame import flame_of_files
-from talkingavatar.data.importers.vhap_frames import Export, Frame, is_file
+from talkingavatar.data.importers.vhap_frames import PICTURES, Export, Frame, find_file, is_file
+from talkingavatar.data.matte_values import SURVEYED, Values, read_matte, survey_files
 from talkingavatar.errors import UserError
 
 FPS = 25.0
 OPENGL = "OpenGL axes"
 AXES = {OPENGL: OPENGL_TO_OPENCV, "OpenCV axes": np.eye(4)}
 WHOLE = "none: the whole picture"
+BLACK, WHITE = 64, 192  # coverage that means nobody, somebody
 
 
 def read_vhap(options: Options) -> ImportedClip:
@@ -46,16 +49,21 @@ def read_vhap(options: Options) -> ImportedClip:
     export = Export(options.path)
     camera, chosen, warnings = _chosen(export, options.camera)
     masks = _masks(chosen)
+    values = survey_files([mask for mask in masks if isinstance(mask, Path)], f"{options.path}: masks", COMPLETE)
     fps, rate = _rate(options, chosen)
     shots = shots_of([len(run) for run in _runs(chosen)])
     canonical = options.path / "canonical_flame_param.npz"
     flame, unusable = flame_of_files([frame.flame for frame in chosen], canonical if canonical.is_file() else None)
     parameters: dict[Model, dict[str, ndarray]] = {} if flame is None else {"flame": flame}
     axes = OPENGL if flame is None else _axes(chosen[0], flame["transl"][0], str(options.path))
+    viewmats = np.stack([np.linalg.inv(frame.to_world @ AXES[axes]) for frame in chosen])
     warnings += _told(export, chosen, masks, rate, flame is not None, unusable)
+    if flame is not None and _inverted(chosen, masks, values, viewmats, flame["transl"]):
+        values = replace(values, inverted=True)
+        warnings.append("the masks are black where the head is and white at the edge: taken as inverted")
 
     def picture(index: int, view: str) -> tuple[Picture, Coverage]:
-        return _picture(chosen[index], masks[index])
+        return _picture(chosen[index], masks[index], values)
 
     steps = [frame.step for frame in chosen]
     return ImportedClip(
@@ -64,7 +72,7 @@ def read_vhap(options: Options) -> ImportedClip:
         frames=len(chosen),
         picture=picture,
         sound=_sound(options.audio, steps, shots, fps),
-        viewmats=_one_if_same(np.stack([np.linalg.inv(frame.to_world @ AXES[axes]) for frame in chosen]))[None],
+        viewmats=_one_if_same(viewmats)[None],
         Ks=_one_if_same(np.stack([frame.K for frame in chosen]))[None],
         split=_split(options, chosen),
         parameters=parameters,
@@ -79,7 +87,7 @@ def read_vhap(options: Options) -> ImportedClip:
             "timesteps": [steps[0], steps[-1]],
             "order": "by timestep" if chosen[0].numbered else "as listed: no timestep is stated",
             "rate": rate,
-            "masks": masks[0] if isinstance(masks[0], str) else "files",
+            "masks": masks[0] if isinstance(masks[0], str) else f"files: {values.told()}",
             "sound": "none given: silence" if options.audio is None else str(options.audio),
         },
     )
@@ -107,7 +115,7 @@ def _masks(chosen: list[Frame]) -> list[Path | str]:
     """
     found: list[Path | str] = []
     for frame in chosen:
-        beside = frame.picture.parent.parent / "fg_masks" / f"{frame.picture.stem}.png"
+        beside = find_file(frame.picture.parent.parent / "fg_masks" / f"{frame.picture.stem}.png", PICTURES)
         if frame.mask is not None and not is_file(frame.mask):
             raise UserError(f"{frame.place}:fg_mask_path", f"{frame.mask}: no such file", "the person's mask",
                             "copy fg_masks/ beside the pictures, or take fg_mask_path out of the file: "
@@ -121,6 +129,27 @@ def _masks(chosen: list[Frame]) -> list[Path | str]:
         frame = chosen[found.index(WHOLE)]
         raise UserError(frame.place, "no mask, which other frames have", "a mask for every frame", COMPLETE)
     return found
+
+
+def _inverted(
+    chosen: list[Frame],
+    masks: list[Path | str],
+    values: Values,
+    viewmats: Float[ndarray, "T 4 4"],
+    heads: Float[ndarray, "T 3"],
+) -> bool:
+    """Whether masks are black where the head is, and white along the upper half of the picture's edge."""
+    votes = []
+    for place in np.unique(np.linspace(0, len(chosen) - 1, SURVEYED).round().astype(int)):
+        if isinstance(mask := masks[place], Path):
+            matte = read_matte(mask, values, COMPLETE)
+            x, y, z = chosen[place].K @ (viewmats[place] @ [*heads[place], 1.0])[:3]
+            column, row = (
+                int(np.clip(at / z, 0, side - 1)) for at, side in zip((x, y), matte.shape[::-1], strict=True)
+            )
+            border = np.concatenate([matte[0], matte[: len(matte) // 2, 0], matte[: len(matte) // 2, -1]])
+            votes.append(matte[row, column] < BLACK and np.median(border) > WHITE)
+    return bool(votes) and bool(np.mean(votes) > 0.5)
 
 
 def _rate(options: Options, chosen: list[Frame]) -> tuple[float, str]:
@@ -143,6 +172,8 @@ def _told(
         told.append("no masks: the whole picture is taken for the person")
     if export.foreign:
         told.append(f"paths of another machine ({sorted(export.foreign)[0]}) are taken as lying in {export.root}")
+    if export.distorted:
+        told.append(f"a lens's distortion ({', '.join(sorted(export.distorted))}) is stated; it is not undone")
     if not flame:
         told.append("no frame has FLAME parameters: the head is not tracked")
     elif unusable:
@@ -180,10 +211,10 @@ def _axes(frame: Frame, head: Float[ndarray, " 3"], source: str) -> str:
     return choose_reading(readings, frame.K, head[None, None], None, source).name
 
 
-def _picture(frame: Frame, mask: Path | str) -> tuple[Picture, Coverage]:
+def _picture(frame: Frame, mask: Path | str, values: Values) -> tuple[Picture, Coverage]:
     image = read_picture(frame.picture)
     if isinstance(mask, Path):
-        return image, read_picture(mask)[..., 0]
+        return image, read_matte(mask, values, COMPLETE)
     if mask == "alpha":
         with Image.open(frame.picture) as opened:
             return image, np.array(opened.convert("RGBA").getchannel("A"))

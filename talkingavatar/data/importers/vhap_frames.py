@@ -20,7 +20,9 @@ from talkingavatar.errors import UserError
 
 PARTS = ("train", "val", "test")
 AGAIN = "export it again"
-SUFFIXES = ("", ".png", ".jpg", ".jpeg")  # some exports leave the picture's suffix off
+# Some exports leave the picture's suffix off, or were stored anew in another form.
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".PNG", ".JPG", ".JPEG", ".TIF")
+LENS = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")  # distortion
 LAST = 1_000_000_000  # number of a moment
 LARGEST = 100_000  # pixels of a side
 WHO = re.compile(r"[0-9]+")
@@ -74,6 +76,7 @@ class Export:
         self.root = root
         self.foreign: set[str] = set()  # folders that paths begin with and that are not here
         self.counted: dict[str, int] = {}  # frames without a number, by camera
+        self.distorted: set[str] = set()  # numbers of a lens that are stated, and not undone
         files = {part: root / f"transforms_{part}.json" for part in PARTS}
         found = {part: file for part, file in files.items() if file.is_file()} or {"all": root / "transforms.json"}
         entries = [entry for part, file in found.items() for entry in self._of_file(part, file)]
@@ -107,18 +110,19 @@ class Export:
         for row in rows:
             row.names()
             said = Stated(row.place, shared | row.value, row.action)
+            self.distorted |= {key for key in LENS if said.has(key) and said.of(key).number()}
             camera = _camera(said)
             entries.append(Entry(camera, *self._step(said, camera), part, said))
         return entries
 
     def _frame(self, entry: Entry) -> Frame:
         row = entry.row
-        picture = self._path(row.of("file_path"), SUFFIXES)
+        picture = self._path(row.of("file_path"), PICTURES)
         if not is_file(picture):
             raise UserError(f"{row.place}:file_path", f"{picture}: no such file", "a picture", COMPLETE)
         to_world = rigid(row.of("transform_matrix"))
-        mask = self._path(row.of("fg_mask_path"), SUFFIXES) if row.has("fg_mask_path") else None
-        flame = self._path(row.of("flame_param_path"), ("", ".npz")) if row.has("flame_param_path") else None
+        mask = self._path(row.of("fg_mask_path"), PICTURES) if row.has("fg_mask_path") else None
+        flame = self._path(row.of("flame_param_path"), (".npz",)) if row.has("flame_param_path") else None
         fps = row.of("fps").number(1, 1000) if row.has("fps") else None
         K = _intrinsics(row, picture)
         return Frame(row.place, entry.step, entry.numbered, entry.part, picture, mask, flame, to_world, K, fps)
@@ -127,7 +131,7 @@ class Export:
         """The moment's number; where none is stated, the frames of a camera are counted as they are listed."""
         for key in ("timestep_index", "timestep_index_original"):
             if row.has(key):
-                return row.of(key).whole(0, LAST), True
+                return _whole(row.of(key)), True
         if row.has("timestep_id") and (digits := WHO.findall(str(row.of("timestep_id").value))):
             return int(digits[-1]), True
         self.counted[camera] = self.counted.get(camera, -1) + 1
@@ -137,14 +141,20 @@ class Export:
         """A path as written on any system; one of another machine is looked for in the export by its last parts."""
         parts = PurePosixPath(stated.text().replace("\\", "/")).parts
         for skipped in range(len(parts)):
-            for suffix in suffixes:
-                file = self.root / Path(*parts[skipped:])
-                file = file.parent / (file.name + suffix)
-                if is_file(file):
-                    if skipped:
-                        self.foreign.add(str(PurePosixPath(*parts[:skipped])))
-                    return file
+            file = find_file(self.root / Path(*parts[skipped:]), suffixes)
+            if is_file(file):
+                if skipped:
+                    self.foreign.add(str(PurePosixPath(*parts[:skipped])))
+                return file
         return self.root / Path(*parts)
+
+
+def find_file(file: Path, suffixes: Sequence[str]) -> Path:
+    """The file itself where it is there, else the one that another suffix, or one more, leads to."""
+    if is_file(file):
+        return file
+    others = [file.with_name(stem + suffix) for stem in (file.name, file.stem) for suffix in suffixes if stem]
+    return next((other for other in others if is_file(other)), file)
 
 
 def is_file(file: Path) -> bool:
@@ -153,6 +163,14 @@ def is_file(file: Path) -> bool:
         return file.is_file()
     except (OSError, ValueError):  # a name that no file can have
         return False
+
+
+def _whole(stated: Stated) -> int:
+    """A moment's number; "00012" is one."""
+    text = stated.value
+    if isinstance(text, str) and text.isdecimal() and len(text) < len(str(LAST)):
+        return int(text)
+    return stated.whole(0, LAST)
 
 
 def _camera(row: Stated) -> str:

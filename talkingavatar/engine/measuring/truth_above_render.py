@@ -16,19 +16,20 @@ from talkingavatar.runtime.files import whole
 Picture = UInt8[ndarray, "H W 3"]
 Shown = UInt8[ndarray, "h w 3"]  # of another size
 Pair = tuple[Picture, Picture]  # ground truth and render
+TRUTH = "ground truth"
 TALLEST = 360  # pixels of a picture in a strip
 SQUARE = 160  # pixels of one in several strips
 
 
 def strip(pairs: list[Pair], title: str, file: Path) -> None:
     """Ground truth above, render below, one column a frame."""
-    columns = [_column(pair, ("ground truth", title), _smaller) for pair in pairs]
+    columns = [_column(pair, (TRUTH, title), _smaller) for pair in pairs]
     _save(np.concatenate(columns, 1), file)
 
 
-def strips(pairs: Mapping[str, Pair], across: int, file: Path) -> None:
-    """Several strips of squares, `across` pairs wide, each render with its name."""
-    columns = [_column(pair, ("ground truth", name), _square) for name, pair in pairs.items()]
+def strips(pairs: Mapping[str, Pair], across: int, file: Path, above: str = TRUTH) -> None:
+    """Several strips of squares, `across` pairs wide, each render with its name, the other with what it is."""
+    columns = [_column(pair, (above, name), _square) for name, pair in pairs.items()]
     columns += [np.full_like(columns[0], 255)] * (-len(columns) % across)
     rows = [np.concatenate(columns[i : i + across], 1) for i in range(0, len(columns), across)]
     _save(np.concatenate(rows), file)

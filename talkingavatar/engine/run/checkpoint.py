@@ -32,7 +32,7 @@ def read(file: Path) -> dict[str, Any]:
     """Tensors, numbers, strings, lists and dicts only: nothing in the file is executed.
 
     Raises:
-        UserError: it is truncated, damaged, holds NaN, or is no checkpoint of ours.
+        UserError: it is truncated, damaged, holds NaN or infinity, or is no checkpoint of ours.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -47,18 +47,21 @@ def read(file: Path) -> dict[str, Any]:
         raise Unreadable(str(file), "something else than tensors", EXPECTED, ANEW)
     if type(step) is not int or step < 0:
         raise Unreadable(str(file), f"step {step!r}", EXPECTED, ANEW)
-    broken = [name for name, value in state.items() if value.is_floating_point() and value.isnan().any()]
+    broken = [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         action = f"{ANEW}; if it was this fit that broke, lower its learning rates"
-        raise Unreadable(str(file), f"NaN in {', '.join(broken[:3])}", "numbers", action)
+        raise Unreadable(str(file), f"NaN or infinity in {', '.join(broken[:3])}", "numbers", action)
     return content
 
 
 def check_optimisers(content: Mapping[str, Any], file: Path) -> None:
     """
     Raises:
-        UserError: the checkpoint has none; Lightning would go on with new ones without a word.
+        UserError: the checkpoint has none, or no count of its steps; Lightning would begin anew without a word.
     """
+    loops = content.get("loops")
+    if not isinstance(loops, dict) or not loops.get("fit_loop"):
+        raise Unreadable(str(file), "no count of the steps that were done", EXPECTED, ANEW)
     states = content.get("optimizer_states")
     if not isinstance(states, list) or not states or not all(isinstance(state, dict) and state for state in states):
         raise Unreadable(str(file), "no state of the optimisers", EXPECTED, ANEW)
@@ -70,11 +73,19 @@ def restore(module: L.LightningModule, content: Mapping[str, Any], file: Path) -
     Raises:
         UserError: tensors are missing, too many, or of another shape or type.
     """
-    state = content["state_dict"]
+    check_types(module, content, file)
     with reading(file):
         module.on_load_checkpoint(dict(content))
-        wanted = {name: value.dtype for name, value in module.state_dict().items()}
-        module.load_state_dict(state)
+        module.load_state_dict(content["state_dict"])
+
+
+def check_types(module: L.LightningModule, content: Mapping[str, Any], file: Path) -> None:
+    """
+    Raises:
+        UserError: tensors are of another type than the module's.
+    """
+    state = content["state_dict"]
+    wanted = {name: value.dtype for name, value in module.state_dict().items() if name in state}
     others = [f"{name} of type {state[name].dtype}" for name, dtype in wanted.items() if state[name].dtype != dtype]
     if others:
         raise Unreadable(str(file), ", ".join(others[:3]), EXPECTED, ANEW)

@@ -83,6 +83,17 @@ def taken(folder: Path) -> list[str]:
     return [name for name in names if (folder / name).exists() and (folder / name).stat().st_size]
 
 
+def in_the_way(folder: Path) -> list[str]:
+    """Folders that lie where a run writes files."""
+    return sorted(
+        entry.name
+        for entry in _entries(folder)
+        if entry.is_dir()
+        and entry.name not in CONTENTS
+        and any(fnmatchcase(entry.name, pattern) for pattern in CONTENTS[""])
+    )
+
+
 def _entries(folder: Path) -> Iterator[Path]:
     return (entry for entry in folder.iterdir() if not fnmatchcase(entry.name, KEPT))
 

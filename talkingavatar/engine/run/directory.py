@@ -70,6 +70,8 @@ class RunDirectory:
         elif names := contents.taken(run.path):
             found = f"{run.path}, no run directory, with {', '.join(names)}"
             raise UserError("run.path", found, "a run directory, or one to be made", "choose another folder")
+        if names := contents.in_the_way(run.path):
+            raise UserError("run.path", f"{run.path / names[0]}, a folder", "a file of the run", "move it away")
         folder_for(run.media, "run.path", ELSEWHERE)
         run._refuse_another(config)
         run._describe(config)

@@ -17,6 +17,7 @@ from talkingavatar.errors import UserError
 
 SEPARATORS = ("\t", ";", ",", " ")  # the first that a table's first line has
 AGAIN = "run OpenFace again"
+TRUTH = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ def read_csv(file: Path) -> CsvTable:
         raise UserError("landmarks", f"{file}: {error.strerror}", "OpenFace's CSV", AGAIN) from error
     except UnicodeError as error:
         raise UserError("landmarks", f"{file}: no text", "OpenFace's CSV", AGAIN) from error
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     first = text.lstrip().partition("\n")[0]
     separator = next((sign for sign in SEPARATORS if sign in first), ",")
     try:
@@ -56,7 +58,7 @@ def read_csv(file: Path) -> CsvTable:
     while names and not names[-1]:
         names.pop()
     rows = [_row(file, number, line, names) for number, line in filled[1:] if line != filled[0][1]]
-    if twice := [name for name in names if names.count(name) > 1]:
+    if twice := [name for name in names if name and names.count(name) > 1]:
         raise UserError("landmarks", f"{file}: column {twice[0]} twice", "each name once", AGAIN)
     return CsvTable(file, {name: index for index, name in enumerate(names)}, rows)
 
@@ -78,9 +80,10 @@ def _row(file: Path, number: int, line: list[str], names: list[str]) -> list[str
 
 
 def _number(cell: str) -> float:
-    """With a point or a comma; "-nan(ind)", "1.#IND" and texts are none."""
+    """With a point or a comma, or a truth value; "-nan(ind)", "1.#IND" and other texts are none."""
+    text = cell.strip()
     try:
-        value = float(cell.strip().replace(",", "."))
+        value = float(TRUTH.get(text.lower(), text.replace(",", ".")))
     except ValueError:
         return np.nan
     return value if np.isfinite(value) else np.nan

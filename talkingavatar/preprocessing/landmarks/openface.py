@@ -13,6 +13,7 @@ from numpy import ndarray
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.keypoints import CONTOUR, COUNT, INNER_FACE, Keypoints
 from talkingavatar.preprocessing.landmarks.csv_table import CsvTable, read_csv
+from talkingavatar.preprocessing.landmarks.face_tracks import followed
 from talkingavatar.preprocessing.landmarks.source import Actions, Pictures, ProgressFunction, Seen
 from talkingavatar.preprocessing.landmarks.unit import unit_of
 from talkingavatar.preprocessing.numbering import Clock, Placed, Things, clocks_of
@@ -36,7 +37,7 @@ class OpenFace:
         clocks: by which rows may be counted; None: by the clip's frames.
     """
 
-    name, version = "openface", 3
+    name, version = "openface", 4
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class OpenFace:
         self.file, self.origin, self.size, self.clocks = file, origin, size, clocks
 
     def detect(self, clip: Pictures, folder: Path, progress: ProgressFunction) -> Seen:
-        """See `LandmarkSource.detect`. The face with the most frames is taken; rows without success are gaps."""
+        """See `LandmarkSource.detect`. The face seen longest and largest is taken; rows without success are gaps."""
         table = read_csv(self.file)
         if lacking := [name for name in POINTS if name not in table.column]:
             raise UserError("landmarks", f"{self.file}: no column {lacking[0]}", "2D landmarks",
@@ -68,7 +69,7 @@ class OpenFace:
         frame = _frames(table)
         placed = self._placed(table, frame, clip.frames)
         numbers = np.unique(frame)
-        face, shown = _followed(marks["face_id"], tracked)
+        face, shown = followed(marks["face_id"], frame, tracked, xy.reshape(-1, 2, 68).swapaxes(1, 2))
         best = _best_rows(frame, tracked & face, marks["confidence"])
         rows = np.array([-1 if place < 0 else best.get(int(numbers[place]), -1) for place in placed.rows])
         counts = Counter(np.unique([frame[tracked], marks["face_id"][tracked]], axis=1)[0].astype(int).tolist())
@@ -146,15 +147,6 @@ def _rate(table: CsvTable, frame: Int[ndarray, " R"]) -> float | None:
     first, last = known[np.argmin(frame[known])], known[np.argmax(frame[known])]
     seconds = times[last] - times[first]
     return float((frame[last] - frame[first]) / seconds) if seconds > 0 else None
-
-
-def _followed(identity: Float[ndarray, " R"], tracked: Bool[ndarray, " R"]) -> tuple[Bool[ndarray, " R"], str]:
-    """Rows of the face that was tracked in most frames; which one, in words."""
-    faces, counts = np.unique(identity[tracked & np.isfinite(identity)], return_counts=True)
-    if len(faces) < 2:
-        return np.ones(len(identity), bool), "the only one"
-    most = faces[np.argmax(counts)]
-    return identity == most, f"face_id {most:g} of {len(faces)}, seen in {counts.max()} rows"
 
 
 def _best_rows(

@@ -34,7 +34,7 @@ class OpenPose:
         clocks: by which files may be counted; None: by the clip's frames.
     """
 
-    name, version = "openpose", 2
+    name, version = "openpose", 3
 
     def __init__(
         self,

@@ -83,7 +83,7 @@ def _contents(path: Path) -> dict[str, Stated]:
 
 def _read(file: Path) -> Any:
     try:
-        return read_json(file, "write it again")
+        return read_json(file, "write it again", finite=False)
     except UserError as error:
         raise UserError("landmarks", f"{error.field}: {error.found}", "OpenPose's JSON", error.action) from error
 
@@ -114,16 +114,18 @@ def _person(stated: Stated, models: set[str]) -> Person:
 
 
 def _part(stated: Stated, name: str, counts: Sequence[int]) -> Float[ndarray, "K 3"]:
-    """
+    """Points that NaN or null stands for were not seen.
+
     Raises:
-        UserError: other than three finite numbers a point, or another number of points.
+        UserError: other than three numbers a point, or another number of points.
     """
     if not isinstance(stated.value, Mapping):
         raise stated.wrong("a person's keypoints")
     key = next((key for key in (f"{name}_keypoints_2d", f"{name}_keypoints") if stated.value.get(key)), None)
     if key is None:
         return np.zeros((counts[0], 3), np.float32)
-    return stated.of(key).matrix(*((count, 3) for count in counts)).astype(np.float32)
+    points = stated.of(key).matrix(*((count, 3) for count in counts), gaps=True)
+    return np.nan_to_num(points, nan=0.0).astype(np.float32)
 
 
 def _from_coco(points: Float[ndarray, "18 3"]) -> Float[ndarray, "25 3"]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting, to_bytes
-from talkingavatar.engine.measuring.truth_above_render import Pair, strip
+from talkingavatar.engine.measuring.truth_above_render import Pair, strip, strips
+from talkingavatar.geometry.cameras import eyes, orbit
 from talkingavatar.metrics.image import ImageMetrics
-from talkingavatar.metrics.silhouette import silhouettes
+from talkingavatar.metrics.silhouette import silhouettes, within
 from talkingavatar.runtime.progress import ProgressBar
 
 FRAMES = 4  # of each view
+ROUND = ("30", "60", "90", "180", "300", "330")  # of a recording that has no such camera: degrees
+WORN = 0.1  # metres that clothes and hair may stand off a body
 
 
 class HeldOutViews(Measure):
@@ -24,7 +29,7 @@ class HeldOutViews(Measure):
     looked at from aside, not the tracker. A condition with a `view` measures all frames of its own, as tracked.
     """
 
-    version = 2
+    version = 3
     keys = ("view",)
     needs = ("avatar", "plain")
     definitions: ClassVar = {
@@ -32,7 +37,8 @@ class HeldOutViews(Measure):
         "round by the person's left), in the true pose where it is known",
         "view_<name>/overlap": "intersection over union of the avatar's silhouette and the true one",
         "view_<name>/holes_percent": "as for expressions, over the whole picture",
-        "view_<name>/spikes_percent": "likewise",
+        "view_<name>/spikes_percent": "likewise; of a recording without such a camera, in its calmest frame against "
+        "the body's own outline, and more than 10 cm from that",
     }
 
     @classmethod
@@ -44,15 +50,46 @@ class HeldOutViews(Measure):
         there, chosen = capture.manifest.test_views, _chosen(self.setting)
         known = {view: capture.seen_by(view, self.held.frames) for view in chosen if view in there}
         frames = {view: evenly(few, FRAMES) for view, few in known.items() if few}
+        orbited = {view: float(view) for view in chosen if not there and view.isdecimal()}
         why = f"no pictures of such a held-out view; there are {', '.join(there) or 'none'}"
-        findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames})
+        findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames | orbited})
         pairs: list[Pair] = []
         with ProgressBar("held-out views", sum(map(len, frames.values())), self.setting.progress) as bar:
             for view, few in frames.items():
                 findings.metrics |= self._by(view, few, bar, pairs)
         if pairs and self.setting.folder is not None:
             strip(pairs, f"held-out views: {', '.join(frames)}", self.setting.folder / "views.png")
+        if orbited:
+            findings.metrics |= self._round(orbited)
         return findings
+
+    def _round(self, degrees: dict[str, float]) -> dict[str, float]:
+        """The silhouette of the calmest frame against that of the body, seen from all round it."""
+        avatar, held = self.setting.avatar, self.held
+        assert avatar is not None
+        i = int(held.pose.expression.abs().sum(1).argmin())
+        camera, pose = held.pictures.capture.cameras([held.frames[i]]), held.pose[[i]]
+        gaussians = avatar.method.drive(
+            replace(avatar.data.signal([held.frames[i]]), pose=pose).to(avatar.method.device)
+        )
+        vertices, mesh = held.body(pose)[0][0], VisibleMesh(held.body.faces)
+        far = WORN * float(camera.Ks[0, 0, 0]) / float(eyes(camera.viewmats)[0].sub(vertices.mean(0)).norm())
+        found, shown = {}, []
+        for view, angle in degrees.items():
+            # The camera goes to the person's left, so the world turns to their right.
+            seen = orbit(camera, vertices.mean(0), -math.radians(angle))
+            drawn, outline = (
+                avatar.method.render(gaussians, seen.to(avatar.method.device)),
+                mesh.outline(vertices, seen),
+            )
+            compared = silhouettes(drawn.alpha[0, ..., 0].cpu(), outline, around=within(outline, far))
+            found[f"view_{view}/holes_percent"] = 100 * compared.holes
+            found[f"view_{view}/spikes_percent"] = 100 * compared.spikes
+            shown.append((to_bytes((1 - outline / 2)[..., None].expand(-1, -1, 3)), to_bytes(drawn.rgb[0])))
+        if self.setting.folder is not None:
+            pictures = dict(zip(degrees, shown, strict=True))
+            strips(pictures, len(pictures), self.setting.folder / "views.png", "the body's outline")
+        return found
 
     def _by(self, view: str, frames: list[int], bar: ProgressBar, pairs: list[Pair]) -> dict[str, float]:
         avatar = self.setting.avatar
@@ -81,4 +118,4 @@ def _chosen(setting: Setting) -> tuple[str, ...]:
     if setting.options.views is not None:
         return setting.options.views
     data = setting.held.data
-    return () if data is None else tuple(data.capture.manifest.test_views)
+    return () if data is None else tuple(data.capture.manifest.test_views) or ROUND

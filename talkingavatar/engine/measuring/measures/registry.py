@@ -11,6 +11,7 @@ from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
 from talkingavatar.engine.measuring.measures.face_landmarks import LandmarkDistance, Landmarks
 from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
+from talkingavatar.engine.measuring.measures.gaussian_facts import GaussianFacts
 from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
 from talkingavatar.engine.measuring.measures.jitter import MotionJitter, RelativeJitter, SkinFlicker
 from talkingavatar.engine.measuring.measures.picture_quality import PictureQuality
@@ -32,6 +33,7 @@ MEASURES: list[type[Measure]] = [
     AvatarLips,
     DriverMotion,
     Speed,
+    GaussianFacts,
     BodyDistance,
     HeldOutViews,
     UnfilmedFaces,

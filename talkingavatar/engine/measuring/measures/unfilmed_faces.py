@@ -15,19 +15,21 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.config.expressions import Expressions, read_expressions
-from talkingavatar.data.faces import Face, check_face, with_face
+from talkingavatar.data.faces import FACE_JOINTS, Face, check_face, with_face
+from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.compared_pictures import on_background
 from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
-from talkingavatar.engine.measuring.truth_above_render import Pair, strips
+from talkingavatar.engine.measuring.truth_above_render import TRUTH, Pair, strips
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.image import ImageMetrics, crop_slices
-from talkingavatar.metrics.silhouette import silhouettes
+from talkingavatar.metrics.silhouette import Silhouettes, silhouettes
 from talkingavatar.runtime.progress import track
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, Cameras, Rendering
 
 WITHHELD = ["expression", "latent", "actions", "emotion"]
 PARTS = {"face": slice(0, 68), "mouth": slice(48, 68), "eyes": slice(36, 48)}  # of the landmarks
 ROW = 8  # pairs of pictures
+CALM = Face("calm", {}, {})
 
 
 @dataclass
@@ -46,7 +48,10 @@ class Kept:
         crops = {name: crop_slices(box, *image.shape[:2]) for name, box in boxes.items()}
         for name, crop in crops.items():
             self.images.measure(name, drawn[crop].clamp(0, 1), image[crop])
-        compared = silhouettes(alpha[..., 0], matte[..., 0], crops["face"])
+        self.against(silhouettes(alpha[..., 0], matte[..., 0], crops["face"]))
+
+    def against(self, compared: Silhouettes) -> None:
+        """A silhouette, as drawn and as it should be."""
         self.holes.append(compared.holes)
         self.spikes.append(compared.spikes)
 
@@ -71,14 +76,18 @@ def faces_of(asked: Expressions) -> Iterator[tuple[float, Face]]:
 class UnfilmedFaces(Measure):
     """Picture quality of face, mouth and eyes, torn holes and spikes, over `conf/evaluate/expression/default.yaml`.
 
-    In the calmest held-out frame, under the condition `full` alone.
+    In the calmest held-out frame, under the condition `full` alone. Where nobody knows what such a face looks like,
+    silhouettes alone are compared, with the body's own.
     """
+
+    version = 2
 
     keys = ("expressions",)
     needs = ("avatar", "plain", "face")
     definitions: ClassVar = {
         "expressions": "faces of conf/evaluate/expression/default.yaml at full strength, head straight and turned, "
-        "avatar and truth given the same parameters",
+        "avatar and truth given the same parameters; of a recording, which shows no other face than it shows, the "
+        "body's outline stands for the truth's, and what the avatar covers with a calm face is no spike",
         "holes_percent": "share of the truth's silhouette in the face's box, 2 px within its outline, where the "
         "avatar's opacity is below 0.5; mean over faces",
         "spikes_percent": "pixels of the face's box 2 px outside the truth's outline where the avatar's opacity is "
@@ -88,8 +97,8 @@ class UnfilmedFaces(Measure):
     def finish(self, found: Findings, truth: Findings) -> Findings:
         if self.setting.options.expressions == ():
             return Findings()  # nobody asks for them
-        if (why := self._why_not()) is not None:
-            return Findings(skipped={"expressions": why})
+        if self.held.body.landmark_faces is None:
+            return Findings(skipped={"expressions": "the body does not know its landmarks"})
         kept: dict[float, Kept] = {}
         pairs: dict[str, Pair] = {}
         for strength, face in self._faces():
@@ -97,16 +106,14 @@ class UnfilmedFaces(Measure):
                 kept[strength] = Kept(ImageMetrics(self.setting.networks.family("lpips_")))
             pairs[face.name] = self._add(kept[strength], face)
         if self.setting.folder is not None:
-            strips(pairs, ROW, self.setting.folder / "expressions.png")
+            above = TRUTH if self._is_known else "the body's outline"
+            strips(pairs, ROW, self.setting.folder / "expressions.png", above)
         return Findings({key: value for strength in kept for key, value in kept[strength].means(strength).items()})
 
-    def _why_not(self) -> str | None:
-        if self.held.body.landmark_faces is None:
-            return "the body does not know its landmarks"
-        calm = Face("calm", {}, {})
-        if self.held.pictures.capture.imagined(self.frame, calm) is None:
-            return "no recording shows another face than it shows; the embedded speaker can be drawn with any"
-        return None
+    @cached_property
+    def _is_known(self) -> bool:
+        """Whether it is known what another face would look like."""
+        return self.held.pictures.capture.imagined(self.frame, CALM) is not None
 
     @cached_property
     def frame(self) -> int:
@@ -127,21 +134,44 @@ class UnfilmedFaces(Measure):
             yield strength, face
 
     def _add(self, kept: Kept, face: Face) -> Pair:
+        pose, drawn = self._drawn(face)
+        boxes = self._boxes(pose)
+        crop = crop_slices(boxes["face"], *drawn.rgb.shape[1:3])
+        if not self._is_known:
+            vertices, _ = self.held.body(pose)
+            outline, alpha = self._mesh.outline(vertices[0], self._camera), drawn.alpha[0, ..., 0].cpu()
+            kept.against(silhouettes(alpha, outline, crop, torch.maximum(outline, self._calm(face))))
+            return to_bytes((1 - outline[crop] / 2)[..., None].expand(-1, -1, 3)), to_bytes(drawn.rgb[0][crop])
+        avatar = self.setting.avatar
+        assert avatar is not None
+        imagined = avatar.data.capture.imagined(self.frame, face)
+        assert imagined is not None
+        image, matte = on_background(avatar.data, *imagined)
+        kept.add(drawn.rgb[0].cpu(), drawn.alpha[0].cpu(), image, matte, boxes)
+        return to_bytes(image[crop]), to_bytes(drawn.rgb[0][crop])
+
+    @torch.no_grad()
+    def _drawn(self, face: Face) -> tuple[BodyPose, Rendering]:
+        """The avatar with a face, and its pose."""
         avatar, held = self.setting.avatar, self.held
         assert avatar is not None
         data, method = avatar.data, avatar.method
-        imagined = data.capture.imagined(self.frame, face)
-        assert imagined is not None
-        image, matte = on_background(data, *imagined)
         pose = with_face(self._pose, face, held.body.expression_names, held.body.joint_names)
         signal = replace(data.signal([self.frame], WITHHELD), frame=torch.tensor([-1]), audio=None, pose=pose)
-        cameras = data.capture.cameras([self.frame])
-        with torch.no_grad():
-            drawn = method.render(method.drive(signal.to(method.device)), cameras.to(method.device))
-        boxes = self._boxes(pose)
-        kept.add(drawn.rgb[0].cpu(), drawn.alpha[0].cpu(), image, matte, boxes)
-        rows, columns = crop_slices(boxes["face"], *image.shape[:2])
-        return to_bytes(image[rows, columns]), to_bytes(drawn.rgb[0][rows, columns])
+        return pose, method.render(method.drive(signal.to(method.device)), self._camera.to(method.device))
+
+    @cached_property
+    def _camera(self) -> Cameras:
+        return self.held.pictures.capture.cameras([self.frame])
+
+    @cached_property
+    def _mesh(self) -> VisibleMesh:
+        return VisibleMesh(self.held.body.faces)
+
+    def _calm(self, face: Face) -> Float[Tensor, "H W"]:
+        """Where the avatar is with a calm face, the head as in this one."""
+        head = {name: turned for name, turned in face.joints.items() if name not in FACE_JOINTS}
+        return self._drawn(replace(CALM, joints=head))[1].alpha[0, ..., 0].cpu()
 
     @cached_property
     def _pose(self) -> BodyPose:
@@ -151,6 +181,5 @@ class UnfilmedFaces(Measure):
     def _boxes(self, pose: BodyPose) -> dict[str, Float[ndarray, " 4"]]:
         """Of the parts of the face as it is posed, pixels."""
         vertices, _ = self.held.body(pose)
-        cameras = self.held.pictures.capture.cameras([self.frame])
-        marks = project(self.held.body.landmarks(vertices), cameras)[0].numpy()
+        marks = project(self.held.body.landmarks(vertices), self._camera)[0].numpy()
         return {name: np.concatenate([marks[part].min(0), marks[part].max(0)]) for name, part in PARTS.items()}
