@@ -54,9 +54,11 @@ def test_lips_open_as_far_as_truly_by_half_or_not_at_all(avatar):
     assert shut["lips/extent"] < 0.1
 
 
-def test_a_mouth_without_an_inside_is_said(avatar):
+@pytest.mark.parametrize(("truth", "told"), [(True, "no inside"), (False, "true parameters")])
+def test_what_lacks_is_said(avatar, truth, told):
     held = some_held_out(avatar.data, avatar.method.body, FRAMES)
+    held = held if truth else replace(held, truth=None)
     measure = AvatarLips(Setting(held, Networks(), Options(), {}, avatar=avatar))
     measure.inside = torch.zeros_like(measure.inside)
     measure.add(0, None, None, avatar.data.signal(FRAMES[:1]))
-    assert "no inside" in measure.finish(Findings(), Findings()).skipped["lips"]
+    assert told in measure.finish(Findings(), Findings()).skipped["lips"]

@@ -30,7 +30,7 @@ class AvatarLips(Measure):
     """
 
     keys = ("lips",)
-    needs = ("frames", "avatar", "motion")
+    needs = ("frames", "avatar")
     definitions: ClassVar = {
         "lips": "opening of the lips over the held-out frames, as pixels of the mouth's inside that are seen, against "
         "the true body's: correlation (r), ratio of the standard deviations (extent), mean distance (px)",
@@ -45,11 +45,11 @@ class AvatarLips(Measure):
 
     def add(self, i: int, shown: Picture | None, truth: Batch | None, signal: DrivingSignal) -> None:
         avatar, true = self.setting.avatar, self.held.truth
-        assert avatar is not None and true is not None
+        if self._why_not() or avatar is None or true is None:
+            return
         method = avatar.method
         parents = method.vertices_of()
-        if parents is None or not self.inside.any() or self.held.body.landmark_faces is None:
-            return
+        assert parents is not None
         camera = _close(self.held.body, true[[i]], self.held.pictures.capture.cameras([self.held.frames[i]]))
         gaussians = method.drive(signal.to(method.device))
         inner = self.inside.to(parents.device)[parents.clamp_min(0)] & (parents >= 0)
@@ -59,8 +59,8 @@ class AvatarLips(Measure):
         self.found.append((float((drawn > 0.5).sum()), self._true(true[[i]], camera)))
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
-        if not self.found:
-            return Findings(skipped={"lips": "the body's mouth has no inside, or the avatar does not know its body"})
+        if why := self._why_not():
+            return Findings(skipped={"lips": why})
         ours, true = np.array(self.found).T
         spread, moves = ours.std(), true.std()
         return Findings(
@@ -70,6 +70,14 @@ class AvatarLips(Measure):
                 "lips/px": float(np.abs(ours - true).mean()),
             }
         )
+
+    def _why_not(self) -> str:
+        avatar = self.setting.avatar
+        if self.held.truth is None:
+            return "the capture does not know its true parameters"
+        if not self.inside.any() or self.held.body.landmark_faces is None:
+            return "the body's mouth has no inside, or no landmarks"
+        return "" if avatar and avatar.method.vertices_of() is not None else "the avatar does not know its body"
 
     def _true(self, pose: BodyPose, camera: Cameras) -> float:
         """Pixels of the body's inside."""
