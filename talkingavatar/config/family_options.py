@@ -75,6 +75,17 @@ class SyncNet:
 
 
 @dataclass
+class MeshCode:
+    """Faces drawn at random that talk as the embedded speakers do."""
+
+    performances: int = within(12, 1, 1000)  # that the faces' motion is taken from
+    seconds: float = within(20.0, 0.2, 90.0)  # of each
+    faces: int = within(32, 1, 4096)  # in a step
+    first: int = within(400, 2, 20_000)  # faces whose principal directions are the start
+    heldout: float = within(10.0, 0.2, 90.0)  # seconds of each named speaker that it is measured on
+
+
+@dataclass
 class DriverOptions:
     """What every trained driver has: of whom it learns."""
 
@@ -112,5 +123,5 @@ class Audio2Param(DriverOptions):
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
     "method": {"thgs": Thgs, "flame_rigged": FlameRigged, "audio_deformed": AudioDeformed},
     "driver": {"audio2param": Audio2Param},
-    "pretrained": {"syncnet": SyncNet},
+    "pretrained": {"syncnet": SyncNet, "mesh_code": MeshCode},
 }

@@ -33,7 +33,10 @@ ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },
     "driver": {"audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render"))},
-    "pretrained": {"syncnet": Rows(("network",), ("contrast", "mouth_lips", "mouth_sound"))},
+    "pretrained": {
+        "syncnet": Rows(("network",), ("contrast", "mouth_lips", "mouth_sound")),
+        "mesh_code": Rows(("network",), ("own", "others")),
+    },
 }
 
 

@@ -119,7 +119,7 @@ class DriverConfig:
 class PretrainedConfig:
     """What is trained once and used by others: of stages of kind "pretrained"."""
 
-    name: str = "syncnet"  # syncnet
+    name: str = "syncnet"  # syncnet | mesh_code
     step_cost: int = within(3, 1, 10**6)  # steps of the budget that one of these is worth
     options: dict[str, Any] = field(default_factory=dict)  # its own, checked against its dataclass
     schedule: dict[str, RateConfig] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from talkingavatar.runtime.readers import Unreadable, read_json, read_yaml
 CONTENTS = {
     "": (
         "config.yaml", "provenance.json", "changes.patch", "packages.txt", "status.json", "metrics.jsonl",
-        "summary.json", "wandb_id", "*.ckpt", "mouth-*.npz", "syncnet.model*", "report.*", ".*.tmp*",
+        "summary.json", "wandb_id", "*.ckpt", "mouth-*.npz", "syncnet.model*", "mesh_code.npz", "report.*", ".*.tmp*",
         f"{LOCK}*",
     ),
     "media": ("*.png", "*.mp4", "*.json", ".*.tmp*"),

@@ -7,12 +7,13 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import seen_by
 from talkingavatar.engine.stages.avatar import AvatarFit
 from talkingavatar.engine.stages.driver import DriverFit
+from talkingavatar.engine.stages.mesh_code import MeshCodeFit
 from talkingavatar.engine.stages.stage import Stage, StageContext
 from talkingavatar.engine.stages.syncnet import SyncNetFit
 from talkingavatar.errors import UserError
 
 KINDS: dict[str, type[Stage]] = {"avatar": AvatarFit, "driver": DriverFit}
-PRETRAINED: dict[str, type[Stage]] = {"syncnet": SyncNetFit}  # by `pretrained.name`
+PRETRAINED: dict[str, type[Stage]] = {"syncnet": SyncNetFit, "mesh_code": MeshCodeFit}  # by `pretrained.name`
 
 
 def check_stage(name: str, config: FitConfig) -> None:
