@@ -1,4 +1,4 @@
-"""The face of the open rig as a mesh of its own: skin inside the oval, eyes, teeth, tongue and what lies behind them."""
+"""The face of the open rig as a mesh of its own: skin inside the oval, eyes, teeth, tongue, and what is behind them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,215 @@
+"""The source that needs nothing: a portrait warped in layers by its face mesh, which a code of mesh motion moves.
+
+Back to front: surroundings, mouth and eyes, face, and a seam between face and surroundings. Where the face's own
+triangles lie over each other the nearest is seen, so that lips and lids hide what is behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from numpy import ndarray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from talkingavatar.body.face_mesh import FaceMesh
+from talkingavatar.data.mesh_motion import unposed
+from talkingavatar.data.portrait.inside import CAVITY, LEFT_EYE, RIGHT_EYE, SKIN, Eye, face_lips, kinds_of, mouth_colours
+from talkingavatar.data.portrait.kernels import sample, trace
+from talkingavatar.data.portrait.portrait import Portrait
+from talkingavatar.data.portrait.sheet import surroundings
+from talkingavatar.data.portrait.source import Animated, MotionSource
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.similarity import head_angles, head_rotation, similarity
+from talkingavatar.networks.mesh_code import POSE, MotionLatent, load_mesh_code
+
+MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the portrait's own
+MOST_FOLDED = 0.02  # share of the face
+SEAM = 3 / 512  # of the picture's width
+INSIDE, EYE, FAR = 0.3, 0.6, 0.2  # confidence in mouth and eyes that were hidden, and in surroundings that moved
+MOVED = 0.15  # distances between the eyes, by which surroundings have moved for all of that
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What of a portrait is the same in every frame."""
+
+    portrait: Portrait
+    neutral: Float[Tensor, "N 3"]  # the head's frame
+    size: float  # metres between the eyes
+    place: Float[Tensor, " 3"]  # of the head's origin before the camera
+    rotation: Float[Tensor, "3 3"]
+    rest: Float[Tensor, "N 3"]  # what the code does not hold of the portrait's mesh, in sizes
+    screen: Float[ndarray, "N 3"]
+    shown: Float[ndarray, "H W"]  # kind of what the mesh shows at each pixel; -1 outside
+    eyes: dict[int, Eye]
+    brightness: float
+
+
+@final
+class MeshWarp(MotionSource):
+    """See the module."""
+
+    name, version, licence = "mesh_warp", "1", "Apache-2.0, as the package"
+
+    def __init__(self, mesh: FaceMesh, code: Path) -> None:
+        """
+        Args:
+            code: file of `experiment=mesh_code`.
+
+        Raises:
+            UserError: the file is none, or was made for another body.
+        """
+        self.mesh = mesh
+        self.code, self.provenance = load_mesh_code(code)
+        if self.provenance["body"] != mesh.body.checksum:
+            raise UserError(str(code), "a code of another body", f"one of {mesh.body.checksum[:12]}", "train it anew")
+        self.dyn_dim, self.pose_dim = self.code.decoder.in_features, POSE
+        self.mean, self.std = torch.zeros(self.dyn_dim), torch.ones(self.dyn_dim)
+        self.kinds = kinds_of(mesh)
+        self.faces = mesh.faces.numpy().astype(np.int32)
+        self.rim = mesh.rim.numpy()
+
+    def read(self, portraits: list[Portrait]) -> MotionLatent:
+        seen = torch.stack([p.mesh for p in portraits])
+        neutral = self.mesh.neutral(torch.stack([p.betas for p in portraits]))
+        scale, rotation, place = similarity(neutral[:, self.mesh.stiff], seen[:, self.mesh.stiff])
+        moved = (place - place[0]) / self.mesh.size(neutral)[:, None]
+        pose = torch.cat([scale.log()[:, None], head_angles(rotation), moved], 1)
+        return MotionLatent(self.code.encode(unposed(self.mesh, seen, neutral)), pose)
+
+    def animate(self, portrait: Portrait, latents: MotionLatent) -> Iterator[Animated]:
+        prepared = self._prepare(portrait)
+        for dyn, pose in zip(*latents, strict=True):
+            yield self._frame(prepared, dyn, pose)
+
+    def bank(self, name: str) -> MotionLatent:
+        raise UserError("bank", repr(name), "a bank of this source: it has none yet", "read one from a capture")
+
+    def from_audio(self, samples: Float[ndarray, " n"], fps: float, seed: int) -> MotionLatent:
+        raise UserError("audio", "speech", "a driver of this source: it has none yet", "drive it by a capture's motion")
+
+    def _prepare(self, portrait: Portrait) -> _Prepared:
+        mesh = self.mesh
+        neutral = mesh.neutral(portrait.betas[None])
+        seen = portrait.mesh[None]
+        _, rotation, place = similarity(neutral[:, mesh.stiff], seen[:, mesh.stiff])
+        offsets = unposed(mesh, seen, neutral)
+        rest = offsets - self.code.decode(self.code.encode(offsets))
+        screen = portrait.project(portrait.mesh)
+        width, height = portrait.size
+        ids, _, _ = trace(screen, self.faces, screen[:, :1], width, height)
+        shown = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], -1.0).astype(np.float32)
+        eyes = {kind: self._eye(kind, neutral[0], screen, shown) for kind in (LEFT_EYE, RIGHT_EYE)}
+        brightness = float(portrait.picture[shown == SKIN].mean() / 255)
+        return _Prepared(portrait, neutral[0], float(mesh.size(neutral)), place[0], rotation[0], rest[0], screen, shown,
+                         eyes, brightness)  # fmt: skip
+
+    def _eye(
+        self, kind: int, neutral: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"], shown: Float[ndarray, "H W"]
+    ) -> Eye:
+        own = self.kinds == kind
+        ball = neutral.numpy()[own]
+        ball = ball - ball.mean(0)
+        return Eye(ball[:, :2], ball[:, 2] > 0, screen[own, :2], shown == kind)
+
+    def _frame(self, prepared: _Prepared, dyn: Float[Tensor, " D"], pose: Float[Tensor, " 7"]) -> Animated:
+        portrait = prepared.portrait
+        width, height = portrait.size
+        moved = self.code.decode(dyn[None])[0] + prepared.rest
+        head = prepared.neutral + prepared.size * moved
+        rotation = head_rotation(pose[None, 1:4])[0]
+        place = prepared.place + prepared.size * pose[4:7]
+        screen = portrait.project(place + pose[0].exp() * head @ rotation.T)
+        colours, alpha, doubt = self._face(prepared, head, screen)
+        where, _ = surroundings(prepared.screen[self.rim, :2], screen[self.rim, :2], width, height)
+        layers = np.concatenate([portrait.picture, portrait.matte[..., None]], 2)
+        behind = sample(layers, where)
+        rgb = alpha[..., None] * colours + (1 - alpha[..., None]) * behind[..., :3]
+        matte = np.maximum(255 * alpha * (behind[..., 3] > 0), behind[..., 3])
+        steady = self._steadiness(where, prepared)
+        why = self._why_not(prepared, head, rotation)
+        return Animated(
+            np.rint(rgb).clip(0, 255).astype(np.uint8),
+            np.rint(matte).clip(0, 255).astype(np.uint8),
+            np.where(alpha > 0, np.minimum(doubt, alpha + (1 - alpha) * steady), steady).astype(np.float32),
+            not why,
+            why,
+        )
+
+    def _face(
+        self, prepared: _Prepared, head: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"]
+    ) -> tuple[Float[ndarray, "H W 3"], Float[ndarray, "H W"], Float[ndarray, "H W"]]:
+        """Colours in [0, 255], coverage and confidence of face, eyes and mouth."""
+        portrait, kinds = prepared.portrait, self.kinds
+        width, height = portrait.size
+        lips = face_lips(self.mesh, head)
+        inner = 255 * mouth_colours(head, kinds, lips, prepared.brightness)
+        balls = self._balls(prepared)
+        values = np.concatenate([prepared.screen[:, :2], inner, balls], 1).astype(np.float32)
+        ids, _, found = trace(screen, self.faces, values, width, height)
+        kind = np.where(ids >= 0, kinds[self.faces[ids, 0]], 255)
+        where = found[..., :2].copy()
+        confidence = np.ones((height, width), np.float32)
+        for which, eye in prepared.eyes.items():
+            mine = kind == which
+            where[mine], seen = eye.places(found[mine][:, 5:7])
+            confidence[mine] = np.where(seen, 1.0, EYE)
+        colours = sample(portrait.picture, where)
+        hidden = (kind != SKIN) & (kind > RIGHT_EYE) & (kind <= CAVITY) & ~self._open(prepared, where)
+        colours[hidden], confidence[hidden] = found[hidden][:, 2:5], INSIDE
+        covered = ids >= 0
+        alpha = (distance_transform_edt(covered) / max(1.0, SEAM * width)).clip(0, 1)
+        return colours, alpha.astype(np.float32), confidence
+
+    def _balls(self, prepared: _Prepared) -> Float[ndarray, "N 2"]:
+        """Of the eyes' vertices: from the ball's middle, where the eye looks ahead, metres."""
+        out = np.zeros((len(self.kinds), 2), np.float32)
+        for kind in prepared.eyes:
+            ball = prepared.neutral.numpy()[self.kinds == kind, :2]
+            out[self.kinds == kind] = ball - ball.mean(0)
+        return out
+
+    def _open(self, prepared: _Prepared, where: Float[ndarray, "H W 2"]) -> Bool[ndarray, "H W"]:
+        """Whether the portrait shows the inside of its mouth at places."""
+        height, width = prepared.shown.shape
+        column = where[..., 0].astype(int).clip(0, width - 1)
+        row = where[..., 1].astype(int).clip(0, height - 1)
+        there = prepared.shown[row, column]
+        return (there > RIGHT_EYE) & (there <= CAVITY)
+
+    def _steadiness(self, where: Float[ndarray, "H W 2"], prepared: _Prepared) -> Float[ndarray, "H W"]:
+        """Confidence in the surroundings: less where they have moved."""
+        width, height = prepared.portrait.size
+        x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+        shift = np.hypot(where[..., 0] - x, where[..., 1] - y)
+        unit = prepared.size * prepared.portrait.K[0, 0] * prepared.screen[:, 2].mean()
+        return 1 - (1 - FAR) * (shift / (MOVED * unit)).clip(0, 1)
+
+    def _why_not(self, prepared: _Prepared, head: Float[Tensor, "N 3"], rotation: Float[Tensor, "3 3"]) -> str:
+        """Why a frame is not to be learned from; nothing where it may be."""
+        turned = torch.rad2deg(head_angles((rotation @ prepared.rotation.T)[None])[0])
+        for (name, most), angle in zip(MOST_TURN.items(), turned.tolist(), strict=True):
+            if abs(angle) > most:
+                return f"{name} {angle:.0f} degrees from the portrait's, at most {most:.0f}"
+        share = self.folded(prepared.portrait, head)
+        return f"{100 * share:.1f} % of the face is folded" if share > MOST_FOLDED else ""
+
+    def folded(self, portrait: Portrait, head: Float[Tensor, "N 3"]) -> float:
+        """Share of the portrait's face whose triangles look backwards in a mesh in the head's frame."""
+        skin = self.mesh.faces[self.mesh.skin[self.mesh.faces].all(1)]
+        before = _facing(self.mesh.neutral(portrait.betas[None])[0][skin])
+        after = _facing(head[skin])
+        ahead = before > 0
+        return float(before[ahead & (after < 0)].sum() / before[ahead].sum())
+
+
+def _facing(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, " F"]:
+    """z of the triangles' normals, as long as twice their areas."""
+    return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
