@@ -6,15 +6,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
 
 LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, CAVITY, SKIN = range(6)  # kinds of a vertex
-COLOURS = {TEETH: (0.80, 0.76, 0.70), TONGUE: (0.55, 0.25, 0.24), CAVITY: (0.25, 0.09, 0.09)}  # of a light skin
+COLOURS = {TEETH: (0.80, 0.76, 0.70), TONGUE: (0.62, 0.30, 0.29), CAVITY: (0.35, 0.13, 0.13)}  # of a light skin
 LIGHT = 0.62  # the skin's brightness that goes with those colours
-SHADE = 0.035  # metres behind the lips at which the mouth is darker by e
+SHADE = 0.05  # metres behind the lips at which the mouth is darker by e
+EDGE = 0.06  # of the teeth's width, by which the rim of what a portrait shows of its mouth goes on
+LEAST_SHOWN = 12  # pixels that tell what an eye or a row of teeth looks like
 
 
 def kinds_of(mesh: FaceMesh) -> UInt8[ndarray, " N"]:
@@ -66,16 +68,23 @@ class Eye:
         ahead = np.concatenate([neutral[front], np.ones((front.sum(), 1))], 1)
         self.to_picture = np.linalg.lstsq(ahead, screen[front], rcond=None)[0]
         inner = binary_erosion(shown)
-        self.shown = inner if inner.sum() > 12 else shown
+        self.shown = inner if inner.sum() > LEAST_SHOWN else shown
 
-    def places(self, at: Float[ndarray, "P 2"]) -> tuple[Float[ndarray, "P 2"], Bool[ndarray, " P"]]:
-        """Where the portrait shows places of the ball, pixels, and whether it does."""
+    def places(
+        self, own: Float[ndarray, "P 2"], at: Float[ndarray, "P 2"]
+    ) -> tuple[Float[ndarray, "P 2"], Bool[ndarray, " P"]]:
+        """Where the portrait shows places of the ball, pixels, and whether it does.
+
+        Args:
+            own: where they lie in the portrait, be they seen there or not, pixels.
+            at: from the ball's middle, where it looks ahead, metres.
+        """
         radius = np.linalg.norm(at, axis=1)
         angle = np.arctan2(at[:, 1], at[:, 0])
-        best, found = np.zeros((len(at), 2)), np.zeros(len(at), bool)
+        best, found = own.astype(np.float64), showing(self.shown, own)
         level = np.where(np.cos(angle) >= 0, 0.0, np.pi)
-        turned = [angle + share * _to(level, angle) for share in (0, 0.25, 0.5, 0.75, 1.0)]
-        for turn in (*turned, np.pi - angle, -angle, angle + np.pi, np.pi - level):
+        turned = [angle + share * _to(level, angle) for share in (0.25, 0.5, 0.75, 1.0)]
+        for turn in (-angle, *turned, np.pi - angle, angle + np.pi, np.pi - level):
             self._look(radius, turn, best, found)
         for share in (0.9, 0.75, 0.6, 0.45):
             self._look(share * radius, level, best, found)
@@ -85,12 +94,44 @@ class Eye:
         self, radius: Float[ndarray, " P"], angle: Float[ndarray, " P"], best: ndarray, found: Bool[ndarray, " P"]
     ) -> None:
         place = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones(len(radius))], 1) @ self.to_picture
-        height, width = self.shown.shape
-        column = place[:, 0].astype(int).clip(0, width - 1)
-        row = place[:, 1].astype(int).clip(0, height - 1)
-        new = self.shown[row, column] & ~found
+        new = showing(self.shown, place) & ~found
         best[new] = place[new]
         found |= new
+
+
+class Teeth:
+    """The portrait's own teeth, where its lips are apart: a card that rides on the skull."""
+
+    def __init__(self, screen: Float[ndarray, "n 2"], shown: Bool[ndarray, "H W"]) -> None:
+        """
+        Args:
+            screen: vertices of the upper teeth in the portrait, pixels.
+            shown: pixels of the portrait that show the inside of the mouth.
+        """
+        self.screen, self.known = screen, bool(shown.sum() > LEAST_SHOWN)
+        apart, self.nearest = distance_transform_edt(~shown, return_indices=True)
+        self.shown = apart < EDGE * np.ptp(screen[:, 0])
+
+    def places(
+        self, target: Float[ndarray, "n 2"], at: Float[ndarray, "P 2"]
+    ) -> tuple[Float[ndarray, "P 2"], Bool[ndarray, " P"]]:
+        """Where the portrait shows pixels of the mouth, and whether it does; `target`: its upper teeth, pixels."""
+        now = np.concatenate([target, np.ones((len(target), 1))], 1)
+        back = np.linalg.lstsq(now, self.screen, rcond=None)[0]
+        places = np.concatenate([at, np.ones((len(at), 1))], 1) @ back
+        found = showing(self.shown, places) & self.known
+        height, width = self.shown.shape
+        column, row = (places[found].T.astype(int)).clip(0, np.array([[width - 1], [height - 1]]))
+        inside = self.nearest[:, row, column] == np.stack([row, column])
+        nearest = self.nearest[::-1, row, column].T + 0.5
+        places[found] = np.where(inside.all(0)[:, None], places[found], nearest)
+        return places, found
+
+
+def showing(shown: Bool[ndarray, "H W"], places: Float[ndarray, "P 2"]) -> Bool[ndarray, " P"]:
+    """What a mask says at places, pixels; its border goes on outside."""
+    height, width = shown.shape
+    return shown[places[:, 1].astype(int).clip(0, height - 1), places[:, 0].astype(int).clip(0, width - 1)]
 
 
 def _to(goal: Float[ndarray, " P"], angle: Float[ndarray, " P"]) -> Float[ndarray, " P"]:

@@ -13,14 +13,25 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_opening, distance_transform_edt
 from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.data.mesh_motion import unposed
-from talkingavatar.data.portrait.inside import CAVITY, LEFT_EYE, RIGHT_EYE, SKIN, Eye, face_lips, kinds_of, mouth_colours
+from talkingavatar.data.portrait.inside import (
+    CAVITY,
+    LEFT_EYE,
+    RIGHT_EYE,
+    SKIN,
+    TEETH,
+    Eye,
+    Teeth,
+    face_lips,
+    kinds_of,
+    mouth_colours,
+)
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.portrait import Portrait
 from talkingavatar.data.portrait.sheet import surroundings
@@ -32,7 +43,8 @@ from talkingavatar.networks.mesh_code import POSE, MotionLatent, load_mesh_code
 MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the portrait's own
 MOST_FOLDED = 0.02  # share of the face
 SEAM = 3 / 512  # of the picture's width
-INSIDE, EYE, FAR = 0.3, 0.6, 0.2  # confidence in mouth and eyes that were hidden, and in surroundings that moved
+HIDDEN_MOUTH, HIDDEN_EYE, FAR = 0.3, 0.6, 0.2  # confidence in what was hidden; in surroundings that moved, and outlines
+PLAIN = 0.5  # cosine between surface and view above which the portrait shows the surface plainly
 MOVED = 0.15  # distances between the eyes, by which surroundings have moved for all of that
 
 
@@ -47,9 +59,11 @@ class _Prepared:
     rotation: Float[Tensor, "3 3"]
     rest: Float[Tensor, "N 3"]  # what the code does not hold of the portrait's mesh, in sizes
     screen: Float[ndarray, "N 3"]
-    shown: Float[ndarray, "H W"]  # kind of what the mesh shows at each pixel; -1 outside
+    facing: Float[ndarray, " N"]  # 1 where the surface looks at the camera, 0 at its outline
+    balls: Float[ndarray, "N 2"]
     eyes: dict[int, Eye]
-    brightness: float
+    teeth: Teeth
+    brightness: float  # of the skin
 
 
 @final
@@ -75,6 +89,7 @@ class MeshWarp(MotionSource):
         self.kinds = kinds_of(mesh)
         self.faces = mesh.faces.numpy().astype(np.int32)
         self.rim = mesh.rim.numpy()
+        self.upper_teeth = mesh.part("teeth_upper").nonzero()[:, 0].numpy()
 
     def read(self, portraits: list[Portrait]) -> MotionLatent:
         seen = torch.stack([p.mesh for p in portraits])
@@ -107,9 +122,21 @@ class MeshWarp(MotionSource):
         ids, _, _ = trace(screen, self.faces, screen[:, :1], width, height)
         shown = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], -1.0).astype(np.float32)
         eyes = {kind: self._eye(kind, neutral[0], screen, shown) for kind in (LEFT_EYE, RIGHT_EYE)}
-        brightness = float(portrait.picture[shown == SKIN].mean() / 255)
-        return _Prepared(portrait, neutral[0], float(mesh.size(neutral)), place[0], rotation[0], rest[0], screen, shown,
-                         eyes, brightness)  # fmt: skip
+        inside = (shown >= TEETH) & (shown <= CAVITY)
+        return _Prepared(
+            portrait=portrait,
+            neutral=neutral[0],
+            size=float(mesh.size(neutral)),
+            place=place[0],
+            rotation=rotation[0],
+            rest=rest[0],
+            screen=screen,
+            facing=_facing_of(portrait.mesh, mesh.faces),
+            balls=self._balls(neutral[0]),
+            eyes=eyes,
+            teeth=Teeth(screen[self.upper_teeth, :2], inside),
+            brightness=float(portrait.picture[shown == SKIN].mean() / 255),
+        )
 
     def _eye(
         self, kind: int, neutral: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"], shown: Float[ndarray, "H W"]
@@ -147,42 +174,46 @@ class MeshWarp(MotionSource):
         self, prepared: _Prepared, head: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"]
     ) -> tuple[Float[ndarray, "H W 3"], Float[ndarray, "H W"], Float[ndarray, "H W"]]:
         """Colours in [0, 255], coverage and confidence of face, eyes and mouth."""
-        portrait, kinds = prepared.portrait, self.kinds
-        width, height = portrait.size
-        lips = face_lips(self.mesh, head)
-        inner = 255 * mouth_colours(head, kinds, lips, prepared.brightness)
-        balls = self._balls(prepared)
-        values = np.concatenate([prepared.screen[:, :2], inner, balls], 1).astype(np.float32)
-        ids, _, found = trace(screen, self.faces, values, width, height)
-        kind = np.where(ids >= 0, kinds[self.faces[ids, 0]], 255)
-        where = found[..., :2].copy()
-        confidence = np.ones((height, width), np.float32)
+        width, height = prepared.portrait.size
+        inner = 255 * mouth_colours(head, self.kinds, face_lips(self.mesh, head), prepared.brightness)
+        values = np.concatenate([prepared.screen[:, :2], prepared.facing[:, None], inner, prepared.balls], 1)
+        ids, _, found = trace(screen, self.faces, values.astype(np.float32), width, height)
+        kind = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], 255)
+        where, confidence = found[..., :2].copy(), (found[..., 2] / PLAIN).clip(FAR, 1)
         for which, eye in prepared.eyes.items():
             mine = kind == which
-            where[mine], seen = eye.places(found[mine][:, 5:7])
-            confidence[mine] = np.where(seen, 1.0, EYE)
-        colours = sample(portrait.picture, where)
-        hidden = (kind != SKIN) & (kind > RIGHT_EYE) & (kind <= CAVITY) & ~self._open(prepared, where)
-        colours[hidden], confidence[hidden] = found[hidden][:, 2:5], INSIDE
-        covered = ids >= 0
-        alpha = (distance_transform_edt(covered) / max(1.0, SEAM * width)).clip(0, 1)
+            where[mine], seen = eye.places(found[mine][:, :2], found[mine][:, 6:8])
+            confidence[mine] = np.where(seen, 1.0, HIDDEN_EYE)
+        made = self._mouth(prepared, kind, screen, where)
+        colours = sample(prepared.portrait.picture, where)
+        colours[made], confidence[made] = found[made][:, 3:6], HIDDEN_MOUTH
+        alpha = (distance_transform_edt(ids >= 0) / max(1.0, SEAM * width)).clip(0, 1)
         return colours, alpha.astype(np.float32), confidence
 
-    def _balls(self, prepared: _Prepared) -> Float[ndarray, "N 2"]:
+    def _mouth(
+        self,
+        prepared: _Prepared,
+        kind: Int[ndarray, "H W"],
+        screen: Float[ndarray, "N 3"],
+        where: Float[ndarray, "H W 2"],
+    ) -> Bool[ndarray, "H W"]:
+        """Look the mouth's own pixels up, in `where`; those that the portrait does not show."""
+        # Where lips touch, single pixels of what lies behind come through: those are looked up where the lips were.
+        mouth = binary_opening((kind >= TEETH) & (kind <= CAVITY))
+        row, column = np.nonzero(mouth)
+        at = np.stack([column + 0.5, row + 0.5], 1)
+        places, seen = prepared.teeth.places(screen[self.upper_teeth, :2], at)
+        where[row[seen], column[seen]] = places[seen]
+        mouth[row[seen], column[seen]] = False
+        return mouth
+
+    def _balls(self, neutral: Float[Tensor, "N 3"]) -> Float[ndarray, "N 2"]:
         """Of the eyes' vertices: from the ball's middle, where the eye looks ahead, metres."""
         out = np.zeros((len(self.kinds), 2), np.float32)
-        for kind in prepared.eyes:
-            ball = prepared.neutral.numpy()[self.kinds == kind, :2]
+        for kind in (LEFT_EYE, RIGHT_EYE):
+            ball = neutral.numpy()[self.kinds == kind, :2]
             out[self.kinds == kind] = ball - ball.mean(0)
         return out
-
-    def _open(self, prepared: _Prepared, where: Float[ndarray, "H W 2"]) -> Bool[ndarray, "H W"]:
-        """Whether the portrait shows the inside of its mouth at places."""
-        height, width = prepared.shown.shape
-        column = where[..., 0].astype(int).clip(0, width - 1)
-        row = where[..., 1].astype(int).clip(0, height - 1)
-        there = prepared.shown[row, column]
-        return (there > RIGHT_EYE) & (there <= CAVITY)
 
     def _steadiness(self, where: Float[ndarray, "H W 2"], prepared: _Prepared) -> Float[ndarray, "H W"]:
         """Confidence in the surroundings: less where they have moved."""
@@ -213,3 +244,12 @@ class MeshWarp(MotionSource):
 def _facing(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, " F"]:
     """z of the triangles' normals, as long as twice their areas."""
     return torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2]
+
+
+def _facing_of(mesh: Float[Tensor, "N 3"], faces: Int[Tensor, "F 3"]) -> Float[ndarray, " N"]:
+    """Cosine between the vertices' normals and the view on them, 0 where they look away."""
+    corners = mesh[faces]
+    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = torch.zeros_like(mesh).index_add_(0, faces.flatten(), normals.repeat_interleave(3, 0))
+    view = -torch.nn.functional.normalize(mesh, dim=1)
+    return (torch.nn.functional.normalize(sums, dim=1) * view).sum(1).clamp_min(0).numpy()
