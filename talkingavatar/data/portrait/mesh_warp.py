@@ -13,7 +13,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from scipy.ndimage import binary_opening, distance_transform_edt
 from torch import Tensor
@@ -178,7 +178,7 @@ class MeshWarp(MotionSource):
         inner = 255 * mouth_colours(head, self.kinds, face_lips(self.mesh, head), prepared.brightness)
         values = np.concatenate([prepared.screen[:, :2], prepared.facing[:, None], inner, prepared.balls], 1)
         ids, _, found = trace(screen, self.faces, values.astype(np.float32), width, height)
-        kind = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], 255)
+        kind = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], np.uint8(255))
         where, confidence = found[..., :2].copy(), (found[..., 2] / PLAIN).clip(FAR, 1)
         for which, eye in prepared.eyes.items():
             mine = kind == which
@@ -193,7 +193,7 @@ class MeshWarp(MotionSource):
     def _mouth(
         self,
         prepared: _Prepared,
-        kind: Int[ndarray, "H W"],
+        kind: UInt8[ndarray, "H W"],
         screen: Float[ndarray, "N 3"],
         where: Float[ndarray, "H W 2"],
     ) -> Bool[ndarray, "H W"]:
