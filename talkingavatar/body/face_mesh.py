@@ -27,6 +27,7 @@ class FaceMesh:
     rows: Int[Tensor, " N"]  # vertices of the body
     faces: Int[Tensor, "F 3"]
     stiff: Int[Tensor, " S"]  # vertices that go with the skull
+    joints: list[int]  # of the body: jaw and eyes
 
     def __init__(self, body: Body) -> None:
         """
@@ -34,6 +35,8 @@ class FaceMesh:
             body: the open rig with SMPL-X's joints; the oval is told in its template's coordinates.
         """
         self.body, rest = body, body.v_template
+        self.head = body.joint_names.index("head")
+        self.joints = [j for j, parent in enumerate(body.parents) if parent == self.head]
         head = torch.zeros(len(rest), dtype=torch.bool)
         head[body.regions["head"]] = True
         away = ((rest[:, :2] - rest.new_tensor(MIDDLE)) / rest.new_tensor(HALF)).abs() ** POWER
@@ -82,12 +85,10 @@ class FaceMesh:
         self, betas: Float[Tensor, "B S"], expression: Float[Tensor, "B E"], full_pose: Float[Tensor, "B J 3"]
     ) -> Float[Tensor, "B N 3"]:
         """Faces with an expression, jaw and eyes in the head's frame; of the pose no other joint is read."""
-        names = self.body.joint_names
-        own = [j for j, parent in enumerate(self.body.parents) if parent == names.index("head")]
         still = torch.zeros_like(full_pose)
-        still[:, own] = full_pose[:, own]
+        still[:, self.joints] = full_pose[:, self.joints]
         vertices, joints = self.body(BodyPose(betas, expression, still, betas.new_zeros(len(betas), 3)), self.rows)
-        return vertices - joints[:, names.index("head"), None]
+        return vertices - joints[:, self.head, None]
 
     def posed(self, pose: BodyPose) -> Float[Tensor, "B N 3"]:
         """Faces in the world, metres."""

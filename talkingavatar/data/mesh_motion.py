@@ -19,10 +19,14 @@ from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.data.sampler import StepLoader
 from talkingavatar.data.speaker.body_motion import Style, perform
 from talkingavatar.data.speaker.identity import IDENTITIES
-from talkingavatar.geometry.similarity import similarity
+from talkingavatar.geometry.similarity import head_angles, similarity
+from talkingavatar.networks.mesh_code import MeshCode, MotionLatent
+from talkingavatar.types import BodyPose
 
 FPS = 25.0
 LARGEST = 2.5  # of a shape coefficient that is drawn, in standard deviations
+CHUNK = 64  # frames at once
+RIDGE = 1e-3  # of the map to the rig, in the codes' mean square
 GAIN = (0.7, 1.3)  # by which a face moves less or more than another
 ODD, ACTIONS, STRENGTH = 0.3, 0.1, 0.8  # share of faces with odd actions on top, share of those, and how strong at most
 
@@ -40,6 +44,7 @@ class Motions:
 
     expression: Float[Tensor, "F E"]
     full_pose: Float[Tensor, "F 55 3"]
+    length: int  # of each performance
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -70,7 +75,45 @@ def random_motions(names: list[str], performances: int, seconds: float, seed: in
         told = speech.excerpt(begin, min(begin + seconds, speech.duration))
         parts.append(perform(told, round(seconds * FPS), FPS, int(draw.integers(2**31)), style))
     expression = np.concatenate([part.expression_matrix(names) for part in parts])
-    return Motions(torch.from_numpy(expression), torch.from_numpy(np.concatenate([p.full_pose for p in parts])))
+    full_pose = torch.from_numpy(np.concatenate([part.full_pose for part in parts]))
+    return Motions(torch.from_numpy(expression), full_pose, len(full_pose) // performances)
+
+
+def rig_values(mesh: FaceMesh, expression: Float[Tensor, "F E"], full_pose: Float[Tensor, "F J 3"]) -> Tensor:
+    """What of a rig moves its face: expressions, then the rotations of jaw and eyes, in a row a frame."""
+    return torch.cat([expression, full_pose[:, mesh.joints].flatten(1)], 1)
+
+
+def rig_from_code(mesh: FaceMesh, code: MeshCode, motions: Motions) -> Float[Tensor, "P D"]:
+    """The linear map from codes to what of the rig makes these motions, with the least squares."""
+    dyn, values = [], []
+    for rows in torch.arange(len(motions)).split(CHUNK):
+        expression, full_pose = motions.expression[rows], motions.full_pose[rows]
+        betas = expression.new_zeros(len(rows), mesh.body.shapedirs.shape[2])
+        dyn.append(code.encode(offsets_of(mesh, betas, expression, full_pose)))
+        values.append(rig_values(mesh, expression, full_pose))
+    codes = torch.cat(dyn)
+    alike = codes.T @ codes + RIDGE * len(codes) * torch.eye(codes.shape[1])
+    return torch.linalg.solve(alike, codes.T @ torch.cat(values)).T
+
+
+def bank_of(mesh: FaceMesh, code: MeshCode, motions: Motions) -> MotionLatent:
+    """Codes of the mean face in these motions, and poses about each performance's mean."""
+    dyn, pose = [], []
+    neutral = mesh.neutral(mesh.body.zero_pose().betas)
+    size = mesh.size(neutral)
+    for rows in torch.arange(len(motions)).split(motions.length):
+        expression, full_pose = motions.expression[rows], motions.full_pose[rows]
+        still = mesh.body.zero_pose(len(rows))
+        stiff, _ = mesh.body(BodyPose(still.betas, expression, full_pose, still.transl), mesh.rows[mesh.stiff])
+        scale, rotation, place = similarity(neutral[:, mesh.stiff].expand(len(rows), -1, -1), stiff)
+        told = torch.cat([scale.log()[:, None], head_angles(rotation), place / size], 1)
+        pose.append(told - told.mean(0))
+        for part in rows.split(CHUNK):
+            betas = still.betas[: len(part)]
+            moved = offsets_of(mesh, betas, motions.expression[part], motions.full_pose[part])
+            dyn.append(code.encode(moved))
+    return MotionLatent(torch.cat(dyn), torch.cat(pose))
 
 
 def named_motion(mesh: FaceMesh, identity: int, seconds: float) -> Float[Tensor, "T N 3"]:

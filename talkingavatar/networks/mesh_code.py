@@ -22,6 +22,7 @@ from talkingavatar.runtime.files import whole
 
 DYN, POSE = 32, 7
 WEIGHTS = ("encoder.weight", "decoder.weight")
+ARRAYS = (*WEIGHTS, "bank_dyn", "bank_pose", "to_rig")
 EVERY = 4  # vertices, of which the encoder reads one: neighbours say the same
 RIDGE = 1e-4  # of the start's encoder, in the mean square of what it reads
 
@@ -77,16 +78,28 @@ class MeshCode(nn.Module):
         self.decoder.weight.copy_(self.decoder.weight @ (axes * strength))
 
 
-def save_mesh_code(network: MeshCode, file: Path, provenance: dict[str, Any]) -> MeshCode:
-    """Write half-precision weights and where they come from; the code as whoever reads the file gets it."""
-    arrays = {key: value.numpy().astype(np.float16) for key, value in network.state_dict().items()}
+def save_mesh_code(
+    network: MeshCode, file: Path, provenance: dict[str, Any], bank: MotionLatent, to_rig: Float[Tensor, "P D"]
+) -> MeshCode:
+    """Write all of `load_mesh_code` in half precision; the code as whoever reads the file gets it."""
+    kept = network.state_dict() | {"bank_dyn": bank.dyn, "bank_pose": bank.pose, "to_rig": to_rig}
+    arrays = {key: value.numpy().astype(np.float16) for key, value in kept.items()}
     with whole(file) as temporary:
         np.savez_compressed(temporary, allow_pickle=False, **arrays, provenance=np.array(json.dumps(provenance)))
-    return load_mesh_code(file)[0]
+    return load_mesh_code(file).network
 
 
-def load_mesh_code(file: Path) -> tuple[MeshCode, dict[str, Any]]:
-    """A code and its provenance.
+class CodeFile(NamedTuple):
+    """What `experiment=mesh_code` leaves."""
+
+    network: MeshCode
+    provenance: dict[str, Any]
+    bank: MotionLatent  # of speakers drawn at random, one after the other; poses about each one's mean
+    to_rig: Float[Tensor, "P D"]  # from a code to the rig's expressions, jaw and eyes (`data.mesh_motion.rig_values`)
+
+
+def load_mesh_code(file: Path) -> CodeFile:
+    """
 
     Raises:
         UserError: the file is missing or is none of `experiment=mesh_code`.
@@ -94,13 +107,14 @@ def load_mesh_code(file: Path) -> tuple[MeshCode, dict[str, Any]]:
     action = "train one with experiment=mesh_code"
     try:
         with np.load(file, allow_pickle=False) as kept:
-            arrays = {key: torch.from_numpy(kept[f"{key}"].astype(np.float32)) for key in WEIGHTS}
+            arrays = {key: torch.from_numpy(kept[f"{key}"].astype(np.float32)) for key in ARRAYS}
             provenance = json.loads(str(kept["provenance"]))
         rows, dyn = arrays["decoder.weight"].shape
         network = MeshCode(rows // 3, dyn)
-        network.load_state_dict(arrays)
+        network.load_state_dict({key: arrays[key] for key in WEIGHTS})
     except FileNotFoundError as error:
         raise UserError(str(file), "no such file", "a mesh code", action) from error
     except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
         raise UserError(str(file), f"not to be read ({error})", "a mesh code", action) from error
-    return network.requires_grad_(False), provenance
+    bank = MotionLatent(arrays["bank_dyn"], arrays["bank_pose"])
+    return CodeFile(network.requires_grad_(False), provenance, bank, arrays["to_rig"])

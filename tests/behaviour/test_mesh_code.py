@@ -22,10 +22,11 @@ def test_a_killed_training_ends_as_one_that_ran_through_and_leaves_a_code(comman
     assert not (stopped / "mesh_code.npz").exists()
     assert command("fit", *TINY, f"run.path={stopped}").returncode == 0
 
-    (first, told), (second, _) = (load_mesh_code(run / "mesh_code.npz") for run in (whole, stopped))
-    assert torch.equal(first.encoder.weight, second.encoder.weight)
-    assert torch.equal(first.decoder.weight, second.decoder.weight)
-    assert told["steps"] == 4 and "random" in told["faces"]
+    first, second = (load_mesh_code(run / "mesh_code.npz") for run in (whole, stopped))
+    assert torch.equal(first.network.encoder.weight, second.network.encoder.weight)
+    assert torch.equal(first.network.decoder.weight, second.network.decoder.weight)
+    assert torch.equal(first.bank.dyn, second.bank.dyn) and torch.equal(first.to_rig, second.to_rig)
+    assert first.provenance["steps"] == 4 and "random" in first.provenance["faces"]
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["status"] == "finished"
     assert {f"heldout/{who}/rms_mm" for who in ("Mara", "Tobe", "Henrik")} <= set(summary["metrics"])

@@ -8,7 +8,7 @@ import torch
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
-from talkingavatar.data.mesh_motion import MeshMotionData, random_motions
+from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, random_motions, rig_from_code
 from talkingavatar.data.portrait import Portrait
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
@@ -31,7 +31,8 @@ def file(mesh, tmp_path_factory):
     code = MeshCode(len(mesh)).requires_grad_(False)
     code.start(MeshMotionData(mesh, motions, 2, 0, 1).drawn(-1, 60).offsets, torch.ones(len(mesh)))
     found = tmp_path_factory.mktemp("code") / "mesh_code.npz"
-    save_mesh_code(code, found, {"body": mesh.body.checksum})
+    told = {"body": mesh.body.checksum}
+    save_mesh_code(code, found, told, bank_of(mesh, code, motions), rig_from_code(mesh, code, motions))
     return found
 
 
@@ -114,7 +115,7 @@ def test_folded_triangles_are_found(source, portrait):
 
 
 def test_a_code_of_another_body_is_refused(mesh, source, tmp_path):
-    save_mesh_code(source.code, tmp_path / "other.npz", {"body": "another"})
+    save_mesh_code(source.code, tmp_path / "other.npz", {"body": "another"}, source.bank("talk"), source.to_rig)
     with pytest.raises(UserError, match="another body"):
         MeshWarp(mesh, tmp_path / "other.npz")
 

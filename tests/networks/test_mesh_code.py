@@ -5,7 +5,15 @@ import torch
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
-from talkingavatar.data.mesh_motion import MeshMotionData, named_motion, offsets_of, random_motions, unposed
+from talkingavatar.data.mesh_motion import (
+    MeshMotionData,
+    bank_of,
+    named_motion,
+    offsets_of,
+    random_motions,
+    rig_from_code,
+    unposed,
+)
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_angles, head_rotation, similarity
 from talkingavatar.networks.mesh_code import MeshCode, load_mesh_code, save_mesh_code
@@ -29,16 +37,23 @@ def code(mesh, faces):
     return made
 
 
-def test_a_named_speakers_motion_comes_back(mesh, code, tmp_path):
+def test_a_named_speakers_motion_comes_back(mesh, faces, code, tmp_path):
     """Of a face that the code has not seen, after the file's half precision."""
     file = tmp_path / "mesh_code.npz"
-    save_mesh_code(code, file, {"body": mesh.body.checksum})
-    kept, told = load_mesh_code(file)
+    bank = bank_of(mesh, code, faces.motions)
+    save_mesh_code(code, file, {"body": mesh.body.checksum}, bank, rig_from_code(mesh, code, faces.motions))
+    kept, told, found, to_rig = load_mesh_code(file)
     offsets = named_motion(mesh, 0, 1.0)
     error = kept.decode(kept.encode(offsets)) - offsets
     assert offsets.norm(dim=-1).max() > 0.05  # of the distance between the eyes
     assert error.square().sum() < 0.02 * offsets.square().sum()
     assert told == {"body": mesh.body.checksum}
+    assert len(found.dyn) == 225 and found.pose.unflatten(0, (3, 75)).mean(1).abs().max() < 1e-3
+    # The rig so moved shows what the code says, and the named speaker's face does as well.
+    values = kept.encode(offsets) @ to_rig.T
+    pose = mesh.body.zero_pose(len(offsets))
+    pose.full_pose[:, mesh.joints] = values[:, 52:].unflatten(1, (-1, 3))
+    assert (offsets_of(mesh, pose.betas, values[:, :52], pose.full_pose) - offsets).norm(dim=-1).mean() < 0.01
 
 
 def test_white_numbers_say_the_same(code, faces):

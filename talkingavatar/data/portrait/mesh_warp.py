@@ -41,6 +41,7 @@ from talkingavatar.geometry.similarity import head_angles, head_rotation, simila
 from talkingavatar.networks.mesh_code import POSE, MotionLatent, load_mesh_code
 
 MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the portrait's own
+BANK = "talk"  # the one bank: speakers drawn at random
 MOST_FOLDED = 0.02  # share of the face
 SEAM = 3 / 512  # of the picture's width
 HIDDEN_MOUTH, HIDDEN_EYE, FAR = 0.3, 0.6, 0.2  # confidence in what was hidden; in surroundings that moved, and outlines
@@ -81,11 +82,12 @@ class MeshWarp(MotionSource):
             UserError: the file is none, or was made for another body.
         """
         self.mesh = mesh
-        self.code, self.provenance = load_mesh_code(code)
+        kept = load_mesh_code(code)
+        self.code, self.provenance, self.to_rig, self._bank = kept.network, kept.provenance, kept.to_rig, kept.bank
         if self.provenance["body"] != mesh.body.checksum:
             raise UserError(str(code), "a code of another body", f"one of {mesh.body.checksum[:12]}", "train it anew")
         self.dyn_dim, self.pose_dim = self.code.decoder.in_features, POSE
-        self.mean, self.std = torch.zeros(self.dyn_dim), torch.ones(self.dyn_dim)
+        self.mean, self.std = self._bank.dyn.mean(0), self._bank.dyn.std(0)
         self.kinds = kinds_of(mesh)
         self.faces = mesh.faces.numpy().astype(np.int32)
         self.rim = mesh.rim.numpy()
@@ -105,7 +107,9 @@ class MeshWarp(MotionSource):
             yield self._frame(prepared, dyn, pose)
 
     def bank(self, name: str) -> MotionLatent:
-        raise UserError("bank", repr(name), "a bank of this source: it has none yet", "read one from a capture")
+        if name != BANK:
+            raise UserError("bank", repr(name), BANK, "choose it")
+        return self._bank
 
     def from_audio(self, samples: Float[ndarray, " n"], fps: float, seed: int) -> MotionLatent:
         raise UserError("audio", "speech", "a driver of this source: it has none yet", "drive it by a capture's motion")

@@ -13,7 +13,7 @@ from torch import Tensor
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.mesh_motion import MeshMotionData, named_motion, random_motions
+from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, named_motion, random_motions, rig_from_code
 from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
@@ -73,7 +73,9 @@ class MeshCodeFit(Stage):
             "faces": "drawn at random; none of the named speakers", "body": self.mesh.body.checksum,
             "commit": facts["commit"], "dirty": facts["dirty"], "torch": facts["torch"],
         }  # fmt: skip
-        kept = save_mesh_code(network, run.path / FILE, told)
+        motions = self.motion.motions
+        bank, to_rig = bank_of(self.mesh, network, motions), rig_from_code(self.mesh, network, motions)
+        kept = save_mesh_code(network, run.path / FILE, told, bank, to_rig)
         results, rows = Results(), []
         for number, who in enumerate(IDENTITIES):
             check()
