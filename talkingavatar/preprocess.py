@@ -17,8 +17,10 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
 
   python -m talkingavatar.preprocess video=clip.mp4 name=me
   python -m talkingavatar.preprocess video=interview.mov name=guest crop=600,0,1320,1080 start=12 end=40
+  python -m talkingavatar.preprocess portrait=photo.png name=her
   python -m talkingavatar.fit experiment=thgs_full data=capture data.path=captures/me
 
+  portrait        instead of a video: one picture, which motions of other people move (frames are made, not filmed)
   video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
@@ -67,6 +69,13 @@ def _preprocess(arguments: list[str]) -> int:
         bars = Bars(config.progress, flag)
         stack.callback(bars.close)
         try:
+            if config.portrait is not None:
+                from talkingavatar.preprocessing.portrait import preprocess_portrait
+
+                made = preprocess_portrait(config, bars, VideoWriter)
+                print(f"{made.frames} frames, {len(made.unusable)} of them not to be learned from")
+                print(f"capture: {capture_folder(config)}")
+                return 0
             outcome = preprocess(config, bars, VideoWriter)
         except Preempted:
             print("stopped; start the same command again to continue")

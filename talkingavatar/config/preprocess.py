@@ -22,6 +22,7 @@ class PreprocessConfig:
     """A preprocessing. `None` means: found out from the clip."""
 
     video: str = ""  # any file ffmpeg reads
+    portrait: str | None = None  # instead of a video: one picture, which a bank of motions moves
     name: str | None = None  # of the capture; None: the file's name
     out: str | None = None  # capture folder; None: $TALKINGAVATAR_CAPTURES/<name>, else captures/<name>
     start: float = 0.0  # seconds from the clip's beginning
@@ -45,7 +46,7 @@ class PreprocessConfig:
     @property
     def title(self) -> str:
         """The capture's name."""
-        return self.name or Path(self.video).stem
+        return self.name or Path(self.portrait or self.video).stem
 
 
 CHOICES = {
@@ -106,7 +107,11 @@ def _convert(key: str, text: str, kind: Any) -> Any:
 
 
 def _check(config: PreprocessConfig) -> None:
-    if not config.video:
+    if config.portrait is not None and config.video:
+        raise UserError("portrait", "a video as well", "one of both", "drop one")
+    if config.portrait is not None and config.body != "open":
+        raise UserError("body", config.body, "open: the mesh code is of the open rig", "drop it")
+    if not config.video and config.portrait is None:
         raise UserError("video", "nothing", "a video file", "give video=<file>")
     plain_name("name", config.title)
     for key, choices in CHOICES.items():

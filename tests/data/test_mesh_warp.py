@@ -8,10 +8,12 @@ import torch
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
+from talkingavatar.data.capture import Capture
 from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, random_motions, rig_from_code
 from talkingavatar.data.portrait import Portrait
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
+from talkingavatar.data.portrait.record import Still, performed, write_portrait
 from talkingavatar.data.portrait.sheet import surroundings
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_rotation
@@ -142,3 +144,31 @@ def test_surroundings_follow_at_the_rim_and_stand_still_far_off():
     np.testing.assert_allclose(where[48, 64, 0], x[64] - 3, atol=0.6)
     np.testing.assert_allclose(where[2, :, 0], x, atol=0.15)
     assert follow[48, 64] > 0.8 and follow[2].max() < 0.1
+
+
+def test_a_portrait_that_moves_is_a_capture(source, portrait, tmp_path):
+    """Its body shows the same face as its pictures, frame by frame; what is not valid is left out."""
+    mesh, body = source.mesh, source.mesh.body
+    pose = body.zero_pose()
+    pose.full_pose[:, mesh.head] = torch.tensor([0.05, 0.1, -0.03])
+    pose.betas[:] = portrait.betas
+    viewmat = torch.eye(4)
+    viewmat[:3, :3] = torch.diag(torch.tensor([1.0, -1, -1]))
+    viewmat[:3, 3] = torch.tensor([0, 0.9, 0.9])
+    upright = torch.tensor([1.0, -1, -1])
+    seen = (mesh.posed(pose)[0] @ viewmat[:3, :3].T + viewmat[:3, 3]) * upright
+    still = Still(dataclasses.replace(portrait, mesh=seen), pose, viewmat)
+    bank = source.bank("talk")
+    motion = performed(source, still, MotionLatent(bank.dyn[10:16], bank.pose[10:16]))
+    motion.pose[2, 2] += 0.9
+    manifest = write_portrait(tmp_path, "she", source, still, motion, 25.0, 0.3, [(0, 6)], lambda: None, {})
+    capture = Capture(tmp_path)
+    assert manifest.unusable == [2] and 2 not in capture.train_frames and capture.manifest.name == "she"
+    np.testing.assert_allclose(capture.table("motion").values, torch.cat(tuple(motion), 1), atol=1e-6)
+
+    prepared = source._prepare(still.portrait)
+    found = mesh.posed(capture.pose([4]))[0] @ viewmat[:3, :3].T + viewmat[:3, 3]
+    head = prepared.neutral + prepared.size * source.code.decode(motion.dyn[4][None])[0]
+    turned = motion.pose[4, 0].exp() * head @ head_rotation(motion.pose[4, 1:4][None])[0].T
+    apart = found * upright - (prepared.place + prepared.size * motion.pose[4, 4:] + turned)
+    assert apart.norm(dim=-1).mean() < 6e-4  # metres

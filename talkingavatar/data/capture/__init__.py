@@ -5,6 +5,7 @@
   capture.json               format, version, name, fps, size, frames, views, splits, body, provenance (`Manifest`)
   frames/<view>/000000.png   8-bit RGB, the subject composited on `background`; the only view of one camera is "front"
   mattes/<view>/000000.png   8-bit coverage of the subject
+  confidence/<view>/...      8-bit, where frames were made and not filmed: how far each pixel may be believed
   audio.flac                 16 kHz mono, as long as the video
   cameras.npz                viewmats (V, 1 or T,4,4) world to camera in OpenCV axes, Ks (V, 1 or T,3,3) pixels
   smplx.npz                  as tracked: betas (S), expression (T,E), full_pose (T,55,3), transl (T,3), the names of

@@ -16,6 +16,7 @@ from PIL import Image
 from talkingavatar.data.capture.manifest import FRONT, Manifest
 from talkingavatar.data.capture.reader import RATE, Model
 from talkingavatar.data.capture.tables import PARAMETERS, REGIONS, Table
+from talkingavatar.runtime.files import whole
 
 
 class CaptureWriter:
@@ -36,6 +37,13 @@ class CaptureWriter:
             temporary = file.with_suffix(f".{os.getpid()}.tmp")  # other processes may draw the same
             Image.fromarray(pixels).save(temporary, "PNG", compress_level=1)
             temporary.replace(file)
+
+    def confidence(self, index: int, values: UInt8[ndarray, "H W"], view: str = FRONT) -> None:
+        """How far each pixel of a frame may be believed, of frames that were made and not filmed: 255 is fully."""
+        file = self.folder / "confidence" / view / f"{index:06d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with whole(file, durable=False) as temporary:
+            Image.fromarray(values).save(temporary, "PNG", compress_level=1)
 
     def link_picture(self, index: int, frame: Path, matte: Path, view: str = FRONT) -> None:
         """The same of files that are there already: linked, not copied, where the disk can."""

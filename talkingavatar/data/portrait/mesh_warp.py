@@ -41,6 +41,7 @@ from talkingavatar.geometry.similarity import head_angles, head_rotation, simila
 from talkingavatar.networks.mesh_code import POSE, MotionLatent, load_mesh_code
 
 MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the portrait's own
+SHIPPED = Path(__file__).with_name("mesh_code.npz")
 BANK = "talk"  # the one bank: speakers drawn at random
 MOST_FOLDED = 0.02  # share of the face
 SEAM = 3 / 512  # of the picture's width
@@ -73,10 +74,10 @@ class MeshWarp(MotionSource):
 
     name, version, licence = "mesh_warp", "1", "Apache-2.0, as the package"
 
-    def __init__(self, mesh: FaceMesh, code: Path) -> None:
+    def __init__(self, mesh: FaceMesh, code: Path = SHIPPED) -> None:
         """
         Args:
-            code: file of `experiment=mesh_code`.
+            code: file of `experiment=mesh_code`; the package has one.
 
         Raises:
             UserError: the file is none, or was made for another body.
