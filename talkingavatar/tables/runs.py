@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from talkingavatar.config.listing import family_of
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.readers import Unreadable, read_json, read_yaml
+from talkingavatar.runtime.readers import Unreadable, is_number, read_json, read_yaml
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
 MARKS = ("config.yaml", "status.json", "provenance.json")  # what makes a folder a run directory
@@ -72,7 +71,7 @@ class Run:
     def wall_s(self) -> float | None:
         """Seconds of work over all starts, known at the end."""
         found = self.summary.get("wall_s")
-        return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+        return float(found) if is_number(found) else None
 
     @property
     def status(self) -> str:
@@ -165,7 +164,7 @@ def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) ->
         return state, lines[-1].strip() if lines else "without a word"
     if state == "running":
         wrote = status.get("time")
-        quiet = now - wrote if isinstance(wrote, int | float) else 0.0
+        quiet = now - wrote if is_number(wrote) else 0.0
         silent = f", no sign for {duration(quiet)}" if quiet > QUIET else ""
         return state, progress + silent
     return state, progress if state == "preempted" else ""

@@ -15,6 +15,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import KILLS, states
+from talkingavatar.launch.submit import launched_with
 from talkingavatar.launch.sweep_file import read_sweep
 from talkingavatar.launch.table import status_table
 
@@ -52,6 +53,25 @@ def write_run(folder, job, state, step=0, steps=40, **facts):
     row = {"step": step, "loss/total": 0.1, "steps_per_s": 4.0}
     (run / "metrics.jsonl").write_text(json.dumps(row) + '\n{"step": 3, "cut o')
     return run
+
+
+def test_what_a_sweep_was_submitted_with_is_believed_if_it_is_whole(submitted):
+    """Else runs of a cluster would start here: whoever says which launcher goes on."""
+    noted = {"launcher": "slurm", "profile": "default", "jobs": 3, "host": "h", "pid": 4}
+    file = submitted.launch / "launcher.json"
+    assert launched_with(submitted, named=False) == launched_with(submitted, named=True)
+    assert launched_with(submitted, named=False)["launcher"] == "local"
+    file.write_text(json.dumps(noted))
+    assert launched_with(submitted, named=False) == noted
+    bad = [{"launcher": None}, {"launcher": "cloud"}, {"profile": 3}, {"jobs": 0}, {"jobs": "3"}, {"jobs": True}]
+    for change in (*bad, {"host": []}, {"pid": 1e400}):
+        file.write_text(json.dumps(noted | change))
+        with pytest.raises(UserError, match="launcher=local or launcher=slurm"):
+            launched_with(submitted, named=False)
+        assert launched_with(submitted, named=True)["launcher"] == "local"
+    file.write_text("{")
+    with pytest.raises(UserError, match="launcher=local or launcher=slurm"):
+        launched_with(submitted, named=False)
 
 
 def state_of(folder, job, queue=None):
