@@ -204,13 +204,18 @@ class SweepFolder:
         return descriptor
 
     def locked(self) -> bool:
-        """Whether a launcher, or a run that it started, is alive on this machine."""
-        if not (self.launch / "lock").is_file():
+        """Whether a launcher, or a run that it started, is alive on this machine; nothing is written."""
+        try:
+            descriptor = os.open(self.launch / "lock", os.O_RDONLY)
+        except OSError:
             return False
-        descriptor = self.lock()
-        if descriptor is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
             os.close(descriptor)
-        return descriptor is None
+        return False
 
 
 def _is_job(found: Any) -> bool:

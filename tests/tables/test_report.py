@@ -211,6 +211,27 @@ def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):
     assert runs.read_run(run).state == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("metrics", {"metrics": {"heldout/full/psnr": "30"}}),
+        ("metrics", {"metrics": []}),
+        ("skipped", {"skipped": 3}),
+        ("measured", {"measured": {"condition": "full"}}),
+        ("measured", {"measured": [None]}),
+        ("metrics", {"measured": [{"metrics": {"full/psnr": None}}]}),
+        ("condition", {"measured": [{"condition": 3}]}),
+    ],
+)
+def test_what_is_odd_in_a_summary_is_told(tmp_path, part, change):
+    folder = write_run(tmp_path / "run", own=30.0)
+    assert not runs.read_run(folder).problems
+    (folder / "summary.json").write_text(json.dumps(json.loads((folder / "summary.json").read_text()) | change))
+    read, _ = read_results(runs.read_run(folder))
+    assert read.problems == (f"summary.json cannot be read whole: another {part}",)
+    assert len(table_of(tmp_path).lines) > 0, "the rest of it is shown"
+
+
 def test_an_evaluation_of_an_earlier_step_is_told(tmp_path):
     run = write_run(tmp_path / "a", psnr=30.0, own=30.0)
     summary = json.loads((run / "summary.json").read_text()) | {"steps": 80}
