@@ -107,7 +107,10 @@ def test_a_live_process_is_running_until_it_ends(submitted):
     process.kill()
     process.wait(timeout=10)
     assert state_of(submitted, job).state == "preempted"
-    assert not submitted.locked()
+    (submitted.launch / "lock").chmod(0o444)
+    assert not submitted.locked(), "a sweep that may only be read is looked at, too"
+    (submitted.launch / "attempts" / job.name).write_text(f"start 1 h 4\nexit {'9' * 5000} 1\n")
+    assert submitted.attempts(job).code is None, "a number that is none"
 
 
 def test_a_requeued_run_is_preempted_until_slurm_starts_it(submitted):
