@@ -52,6 +52,16 @@ def test_compiled_and_plain_place_agree(carried, displaced, scaled):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.detach().abs().max()))
 
 
+def test_maps_that_nothing_is_learned_through_change_no_other_gradient():
+    local, maps, carrier, _ = inputs(True, False)
+    _, (*learned, _) = gradients(place, local, maps, carrier, None, True)
+    leaves = [x.clone().requires_grad_() for x in local]
+    out = place(Local(*leaves), maps, carrier, scaled=True)
+    sum((o * some(*o.shape, seed=9 + i)).sum() for i, o in enumerate(out)).backward()
+    assert all(torch.equal(leaf.grad, gradient) for leaf, gradient in zip(leaves, learned, strict=True))
+    assert maps.grad is None
+
+
 def test_a_quaternion_turns_with_the_map_and_a_scale_grows_with_it():
     """A similarity carries a Gaussian's axes and extent as it carries points."""
     size = 2.5

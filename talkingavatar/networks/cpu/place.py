@@ -92,7 +92,10 @@ def map_backward(row, turn, v_turn, v_length, v_row):
 def place_backward(
     part, parts, local, maps, turned, carrier, offsets, corners, shares, scaled, v_out, v_local, v_maps, v_offsets
 ):
-    """v_maps (STRIPS M 12; 1 N 12 without carriers), v_offsets (STRIPS V 3) get a sum a strip; v_local is written."""
+    """v_maps (STRIPS M 12; 1 N 12 without carriers), v_offsets (STRIPS V 3) get a sum a strip; v_local is written.
+
+    v_maps is empty where nothing is learned through the maps.
+    """
     means, quats, scales = local
     v_to_means, v_to_quats, v_to_scales = v_out
     v_means, v_quats, v_scales = v_local
@@ -107,19 +110,21 @@ def place_backward(
             for i in range(4):
                 v_quats[g, i] = (v_own[i] - own[i] * over) / length
             v_grown, grown = f32(0), turn[4] if scaled else ONE
-            v_row = v_maps[strip if len(carrier) > 0 else 0, m]
             for i in range(3):
-                slope = v_to_means[g, i]
-                v_row[4 * i + 3] += slope
-                for k in range(3):
-                    v_row[4 * i + k] += slope * mean[k]
                 v_means[g, i] = dot(column(row, i), v_to_means[g])
                 v_scales[g, i] = v_to_scales[g, i] * grown
                 v_grown += v_to_scales[g, i] * scales[g, i]
                 if len(corners) > 0:
                     for k in range(corners.shape[1]):
                         v_offsets[strip, corners[g, k], i] += shares[g, k] * v_means[g, i]
-            map_backward(row, turn, multiply(v_to_quats[g], conjugate(own)), v_grown if scaled else f32(0), v_row)
+            if len(v_maps) > 0:
+                v_row = v_maps[strip if len(carrier) > 0 else 0, m]
+                for i in range(3):
+                    slope = v_to_means[g, i]
+                    v_row[4 * i + 3] += slope
+                    for k in range(3):
+                        v_row[4 * i + k] += slope * mean[k]
+                map_backward(row, turn, multiply(v_to_quats[g], conjugate(own)), v_grown if scaled else f32(0), v_row)
 
 
 class Place(torch.autograd.Function):
@@ -147,11 +152,13 @@ class Place(torch.autograd.Function):
             np.zeros_like(x) if v is None else v.contiguous().numpy() for x, v in zip(local, v_outputs, strict=True)
         )
         v_local = tuple(np.empty_like(x) for x in local)
-        v_maps = np.zeros((STRIPS if len(carrier) else 1, *maps.shape), f32)
+        learned = ctx.needs_input_grad[6]
+        v_maps = np.zeros(((STRIPS if len(carrier) else 1) if learned else 0, *maps.shape), f32)
         v_offsets = np.zeros((STRIPS, *offsets.shape), f32)
         spread(place_backward, *ctx.fixed, v_out, v_local, v_maps, v_offsets, shares=1)
-        gradients = (*v_local, _summed(v_maps).reshape(-1, 3, 4), _summed(v_offsets))
-        return (None, None, None, *(torch.from_numpy(x) for x in gradients))
+        of_maps = torch.from_numpy(_summed(v_maps).reshape(-1, 3, 4)) if learned else None
+        of_local = (torch.from_numpy(x) for x in v_local)
+        return (None, None, None, *of_local, of_maps, torch.from_numpy(_summed(v_offsets)))
 
 
 def _summed(strips: ndarray) -> ndarray:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+import torch
 
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting, to_bytes
 from talkingavatar.engine.measuring.truth_above_render import Pair, strip, strips
-from talkingavatar.geometry.cameras import eyes, orbit
+from talkingavatar.geometry.cameras import eyes, orbit, project
 from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.silhouette import silhouettes, within
 from talkingavatar.runtime.progress import ProgressBar
@@ -52,7 +53,7 @@ class HeldOutViews(Measure):
         frames = {view: evenly(few, FRAMES) for view, few in known.items() if few}
         orbited = {view: float(view) for view in chosen if not there and view.isdecimal()}
         why = f"no pictures of such a held-out view; there are {', '.join(there) or 'none'}"
-        findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames | orbited})
+        findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames})
         pairs: list[Pair] = []
         with ProgressBar("held-out views", sum(map(len, frames.values())), self.setting.progress) as bar:
             for view, few in frames.items():
@@ -72,12 +73,14 @@ class HeldOutViews(Measure):
         gaussians = avatar.method.drive(
             replace(avatar.data.signal([held.frames[i]]), pose=pose).to(avatar.method.device)
         )
-        vertices, mesh = held.body(pose)[0][0], VisibleMesh(held.body.faces)
-        far = WORN * float(camera.Ks[0, 0, 0]) / float(eyes(camera.viewmats)[0].sub(vertices.mean(0)).norm())
+        vertices, mesh = held.body(pose)[0], VisibleMesh(held.body.faces)
+        place = project(vertices, camera)[0] / torch.tensor([camera.width, camera.height])
+        centre, vertices = vertices[0, ((place > 0) & (place < 1)).all(-1)].mean(0), vertices[0]
+        far = WORN * float(camera.Ks[0, 0, 0]) / float((eyes(camera.viewmats)[0] - centre).norm())
         found, shown = {}, []
         for view, angle in degrees.items():
             # The camera goes to the person's left, so the world turns to their right.
-            seen = orbit(camera, vertices.mean(0), -math.radians(angle))
+            seen = orbit(camera, centre, -math.radians(angle))
             drawn, outline = (
                 avatar.method.render(gaussians, seen.to(avatar.method.device)),
                 mesh.outline(vertices, seen),

@@ -29,6 +29,7 @@ from talkingavatar.types import BodyPose, Cameras, Rendering
 WITHHELD = ["expression", "latent", "actions", "emotion"]
 PARTS = {"face": slice(0, 68), "mouth": slice(48, 68), "eyes": slice(36, 48)}  # of the landmarks
 ROW = 8  # pairs of pictures
+UNKNOWN = "no recording shows another face than it shows; the embedded speaker can be drawn with any"
 CALM = Face("calm", {}, {})
 
 
@@ -57,12 +58,17 @@ class Kept:
 
     def means(self, strength: float) -> dict[str, float]:
         """By key; of another strength than 1 that is named in front."""
-        ahead = "" if strength == 1 else f"at_{strength:g}_"
+        ahead = _ahead(strength)
         found = {f"{ahead}expressions_{key}": value for key, value in self.images.means().items()}
         return found | {
             f"{ahead}expressions/holes_percent": 100 * float(np.mean(self.holes)),
             f"{ahead}expressions/spikes_percent": 100 * float(np.mean(self.spikes)),
         }
+
+
+def _ahead(strength: float) -> str:
+    """What keys of a strength begin with."""
+    return "" if strength == 1 else f"at_{strength:g}_"
 
 
 def faces_of(asked: Expressions) -> Iterator[tuple[float, Face]]:
@@ -108,7 +114,9 @@ class UnfilmedFaces(Measure):
         if self.setting.folder is not None:
             above = TRUTH if self._is_known else "the body's outline"
             strips(pairs, ROW, self.setting.folder / "expressions.png", above)
-        return Findings({key: value for strength in kept for key, value in kept[strength].means(strength).items()})
+        seen = {key: value for strength in kept for key, value in kept[strength].means(strength).items()}
+        unknown = [] if self._is_known else [f"{_ahead(at)}expressions_{part}" for at in kept for part in PARTS]
+        return Findings(seen, dict.fromkeys(unknown, UNKNOWN))
 
     @cached_property
     def _is_known(self) -> bool:
