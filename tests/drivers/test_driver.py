@@ -1,6 +1,6 @@
 """What all drivers share: prompts, chains, what they write into a signal, and what names select."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -138,3 +138,15 @@ def test_standard_values_and_back():
     other = Standardise(3)
     other.load_state_dict(standard.state_dict())
     assert torch.equal(other(values), standard(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fps": -1}, {"fps": None}, {"fps": float("nan")}, {"names": None}, {"names": [3]}, {"shape": []}, {"driver": []},
+     {"targets": {}}, {"body": None}, {"more": 3}],
+)  # fmt: skip
+def test_a_card_that_is_damaged_is_not_believed(change):
+    whole = asdict(card("speech", NAMES))
+    assert DriverCard.of({"driver": whole}) == card("speech", NAMES)
+    with pytest.raises((TypeError, ValueError)):
+        DriverCard.of({"driver": whole | change})
