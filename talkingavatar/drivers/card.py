@@ -39,13 +39,17 @@ class DriverCard:
                 "driver", "a checkpoint of something else", "a driver's", "give driver.ckpt of a run of a driver"
             )
         card = cls(**checkpoint["driver"])
-        texts = (card.driver, card.features, card.output, card.body, card.checksum)
         lists = (card.targets, card.names, card.speakers)
-        named = [text for each in lists for text in each]
-        whole = all(isinstance(text, str) for text in (*texts, *named)) and all(
-            isinstance(each, list) for each in lists
-        )
-        if not whole or not isinstance(card.shape, dict) or not is_number(card.fps) or card.fps <= 0:
+        texts = [
+            card.driver,
+            card.features,
+            card.output,
+            card.body,
+            card.checksum,
+            *(t for each in lists for t in each),
+        ]
+        whole = isinstance(card.shape, dict) and all(isinstance(each, list) for each in lists)
+        if not whole or not all(isinstance(t, str) for t in texts) or not is_number(card.fps) or card.fps <= 0:
             raise ValueError("a driver's card that is none")
         return card
 
