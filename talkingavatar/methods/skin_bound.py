@@ -98,7 +98,10 @@ class SkinBound(Method):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if self.surface is not None:
-            self.lie(self.surface, checkpoint["state_dict"]["surface.vertices"].to(self.device))
+            seen, expected = checkpoint["state_dict"]["surface.vertices"], self.surface.vertices.shape
+            if seen.shape != expected:
+                raise ValueError(f"surface.vertices of {tuple(seen.shape)}, not {tuple(expected)}")
+            self.lie(self.surface, seen.to(self.device))
 
     @abstractmethod
     def resting(self, some: slice = slice(None)) -> Local:
@@ -118,6 +121,10 @@ class SkinBound(Method):
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
         parents = {"parent": self.carried_parent}
         return parents if self.surface is None else parents | {"face": self.carried_face}
+
+    @property
+    def numbered(self) -> dict[str, int]:
+        return {} if self.surface is None else {"face": len(self.surface.faces)}
 
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         self.carried_parent = carried["parent"]

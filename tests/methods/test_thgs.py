@@ -221,6 +221,33 @@ def test_a_checkpoint_of_another_count_loads(thgs):
     assert torch.equal(fresh.gaussians["means"], grown.gaussians["means"])
 
 
+def test_a_checkpoint_of_indices_out_of_range_is_refused(thgs):
+    """Before compiled code reads where they point."""
+    method = thgs()
+    checkpoint = {"state_dict": method.state_dict(), "global_step": 1}
+    method.on_save_checkpoint(checkpoint)
+
+    def refused(match, **change):
+        with pytest.raises(ValueError, match=match):
+            method.on_load_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | change})
+
+    for name, there in (("carried_parent", len(method.body.v_template)), ("carried_face", len(method.body.faces))):
+        good = checkpoint["state_dict"][name]
+        for bad in (-1, there, 10**9, -(10**15)):
+            refused(f"{name} of .* of {there} that there are", **{name: good.index_fill(0, torch.tensor(7), bad)})
+        refused(f"{name} of torch.float32", **{name: good.float()})
+        refused("of another number", **{name: good[:, None]})
+    vertices = checkpoint["state_dict"]["surface.vertices"]
+    for bad in (vertices[:-1], torch.cat([vertices, vertices[:3]]), vertices[:, :2]):
+        refused(r"surface\.vertices of ", **{"surface.vertices": bad})
+    gone = [name for name in checkpoint["state_dict"] if name.startswith(("gaussians.", "carried_"))]
+    refused("no Gaussians", **{name: checkpoint["state_dict"][name][:0] for name in gone})
+    other = {"parent": method.carried_parent, "face": method.carried_face.roll(1)}
+    with pytest.raises(ValueError, match="another face than Gaussians"):
+        method.on_load_checkpoint(checkpoint | {"density": other})
+    method.on_load_checkpoint(checkpoint | {"density": other | {"face": method.carried_face}})
+
+
 def test_a_checkpoint_of_another_body_is_refused(thgs):
     method = thgs()
     checkpoint = {"state_dict": method.state_dict(), "global_step": 1}
