@@ -139,6 +139,18 @@ def test_surfels_start_in_the_surface(thgs, body):
     assert scales.min() >= 0.99e-4 and scales.max() <= 2.01e-2
 
 
+def test_what_is_wider_than_the_skin_is_fine_pulls_back(thgs):
+    """Beyond one spacing of the vertices where a Gaussian stands, along any axis."""
+    method = thgs()
+    spacing = method.footing().of(method.surface.spacing[:, None])[:, 0]
+    with torch.no_grad():
+        method.gaussians["scales"][:] = (0.9 * spacing).log()[:, None]
+        method.gaussians["scales"][7, 0] = (3 * spacing[7]).log()
+    scale = method.held(method.surface, method.resting(), method.footing())["scale"]
+    assert scale[7].item() == pytest.approx(2, rel=1e-3)
+    assert scale[torch.arange(len(scale)) != 7].max() < 1e-5
+
+
 def test_sound_moves_only_the_mouth(thgs, poses):
     method = thgs()
     torch.nn.init.normal_(method.saam.decoder[-1].weight)
