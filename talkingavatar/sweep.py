@@ -202,7 +202,7 @@ def _launcher(request: Request, folder: "SweepFolder") -> "Launcher":
     from talkingavatar.config.arguments import choice
     from talkingavatar.launch.submit import Launcher, launched_with
 
-    last = launched_with(folder)
+    last = launched_with(folder, "launcher" in request.keys)
     name = choice("launcher", request.keys.get("launcher", last["launcher"]), ("local", "slurm"))
     launcher = Launcher(
         name=name,

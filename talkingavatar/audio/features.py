@@ -21,6 +21,7 @@ from torch.nn.functional import pad
 
 from talkingavatar.audio.steps import STEPS, step_times
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import read_npy
 
 KINDS = ("logmel", "wav2vec2", "deepspeech")
 RATE = 16000  # Hz, of all features
@@ -153,8 +154,9 @@ def published_windows(path: str | Path | None, fps: float | int, frames: int) ->
     form = "an npy file of windows (M,16,C), 25 a second"
     if path is None or not Path(path).is_file():
         raise UserError("audio.path", str(path), form, "give the file published with the clip")
-    windows = np.load(path, allow_pickle=False)
-    if windows.ndim != 3 or windows.shape[1] != STEPS or not len(windows) or not np.isfinite(windows).all():
+    windows = read_npy(Path(path), "give the file published with the clip")
+    numbers = windows.dtype.kind == "f" and np.isfinite(windows).all()
+    if not numbers or windows.ndim != 3 or windows.shape[1] != STEPS or not windows.size:
         raise UserError(str(path), f"an array of shape {windows.shape}", f"{form}, all finite", "give another file")
     seconds, video = len(windows) / WINDOWS_PER_SECOND, frames / fps
     if abs(seconds - video) > 0.5:

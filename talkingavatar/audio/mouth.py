@@ -17,7 +17,9 @@ from numpy import ndarray
 
 from talkingavatar.audio.features import RATE, log_mel
 from talkingavatar.audio.loudness import SILENT, envelope, loud_level
+from talkingavatar.runtime.arrays import read_npz
 from talkingavatar.runtime.files import whole
+from talkingavatar.runtime.readers import Unreadable
 
 VERSION = 1  # raise when the same clip would give another model
 CEPSTRA = 13
@@ -25,6 +27,7 @@ STRENGTHS = np.geomspace(10.0, 10_000.0, 10)  # of the ridge, for standardised f
 BLOCKS = 5  # of the cross-validation
 MOST_GAIN = 2.0  # the stretch's limit: beyond it, noise would be stretched
 QUIET_DB, SPEECH_DB = -45.0, -32.0  # under the loud level: silence below, speech above
+ANEW = "remove it; it is made anew"
 WINDOW_S = 0.16  # half the features' window, seconds
 
 
@@ -73,9 +76,21 @@ class MouthModel:
             np.savez(temporary, **{f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
-    def load(cls, file: Path) -> MouthModel:
-        with np.load(file) as archive:
-            return cls(**{f.name: archive[f.name] for f in fields(cls)})
+    def load(cls, file: Path, outputs: int) -> MouthModel:
+        """
+        Raises:
+            Unreadable: the file is damaged, or of another number of parameters.
+            UserError: there is none.
+        """
+        table = read_npz(file, [f.name for f in fields(cls)], ANEW)
+        features = len(np.atleast_1d(table["feature_mean"]))
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(table, (outputs,))
+        shapes |= {"weights": (features, outputs), "feature_mean": (features,), "feature_std": (features,)}
+        shapes |= {"loud": (), "voice": (CEPSTRA,)}
+        for name, values in table.items():
+            if values.shape != shapes[name] or values.dtype.kind != "f" or not np.isfinite(values).all():
+                raise Unreadable(str(file), f"{name} that fits no mouth", f"numbers of shape {shapes[name]}", ANEW)
+        return cls(**{f.name: table[f.name] for f in fields(cls)})
 
 
 def fit_mouth(

@@ -49,7 +49,7 @@ def find_file(names: tuple[str, ...], folders: tuple[Path, ...] | None = None) -
     for folder in search_folders() if folders is None else folders:
         for name in names:
             for pattern in (name, f"*/{name}", f"*/*/{name}"):
-                if matches := sorted(folder.glob(pattern)):
+                if matches := sorted(file for file in folder.glob(pattern) if file.is_file()):
                     return matches[0]
     return None
 

@@ -28,7 +28,7 @@ BOUND_TERMS = (*TERMS, "position", "scale")
 
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none
     "method": {
-        "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, *SKIN_TERMS, "leb")),
+        "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, *SKIN_TERMS, "scale", "leb")),
         "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), (*BOUND_TERMS, *SKIN_TERMS)),
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },

@@ -11,8 +11,8 @@ from jaxtyping import Int, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from talkingavatar.data.arrays import damage_told
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import damage_told
 
 SURVEYED = 16  # pictures that are looked at to learn how all of a set are meant
 FULL = (1, 255, 65535)  # values of full coverage that pictures of whole numbers have

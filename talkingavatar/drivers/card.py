@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.readers import is_number
 
 ALIKE = ("targets", "names", "speakers", "features", "output", "fps")  # of training and use
 FREE = ("speakers", "dropout")  # sizes that the speakers tell, or that do not matter at work
@@ -31,12 +32,26 @@ class DriverCard:
         """
         Raises:
             UserError: the checkpoint is no driver's.
+            TypeError, ValueError: what it says of itself is damaged.
         """
         if "driver" not in checkpoint:
             raise UserError(
                 "driver", "a checkpoint of something else", "a driver's", "give driver.ckpt of a run of a driver"
             )
-        return cls(**checkpoint["driver"])
+        card = cls(**checkpoint["driver"])
+        lists = (card.targets, card.names, card.speakers)
+        texts = [
+            card.driver,
+            card.features,
+            card.output,
+            card.body,
+            card.checksum,
+            *(t for each in lists for t in each),
+        ]
+        whole = isinstance(card.shape, dict) and all(isinstance(each, list) for each in lists)
+        if not whole or not all(isinstance(t, str) for t in texts) or not is_number(card.fps) or card.fps <= 0:
+            raise ValueError("a driver's card that is none")
+        return card
 
     def check(self, made_with: DriverCard, without: tuple[str, ...] = ()) -> None:
         """Whether weights that were made with another card can be used here.

@@ -21,6 +21,8 @@ from talkingavatar.data.motion_clips import Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.space import RigParameters
+from talkingavatar.runtime.command import warn
+from talkingavatar.runtime.readers import healed
 from talkingavatar.types import BodyPose
 
 TARGETS = ("jaw", "mouth")
@@ -90,8 +92,9 @@ def _kept(given: tuple[Any, ...], names: list[str], folder: Path) -> MouthModel:
     for part in (samples, *arrays):
         digest.update(np.ascontiguousarray(part).tobytes())
     file = folder / f"mouth-{digest.hexdigest()[:12]}.npz"
-    if file.is_file():
-        return MouthModel.load(file)
+    known = healed(lambda: MouthModel.load(file, len(names)), None, warn) if file.is_file() else None
+    if known is not None:
+        return known
     model = fit_mouth(*given)
     with contextlib.suppress(OSError):  # a run on a read-only disk is driven without keeping it
         model.save(file)

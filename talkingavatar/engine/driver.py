@@ -52,7 +52,10 @@ def load_driver(file: Path, body: Body, config: FitConfig) -> Driver:
         card, audio = DriverCard.of(content), config.audio
         here = replace(card, driver=config.driver.name, features=audio.name, output=audio.output)
         replace(here, body=body.name, checksum=body.checksum).check(card)
-        return driver_class(card.driver).load(content, body)
+        driver = driver_class(card.driver).load(content, body)
+        if driver.space.names != card.names:
+            raise ValueError("other parameters than its targets have")
+        return driver
 
 
 def required(driver: Driver | None, experiment: str) -> Driver:

@@ -131,10 +131,11 @@ def _finish(run: Path, experiment: str, seed: int, draw: random.Random) -> None:
         "suite": 1,
     }
     facts |= {"commit": "0000000", "device": "cpu", "split": {"count": 120}, "steps": STEPS, "skipped": {}}
+    facts |= {"frames": list(range(120)), "backbones": {}}
     facts |= {
         "metrics": numbers | lips,
         "curves": {"sync": curve},
-        "truth": {"metrics": lips, "curves": {"sync": curve}},
+        "truth": {"metrics": lips, "skipped": {}, "curves": {"sync": curve}},
     }
     (run / "evaluation").mkdir()
     _write(run / "evaluation" / "full.json", facts)

@@ -39,7 +39,7 @@ from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.readers import Unreadable, read_json
 
 # A line of a run's attempts; a line cut off by a kill, or written by something else, is none.
-ATTEMPT = re.compile(r"start (?P<started>\d+) (?P<host>\S+) (?P<pid>\d+)|exit (?P<code>\d+) \d+")
+ATTEMPT = re.compile(r"start (?P<started>\d{1,18}) (?P<host>\S+) (?P<pid>\d{1,9})|exit (?P<code>\d{1,9}) \d+")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SweepFolder:
             raise UserError(
                 "sweep", f"nothing submitted in {self.path}", "a sweep that was submitted", "submit it first"
             )
-        action = "submit the sweep file again with fresh=true, or under another name="
+        action = "restore it, or submit the sweep file under another name="
         listed = read_json(self.record, dict, action).get("jobs")
         if not isinstance(listed, list) or not listed or not all(map(_is_job, listed)):
             raise Unreadable(str(self.record), "no list of runs", "jobs with a name and overrides each", action)
@@ -204,13 +204,18 @@ class SweepFolder:
         return descriptor
 
     def locked(self) -> bool:
-        """Whether a launcher, or a run that it started, is alive on this machine."""
-        if not (self.launch / "lock").is_file():
+        """Whether a launcher, or a run that it started, is alive on this machine; nothing is written."""
+        try:
+            descriptor = os.open(self.launch / "lock", os.O_RDONLY)
+        except OSError:
             return False
-        descriptor = self.lock()
-        if descriptor is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
             os.close(descriptor)
-        return descriptor is None
+        return False
 
 
 def _is_job(found: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import Any
 
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import Attempts, SweepFolder
-from talkingavatar.runtime.readers import Unreadable, read_json
+from talkingavatar.runtime.readers import Unreadable, is_number, journal_row, read_json
 
 # SLURM's states before a start, or before the next one.
 QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT")
@@ -119,13 +118,10 @@ def command_line(pid: int) -> bytes:
 def progress(run: Path, step: int, steps: int) -> tuple[int, int, float | None]:
     """Step, steps and seconds left of a run, from the last whole line of its journal."""
     for line in reversed(_tail(run / "metrics.jsonl")):
-        try:
-            row = json.loads(line)
-            step = max(step, int(row.get("step", 0)))
-            rate = float(row.get("steps_per_s") or 0.0)
-        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
+        if not (row := journal_row(line)):
             continue
-        return step, steps, (steps - step) / rate if rate > 0 and steps else None
+        step, rate = max(step, row["step"]), row.get("steps_per_s")
+        return step, steps, (steps - step) / rate if is_number(rate) and rate > 0 and steps else None
     return step, steps, None
 
 

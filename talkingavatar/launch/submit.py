@@ -20,7 +20,7 @@ from talkingavatar.launch.table import listing
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.lock import held
-from talkingavatar.runtime.readers import healed, read_json
+from talkingavatar.runtime.readers import Unreadable, healed, read_json
 
 STARTED = ("waiting", "preempted")  # what `submit` starts; `retry` starts what failed
 
@@ -142,16 +142,36 @@ def _start_here(folder: SweepFolder, jobs: Sequence[Job], launcher: Launcher) ->
     return 1 if runs.failed else 0
 
 
-def launched_with(folder: SweepFolder) -> dict[str, Any]:
-    """Launcher, profile and runs at a time (None: not told) of the last submission."""
-    return {"launcher": "local", "profile": "default", "jobs": None} | _launcher_of(folder)
+def launched_with(folder: SweepFolder, named: bool) -> dict[str, Any]:
+    """Launcher, profile and runs at a time (None: not told) of the last submission.
+
+    Args:
+        named: the user says which launcher; what was noted of the last one can be done without.
+
+    Raises:
+        Unreadable: the note is damaged: runs would start who knows where.
+    """
+    first = {"launcher": "local", "profile": "default", "jobs": None}
+    return first | (healed(lambda: _launcher_of(folder), {}, warn) if named else _launcher_of(folder))
 
 
 def _launcher_of(folder: SweepFolder) -> dict[str, Any]:
-    """What `_note_launcher` wrote; each submission writes it anew."""
+    """What `_note_launcher` wrote; nothing where nothing was submitted.
+
+    Raises:
+        Unreadable: it is damaged.
+    """
     file = folder.launch / "launcher.json"
-    action = "submit again with launcher=..., which writes it anew"
-    return healed(lambda: read_json(file, dict, action), {}, warn)
+    action = "say launcher=local or launcher=slurm, which writes it anew"
+    try:
+        noted = read_json(file, dict, action)
+    except FileNotFoundError:
+        return {}
+    jobs, texts = noted.get("jobs"), [noted.get(name) for name in ("profile", "host")]
+    whole = noted.get("launcher") in ("local", "slurm") and all(isinstance(text, str) for text in texts)
+    if not whole or type(noted.get("pid")) is not int or not (jobs is None or (type(jobs) is int and jobs > 0)):
+        raise Unreadable(str(file), f"{noted}"[:80], "what the sweep was submitted with", action)
+    return noted
 
 
 def cancel(folder: SweepFolder) -> str:
@@ -163,12 +183,12 @@ def cancel(folder: SweepFolder) -> str:
         return f"cancelled {count} runs on SLURM"
     if not folder.locked():
         return "nothing runs"
-    content = _launcher_of(folder)
-    host, pid = content.get("host"), content.get("pid")
+    content = healed(lambda: _launcher_of(folder), {}, warn)
+    host = content.get("host")
     if host != socket.gethostname():
         found = f"a launcher on {host or 'a machine that nobody noted'}"
         raise UserError("cancel", found, "one on this machine", "run the command there")
-    return stop_runs(folder, pid if isinstance(pid, int) else 0)
+    return stop_runs(folder, content["pid"])
 
 
 def _note_launcher(folder: SweepFolder, launcher: Launcher) -> None:

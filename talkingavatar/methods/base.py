@@ -19,6 +19,7 @@ from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.shutter import moments
+from talkingavatar.methods.stored import check_gaussians
 from talkingavatar.networks.exposure import Exposure
 from talkingavatar.splatting import rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
@@ -153,6 +154,11 @@ class Method(L.LightningModule, ABC):
     @abstractmethod
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
         """Per-Gaussian integers that density control must carry along."""
+
+    @property
+    @abstractmethod
+    def numbered(self) -> dict[str, int]:
+        """How many there are of what each carried integer numbers."""
 
     @abstractmethod
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
@@ -369,7 +375,7 @@ class Method(L.LightningModule, ABC):
 
         Raises:
             UserError: the checkpoint was made with another body model.
-            ValueError: its Gaussians are of other shapes, or their numbers differ.
+            ValueError, KeyError: as `check_gaussians`.
         """
         made_with, here = checkpoint["body"], {"name": self.body.name, "checksum": self.body.checksum}
         if made_with != here:
@@ -382,16 +388,7 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
-        rows = {
-            name: (len(state[f"gaussians.{name}"]), state[f"gaussians.{name}"].shape[1:]) for name in self.gaussians
-        }
-        others = [name for name, (_, shape) in rows.items() if shape != self.gaussians[name].shape[1:]]
-        if others or len({count for count, _ in rows.values()}) > 1:
-            told = ", ".join(f"{name} {count} of {tuple(shape)}" for name, (count, shape) in rows.items())
-            raise ValueError(f"Gaussians that do not fit each other: {told}")
-        beside = [*(checkpoint["density"] or {}).values(), *(state[f"carried_{name}"] for name in self.carried)]
-        if any(len(value) != len(state["gaussians.means"]) for value in beside):
-            raise ValueError("what density control and Gaussians carry is of another number of them")
+        check_gaussians(checkpoint, self.gaussians, self.numbered)
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

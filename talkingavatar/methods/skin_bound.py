@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
-from talkingavatar.losses import beyond_tilt, skin_binding
+from talkingavatar.losses import beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.base import SHOWN, Method, MethodContext
 from talkingavatar.methods.colours import parts_of
@@ -30,6 +30,7 @@ WALK = 50  # steps after which each Gaussian looks for the triangle that is near
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
@@ -98,7 +99,10 @@ class SkinBound(Method):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         if self.surface is not None:
-            self.lie(self.surface, checkpoint["state_dict"]["surface.vertices"].to(self.device))
+            seen, expected = checkpoint["state_dict"]["surface.vertices"], self.surface.vertices.shape
+            if seen.shape != expected:
+                raise ValueError(f"surface.vertices of {tuple(seen.shape)}, not {tuple(expected)}")
+            self.lie(self.surface, seen.to(self.device))
 
     @abstractmethod
     def resting(self, some: slice = slice(None)) -> Local:
@@ -118,6 +122,10 @@ class SkinBound(Method):
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
         parents = {"parent": self.carried_parent}
         return parents if self.surface is None else parents | {"face": self.carried_face}
+
+    @property
+    def numbered(self) -> dict[str, int]:
+        return {} if self.surface is None else {"face": len(self.surface.faces)}
 
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         self.carried_parent = carried["parent"]
@@ -150,6 +158,7 @@ class SkinBound(Method):
             "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
             "height": (heights / LOOSE).square().sum(-1),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
+            "scale": beyond_scale(resting.scales / footing.of(surface.spacing[:, None]), WIDEST),
         }
 
     def render(

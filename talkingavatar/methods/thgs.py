@@ -109,6 +109,10 @@ class THGS(SkinBound):
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
+    @property
+    def numbered(self) -> dict[str, int]:
+        return super().numbered | {"parent": len(self.body.v_template)}
+
     def resting(self, some: slice = slice(None)) -> Local:
         raw = self.gaussians
         return Local(raw["means"][some], raw["quats"][some], raw["scales"][some].exp())

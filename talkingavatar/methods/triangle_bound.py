@@ -80,6 +80,10 @@ class TriangleBound(SkinBound):
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
         return super().carried | {"binding": self.carried_binding}
 
+    @property
+    def numbered(self) -> dict[str, int]:
+        return super().numbered | {"parent": len(self.figure.weights), "binding": len(self.figure.faces)}
+
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         super().carry(carried)
         self.carried_binding = carried["binding"]

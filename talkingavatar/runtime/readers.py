@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from talkingavatar.errors import UserError
 
+LARGEST = 1e300  # of a number that can be rounded and stays one
 MOST = 100_000  # parts of a YAML file, with what is referred to
 
 
@@ -29,7 +30,7 @@ def read_json(file: Path, kind: type, action: str, finite: bool = False) -> Any:
         FileNotFoundError: there is none.
     """
     constant = _no_number if finite else None
-    found = _read(file, lambda told: json.loads(told, object_pairs_hook=_once, parse_constant=constant), "JSON", action)
+    found = _read(file, lambda told: _plain_json(told, constant), "JSON", action)
     if not isinstance(found, kind):
         expected = "named values" if kind is dict else "a list"
         raise Unreadable(str(file), f"a JSON {_called(found)}", expected, action)
@@ -50,6 +51,21 @@ def read_yaml(file: Path, action: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise Unreadable(str(file), "nothing" if found is None else f"a {_called(found)}", "named values", action)
     return found
+
+
+def journal_row(line: bytes | str) -> dict[str, Any]:
+    """What was logged of one step; nothing where the line was cut off by a kill, or is none: its `step` is no count."""
+    try:
+        row = _plain_json(line.encode() if isinstance(line, str) else line, None)
+    except (ValueError, RecursionError):
+        return {}
+    step = row.get("step") if isinstance(row, dict) else None
+    return row if type(step) is int and 0 <= step < 1 << 63 else {}
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value of JSON is a number that can be shown: finite, such as a float can hold, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def healed(read: Callable[[], Any], absent: Any, told: Callable[[str], None]) -> Any:
@@ -74,6 +90,18 @@ def _read(file: Path, parse: Callable[[bytes], Any], form: str, action: str) -> 
         raise Unreadable(str(file), error.strerror or type(error).__name__, f"a {form} file", action) from error
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(file), _reason(error), f"a {form} file", action) from error
+
+
+def _plain_json(told: bytes, constant: Callable[[str], None] | None) -> Any:
+    """
+    Raises:
+        ValueError: no JSON, a name twice, or half a character, which nothing can be written with again.
+    """
+    text = told.decode(json.detect_encoding(told))
+    found = json.loads(text, object_pairs_hook=_once, parse_constant=constant)
+    if "\\ud" in text.lower():
+        json.dumps(found, ensure_ascii=False).encode()
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -153,7 +181,7 @@ def _reason(error: BaseException) -> str:
     """A first line, short."""
     if isinstance(error, RecursionError):
         return "parts in parts without end"
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeError):
         return "no text"
     if isinstance(error, json.JSONDecodeError):
         told = f"no JSON: {error.msg[:1].lower()}{error.msg[1:]} in line {error.lineno}"

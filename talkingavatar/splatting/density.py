@@ -135,7 +135,15 @@ class DensityControl:
         return self._sums | self._carried
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`; parameters and optimisers are restored by their owner."""
+        """Continue from `state_dict`; parameters and optimisers are restored by their owner.
+
+        Raises:
+            ValueError: its sums are none.
+            KeyError: something is missing.
+        """
+        for name, sums in self._sums.items():
+            if state[name].dtype != sums.dtype or not (state[name].isfinite() & (state[name] >= 0)).all():
+                raise ValueError(f"density control's {name} is no sum over views")
         device = self.parameters["means"].device
         for table in (self._sums, self._carried):
             for name in table:

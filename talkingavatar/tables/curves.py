@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from talkingavatar.runtime.readers import is_number, journal_row
 
 Curve = tuple[list[float], list[float]]  # x, y
 WHOLE = 1 << 20  # bytes up to which every logged line is read; a longer file is read in places
@@ -25,15 +26,11 @@ def training_curves(file: Path, most: int) -> dict[str, Curve]:
         return {}
     found: dict[str, Curve] = {}
     for line in lines:
-        try:
-            row = json.loads(line)
-            step = float(row.pop("step"))
-        except (ValueError, KeyError, AttributeError, TypeError):
-            continue
+        row = journal_row(line)
         for key, value in row.items():
-            if isinstance(value, int | float) and math.isfinite(value) and not key.startswith(HIDDEN):
+            if key != "step" and is_number(value) and not key.startswith(HIDDEN):
                 steps, values = found.setdefault(key, ([], []))
-                steps.append(short(step))
+                steps.append(short(row["step"]))
                 values.append(short(value))
     return {key: _thinned(curve, most) for key, curve in found.items()}
 
@@ -70,7 +67,7 @@ def sync_curves(result: Mapping[str, Any]) -> dict[str, Curve]:
     for kind, curve in curves.items() if isinstance(curves, dict) else ():
         try:
             shifts, values = ([short(float(v)) for v in numbers] for numbers in curve)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
         if shifts and len(shifts) == len(values) and all(map(math.isfinite, values)):
             found[kind] = (shifts, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from talkingavatar.config.protocol import Protocol
-from talkingavatar.runtime.readers import Unreadable, read_json
+from talkingavatar.metrics.result_file import read_result
+from talkingavatar.runtime.readers import Unreadable, is_number
 from talkingavatar.tables.runs import Run
 
 Measured = dict[str, dict[str, Any]]  # results by condition
@@ -26,10 +28,15 @@ def read_results(run: Run) -> tuple[Run, Measured]:
     for file in sorted((run.path / "evaluation").glob("*.json")):
         if file.name in ELSEWHERE:
             continue
-        result, problem = _read_result(file)
-        problems += [problem] if problem else []
-        if result is not None:
-            found[result["condition"]] = result
+        try:
+            result = read_result(file)
+        except FileNotFoundError:
+            continue  # removed since
+        except Unreadable as error:
+            problems.append(f"evaluation/{file.name} cannot be read: {error.found}")
+            continue
+        result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
+        found[result["condition"]] = result
     step = run.summary.get("steps")
     for condition, result in found.items():
         if step is not None and result.get("steps") not in (None, step):
@@ -38,25 +45,8 @@ def read_results(run: Run) -> tuple[Run, Measured]:
     return replace(run, problems=(*run.problems, *problems), subject=subject), found
 
 
-def _read_result(file: Path) -> tuple[dict[str, Any] | None, str]:
-    try:
-        result = read_json(file, dict, "")
-        result["metrics"] = {key: value for key, value in result["metrics"].items() if _is_number(value)}
-        result["condition"], result["subject"] = str(result["condition"]), str(result["subject"])
-        result["seed"], result["suite"] = int(result["seed"]), int(result["suite"])
-        result["experiment"], result["family"] = str(result["experiment"]), str(result["family"])
-        for key in ("skipped", "truth", "curves", "backbones"):
-            if not isinstance(result.get(key, {}), dict):
-                raise TypeError(f"{key} is no mapping")
-    except Unreadable as error:
-        return None, f"evaluation/{file.name} cannot be read: {error.found}"
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return None, f"evaluation/{file.name} cannot be read: {type(error).__name__}: {error}"
-    return result, ""
-
-
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and value == value  # a NaN is not equal to itself
+    return is_number(value) or (isinstance(value, float) and math.isinf(value))  # as the PSNR of what is the same
 
 
 def table_results(
@@ -146,7 +136,7 @@ def _stand_in(run: Run, condition: str, own: list[Mapping[str, Any]]) -> dict[st
         "origin": "summary",
         "metrics": metrics,
         "skipped": {key: why for entry in own for key, why in _mapping(entry.get("skipped")).items()},
-        "suite": int(_mapping(run.summary.get("definitions")).get("suite", 0)),
+        "suite": suite if type(suite := _mapping(run.summary.get("definitions")).get("suite")) is int else 0,
         "commit": run.commit,
         "device": run.device,
         "split": split,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,11 +14,12 @@ from talkingavatar.config.listing import family_of
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.sources import SOURCES
 from talkingavatar.errors import UserError
-from talkingavatar.runtime.readers import Unreadable, read_json, read_yaml
+from talkingavatar.runtime.readers import Unreadable, is_number, read_json, read_yaml
 
 STATES = ("finished", "running", "waiting", "preempted", "failed", "unknown")
 MARKS = ("config.yaml", "status.json", "provenance.json")  # what makes a folder a run directory
 NOT_COMPARED = ("run.", "tracking.")  # keys that say where a run lies and who watches it
+PARTS = {"metrics": dict, "skipped": dict, "frames": list, "condition": str}  # of a summary, and of what it measured
 QUIET = 3600.0  # seconds without a sign after which a running run is said to be silent
 
 
@@ -72,7 +72,7 @@ class Run:
     def wall_s(self) -> float | None:
         """Seconds of work over all starts, known at the end."""
         found = self.summary.get("wall_s")
-        return float(found) if isinstance(found, int | float) and math.isfinite(found) else None
+        return float(found) if is_number(found) else None
 
     @property
     def status(self) -> str:
@@ -129,6 +129,7 @@ def read_run(path: Path, now: float | None = None) -> Run:
     config = _config(path, problems)
     status = _read(path / "status.json", problems, dict)
     summary = _read(path / "summary.json", problems, dict)
+    problems += [f"summary.json cannot be read whole: another {name}" for name in _odd(summary)]
     starts = [start for start in _read(path / "provenance.json", problems, list) if isinstance(start, dict)]
     state, detail = _state(status, summary, time.time() if now is None else now)
     last = starts[-1] if starts else {}
@@ -155,6 +156,18 @@ def _read(file: Path, problems: list[str], kind: type, required: bool = False) -
     return kind()
 
 
+def _odd(summary: Mapping[str, Any]) -> list[str]:
+    """What in a summary is not as `fit` writes it, by name; what is not there was not measured."""
+    measured = summary.get("measured", [])
+    parts = measured if isinstance(measured, list) and all(isinstance(part, dict) for part in measured) else None
+    odd = ["measured"] if parts is None else []
+    for part in (summary, *(parts or [])):
+        odd += [name for name, kind in PARTS.items() if name in part and not isinstance(part[name], kind)]
+        numbers = part["metrics"].values() if isinstance(part.get("metrics"), dict) else ()
+        odd += ["metrics"] * any(not isinstance(value, int | float) for value in numbers)
+    return list(dict.fromkeys(odd))
+
+
 def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) -> tuple[str, str]:
     state = str(status.get("state") or summary.get("status") or "unknown")
     state = state if state in STATES else "unknown"
@@ -165,7 +178,7 @@ def _state(status: Mapping[str, Any], summary: Mapping[str, Any], now: float) ->
         return state, lines[-1].strip() if lines else "without a word"
     if state == "running":
         wrote = status.get("time")
-        quiet = now - wrote if isinstance(wrote, int | float) else 0.0
+        quiet = now - wrote if is_number(wrote) else 0.0
         silent = f", no sign for {duration(quiet)}" if quiet > QUIET else ""
         return state, progress + silent
     return state, progress if state == "preempted" else ""

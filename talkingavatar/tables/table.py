@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from math import isfinite
 from statistics import mean, stdev
 from typing import Any
 
@@ -133,7 +134,8 @@ def _cell(column: Column, prefix: str, results: list[Result], absent: str = "not
     values = [r["metrics"][key] * column.scale for r in results if r["metrics"].get(key) is not None]
     if not values:
         return Cell(None, why=_why(key, results[0].get("skipped", {})) or absent)
-    return Cell(mean(values), stdev(values) if len(values) > 1 else None)
+    spread = len(values) > 1 and all(map(isfinite, values))
+    return Cell(mean(values), stdev(values) if spread else None)
 
 
 def _why(key: str, skipped: Mapping[str, str]) -> str:

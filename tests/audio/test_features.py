@@ -135,6 +135,12 @@ def test_bad_published_windows(tmp_path):
     np.save(file, np.zeros((100, 16, 44)))
     with pytest.raises(UserError, match=r"4.00 s of windows; expected 8.00 s"):
         audio_features(np.zeros(1), RATE, 25, 200, "deepspeech", path=file)
+    whole = file.read_bytes()
+    np.save(file, np.array([["a"]]))
+    for content in (file.read_bytes(), whole[:300], b"", b"\0" * 900, b"[1, 2]"):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=r"aud\.npy: found .* give "):
+            audio_features(np.zeros(1), RATE, 25, 100, "deepspeech", path=file)
 
 
 def test_wav2vec2_windows_have_the_heads_channels(checkpoint):

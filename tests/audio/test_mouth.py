@@ -1,11 +1,14 @@
 """The speaker-specific mouth: planted relations, silence, level, lag, and the embedded speaker."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from talkingavatar.audio.loudness import correlation_and_offset, envelope
 from talkingavatar.audio.mouth import MouthModel, away_from_cuts, fit_mouth
 from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.runtime.readers import Unreadable
 
 FPS = 25
 
@@ -59,9 +62,28 @@ def test_level_does_not_matter_and_another_voice_works(model):
 def test_a_model_is_kept_whole(model, tmp_path):
     model.save(tmp_path / "mouth.npz")
     samples = speech(0, 16, 2)
-    again = MouthModel.load(tmp_path / "mouth.npz")
+    again = MouthModel.load(tmp_path / "mouth.npz", len(model.mean))
     assert np.array_equal(again.predict(samples, FPS, 50), model.predict(samples, FPS, 50))
     assert [file.name for file in tmp_path.iterdir()] == ["mouth.npz"]
+
+
+def test_a_model_that_is_damaged_is_not_believed(model, tmp_path):
+    file, tables = tmp_path / "mouth.npz", {field.name: getattr(model, field.name) for field in fields(model)}
+    outputs = len(model.mean)
+    changes = ({"gain": model.gain[1:]}, {"gain": model.gain * np.nan}, {"gain": np.array("x")}, {"loud": model.gain})
+    for change in ({"weights": model.weights[1:]}, {"gain": np.array([{}])}, *changes):
+        np.savez(file, **tables | change)
+        with pytest.raises(Unreadable, match=r"mouth\.npz"):
+            MouthModel.load(file, outputs)
+    np.savez(file, **{name: values for name, values in tables.items() if name != "gain"})
+    with pytest.raises(Unreadable, match="no gain"):
+        MouthModel.load(file, outputs)
+    model.save(file)
+    with pytest.raises(Unreadable, match="fits no mouth"):
+        MouthModel.load(file, outputs + 1)
+    file.write_bytes(file.read_bytes()[:900])
+    with pytest.raises(Unreadable, match="truncated"):
+        MouthModel.load(file, outputs)
 
 
 def test_frames_near_a_cut_are_left_out():

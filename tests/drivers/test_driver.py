@@ -1,6 +1,6 @@
 """What all drivers share: prompts, chains, what they write into a signal, and what names select."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -102,18 +102,19 @@ def test_what_a_driver_lacks_is_refused(head, heard, prompt):
     assert ridge.stream(Prompt()) is None and not ridge.draws
 
 
-def test_the_closed_form_mouth_is_kept(head, tmp_path):
+def test_the_closed_form_mouth_is_kept(head, tmp_path, capsys):
     clip = planted_clip(head)
     heard = Heard(clip.fps, clip.samples, clip.features, clip.shots)
     given = (heard, clip.pose, clip.train, head, clip.name)
-    first, again, unkept = (
-        RidgeMouth.fitted(*given, tmp_path),
-        RidgeMouth.fitted(*given, tmp_path),
-        RidgeMouth.fitted(*given),
-    )
-    assert len(list(tmp_path.iterdir())) == 1
+    first, again = RidgeMouth.fitted(*given, tmp_path), RidgeMouth.fitted(*given, tmp_path)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:500])
+    mended = RidgeMouth.fitted(*given, tmp_path)
+    assert f"warning: {file}: no readable file" in (told := capsys.readouterr().err) and "is made anew" in told
+    assert len(file.read_bytes()) == len(whole)
     frames = DrivingSignal(torch.arange(clip.frames), clip.pose)
-    for other in (again, unkept):
+    for other in (again, mended):
         assert torch.equal(other.foretell(frames, heard).pose.full_pose, first.foretell(frames, heard).pose.full_pose)
     parts = PoseParts(head, ("jaw", "mouth"))
     values = first.model.predict(clip.samples, clip.fps, clip.frames)
@@ -137,3 +138,15 @@ def test_standard_values_and_back():
     other = Standardise(3)
     other.load_state_dict(standard.state_dict())
     assert torch.equal(other(values), standard(values))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fps": -1}, {"fps": None}, {"fps": float("nan")}, {"names": None}, {"names": [3]}, {"shape": []}, {"driver": []},
+     {"targets": {}}, {"body": None}, {"more": 3}],
+)  # fmt: skip
+def test_a_card_that_is_damaged_is_not_believed(change):
+    whole = asdict(card("speech", NAMES))
+    assert DriverCard.of({"driver": whole}) == card("speech", NAMES)
+    with pytest.raises((TypeError, ValueError)):
+        DriverCard.of({"driver": whole | change})

@@ -15,6 +15,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import expand
 from talkingavatar.launch.folder import SweepFolder
 from talkingavatar.launch.state import KILLS, states
+from talkingavatar.launch.submit import launched_with
 from talkingavatar.launch.sweep_file import read_sweep
 from talkingavatar.launch.table import status_table
 
@@ -54,6 +55,25 @@ def write_run(folder, job, state, step=0, steps=40, **facts):
     return run
 
 
+def test_what_a_sweep_was_submitted_with_is_believed_if_it_is_whole(submitted):
+    """Else runs of a cluster would start here: whoever says which launcher goes on."""
+    noted = {"launcher": "slurm", "profile": "default", "jobs": 3, "host": "h", "pid": 4}
+    file = submitted.launch / "launcher.json"
+    assert launched_with(submitted, named=False) == launched_with(submitted, named=True)
+    assert launched_with(submitted, named=False)["launcher"] == "local"
+    file.write_text(json.dumps(noted))
+    assert launched_with(submitted, named=False) == noted
+    bad = [{"launcher": None}, {"launcher": "cloud"}, {"profile": 3}, {"jobs": 0}, {"jobs": "3"}, {"jobs": True}]
+    for change in (*bad, {"host": []}, {"pid": 1e400}):
+        file.write_text(json.dumps(noted | change))
+        with pytest.raises(UserError, match="launcher=local or launcher=slurm"):
+            launched_with(submitted, named=False)
+        assert launched_with(submitted, named=True)["launcher"] == "local"
+    file.write_text("{")
+    with pytest.raises(UserError, match="launcher=local or launcher=slurm"):
+        launched_with(submitted, named=False)
+
+
 def state_of(folder, job, queue=None):
     return states(folder, [job], queue or {})[0]
 
@@ -87,7 +107,10 @@ def test_a_live_process_is_running_until_it_ends(submitted):
     process.kill()
     process.wait(timeout=10)
     assert state_of(submitted, job).state == "preempted"
-    assert not submitted.locked()
+    (submitted.launch / "lock").chmod(0o444)
+    assert not submitted.locked(), "a sweep that may only be read is looked at, too"
+    (submitted.launch / "attempts" / job.name).write_text(f"start 1 h 4\nexit {'9' * 5000} 1\n")
+    assert submitted.attempts(job).code is None, "a number that is none"
 
 
 def test_a_requeued_run_is_preempted_until_slurm_starts_it(submitted):

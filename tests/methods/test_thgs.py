@@ -139,6 +139,18 @@ def test_surfels_start_in_the_surface(thgs, body):
     assert scales.min() >= 0.99e-4 and scales.max() <= 2.01e-2
 
 
+def test_what_is_wider_than_the_skin_is_fine_pulls_back(thgs):
+    """Beyond one spacing of the vertices where a Gaussian stands, along any axis."""
+    method = thgs()
+    spacing = method.footing().of(method.surface.spacing[:, None])[:, 0]
+    with torch.no_grad():
+        method.gaussians["scales"][:] = (0.9 * spacing).log()[:, None]
+        method.gaussians["scales"][7, 0] = (3 * spacing[7]).log()
+    scale = method.held(method.surface, method.resting(), method.footing())["scale"]
+    assert scale[7].item() == pytest.approx(2, rel=1e-3)
+    assert scale[torch.arange(len(scale)) != 7].max() < 1e-5
+
+
 def test_sound_moves_only_the_mouth(thgs, poses):
     method = thgs()
     torch.nn.init.normal_(method.saam.decoder[-1].weight)
@@ -219,6 +231,33 @@ def test_a_checkpoint_of_another_count_loads(thgs):
     assert fresh.step == 321 and torch.equal(fresh.carried_parent, pick)
     assert torch.equal(fresh.carried_face, grown.carried_face) and len(fresh.carried_face) == count
     assert torch.equal(fresh.gaussians["means"], grown.gaussians["means"])
+
+
+def test_a_checkpoint_of_indices_out_of_range_is_refused(thgs):
+    """Before compiled code reads where they point."""
+    method = thgs()
+    checkpoint = {"state_dict": method.state_dict(), "global_step": 1}
+    method.on_save_checkpoint(checkpoint)
+
+    def refused(match, **change):
+        with pytest.raises(ValueError, match=match):
+            method.on_load_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | change})
+
+    for name, there in (("carried_parent", len(method.body.v_template)), ("carried_face", len(method.body.faces))):
+        good = checkpoint["state_dict"][name]
+        for bad in (-1, there, 10**9, -(10**15)):
+            refused(f"{name} of .* of {there} that there are", **{name: good.index_fill(0, torch.tensor(7), bad)})
+        refused(f"{name} of torch.float32", **{name: good.float()})
+        refused("of another number", **{name: good[:, None]})
+    vertices = checkpoint["state_dict"]["surface.vertices"]
+    for bad in (vertices[:-1], torch.cat([vertices, vertices[:3]]), vertices[:, :2]):
+        refused(r"surface\.vertices of ", **{"surface.vertices": bad})
+    gone = [name for name in checkpoint["state_dict"] if name.startswith(("gaussians.", "carried_"))]
+    refused("no Gaussians", **{name: checkpoint["state_dict"][name][:0] for name in gone})
+    other = {"parent": method.carried_parent, "face": method.carried_face.roll(1)}
+    with pytest.raises(ValueError, match="another face than Gaussians"):
+        method.on_load_checkpoint(checkpoint | {"density": other})
+    method.on_load_checkpoint(checkpoint | {"density": other | {"face": method.carried_face}})
 
 
 def test_a_checkpoint_of_another_body_is_refused(thgs):

@@ -229,6 +229,24 @@ def test_every_group_learns_and_no_triangle_loses_its_last_gaussian(make, poses,
         assert any(not torch.equal(a, b) for a, b in zip(before[name], after, strict=True)), name
 
 
+def test_a_checkpoint_is_taken_if_its_indices_are_in_range(make):
+    method, fresh = make("gaussianheadtalk_triangle"), make("gaussianheadtalk_triangle")
+    pick = torch.arange(len(method.carried_binding) + 50) % len(method.carried_binding)
+    for name in list(method.gaussians):
+        method.gaussians[name] = torch.nn.Parameter(method.gaussians[name][pick])
+    method.carry({name: values[pick] for name, values in method.carried.items()})
+    checkpoint = {"state_dict": method.state_dict(), "global_step": 5}
+    method.on_save_checkpoint(checkpoint)
+    fresh.on_load_checkpoint(checkpoint)
+    fresh.load_state_dict(checkpoint["state_dict"])
+    assert torch.equal(fresh.carried_binding, pick) and fresh.step == 5
+    for name, there in (("carried_parent", len(method.figure.weights)), ("carried_binding", len(method.figure.faces))):
+        for bad in (-1, there):
+            changed = {name: checkpoint["state_dict"][name].index_fill(0, torch.tensor(7), bad)}
+            with pytest.raises(ValueError, match=f"{name} of .* of {there} that there are"):
+                fresh.on_load_checkpoint(checkpoint | {"state_dict": checkpoint["state_dict"] | changed})
+
+
 def test_options_and_groups_are_checked():
     config = compose(["experiment=gaussianheadtalk_full", "+method.options.skale=1"])
     with pytest.raises(UserError, match="did you mean scale"):

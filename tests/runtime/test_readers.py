@@ -45,7 +45,7 @@ def test_yaml_that_is_no_plain_mapping(tmp_path, text, found):
     assert found in told.value.found and len(str(told.value)) < 400 and str(file) in str(told.value)
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "3", '{"a": ', "[" * 100_000, "<html>"])
+@pytest.mark.parametrize("text", ["", "null", "[]", "3", '{"a": ', "[" * 100_000, "<html>", '{"a": "\\uD800"}'])
 def test_json_that_is_no_mapping(tmp_path, text):
     file = tmp_path / "summary.json"
     file.write_text(text)
@@ -59,7 +59,7 @@ def test_what_is_no_file(tmp_path):
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     (tmp_path / "itself").symlink_to("itself")
     (tmp_path / "binary").write_bytes(bytes(range(256)))
-    expected = {"folder": "directory", "nowhere": "link to nothing", "itself": "levels", "binary": "no JSON"}
+    expected = {"folder": "directory", "nowhere": "link to nothing", "itself": "levels", "binary": "no text"}
     for name, found in expected.items():
         with pytest.raises(Unreadable, match=found):
             read_json(tmp_path / name, dict, "remove it")
@@ -71,6 +71,8 @@ def test_what_is_right_is_read(tmp_path):
     assert read_json(tmp_path / "a.json", dict, "") == {"a": 1}
     (tmp_path / "a.yaml").write_text("seed: 3\nshared: &s {x: 1}\nagain: *s\n")
     assert read_yaml(tmp_path / "a.yaml", "") == {"seed": 3, "shared": {"x": 1}, "again": {"x": 1}}
+    (tmp_path / "a.json").write_bytes('{"a": "\\ud83d\\ude00\\\\ud8"}'.encode("utf-16"))
+    assert read_json(tmp_path / "a.json", dict, "") == {"a": "\U0001f600\\ud8"}
     (tmp_path / "a.json").write_text("[1, {}]")
     assert read_json(tmp_path / "a.json", list, "") == [1, {}]
 

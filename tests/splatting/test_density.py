@@ -72,6 +72,18 @@ class Fit:
         self.step = step
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1.0])
+def test_sums_that_are_none_are_refused(bad):
+    fit = Fit("3dgs")
+    state = fit.snapshot()
+    for name in ("grad2d", "count"):
+        sums = state["density"][name]
+        for wrong in (torch.full_like(sums, bad), sums.double()):
+            with pytest.raises(ValueError, match=f"{name} is no sum"):
+                fit.control.load_state_dict(state["density"] | {name: wrong})
+    fit.restore(state, 0)
+
+
 @pytest.mark.parametrize("mode", ["3dgs", "2dgs"])
 def test_counts_and_what_is_carried_stay_together(mode):
     fit = Fit(mode)

@@ -65,6 +65,10 @@ def tracked(tmp_path, monkeypatch):
         "suite": 2,
         "metrics": METRICS,
         "skipped": {},
+        "curves": {},
+        "split": {},
+        "frames": [],
+        "backbones": {},
     }
     (run.path / "evaluation").mkdir()
     for condition in ("full", "silent"):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 
 import pytest
@@ -58,8 +59,12 @@ def write_run(folder, experiment="thgs_full", identity=0, seed=0, psnr=None, own
             "condition": "full",
         }
         facts |= {"suite": 2, "commit": "abc", "device": "cpu", "split": {"count": 9}, "steps": 40}
+        facts |= {"frames": list(range(9)), "backbones": {}}
         facts |= {"metrics": {"full/psnr": psnr, "full/lpips_alex": 0.04}, "skipped": {"sync": "no syncnet"}}
-        facts |= {"curves": {"sync": [[-1, 0, 1], [9.0, 7.0, 8.5]]}, "truth": {"metrics": {}, "skipped": {}}}
+        facts |= {
+            "curves": {"sync": [[-1, 0, 1], [9.0, 7.0, 8.5]]},
+            "truth": {"metrics": {}, "skipped": {}, "curves": {}},
+        }
         (folder / "evaluation").mkdir()
         (folder / "evaluation" / "full.json").write_text(json.dumps(facts))
     return folder
@@ -176,12 +181,23 @@ def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):
     run = write_run(tmp_path / "a", state="running", psnr=30.0)
     (run / "summary.json").write_text('{"status": "fin')
     (run / "evaluation" / "silent.json").write_text("[]")
+    whole = json.loads((run / "evaluation" / "full.json").read_text())
     (run / "evaluation" / "full.json").write_text("{}")
     read, measured = read_results(runs.read_run(run, now=1010.0))
     assert (read.state, read.detail, measured) == ("running", "step 30 of 40", {})
     assert [problem.split(" cannot")[0] for problem in read.problems] == [
         "summary.json", "evaluation/full.json", "evaluation/silent.json",
     ]  # fmt: skip
+    bad = {"seed": 1e400, "curves": {"sync": [[1], "a"]}, "skipped": {"sync": None}, "metrics": {"full/psnr": "30"}}
+    bad |= {"truth": {"metrics": []}, "backbones": {"lpips_alex": "a"}, "frames": 3, "condition": None}
+    for name, value in bad.items():
+        (run / "evaluation" / "full.json").write_text(json.dumps(whole | {name: value}))
+        read, measured = read_results(runs.read_run(run, now=1010.0))
+        assert not measured and f"full.json cannot be read: another {name}" in read.problems[1]
+    (run / "evaluation" / "full.json").write_text(
+        json.dumps(whole | {"metrics": {"full/psnr": math.inf, "b": math.nan}})
+    )
+    assert read_results(runs.read_run(run))[1]["full"]["metrics"] == {"full/psnr": math.inf}
     assert "no sign for 2 h 0 min" in runs.read_run(run, now=1000.0 + 7200).detail
     (run / "config.yaml").write_text("seed: 3")
     read = runs.read_run(run)
@@ -193,6 +209,27 @@ def test_half_written_runs_are_read_and_what_is_broken_is_named(tmp_path):
     assert "config.yaml cannot be read" in runs.read_run(run).problems[0]
     (run / "status.json").unlink()
     assert runs.read_run(run).state == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("metrics", {"metrics": {"heldout/full/psnr": "30"}}),
+        ("metrics", {"metrics": []}),
+        ("skipped", {"skipped": 3}),
+        ("measured", {"measured": {"condition": "full"}}),
+        ("measured", {"measured": [None]}),
+        ("metrics", {"measured": [{"metrics": {"full/psnr": None}}]}),
+        ("condition", {"measured": [{"condition": 3}]}),
+    ],
+)
+def test_what_is_odd_in_a_summary_is_told(tmp_path, part, change):
+    folder = write_run(tmp_path / "run", own=30.0)
+    assert not runs.read_run(folder).problems
+    (folder / "summary.json").write_text(json.dumps(json.loads((folder / "summary.json").read_text()) | change))
+    read, _ = read_results(runs.read_run(folder))
+    assert read.problems == (f"summary.json cannot be read whole: another {part}",)
+    assert len(table_of(tmp_path).lines) > 0, "the rest of it is shown"
 
 
 def test_an_evaluation_of_an_earlier_step_is_told(tmp_path):
@@ -221,6 +258,22 @@ def test_curves_are_thinned_and_keep_their_ends(tmp_path):
     file.write_text('{"step": 1, "loss/total": NaN}\n{"step": 2, "loss/total": 0.5}\n')
     assert curves.training_curves(file, 50) == {"loss/total": ([2], [0.5])}
     assert curves.training_curves(tmp_path / "none", 50) == {}
+    bad = [
+        "[" * 4000,
+        "[1]",
+        '{"step": -1, "a": 1}',
+        '{"step": 1e400, "a": 1}',
+        '{"step": NaN, "a": 1}',
+        '{"step": true, "a": 1}',
+    ]
+    bad += [
+        '{"step": 1, "a": 1e400}',
+        f'{{"step": 1, "a": 1{"0" * 400}}}',
+        '{"step": 1, "\\ud800": 1}',
+        '{"step": 1, "a": "3"}',
+    ]
+    file.write_text("\n".join([*bad, '{"step": 3, "a": 4}']))
+    assert curves.training_curves(file, 50) == {"a": ([3], [4])}
 
 
 def test_a_long_journal_is_read_in_places(tmp_path):

@@ -70,6 +70,10 @@ class Toy(Method):
     def carried(self) -> dict[str, Int[Tensor, " N"]]:
         return {"vertex": self.carried_vertex}
 
+    @property
+    def numbered(self) -> dict[str, int]:
+        return {"vertex": len(self.body.v_template)}
+
     def carry(self, carried: dict[str, Int[Tensor, " N"]]) -> None:
         self.carried_vertex = carried["vertex"]
 

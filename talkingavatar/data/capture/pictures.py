@@ -12,9 +12,9 @@ import numpy as np
 from numpy import ndarray
 from PIL import Image
 
-from talkingavatar.data.arrays import damage_told
 from talkingavatar.data.capture.manifest import AGAIN
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import damage_told
 
 # A PNG begins with its size, bits a sample and kind of pixel, and ends with a mark; between them it is not looked at.
 SIGNATURE, END = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", b"IEND\xaeB`\x82"

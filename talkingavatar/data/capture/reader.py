@@ -14,7 +14,6 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.body import Body
-from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture.manifest import read_manifest
 from talkingavatar.data.capture.pictures import Pictures
 from talkingavatar.data.capture.tables import (
@@ -29,6 +28,7 @@ from talkingavatar.data.capture.tables import (
 from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.faces import Face
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import check_array, read_npy
 from talkingavatar.runtime.files import whole
 from talkingavatar.types import BodyPose, Cameras
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from talkingavatar.data.arrays import check_array, read_npz
 from talkingavatar.data.capture.manifest import AGAIN
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import check_array, read_npz
 
 PARAMETERS = ("betas", "expression", "full_pose", "transl")
 REGIONS = ("head", "mouth", "left_hand", "right_hand")

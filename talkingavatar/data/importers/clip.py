@@ -13,10 +13,10 @@ from jaxtyping import Float, Shaped, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from talkingavatar.data import arrays
-from talkingavatar.data.arrays import damage_told
 from talkingavatar.data.capture import FRONT, RATE, REGIONS, CaptureWriter, Manifest, Model, Span, Table, paper_split
 from talkingavatar.errors import UserError
+from talkingavatar.runtime import arrays
+from talkingavatar.runtime.arrays import damage_told
 from talkingavatar.runtime.making import making
 
 Picture = UInt8[ndarray, "H W 3"]

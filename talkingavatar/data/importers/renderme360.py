@@ -17,7 +17,6 @@ from PIL import Image
 from talkingavatar.audio.features import resample
 from talkingavatar.audio.mono import as_float, to_mono
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture import RATE, Model
 from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole, rigid
 from talkingavatar.data.importers.clip import (
@@ -36,6 +35,7 @@ from talkingavatar.data.importers.flame import flame_table
 from talkingavatar.data.matte_values import Values, read_matte, survey_files
 from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import check_array, read_npy
 
 FPS, CAMERA = 30.0, 25
 READINGS = "camera to world", "world to camera"  # of RT; the official code takes the first

@@ -17,7 +17,6 @@ from jaxtyping import Float, Shaped
 from numpy import ndarray
 
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.arrays import check_array, read_npy
 from talkingavatar.data.capture import RATE, Span
 from talkingavatar.data.importers.cameras import GOOD_PX, Reading, choose_reading, pinhole
 from talkingavatar.data.importers.clip import (
@@ -35,6 +34,7 @@ from talkingavatar.data.importers.clip import (
 )
 from talkingavatar.data.importers.poses import smplx_full_pose
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import check_array, read_npy
 
 FPS = 30.0
 MASK_FOLDERS = ("parsing_full_body", "parsing")  # the loader's name, the README's

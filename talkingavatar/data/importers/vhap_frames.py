@@ -12,11 +12,11 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
-from talkingavatar.data.arrays import damage_told
 from talkingavatar.data.importers.cameras import pinhole, rigid
 from talkingavatar.data.importers.clip import COMPLETE
 from talkingavatar.data.stated import Stated, read_json
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.arrays import damage_told
 
 PARTS = ("train", "val", "test")
 AGAIN = "export it again"

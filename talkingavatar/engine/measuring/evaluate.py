@@ -25,11 +25,12 @@ from talkingavatar.engine.measuring.sync_curves import sync_curves
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
 from talkingavatar.engine.tracking.tracker import track_results
 from talkingavatar.errors import UserError
+from talkingavatar.metrics.result_file import read_result
 from talkingavatar.paths import cache_root, runs_root
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import held
-from talkingavatar.runtime.readers import healed, read_json
+from talkingavatar.runtime.readers import healed
 
 
 @dataclass(frozen=True)
@@ -189,13 +190,8 @@ class Measurement:
 
 
 def _known(file: Path) -> dict[str, Any]:
-    """What was measured before; a file that is not there or not ours is measured again."""
-    known = healed(lambda: read_json(file, dict, ""), {}, warn)
-    texts = ("condition", "subject", "experiment", "family")
-    whole = all(isinstance(known.get(name), str) for name in texts)
-    whole &= all(isinstance(known.get(name), int) for name in ("seed", "suite"))
-    whole &= all(isinstance(known.get(name), dict) for name in ("metrics", "skipped", "curves", "backbones"))
-    return known if whole else {}
+    """What was measured before; a file that is not there or damaged is measured again."""
+    return healed(lambda: read_result(file), {}, warn)
 
 
 def _kept(file: Path) -> Findings | None:

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from contextlib import suppress
@@ -35,7 +36,7 @@ from talkingavatar.paths import runs_root, user_path
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import folder_for, write_atomically
 from talkingavatar.runtime.lock import Lock
-from talkingavatar.runtime.readers import Unreadable, healed, read_json
+from talkingavatar.runtime.readers import Unreadable, healed, journal_row, read_json
 
 ELSEWHERE = "give run.path=... or set $TALKINGAVATAR_RUNS"
 NAMED = 6  # keys in a message
@@ -152,14 +153,14 @@ class RunDirectory:
             write_atomically(file, "".join(row + "\n" for row in rows))
 
     def rows(self, start: int = 0) -> tuple[list[dict[str, Any]], int]:
-        """The logged rows from a byte on, and the byte after them; a line cut off by a kill is none."""
+        """The logged rows from a byte on, and the byte after them; a damaged line is none."""
         file = self.path / "metrics.jsonl"
         if not file.is_file():
             return [], start
         with file.open("rb") as stream:
             stream.seek(start)
             lines = [line for line in stream if line.endswith(b"\n")]
-        return [json.loads(line) for line in lines], start + sum(map(len, lines))
+        return [row for row in map(journal_row, lines) if row], start + sum(map(len, lines))
 
     def log(self, step: int, scalars: dict[str, float]) -> None:
         with (self.path / "metrics.jsonl").open("a") as file:
@@ -187,8 +188,4 @@ def _summary(content: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def _step_of(line: str) -> float:
     """Step of a logged line; a line cut off by a kill, or that is none, counts as never written."""
-    try:
-        step = json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return float("inf")
-    return step if type(step) is int and step >= 0 else float("inf")
+    return journal_row(line).get("step", math.inf)

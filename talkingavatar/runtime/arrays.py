@@ -14,6 +14,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.errors import UserError
+from talkingavatar.runtime.readers import Unreadable
 
 LARGEST = 4 << 30  # bytes that an array file may unpack to
 # What numpy and Pillow raise of files that are damaged in one way or another.
@@ -28,7 +29,8 @@ def read_npz(file: Path, keys: Sequence[str], action: str) -> dict[str, ndarray]
     """All arrays of a file.
 
     Raises:
-        UserError: it is missing or damaged, holds other things than plain arrays, or one of `keys` is not in it.
+        UserError: it is missing.
+        Unreadable: it is damaged, holds other things than plain arrays, or one of `keys` is not in it.
     """
     with damage_told(file, "a file of arrays (npz)", action):
         with zipfile.ZipFile(file) as archive:
@@ -36,7 +38,7 @@ def read_npz(file: Path, keys: Sequence[str], action: str) -> dict[str, ndarray]
         with np.load(file) as arrays:
             table = {key: arrays[key] for key in arrays.files}
     if missing := [key for key in keys if key not in table]:
-        raise UserError(str(file), f"no {', '.join(missing)}", ", ".join(keys), action)
+        raise Unreadable(str(file), f"no {', '.join(missing)}", ", ".join(keys), action)
     return table
 
 
@@ -44,7 +46,8 @@ def read_npy(file: Path, action: str) -> ndarray:
     """The array of a file.
 
     Raises:
-        UserError: it is missing or damaged, or not a plain array.
+        UserError: it is missing.
+        Unreadable: it is damaged, or not a plain array.
     """
     with damage_told(file, "an array (npy)", action):
         found = np.load(file, mmap_mode="r")
@@ -66,7 +69,7 @@ def damage_told(file: Path, expected: str, action: str) -> Iterator[None]:
     except DAMAGE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         reason = "Python objects" if "allow_pickle" in str(error) or "Object arrays" in str(error) else reason
-        raise UserError(
+        raise Unreadable(
             str(file), f"no readable file, but a truncated or foreign one ({reason})", expected, action
         ) from error
 
