@@ -21,6 +21,7 @@ from talkingavatar.data.portrait.record import Still, performed, write_portrait
 from talkingavatar.errors import UserError
 from talkingavatar.networks.mesh_code import MotionLatent
 from talkingavatar.paths import user_path
+from talkingavatar.preprocessing.assemble import ALL_PARTS, MANIFEST
 from talkingavatar.preprocessing.pipeline import VideoWriter, capture_folder, preprocess
 from talkingavatar.runtime.files import sha256
 
@@ -71,6 +72,8 @@ def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction, vi
     file, folder = user_path(str(config.portrait)), capture_folder(config)
     picture = read_portrait(file)
     still = folder / STILL
+    if not still.is_dir() and any((folder / name).exists() for name in (MANIFEST, *ALL_PARTS)):
+        raise UserError("out", f"{folder}: made by something else", "a folder of its own", "give name=...")
     film = folder / f"{STILL}.mp4"
     if not (still / "capture.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from talkingavatar.data.mesh_motion import (
     rig_from_code,
     unposed,
 )
+from talkingavatar.data.portrait.mesh_warp import SHIPPED
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_angles, head_rotation, similarity
 from talkingavatar.networks.mesh_code import MeshCode, load_mesh_code, save_mesh_code
@@ -99,3 +100,11 @@ def test_a_file_that_is_no_code_is_one_line(tmp_path):
     for name in ("a.npz", "b.npz"):
         with pytest.raises(UserError, match="a mesh code"):
             load_mesh_code(tmp_path / name)
+
+
+def test_the_shipped_code_is_of_this_rig_and_small(mesh):
+    kept = load_mesh_code(SHIPPED)
+    offsets = named_motion(mesh, 2, 0.4)
+    error = kept.network.decode(kept.network.encode(offsets)) - offsets
+    assert error.square().sum() < 0.01 * offsets.square().sum() and SHIPPED.stat().st_size < 1.5e6
+    assert kept.provenance["body"] == mesh.body.checksum and not kept.provenance["dirty"]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talkingavatar.config.preprocess import PreprocessConfig
 from talkingavatar.errors import UserError
-from talkingavatar.preprocessing.portrait import read_portrait
+from talkingavatar.preprocessing.portrait import preprocess_portrait, read_portrait
 
 RED = np.zeros((140, 160, 3), np.uint8)
 RED[:70] = (200, 40, 30)
@@ -43,3 +44,13 @@ def test_what_is_no_portrait_is_refused(tmp_path):
                         "absent.png": "nothing there"}.items():  # fmt: skip
         with pytest.raises(UserError, match=found):
             read_portrait(tmp_path / name)
+
+
+def test_what_lies_in_the_folder_is_not_written_over(tmp_path):
+    Image.fromarray(RED).save(tmp_path / "plain.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "audio.flac").write_text("mine")
+    given = PreprocessConfig(portrait=str(tmp_path / "plain.png"), out=str(tmp_path / "out"))
+    with pytest.raises(UserError, match="made by something else"):
+        preprocess_portrait(given, lambda *_: lambda: None, None)
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["audio.flac"]
