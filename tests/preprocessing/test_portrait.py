@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from talkingavatar.config.preprocess import PreprocessConfig
+from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing.portrait import preprocess_portrait, read_portrait
 
@@ -52,5 +53,5 @@ def test_what_lies_in_the_folder_is_not_written_over(tmp_path):
     (tmp_path / "out" / "audio.flac").write_text("mine")
     given = PreprocessConfig(portrait=str(tmp_path / "plain.png"), out=str(tmp_path / "out"))
     with pytest.raises(UserError, match="made by something else"):
-        preprocess_portrait(given, lambda *_: lambda: None, None)
+        preprocess_portrait(given, lambda *_: lambda: None, VideoWriter)
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["audio.flac"]
