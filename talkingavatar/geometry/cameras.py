@@ -25,6 +25,6 @@ def orbit(camera: Cameras, centre: Float[Tensor, " 3"], angle: float) -> Cameras
     """The camera turned by `angle` radians round the vertical axis through `centre`: the world turns the other way."""
     c, s = math.cos(angle), math.sin(angle)
     turn = torch.eye(4, device=centre.device)
-    turn[:3, :3] = torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]], device=centre.device)
+    turn[0, 0], turn[0, 2], turn[2, 0], turn[2, 2] = c, s, -s, c  # number by number: a copy from the host would wait
     turn[:3, 3] = centre - turn[:3, :3] @ centre
     return Cameras(camera.viewmats @ turn, camera.Ks, camera.width, camera.height)

@@ -34,6 +34,7 @@ def openness(alpha: Float[Tensor, "1 H W 1"], points: Float[Tensor, "1 P 3"], ca
     Args:
         points: world space, metres; whatever side of the person they are on, something of the person is before them.
     """
-    place = project(points, camera) / torch.tensor([camera.width, camera.height], device=points.device) * 2 - 1
+    x, y = project(points, camera).unbind(-1)
+    place = torch.stack([x / camera.width, y / camera.height], -1) * 2 - 1
     covered = grid_sample(alpha.permute(0, 3, 1, 2), place[None], align_corners=False)[0, 0, 0]
     return (1 - covered) * (place.abs() < 1).all(-1)[0]

@@ -158,8 +158,12 @@ class SkinBound(Method):
             "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
             "height": (heights / LOOSE).square().sum(-1),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
-            "scale": beyond_scale(resting.scales / footing.of(surface.spacing[:, None]), WIDEST),
+            "scale": self.beyond_width(resting.scales / footing.of(surface.spacing[:, None])),
         }
+
+    def beyond_width(self, scales: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """By how much extents, in spacings of the skin's vertices, are too large."""
+        return beyond_scale(scales, WIDEST)
 
     def render(
         self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None

@@ -19,10 +19,8 @@ from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
-from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
-from talkingavatar.networks.skin_surface import SkinSurface
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
 
 # The local frame's second axis is the normal; a surfel's is its third.
@@ -122,11 +120,8 @@ class TriangleBound(SkinBound):
             terms["scale"] = beyond_scale(raw["scales"].exp(), options.most_scale)
         return terms
 
-    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
-        spacing = footing.of(surface.spacing[:, None])
-        flat = resting.scales.new_tensor([1, 1, FLAT])
-        scale = beyond_scale(resting.scales / (spacing * flat), self.bound_options.most_scale)
-        return super().held(surface, resting, footing) | {"scale": scale}
+    def beyond_width(self, scales: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        return beyond_scale(torch.cat([scales[:, :2], scales[:, 2:] / FLAT], 1), self.bound_options.most_scale)
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
