@@ -36,8 +36,13 @@ class VisibleMesh:
         ids, _ = raster.visible(screen, self._surface, self._atlas, width, height)
         return ids, screen[:, :2]
 
+    def before(
+        self, vertices: Float[Tensor, "V 3"], camera: Cameras
+    ) -> tuple[Int[ndarray, "H W"], Float[ndarray, "V 2"]]:
+        """`seen` by a camera (C = 1)."""
+        K, view = camera.Ks[0].double().numpy(), camera.viewmats[0].double().numpy()
+        return self.seen(vertices.numpy(), K, view, camera.width, camera.height)
+
     def outline(self, vertices: Float[Tensor, "V 3"], camera: Cameras) -> Float[Tensor, "H W"]:
         """1 where the mesh is before a camera (C = 1), 0 elsewhere."""
-        view, K = camera.viewmats[0].double().numpy(), camera.Ks[0].double().numpy()
-        ids, _ = self.seen(vertices.numpy(), K, view, camera.width, camera.height)
-        return torch.from_numpy(ids >= 0).float()
+        return torch.from_numpy(self.before(vertices, camera)[0] >= 0).float()

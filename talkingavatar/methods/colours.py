@@ -56,8 +56,8 @@ def seen_colours(
     summed = total = torch.zeros(1)
     for i in range(len(batch)):
         frame = batch.frame(i)
-        vertices, view, K = meshes[i], frame.cameras.viewmats[0], frame.cameras.Ks[0]
-        ids, pixels = visible.seen(vertices.numpy(), K.double().numpy(), view.double().numpy(), *size.tolist())
+        vertices, view = meshes[i], frame.cameras.viewmats[0]
+        ids, pixels = visible.before(vertices, frame.cameras)
         there = torch.zeros(len(vertices), 1)
         there[faces[torch.from_numpy(np.unique(ids[ids >= 0])).long()].flatten()] = 1
         picture = torch.cat([frame.image, frame.matte], -1).permute(0, 3, 1, 2)

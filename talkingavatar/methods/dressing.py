@@ -85,7 +85,7 @@ def _gaps(
     `matte`: signed distances from its outline.
     """
     view, K, size = cameras.viewmats[0], cameras.Ks[0], torch.tensor([cameras.width, cameras.height])
-    ids, _ = mesh.seen(vertices.numpy(), K.double().numpy(), view.double().numpy(), cameras.width, cameras.height)
+    ids, _ = mesh.before(vertices, cameras)
     own = _signed_distance(ids >= 0)
     points, facing = vertices @ view[:3, :3].T + view[:3, 3], normals @ view[:3, :3].T
     pixels = (points @ K.T)[:, :2] / points[:, 2:]

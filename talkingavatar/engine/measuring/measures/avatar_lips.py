@@ -82,8 +82,7 @@ class AvatarLips(Measure):
     def _true(self, pose: BodyPose, camera: Cameras) -> float:
         """Pixels of the body's inside."""
         vertices, _ = self.held.body(pose)
-        view, K = camera.viewmats[0].double().numpy(), camera.Ks[0].double().numpy()
-        faces, _ = self.mesh.seen(vertices[0].numpy(), K, view, camera.width, camera.height)
+        faces, _ = self.mesh.before(vertices[0], camera)
         inner = self.inside[self.held.body.faces].all(1).numpy()
         return float((inner[faces] & (faces >= 0)).sum())
 
