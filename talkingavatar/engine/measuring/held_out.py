@@ -59,6 +59,11 @@ class HeldOut:
         assert self.data is not None, "a measure needs pictures and does not say so"
         return self.data
 
+    @cached_property
+    def calmest(self) -> int:
+        """Which of the frames, counted in `frames`, has the calmest face."""
+        return int(self.pose.expression.abs().sum(1).argmin())
+
     def cut(self, i: int) -> bool:
         """Whether the i-th frame is no neighbour of the one before it."""
         return any(start == i for start, _ in self.shots[1:])

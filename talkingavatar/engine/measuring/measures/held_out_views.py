@@ -68,7 +68,7 @@ class HeldOutViews(Measure):
         """The silhouette of the calmest frame against that of the body, seen from all round it."""
         avatar, held = self.setting.avatar, self.held
         assert avatar is not None
-        i = int(held.pose.expression.abs().sum(1).argmin())
+        i = held.calmest
         camera, pose = held.pictures.capture.cameras([held.frames[i]]), held.pose[[i]]
         gaussians = avatar.method.drive(
             replace(avatar.data.signal([held.frames[i]]), pose=pose).to(avatar.method.device)

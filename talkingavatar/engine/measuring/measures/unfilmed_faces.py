@@ -126,7 +126,7 @@ class UnfilmedFaces(Measure):
     @cached_property
     def frame(self) -> int:
         """The calmest of those held out."""
-        return self.held.frames[int(self.held.pose.expression.abs().sum(1).argmin())]
+        return self.held.frames[self.held.calmest]
 
     def _faces(self) -> Iterator[tuple[float, Face]]:
         """With the strength of each.
@@ -184,7 +184,7 @@ class UnfilmedFaces(Measure):
     @cached_property
     def _pose(self) -> BodyPose:
         """True where it is known, for the truth is drawn in that."""
-        return self.held.pose[[self.held.frames.index(self.frame)]]
+        return self.held.pose[[self.held.calmest]]
 
     def _boxes(self, pose: BodyPose) -> dict[str, Float[ndarray, " 4"]]:
         """Of the parts of the face as it is posed, pixels."""
