@@ -57,6 +57,7 @@ class RendererConfig:
 @dataclass
 class DensityConfig:
     name: str = "default"  # none | default
+    by: str = "gradient"  # what grows: gradient | error
     start: int = within(500, 0, MOST_STEPS)  # steps on the paper's scale (`method.paper_steps`)
     stop: int = within(75_000, 0, MOST_STEPS)  # half of the run, as 3DGS
     every: int = within(1000, 1, MOST_STEPS)
@@ -233,6 +234,7 @@ CHOICES = {
     "audio.output": ("logits", "hidden"),
     "renderer.mode": ("2dgs", "3dgs"),
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
+    "density.by": ("gradient", "error"),
     "density.name": ("none", "default"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "trainer.precision": ("32", "bf16"),
