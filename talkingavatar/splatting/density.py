@@ -5,7 +5,6 @@ Row for row what gsplat 1.5's default strategy does, whose own methods change fr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch.optim import Optimizer
 
 from talkingavatar.errors import UserError
@@ -22,7 +20,6 @@ from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.splatting.conventions import image_gradient, watched
 
 ASKED = 5  # steps of which one tells what its pictures' error is due to: a drawing more
-APART = 0.75  # of its standard deviation: from where a Gaussian was to the two that lie in its place
 SPLIT = 1.6  # by which the extents of the two that replace a Gaussian are smaller than its own
 
 
@@ -185,13 +182,13 @@ class DensityControl:
         many = min(int((mean > policy.grow_gradient).sum()), max(0, policy.max_gaussians - len(mean)))
         chosen = torch.zeros_like(mean, dtype=torch.bool)
         chosen[torch.argsort(score, descending=True, stable=True)[:many]] = True
+        chosen &= score > 0
         small = self.parameters["scales"].exp().amax(-1) <= policy.grow_scale * policy.scene_scale
         small &= policy.by == "gradient"
         cloned, split = _rows(chosen & small), _rows(chosen & ~small)
         if grown := len(cloned) + len(split):
             rows = torch.cat([_rows(~chosen | small), cloned, split, split])
-            halves = self._parts if policy.by == "error" else self._halves
-            self._take(rows, fresh=len(cloned) + 2 * len(split), last=halves(split))
+            self._take(rows, fresh=len(cloned) + 2 * len(split), last=self._halves(split))
         return grown
 
     def _halves(self, split: Int[Tensor, " S"]) -> dict[str, Float[Tensor, "S2 3"]]:
@@ -201,16 +198,6 @@ class DensityControl:
         drawn = torch.randn(2, len(split), 3, device=scales.device)
         means = self.parameters["means"][split] + torch.einsum("nij,nj,bnj->bni", rotations, scales, drawn)
         return {"means": means.reshape(-1, 3), "scales": (scales / SPLIT).log().repeat(2, 1)}
-
-    def _parts(self, split: Int[Tensor, " S"]) -> dict[str, Float[Tensor, "S2 3"]]:
-        """The same side by side along its longest axis, together as long as it was: no gap is torn."""
-        scales = self.parameters["scales"][split]
-        longest = one_hot(scales.argmax(-1), 3).to(scales)
-        along = APART * (longest * scales.exp()).sum(-1, keepdim=True)
-        step = along * (quat_to_matrix(self.parameters["quats"][split]) * longest[:, None]).sum(-1)
-        shorter = scales + 0.5 * math.log(1 - APART**2) * longest
-        means = self.parameters["means"][split]
-        return {"means": torch.cat([means + step, means - step]), "scales": shorter.repeat(2, 1)}
 
     def _prune(self, step: int) -> int:
         policy, parameters = self.policy, self.parameters
