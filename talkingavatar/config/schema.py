@@ -57,7 +57,7 @@ class RendererConfig:
 @dataclass
 class DensityConfig:
     name: str = "default"  # none | default
-    by: str = "gradient"  # what grows: gradient | error
+    by: str = "gradient"  # gradient: what is steep grows | error: as many, where pictures are wrong
     start: int = within(500, 0, MOST_STEPS)  # steps on the paper's scale (`method.paper_steps`)
     stop: int = within(75_000, 0, MOST_STEPS)  # half of the run, as 3DGS
     every: int = within(1000, 1, MOST_STEPS)

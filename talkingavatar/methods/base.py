@@ -23,7 +23,7 @@ from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
 from talkingavatar.methods.stored import check_gaussians
 from talkingavatar.networks.exposure import Exposure
-from talkingavatar.splatting import answered, facing, rasterise
+from talkingavatar.splatting import answered, rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.training.critic import Critic
 from talkingavatar.training.optimisers import NamedOptimisers, adams
@@ -248,8 +248,7 @@ class Method(L.LightningModule, ABC):
         with torch.no_grad():
             error = dssim(rendering.rgb, batch.image).mean(-1, keepdim=True)
             error = error if batch.weight is None else batch.weight * error
-        drawn = [layer[shot.layer].detach() for layer in layers]
-        return torch.stack([answered(g, error, draw) * facing(g, shot.cameras) for g in drawn]).mean(0)
+        return torch.stack([answered(layer[shot.layer], error, draw) for layer in layers]).mean(0)
 
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight and has started."""

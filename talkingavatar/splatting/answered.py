@@ -6,16 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.geometry.spherical_harmonics import SH_C0
-from talkingavatar.splatting.colours import directions
-from talkingavatar.types import Cameras, Gaussians, Rendering
-
-FRONTAL = 0.5  # cosine between a Gaussian's third axis and the line of sight: within 60 degrees
+from talkingavatar.types import Gaussians, Rendering
 
 
 def answered(
@@ -37,13 +32,3 @@ def answered(
         rgb = draw(replace(plain, sh=added)).rgb
         (shares,) = torch.autograd.grad(rgb, added, error.detach().expand_as(rgb).contiguous())
     return shares[:, 0].mean(-1) / SH_C0
-
-
-def facing(gaussians: Gaussians, cameras: Cameras) -> Bool[Tensor, " N"]:
-    """Which Gaussians some camera sees rather from the front than from aside.
-
-    Of the others, at outlines, the error says that they lie wrongly, and not that they are too coarse: many small ones
-    in their place would be no better, and leave gaps that other views show.
-    """
-    sight = normalize(directions(gaussians, cameras), dim=-1)
-    return ((sight * third_axis(gaussians.quats)).sum(-1).abs() > FRONTAL).any(0)

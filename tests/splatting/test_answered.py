@@ -1,12 +1,9 @@
 """What of the pictures' error each Gaussian answers for, on every path."""
 
-import math
-from dataclasses import replace
-
 import pytest
 import torch
 
-from talkingavatar.splatting import answered, facing
+from talkingavatar.splatting import answered
 from talkingavatar.splatting.cpu.backend import rasterise_cpu
 from talkingavatar.splatting.gsplat_backend import rasterise_gsplat
 from talkingavatar.splatting.plain import rasterise_plain
@@ -42,16 +39,6 @@ def test_what_is_hidden_answers_for_what_shows_through():
     error[0, centre[1], centre[0]] = 4.0
     front, behind = shared_out(rasterise_cpu, "2dgs", scene, error, views)
     assert front == pytest.approx(3.0, rel=0.01) and behind == pytest.approx(0.5, rel=0.01)
-
-
-@pytest.mark.parametrize(("turn", "seen"), [(0.0, True), (1.0, True), (1.1, False), (2.0, False), (math.pi, True)])
-def test_surfels_seen_from_aside_are_told(turn, seen):
-    """By 60 degrees between their normal and the line of sight, whichever side shows, in one of the views."""
-    quat = (math.cos(turn / 2), 0.0, math.sin(turn / 2), 0.0)
-    views = cameras(2)
-    alone = replace(views, viewmats=views.viewmats[:1], Ks=views.Ks[:1])
-    assert facing(one(quat=quat), alone).tolist() == [seen]
-    assert facing(one(quat=quat), views).tolist() == [seen or turn == 2.0]
 
 
 def test_the_host_waits_for_nothing_but_gsplat_itself(kernels):  # noqa: F811
