@@ -36,6 +36,9 @@ class DataConfig:
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
     shutter: float = within(0.0, 0.0, 1.0)  # share of a frame's time that it is open; above 0, motion is fitted blurred
     random_background: bool = False  # train before another colour each step: no Gaussian paints the background
+    confidence: bool = (
+        False  # weigh each pixel by how far it may be believed, where the capture (of a portrait) says it
+    )
     cache_mb: int = within(1024, 1, 10**7)  # decoded frames kept in memory
 
 

@@ -9,7 +9,7 @@ import torch
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.data.capture import Capture
-from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, random_motions, rig_from_code
+from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, motions_of, random_takes, rig_from_code
 from talkingavatar.data.portrait import Portrait
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
@@ -29,7 +29,7 @@ def mesh(cache):
 
 @pytest.fixture(scope="module")
 def file(mesh, tmp_path_factory):
-    motions = random_motions(mesh.body.expression_names, 1, 3.0, 0)
+    motions = motions_of(random_takes(1, 3.0, 0), mesh.body.expression_names)
     code = MeshCode(len(mesh)).requires_grad_(False)
     code.start(MeshMotionData(mesh, motions, 2, 0, 1).drawn(-1, 60).offsets, torch.ones(len(mesh)))
     found = tmp_path_factory.mktemp("code") / "mesh_code.npz"

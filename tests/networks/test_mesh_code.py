@@ -8,9 +8,10 @@ from talkingavatar.body.models import load_body
 from talkingavatar.data.mesh_motion import (
     MeshMotionData,
     bank_of,
+    motions_of,
     named_motion,
     offsets_of,
-    random_motions,
+    random_takes,
     rig_from_code,
     unposed,
 )
@@ -27,7 +28,7 @@ def mesh(cache):
 
 @pytest.fixture(scope="module")
 def faces(mesh):
-    motions = random_motions(mesh.body.expression_names, 3, 3.0, 0)
+    motions = motions_of(random_takes(3, 3.0, 0), mesh.body.expression_names)
     return MeshMotionData(mesh, motions, 4, 0, 2)
 
 
