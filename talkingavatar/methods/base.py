@@ -19,6 +19,7 @@ from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
+from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
 from talkingavatar.methods.stored import check_gaussians
 from talkingavatar.networks.exposure import Exposure
@@ -32,25 +33,6 @@ from talkingavatar.training.terms import NONE, Scalars, weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 SHOWN = "shown"  # the layer and the shot of methods that have one
-
-
-@dataclass(frozen=True)
-class Knob:
-    """Something of a signal that one may turn by hand, from `low` to `high`; 0 is neutral."""
-
-    name: str
-    low: float
-    high: float
-    turn: Callable[[DrivingSignal, float], DrivingSignal]
-
-
-def _expression_knob(column: int, name: str) -> Knob:
-    def turn(signal: DrivingSignal, value: float) -> DrivingSignal:
-        expression = signal.pose.expression.clone()
-        expression[:, column] = value
-        return reposed(signal, replace(signal.pose, expression=expression))
-
-    return Knob(name, -0.5, 1.5, turn)
 
 
 @dataclass(frozen=True)
@@ -130,7 +112,7 @@ class Method(L.LightningModule, ABC):
 
     def knobs(self) -> list[Knob]:
         """What one may turn by hand: each expression coefficient, all else neutral."""
-        return [_expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
+        return [expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
 
     def nudged(
         self, signal: DrivingSignal, turned: Float[Tensor, "B J 3"], moved: Float[Tensor, "B 3"]
