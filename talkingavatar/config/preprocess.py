@@ -25,6 +25,7 @@ class PreprocessConfig:
     portrait: str | None = None  # instead of a video: one picture, which a bank of motions moves
     name: str | None = None  # of the capture; None: the file's name
     out: str | None = None  # capture folder; None: $TALKINGAVATAR_CAPTURES/<name>, else captures/<name>
+    frames: int = 600  # of a portrait's motion, at 25 a second
     start: float = 0.0  # seconds from the clip's beginning
     end: float | None = None  # seconds
     fps: float | None = None  # of the capture; None: the source's average, rounded to a usual rate of at most 30
@@ -58,6 +59,7 @@ CHOICES = {
 RANGES = {
     "start": (0.0, 1e6),
     "end": (0.1, 1e6),
+    "frames": (20, 6000),
     "fps": (8.0, 60.0),
     "size": (128, 2160),
     "smooth": (0.0, 100.0),

@@ -18,11 +18,12 @@ class BodyConfig:
 
 @dataclass
 class DataConfig:
-    name: str = "speaker"  # speaker (embedded, synthetic) | capture (a folder on disk)
+    name: str = "speaker"  # speaker (embedded, synthetic) | portrait (one picture of it, moved) | capture (on disk)
     path: str | None = None  # capture folder, for data=capture
     identity: int = within(0, 0, 10**6)  # which embedded person
     seed: int = within(0, *SEED)  # of the performance and the tracker's noise
     seconds: float = within(24.0, 2.0, 36_000.0)  # length of the embedded performance
+    frames: int = within(600, 20, 6000)  # of the embedded portrait's motion, at 25 a second
     fps: int = within(25, 10, 240)  # frames per second of the embedded performance
     size: int = within(512, 64, 8192)  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
@@ -223,7 +224,7 @@ class FitConfig:
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages
 # Where captures come from (data.sources), and what of `data` each cannot do without.
-SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
+SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "portrait": {}, "capture": {"path": "a capture folder"}}
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {

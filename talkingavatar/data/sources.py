@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from talkingavatar.config.schema import AudioConfig, DataConfig
-from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.data.speaker.identity import capture_name, portrait_name
 from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
@@ -96,8 +96,24 @@ class EmbeddedSpeaker(Source):
         return speech.excerpt(start, start + seconds).samples
 
 
+class EmbeddedPortrait(Source):
+    """One picture of a synthetic speaker, moved: `identity`, `frames` and `size` decide what is drawn."""
+
+    def title(self, data: DataConfig, base: Path = Path()) -> str | None:
+        return portrait_name(data.identity)
+
+    def open(self, data: DataConfig, progress: Progress) -> Capture:
+        from talkingavatar.data.portrait.embedded import FRAMING, portrait_capture
+        from talkingavatar.data.speaker.views import SpeakerCapture
+
+        return SpeakerCapture(portrait_capture(data, progress), replace(data, framing=FRAMING))
+
+    def people(self, data: DataConfig, identities: Sequence[int]) -> list[DataConfig]:
+        return [replace(data, identity=identity) for identity in identities]
+
+
 # The names are those of `config.schema.SOURCES`.
-SOURCES: dict[str, Source] = {"speaker": EmbeddedSpeaker(), "capture": Source()}
+SOURCES: dict[str, Source] = {"speaker": EmbeddedSpeaker(), "portrait": EmbeddedPortrait(), "capture": Source()}
 
 
 def source_of(data: DataConfig) -> Source:

@@ -15,11 +15,11 @@ from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.config.preprocess import PreprocessConfig
 from talkingavatar.data.capture import RATE, Capture, Manifest
-from talkingavatar.data.portrait.mesh_warp import BANK, MeshWarp
+from talkingavatar.data.portrait.mesh_warp import MeshWarp
 from talkingavatar.data.portrait.portrait import portrait_of
-from talkingavatar.data.portrait.record import Still, performed, write_portrait
+from talkingavatar.data.portrait.record import Still, write_portrait
+from talkingavatar.data.portrait.script import script_of
 from talkingavatar.errors import UserError
-from talkingavatar.networks.mesh_code import MotionLatent
 from talkingavatar.paths import user_path
 from talkingavatar.preprocessing.assemble import ALL_PARTS, MANIFEST
 from talkingavatar.preprocessing.pipeline import VideoWriter, capture_folder, preprocess
@@ -27,7 +27,6 @@ from talkingavatar.runtime.files import sha256
 
 FPS = 25.0  # of the bank
 FRAMES = 26  # of the clip that stands still: a second is the least that is fitted
-TAKES, LENGTH = 12, 50  # of the bank, frames of each
 SMALLEST = 128  # pixels of a picture's short side
 STILL = "still"  # folder in the capture: the portrait's own, with the rig fitted to it
 ProgressFunction = Callable[[str, int], Callable[[], None]]
@@ -90,11 +89,7 @@ def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction, vi
     mesh = FaceMesh(load_body("open"))
     source, capture = MeshWarp(mesh), Capture(still)
     seen = Still(portrait_of(capture, 0, mesh), capture.pose([0]), capture.cameras([0]).viewmats[0])
-    bank = source.bank(BANK)
-    rows = [range(start, start + LENGTH) for start in np.linspace(0, len(bank.dyn) - LENGTH, TAKES).astype(int)]
-    chosen = [row for take in rows for row in take]
-    motion = performed(source, seen, MotionLatent(bank.dyn[chosen], bank.pose[chosen]))
-    shots = [(start, start + LENGTH) for start in range(0, TAKES * LENGTH, LENGTH)]
+    script = script_of(source, config.frames)
     told = {"portrait": file.name, "sha256": sha256(file)}
-    tick = progress("moving the portrait", len(chosen))
-    return write_portrait(folder, config.title, source, seen, motion, FPS, config.heldout, shots, tick, told)
+    tick = progress("moving the portrait", len(script))
+    return write_portrait(folder, config.title, source, seen, script, config.heldout, tick, told)
