@@ -109,7 +109,9 @@ def read_arguments(arguments: Iterable[str]) -> PreprocessConfig:
 
 def _convert(key: str, text: str, kind: Any) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in options and text in ("", "null", "none"):
+    if not text:
+        raise UserError(key, "nothing", "a value", f"give {key}=..., or leave it out")
+    if type(None) in options and text in ("null", "none"):
         return None
     wanted = options[0]
     try:

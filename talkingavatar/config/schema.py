@@ -73,6 +73,7 @@ class DensityConfig:
 class LossTermConfig:
     weight: float = within(1.0, 0.0, 1e9)
     start: int = within(0, 0, MOST_STEPS)  # step on the paper's scale (`method.paper_steps`)
+    every: int = within(1, 1, 10**6)  # steps: it counts in one of so many (of methods)
 
 
 @dataclass

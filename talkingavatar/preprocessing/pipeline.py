@@ -91,7 +91,7 @@ def capture_folder(config: PreprocessConfig) -> Path:
     """`out`, else the name in `$TALKINGAVATAR_CAPTURES`, else in `./captures`."""
     if config.out is not None:
         return user_path(config.out)
-    return user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")) / config.title
+    return user_path(os.environ.get("TALKINGAVATAR_CAPTURES") or "captures") / config.title
 
 
 def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_writer: VideoWriter) -> Outcome:

@@ -15,11 +15,13 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from talkingavatar.body.body import Body
+from talkingavatar.body.models import load_body
 from talkingavatar.data.capture import FRONT, CaptureWriter, Manifest, Table
 from talkingavatar.data.mesh_motion import FPS
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
 from talkingavatar.data.portrait.portrait import UPRIGHT, Portrait
 from talkingavatar.data.portrait.script import Script
+from talkingavatar.data.speaker.record import BodyParameters, head_parameters
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, rotation_between
 from talkingavatar.geometry.similarity import head_rotation
 from talkingavatar.networks.mesh_code import MotionLatent
@@ -125,8 +127,8 @@ def write_portrait(
             "said": [{"voice": take.voice, "second": take.begin + first / FPS, "frames": frames}
                      for take, first, frames in script.stretches]}  # fmt: skip
     manifest = Manifest(name, FPS, width, height, len(script), [train], [test], [FRONT, *sides], list(sides),
-                        body={"smplx": source.mesh.body.checksum}, provenance=told | provenance,
-                        unusable=list(why), shots=script.shots)  # fmt: skip
+                        body={"smplx": source.mesh.body.checksum, "flame": load_body("open_flame").checksum},
+                        provenance=told | provenance, unusable=list(why), shots=script.shots)  # fmt: skip
     writer.finish(manifest)
     return manifest
 
@@ -158,10 +160,12 @@ def _write_tables(writer: CaptureWriter, source: MeshWarp, still: Still, motion:
 def _write_poses(
     writer: CaptureWriter, source: MeshWarp, still: Still, poses: BodyPose, truth: bool = False
 ) -> Float32[ndarray, "T 68 2"]:
-    """The body's table and its landmarks, which are returned, pixels."""
+    """The body's table, its head's, and their landmarks, which are returned, pixels."""
+    body = source.mesh.body
     table = {name: getattr(poses, name).numpy() for name in ("expression", "full_pose", "transl")}
-    table["betas"] = still.pose.betas[0].numpy()
-    writer.parameters("smplx", table, source.mesh.body.expression_names, truth)
+    whole = BodyParameters(still.pose.betas[0].numpy(), **table)
+    writer.parameters("smplx", vars(whole), body.expression_names, truth)
+    writer.parameters("flame", vars(head_parameters(whole, body)), body.expression_names, truth)
     points = _landmarks(source, still, poses)
     writer.landmarks(np.concatenate([points, np.ones_like(points[..., :1])], 2), truth)
     return points
