@@ -21,7 +21,7 @@ from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.mesh_motion import FPS
 from talkingavatar.data.portrait.mesh_warp import SHIPPED, MeshWarp
 from talkingavatar.data.portrait.portrait import Portrait, before_camera
-from talkingavatar.data.portrait.record import Still, Truth, write_portrait
+from talkingavatar.data.portrait.record import RECORD_VERSION, Still, Truth, write_portrait
 from talkingavatar.data.portrait.script import script_of
 from talkingavatar.data.speaker.body_motion import perform
 from talkingavatar.data.speaker.identity import portrait_name
@@ -97,6 +97,6 @@ def _carrying(mesh: FaceMesh) -> list[int]:
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
-    kept |= {"speaker": SPEAKER_VERSION, "warp": MeshWarp.version, "code": sha256(SHIPPED)}
+    kept |= {"speaker": SPEAKER_VERSION, "record": RECORD_VERSION, "code": sha256(SHIPPED)}
     kept |= {"rig": load_body("open").checksum}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
