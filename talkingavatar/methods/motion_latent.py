@@ -78,7 +78,7 @@ class MotionLatent(TriangleBound):
             basis = self.options.residual == "basis"
             self.residuals["face"] = LatentResidual(codes[:, : self.dyn], basis)
             self.residuals["neck"] = LatentResidual(codes[:, self.dyn :], basis)
-        self.likeness = Likeness(self.options.perceptual)
+        self.likeness = Likeness(self.options.perceptual, self.options.patch)
         self.patches = PatchCritic() if self.weight_of("adversarial") else None
         self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
         self._changes: list[Tensor] = []  # by the last latent
