@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -75,27 +73,11 @@ def load_smplx(
 def _load_open(name: str, num_betas: int, num_expression: int) -> Loaded:
     folder = open_rig.ensure_open_rig()
     kind: Kind = "smplx" if name == "open" else "flame"
-    try:
-        with np.load(folder / "open_rig.npz") as side:
-            parts = open_rig.read_parts(side, head_only=kind == "flame")
-            picked = torch.from_numpy(side["vertex_joints"]).long()
-        model = _construct(kind, folder, num_betas, min(num_expression, len(parts.expression_names)))
-        identity = Identity(name, open_rig.version(), _fingerprint(model))
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        pickle.UnpicklingError,
-    ) as bad:
-        raise UserError(
-            "body.path",
-            f"a damaged open rig in {folder} ({bad})",
-            "the files that were written there",
-            "delete that folder; it is built again in seconds",
-        ) from bad
+    with np.load(folder / "open_rig.npz") as side:
+        parts = open_rig.read_parts(side, head_only=kind == "flame")
+        picked = torch.from_numpy(side["vertex_joints"]).long()
+    model = _construct(kind, folder, num_betas, min(num_expression, len(parts.expression_names)))
+    identity = Identity(name, open_rig.version(), _fingerprint(model))
     if kind == "smplx":
         # smplx has the vertex numbers of the licensed mesh wired in; here they would pick other places.
         model.vertex_joint_selector.extra_joints_idxs = picked

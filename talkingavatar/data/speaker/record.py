@@ -35,6 +35,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.making import making
+from talkingavatar.runtime.sealed import put, seal, sealed
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose, Cameras
 
@@ -94,7 +95,7 @@ class Recording:
 
 
 def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
-    """The folder of the embedded capture of this configuration, made if it is not there yet.
+    """The folder of the embedded capture of this configuration, made if it is not there yet, or damaged.
 
     `progress(title, total)` returns what is called after each frame drawn.
 
@@ -102,20 +103,15 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
         UserError: there is no such identity, the speech is shorter than the clip, or the pictures are too large.
     """
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
-    if (folder / "capture.json").is_file():
+    if sealed(folder):
         return folder
     with making(folder.parent) as scratch:
         made = scratch / "capture"
         made.mkdir()
         _check_room(config, made)
         _write(recording_of(config), made, progress)
-        try:
-            made.rename(folder)
-        except OSError:
-            # Another process made the same bytes meanwhile, or an unfinished folder lies in the way.
-            if not (folder / "capture.json").is_file():
-                shutil.rmtree(folder)
-                made.rename(folder)
+        seal(made)
+        put(made, folder)
     return folder
 
 
@@ -337,5 +333,5 @@ def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None])
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
-    kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
+    kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
