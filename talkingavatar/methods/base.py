@@ -377,7 +377,9 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
-        check_gaussians(checkpoint, self.gaussians, self.numbered)
+        policy, first = self.density_policy(), len(self.gaussians["means"])
+        most = max(policy.max_gaussians or DensityPolicy.max_gaussians, self.config.budget.cpu_gaussians, first)
+        check_gaussians(checkpoint, self.gaussians, self.numbered, most)
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

@@ -170,3 +170,25 @@ def test_a_queue_that_cannot_be_asked_is_not_empty(folder, monkeypatch):
     for ask in (arrays.queue, arrays.cancel):
         with pytest.raises(UserError, match="Unable to contact slurm controller"):
             ask(folder)
+
+
+@pytest.mark.parametrize(
+    ("shown", "known"),
+    [
+        ("", True),
+        ("CLUSTER: east\n", True),
+        ("7 N/A RUNNING other\nwelcome\n", True),
+        ("welcome\n", False),
+        ("\xff\0;", False),
+    ],
+)
+def test_a_queue_that_lists_no_jobs_is_not_believed_to_be_empty(folder, monkeypatch, shown, known):
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    Path("shown").write_text(shown, encoding="latin-1")
+    monkeypatch.setenv("SHOWN", "shown")
+    if known:
+        assert arrays.queue(folder) == {}
+        return
+    for ask in (arrays.queue, arrays.cancel):
+        with pytest.raises(UserError, match=r"squeue: found .*; expected a job a line"):
+            ask(folder)

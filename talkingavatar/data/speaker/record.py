@@ -34,7 +34,7 @@ from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
-from talkingavatar.runtime.making import made_once
+from talkingavatar.runtime.sealed import made_once
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose, Cameras
 
@@ -94,7 +94,7 @@ class Recording:
 
 
 def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
-    """The folder of the embedded capture of this configuration, made if it is not there yet.
+    """The folder of the embedded capture of this configuration, made if it is not there yet, or damaged.
 
     `progress(title, total)` returns what is called after each frame drawn.
 
@@ -107,7 +107,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
         check_room(config.size, round(config.seconds * config.fps), made)
         _write(recording_of(config), made, progress)
 
-    return made_once(folder, "capture.json", make)
+    return made_once(folder, make)
 
 
 def check_room(size: int, frames: int, folder: Path) -> None:
@@ -340,5 +340,5 @@ def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None])
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
-    kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
+    kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
