@@ -19,7 +19,10 @@ FIELD = "portrait"
 Picture = UInt8[ndarray, "H W 3"]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1, pixels
 LOOKED_AT = 1280  # long side in which faces are looked for
-WINDOWS = (0.0, 0.25, 0.5)  # where windows of half the picture begin in which small faces are looked for
+SHARE, BEGIN = (
+    1 / 3,
+    np.linspace(0, 2 / 3, 5),
+)  # windows in which small faces are looked for: of each side of the picture
 ROOM, ABOVE = 3.0, 0.45  # side of the cut in heights of the face, and its share above the middle of the face
 SMALLEST = 64  # pixels of a face's height
 ACTION = "give another picture"
@@ -60,7 +63,12 @@ def find_head(picture: Picture, python: Path) -> Box:
     height, width = picture.shape[:2]
     faces = _faces([(0, 0, width, height)], picture, python) or _faces(_windows(width, height), picture, python)
     if not faces:
-        raise UserError(FIELD, "no face", "one person who faces the camera", ACTION + ", or crop=x0,y0,x1,y1")
+        raise UserError(
+            FIELD,
+            "no face",
+            "one person who faces the camera, large enough to be found",
+            ACTION + ", or crop=x0,y0,x1,y1",
+        )
     largest = max(face.height for face in faces)
     beside = sorted((face for face in faces if face.height >= BESIDE * largest), key=lambda face: face.box[0])
     if len(beside) > 1:
@@ -107,9 +115,8 @@ def shaded_eyes(picture: Picture, mesh: Float[ndarray, "478 2"]) -> bool:
 
 
 def _windows(width: int, height: int) -> list[Box]:
-    half = (width // 2, height // 2)
-    return [(int(x * width), int(y * height), int(x * width) + half[0], int(y * height) + half[1])
-            for y in WINDOWS for x in WINDOWS]  # fmt: skip
+    w, h = int(SHARE * width), int(SHARE * height)
+    return [(int(x * width), int(y * height), int(x * width) + w, int(y * height) + h) for y in BEGIN for x in BEGIN]
 
 
 def _faces(windows: list[Box], picture: Picture, python: Path) -> list[Face]:

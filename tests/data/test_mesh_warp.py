@@ -16,7 +16,6 @@ from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
 from talkingavatar.data.portrait.record import Still, performed, write_portrait
 from talkingavatar.data.portrait.script import Script, Stretch
-from talkingavatar.data.portrait.sheet import surroundings
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_rotation
 from talkingavatar.networks.mesh_code import MeshCode, MotionLatent, save_mesh_code
@@ -143,14 +142,21 @@ def test_a_lookup_at_the_pixels_own_places_is_the_picture():
     np.testing.assert_array_equal(sample(picture, np.stack([x, y], -1).astype(np.float32)), picture)
 
 
-def test_surroundings_follow_at_the_rim_and_stand_still_far_off():
-    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    rim = 48 + 14 * np.stack([np.cos(turn), np.sin(turn)], 1)
-    where, follow = surroundings(rim, rim + np.array([3.0, 0]), SIZE, SIZE)
-    x = np.arange(SIZE) + 0.5
-    np.testing.assert_allclose(where[48, 64, 0], x[64] - 3, atol=0.6)
-    np.testing.assert_allclose(where[2, :, 0], x, atol=0.15)
-    assert follow[48, 64] > 0.8 and follow[2].max() < 0.1
+def test_hair_goes_with_the_head_and_shoulders_stand_still(source, portrait):
+    prepared = source._prepare(portrait)
+    sheet, rim, turn = prepared.sheet, prepared.sheet.rim, np.radians(8)
+    skull = portrait.project(prepared.place + sheet.skull @ prepared.rotation.T)[:, :2]
+    np.testing.assert_allclose(skull, sheet.rings, atol=1e-2)  # at rest all lies where the picture has it
+    where, far = sheet.places(rim, skull)
+    assert far.max() < 1e-2 and where[4, 6] == pytest.approx((6.5, 4.5), abs=1e-2)
+    # Tilted about the chin, hair over the brow goes as far as a rigid head's; below, little moves.
+    about = np.array([rim[:, 0].mean(), rim[:, 1].max()])
+    tilt = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    where, far = sheet.places(*((points - about) @ tilt.T + about for points in (rim, skull)))
+    column, row = about[0].astype(int), (rim[:, 1].min() - 0.05 * np.ptp(rim[:, 1])).astype(int)
+    here = np.array([column, row]) + 0.5
+    np.testing.assert_allclose(where[row, column], (here - about) @ tilt + about, atol=1.2)
+    assert far[row, column] > 4 and far[:, 0].max() < 1.5 and far[-1].max() < 1.5
 
 
 def test_a_portrait_that_moves_is_a_capture(source, portrait, betas, tmp_path):

@@ -37,6 +37,12 @@ class Portrait:
         fx, fy, cx, cy = self.K[0, 0], self.K[1, 1], self.K[0, 2], self.K[1, 2]
         return np.stack([fx * x / z + cx, fy * y / z + cy, 1 / z], 1).astype(np.float32)
 
+    def lifted(self, pixels: Float[ndarray, "N 2"], depth: float) -> Float[Tensor, "N 3"]:
+        """Points that are seen there and lie at z = `depth`, metres (negative: before the camera)."""
+        x, y = ((pixels - self.K[:2, 2]) / self.K.diagonal()[:2]).T
+        points = np.stack([x, y, np.ones(len(pixels))], 1) * -depth * np.array(UPRIGHT)
+        return torch.from_numpy(points).float()
+
 
 def before_camera(world: Float[Tensor, "N 3"], viewmat: Float[Tensor, "4 4"]) -> Float[Tensor, "N 3"]:
     """Points of the world as a portrait has them."""
