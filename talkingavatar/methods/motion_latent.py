@@ -24,7 +24,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import orbit
 from talkingavatar.losses import dssim, l1, sharpened
 from talkingavatar.methods.aside import GOLDEN, coarse
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper

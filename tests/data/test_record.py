@@ -12,7 +12,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.faces import FACE_JOINTS, Face
-from talkingavatar.data.speaker.record import SIDES, recording_of, speaker_capture
+from talkingavatar.data.speaker.record import SIDES, _digest, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
 from talkingavatar.errors import UserError
@@ -59,6 +59,11 @@ def test_the_same_configuration_gives_the_same_bytes_in_place_of_damaged_ones(fo
 def test_what_is_done_with_a_capture_does_not_make_another(folder):
     used = compose(["data.seconds=2", "data.size=64", "data.exposure=true", "data.views=[front]", "data.cache_mb=5"])
     assert speaker_capture(used.data, quietly) == folder
+
+
+def test_a_cloth_has_a_capture_of_its_own():
+    own, striped = (compose(["data.identity=1", f"data.cloth={cloth}"]).data for cloth in ("own", "pinstripe"))
+    assert _digest(own) != _digest(striped)
 
 
 def test_an_interrupted_recording_leaves_nothing(own_cache):

@@ -14,7 +14,8 @@ from talkingavatar.config.rows import GROUPS
 from talkingavatar.config.schema import DensityConfig
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 

@@ -64,7 +64,8 @@ class Recording:
     @cached_property
     def scene(self) -> SpeakerScene:
         """The person to be drawn; seconds of work that motion and sound do not need."""
-        return SpeakerScene(self.config.identity, self.config.size, self.config.size, self.config.framing)
+        config = self.config
+        return SpeakerScene(config.identity, config.size, config.size, config.framing, config.cloth)
 
     def parameters(self, model: Model, truth: bool = False) -> BodyParameters:
         """The table of the whole body or, for the open rig's FLAME file, of its head; as tracked or as it is."""
@@ -341,4 +342,6 @@ def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
     kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
+    if config.cloth != "own":
+        kept |= {"cloth": config.cloth}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]
