@@ -13,7 +13,7 @@ from talkingavatar.config.stages import check_stages
 from talkingavatar.errors import UserError
 
 # Where a path is read, by the choice; with another it would be passed over, and another body or person taken.
-READ_BY = {"data": ("capture",), "body": ("smplx", "flame"), "audio": ("wav2vec2", "deepspeech")}
+READ_BY = {"data": ("capture", "portrait"), "body": ("smplx", "flame"), "audio": ("wav2vec2", "deepspeech")}
 
 
 def check_values(config: FitConfig) -> None:

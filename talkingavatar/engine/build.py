@@ -96,6 +96,7 @@ def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
         train_frames=data.train_frames,
         audio_channels=data.features.shape[-1],
         look=data.batch,
+        latent=data.tables.get("latent"),
     )
     torch.manual_seed(config.seed)
     return method_class(config.method.name)(context)

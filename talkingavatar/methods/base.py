@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, cast, final
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import torch
@@ -16,8 +16,10 @@ from torch.optim import Adam
 from talkingavatar.body.models import Body
 from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
+from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
+from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
 from talkingavatar.methods.stored import check_gaussians
 from talkingavatar.networks.exposure import Exposure
@@ -34,25 +36,6 @@ SHOWN = "shown"  # the layer and the shot of methods that have one
 
 
 @dataclass(frozen=True)
-class Knob:
-    """Something of a signal that one may turn by hand, from `low` to `high`; 0 is neutral."""
-
-    name: str
-    low: float
-    high: float
-    turn: Callable[[DrivingSignal, float], DrivingSignal]
-
-
-def _expression_knob(column: int, name: str) -> Knob:
-    def turn(signal: DrivingSignal, value: float) -> DrivingSignal:
-        expression = signal.pose.expression.clone()
-        expression[:, column] = value
-        return replace(signal, pose=replace(signal.pose, expression=expression))
-
-    return Knob(name, -0.5, 1.5, turn)
-
-
-@dataclass(frozen=True)
 class MethodContext:
     """What a method may know of the run it is built for."""
 
@@ -62,6 +45,7 @@ class MethodContext:
     train_frames: list[int]
     audio_channels: int
     look: Callable[[list[int]], Batch]  # training frames with their pictures, to start from
+    latent: Float[Tensor, "T D"] | None = None  # the capture's own, of all frames
 
 
 class Method(L.LightningModule, ABC):
@@ -114,9 +98,8 @@ class Method(L.LightningModule, ABC):
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""
 
-    @final
     def drive(self, signal: DrivingSignal) -> Gaussians:
-        """World-space Gaussians of one frame (B = 1) as they are shown."""
+        """World-space Gaussians of one frame (B = 1) as they are shown: the last of `deform`'s layers."""
         return self.deform(signal)[self.layers[-1]]
 
     def shots(self, batch: Batch) -> dict[str, Shot]:
@@ -129,14 +112,14 @@ class Method(L.LightningModule, ABC):
 
     def knobs(self) -> list[Knob]:
         """What one may turn by hand: each expression coefficient, all else neutral."""
-        return [_expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
+        return [expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
 
     def nudged(
         self, signal: DrivingSignal, turned: Float[Tensor, "B J 3"], moved: Float[Tensor, "B 3"]
     ) -> DrivingSignal:
         """The signal with the body's joints turned (radians) and the whole moved (metres), to align it to a picture."""
         pose = replace(signal.pose, full_pose=signal.pose.full_pose + turned, transl=signal.pose.transl + moved)
-        return replace(signal, pose=pose)
+        return reposed(signal, pose)
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
@@ -148,7 +131,10 @@ class Method(L.LightningModule, ABC):
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The groups besides the Gaussians' own attributes, by name; those without a schedule are not trained."""
+        """The groups besides the Gaussians' own attributes, by name; those without a schedule are not trained.
+
+        One that an option leaves out is empty.
+        """
 
     @property
     @abstractmethod
@@ -256,9 +242,11 @@ class Method(L.LightningModule, ABC):
         return drawn
 
     def counts(self, term: str) -> bool:
-        """Whether a loss term has a weight and has started."""
+        """Whether a loss term has a weight, has started and is of this step."""
         row = self.config.loss.terms.get(term)
-        return row is not None and row.weight > 0 and self.step >= self.paper_step(row.start)
+        if row is None or row.weight == 0 or self.step % row.every:
+            return False
+        return self.step >= self.paper_step(row.start)
 
     def paper_step(self, step: int) -> int:
         """A step of the paper's run in this budget."""
@@ -321,6 +309,7 @@ class Method(L.LightningModule, ABC):
         groups = {name: [values] for name, values in self.gaussians.items()} | self.parameter_groups()
         if self.exposure is not None:
             groups["exposure"] = [self.exposure.log_gain]
+        self.schedules = {name: schedule for name, schedule in self.schedules.items() if groups[name]}
         self.requires_grad_(False)  # each group's start step sets its own free
         rows = self.config.method.schedule
         inner = adams(groups, {name: rows[name] for name in self.schedules})

@@ -34,6 +34,4 @@ class FlameRigged(TriangleBound):
         super().check(config)
 
     def deform(self, signal: DrivingSignal) -> Layers:
-        pose = self.refined_pose(signal)
-        ridden = self.surface is None
-        return {SHOWN: self.placed(pose, dict(self.gaussians)) if ridden else self.carried_by_skin(pose)}
+        return {SHOWN: self.in_pose(self.refined_pose(signal), dict(self.gaussians))}

@@ -190,7 +190,7 @@ def chosen_offset(wanted: float | None, measured: Offset) -> float:
 
 def _ingest(job: Job) -> str:
     config = job.config
-    cutout = Cutout(config.start, config.end, config.fps, config.crop, config.size)
+    cutout = Cutout(config.start, config.end, config.fps, config.crop, config.long_side)
     options = asdict(cutout) | {"sound": config.sound}
     stage = Stage("ingest", clip.INGEST_VERSION, options, {"video": sha256(job.video)})
     need = config.sound == "required"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from talkingavatar.runtime.files import folder_for
 from talkingavatar.runtime.owner import Owner
+from talkingavatar.runtime.sealed import put, seal, sealed
 
 PREFIX = ".making-"
 OLD = 86_400.0  # seconds after which what a maker left that cannot be looked for is given up
@@ -38,6 +39,26 @@ def making(parent: Path, field: str = "cache", action: str = "set $TALKINGAVATAR
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """A cached folder, made if it is not there yet, or damaged.
+
+    Args:
+        make: fills an empty folder.
+
+    Raises:
+        UserError: the cache cannot be written.
+    """
+    if sealed(folder):
+        return folder
+    with making(folder.parent) as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        make(made)
+        seal(made)
+        put(made, folder)
+    return folder
 
 
 def _given_up(folder: Path) -> bool:

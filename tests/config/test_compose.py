@@ -101,7 +101,10 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("run.path=", "run.path: found nothing"),
         ("driver.init=''", "driver.init: found nothing"),
         ("data.views=[front,'']", "data.views[1]: found nothing"),
-        ("data.path=my_capture", "data=speaker, which reads none; expected no path; give data=capture as well"),
+        (
+            "data.path=my_capture",
+            "data=speaker, which reads none; give data=capture or data=portrait as well",
+        ),
         ("body.path=SMPLX_NEUTRAL.npz", "give body=smplx or body=flame as well"),
         ("audio.path=somewhere", "audio=logmel, which reads none"),
     ],

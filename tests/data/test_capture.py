@@ -84,6 +84,20 @@ def test_every_view_has_its_pictures_and_its_camera(folder):
         list(capture.view_pictures("right", [8, 9]))
 
 
+def test_pixels_are_believed_as_far_as_the_capture_says(folder):
+    assert Capture(folder).confidence(0) is None
+    values = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE).astype(np.uint8)
+    writer = CaptureWriter(folder, VIEWS)
+    for i in range(FRAMES):
+        writer.confidence(i, values + np.uint8(i))
+    capture = Capture(folder)
+    np.testing.assert_allclose(capture.confidence(3, "front"), (values + np.uint8(3)) / 255, atol=1e-6)
+    assert capture.confidence(3, "left") is None
+    (folder / "confidence" / "front" / "000004.png").unlink()
+    with pytest.raises(UserError, match=r"confidence/front/000004\.png: found no such file"):
+        Capture(folder)
+
+
 def test_any_table_of_a_row_a_frame_is_read_alike(folder):
     capture = Capture(folder)
     found = capture.table("actions")

@@ -76,6 +76,17 @@ class Capture:
     def matte(self, index: int, view: str | None = None) -> UInt8[ndarray, "H W"]:
         return self.pictures.read(f"mattes/{view or self.manifest.views[0]}", index, "L")
 
+    def confidence(self, index: int, view: str | None = None) -> Float[ndarray, "H W"] | None:
+        """How far each pixel of a picture may be believed, [0, 1]; None where the capture, as any filmed one, has none.
+
+        Raises:
+            UserError: it is missing of this frame, or damaged.
+        """
+        kind = f"confidence/{view or self.manifest.views[0]}"
+        if not (self.folder / kind).is_dir():
+            return None
+        return self.pictures.read(kind, index, "L").astype(np.float32) / 255
+
     def seen_by(self, view: str, frames: Sequence[int]) -> list[int]:
         """Those of the frames of which a view has a picture."""
         return [f for f in frames if (self.folder / "frames" / view / f"{f:06d}.png").is_file()]
@@ -166,6 +177,8 @@ class Capture:
             held_out = view in manifest.test_views
             self.pictures.check(f"frames/{view}", used, all_there=not held_out)
             self.pictures.check(f"mattes/{view}", self.seen_by(view, used) if held_out else used)
+            if (self.folder / "confidence" / view).is_dir():
+                self.pictures.check(f"confidence/{view}", used)
         if (self.folder / "background.png").is_file():
             self.pictures.check_file(self.folder / "background.png")
 

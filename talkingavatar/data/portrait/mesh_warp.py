@@ -19,7 +19,7 @@ from scipy.ndimage import binary_opening, distance_transform_edt
 from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
-from talkingavatar.data.mesh_motion import unposed
+from talkingavatar.data.mesh_motion import Take, unposed
 from talkingavatar.data.portrait.inside import (
     CAVITY,
     LEFT_EYE,
@@ -55,7 +55,6 @@ class _Prepared:
     """What of a portrait is the same in every frame."""
 
     portrait: Portrait
-    neutral: Float[Tensor, "N 3"]  # the head's frame
     size: float  # metres between the eyes
     place: Float[Tensor, " 3"]  # of the head's origin before the camera
     rotation: Float[Tensor, "3 3"]
@@ -87,6 +86,7 @@ class MeshWarp(MotionSource):
         self.code, self.provenance, self.to_rig, self._bank = kept.network, kept.provenance, kept.to_rig, kept.bank
         if self.provenance["body"] != mesh.body.checksum:
             raise UserError(str(code), "a code of another body", f"one of {mesh.body.checksum[:12]}", "train it anew")
+        self.takes = [Take(**take) for take in self.provenance["takes"]]  # of the bank
         self.dyn_dim, self.pose_dim = self.code.decoder.in_features, POSE
         self.mean, self.std = self._bank.dyn.mean(0), self._bank.dyn.std(0)
         self.kinds = kinds_of(mesh)
@@ -96,7 +96,7 @@ class MeshWarp(MotionSource):
 
     def read(self, portraits: list[Portrait]) -> MotionLatent:
         seen = torch.stack([p.mesh for p in portraits])
-        neutral = self.mesh.neutral(torch.stack([p.betas for p in portraits]))
+        neutral = torch.stack([p.neutral for p in portraits])
         scale, rotation, place = similarity(neutral[:, self.mesh.stiff], seen[:, self.mesh.stiff])
         moved = (place - place[0]) / self.mesh.size(neutral)[:, None]
         pose = torch.cat([scale.log()[:, None], head_angles(rotation), moved], 1)
@@ -117,7 +117,7 @@ class MeshWarp(MotionSource):
 
     def _prepare(self, portrait: Portrait) -> _Prepared:
         mesh = self.mesh
-        neutral = mesh.neutral(portrait.betas[None])
+        neutral = portrait.neutral[None]
         seen = portrait.mesh[None]
         _, rotation, place = similarity(neutral[:, mesh.stiff], seen[:, mesh.stiff])
         offsets = unposed(mesh, seen, neutral)
@@ -130,7 +130,6 @@ class MeshWarp(MotionSource):
         inside = (shown >= TEETH) & (shown <= CAVITY)
         return _Prepared(
             portrait=portrait,
-            neutral=neutral[0],
             size=float(mesh.size(neutral)),
             place=place[0],
             rotation=rotation[0],
@@ -155,7 +154,7 @@ class MeshWarp(MotionSource):
         portrait = prepared.portrait
         width, height = portrait.size
         moved = self.code.decode(dyn[None])[0] + prepared.rest
-        head = prepared.neutral + prepared.size * moved
+        head = prepared.portrait.neutral + prepared.size * moved
         rotation = head_rotation(pose[None, 1:4])[0]
         place = prepared.place + prepared.size * pose[4:7]
         screen = portrait.project(place + pose[0].exp() * head @ rotation.T)
@@ -240,7 +239,7 @@ class MeshWarp(MotionSource):
     def folded(self, portrait: Portrait, head: Float[Tensor, "N 3"]) -> float:
         """Share of the portrait's face whose triangles look backwards in a mesh in the head's frame."""
         skin = self.mesh.faces[self.mesh.skin[self.mesh.faces].all(1)]
-        before = _facing(self.mesh.neutral(portrait.betas[None])[0][skin])
+        before = _facing(portrait.neutral[skin])
         after = _facing(head[skin])
         ahead = before > 0
         return float(before[ahead & (after < 0)].sum() / before[ahead].sum())

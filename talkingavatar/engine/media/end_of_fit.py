@@ -17,7 +17,8 @@ from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.geometry.cameras import orbit
-from talkingavatar.methods.base import Knob, Method
+from talkingavatar.methods.base import Method
+from talkingavatar.methods.knobs import Knob
 from talkingavatar.metrics.image import crop_slices
 from talkingavatar.runtime.files import whole
 from talkingavatar.runtime.progress import ProgressBar
