@@ -46,7 +46,7 @@ def own_conf() -> Path | None:
 
 def runs_root() -> Path:
     """`$TALKINGAVATAR_RUNS`, else `./runs`."""
-    return user_path(os.environ.get("TALKINGAVATAR_RUNS", "runs"))
+    return user_path(os.environ.get("TALKINGAVATAR_RUNS") or "runs")
 
 
 def weights_root() -> Path | None:

@@ -20,14 +20,16 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   python -m talkingavatar.preprocess portrait=photo.png name=her
   python -m talkingavatar.fit experiment=thgs_full data=capture data.path=captures/me
 
-  portrait        instead of a video: one picture, which motions of other people move (frames are made, not filmed)
+  portrait        instead of a video: one photograph, whole; the head is found and cut out, and motions of other people
+                  move it (frames are made, not filmed). With it go name, out, crop, size, heldout, progress and frames
+  frames          of a portrait's motion, at 25 a second (600)
   video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
   fps             of the capture, and of a raw stream that tells none. Default: the source's, rounded to a usual rate
                   of at most 30
   crop            x0,y0,x1,y1 in pixels of the upright source
-  size            long side of the capture in pixels (640); smaller sources are not enlarged
+  size            long side of the capture in pixels (640; of a portrait 512); smaller videos are not enlarged
   sound           required, or optional for an avatar that hears nothing
   sync            auto: the sound's offset to the lips is measured and corrected where it is sure; none; or a number
                   of frames by which the sound comes after the lips (it is moved that much earlier)
@@ -72,7 +74,7 @@ def _preprocess(arguments: list[str]) -> int:
             if config.portrait is not None:
                 from talkingavatar.preprocessing.portrait import preprocess_portrait
 
-                made = preprocess_portrait(config, bars, VideoWriter)
+                made = preprocess_portrait(config, bars)
                 print(f"{made.frames} frames, {len(made.unusable)} of them not to be learned from")
                 print(f"capture: {capture_folder(config)}")
                 return 0

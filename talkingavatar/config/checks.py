@@ -7,16 +7,19 @@ from typing import Any
 
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.names import suggestion
-from talkingavatar.config.ranges import check_number, check_ranges
+from talkingavatar.config.ranges import check_ranges, check_value
 from talkingavatar.config.schema import CHOICES, INPUTS, SCHEMA, SOURCES, FitConfig
 from talkingavatar.config.stages import check_stages
 from talkingavatar.errors import UserError
+
+# Where a path is read, by the choice; with another it would be passed over, and another body or person taken.
+READ_BY = {"data": ("capture", "portrait"), "body": ("smplx", "flame"), "audio": ("wav2vec2", "deepspeech")}
 
 
 def check_values(config: FitConfig) -> None:
     """
     Raises:
-        UserError: a value is none of its few, out of its range, or missing.
+        UserError: a value is none of its few, out of its range, missing, or given where none is read.
     """
     for key, choices in CHOICES.items():
         section, _, name = key.partition(".")
@@ -37,6 +40,12 @@ def check_values(config: FitConfig) -> None:
     for key, expected in SOURCES[config.data.name].items():
         if not getattr(config.data, key):
             raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
+    for section, names in READ_BY.items():
+        part = getattr(config, section)
+        if part.path is not None and part.name not in names:
+            found = f"{part.path!r} with {section}={part.name}, which reads none"
+            action = f"give {' or '.join(f'{section}={name}' for name in names)} as well, or leave it out"
+            raise UserError(f"{section}.path", found, "no path", action)
 
 
 def _check_options(owner: Any, prefix: str) -> None:
@@ -47,4 +56,4 @@ def _check_options(owner: Any, prefix: str) -> None:
             continue
         declared = {each.name: each.metadata for each in fields(nodes[part.name])}
         for name, value in part.options.items():
-            check_number(f"{prefix}{section}.options.{name}", value, declared.get(name, {}))
+            check_value(f"{prefix}{section}.options.{name}", value, declared.get(name, {}))

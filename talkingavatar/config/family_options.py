@@ -57,6 +57,18 @@ class FlameRigged(TriangleBound):
 
 
 @dataclass
+class MotionLatent(FlameRigged):
+    """VASA-3D's head."""
+
+    mapper: str = one_of("warm", "scratch")  # from latent to rig: begun by least squares, or at random as published
+    # What a latent does beyond the rig: of each Gaussian directions that it weighs, a network (published), nothing.
+    residual: str = one_of("basis", "mlp", "none")
+    # What tells how alike pictures look: LPIPS of a backbone, differences of edges, or the first backbone found.
+    perceptual: str = one_of("auto", "squeeze", "alex", "vgg", "edges")
+    patch: int = within(224, 0, 8192)  # pixels of the square, another one in each step, that it sees; 0 all (published)
+
+
+@dataclass
 class AudioDeformed(TriangleBound):
     margin: float = within(0.05, 0.0, 10.0)  # metres round the figure's head, whose Gaussians the sound deforms
 
@@ -121,7 +133,12 @@ class Audio2Param(DriverOptions):
 
 
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
-    "method": {"thgs": Thgs, "flame_rigged": FlameRigged, "audio_deformed": AudioDeformed},
+    "method": {
+        "thgs": Thgs,
+        "flame_rigged": FlameRigged,
+        "motion_latent": MotionLatent,
+        "audio_deformed": AudioDeformed,
+    },
     "driver": {"audio2param": Audio2Param},
     "pretrained": {"syncnet": SyncNet, "mesh_code": MeshCode},
 }

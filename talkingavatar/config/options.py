@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from talkingavatar.config.names import suggestion
-from talkingavatar.config.ranges import check_number
+from talkingavatar.config.ranges import check_value
 from talkingavatar.errors import UserError
 
 Options = TypeVar("Options")
@@ -26,7 +26,7 @@ def read_options(defaults: Options, given: dict[str, Any], field: str = "method.
         wanted = type(getattr(defaults, name))
         if not isinstance(value, wanted) and not (wanted is float and type(value) is int):
             raise UserError(f"{field}.{name}", repr(value), f"a {wanted.__name__}", "correct it")
-        check_number(f"{field}.{name}", value, declared[name])
+        check_value(f"{field}.{name}", value, declared[name])
         if (known := declared[name].get("one of")) and value not in known:
             raise UserError(f"{field}.{name}", repr(value), f"one of {', '.join(known)}", suggestion(value, known))
     return replace(defaults, **given)  # type: ignore[type-var]

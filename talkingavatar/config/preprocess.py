@@ -14,6 +14,17 @@ from typing import Any
 from talkingavatar.config.arguments import plain_name
 from talkingavatar.errors import UserError
 
+VIDEO_SIZE, PORTRAIT_SIZE = 640, 512
+OF_PORTRAITS = (
+    "portrait",
+    "name",
+    "out",
+    "crop",
+    "size",
+    "frames",
+    "heldout",
+    "progress",
+)  # what means something to them
 Box = tuple[int, int, int, int]
 
 
@@ -25,11 +36,12 @@ class PreprocessConfig:
     portrait: str | None = None  # instead of a video: one picture, which a bank of motions moves
     name: str | None = None  # of the capture; None: the file's name
     out: str | None = None  # capture folder; None: $TALKINGAVATAR_CAPTURES/<name>, else captures/<name>
+    frames: int = 600  # of a portrait's motion, at 25 a second
     start: float = 0.0  # seconds from the clip's beginning
     end: float | None = None  # seconds
     fps: float | None = None  # of the capture; None: the source's average, rounded to a usual rate of at most 30
     crop: Box | None = None  # x0,y0,x1,y1 in pixels of the upright source
-    size: int = 640  # long side of the capture, pixels; smaller sources are not enlarged
+    size: int | None = None  # long side of the capture, pixels; None: 640, smaller videos as they are; a portrait 512
     sound: str = "required"  # required | optional: without it the avatar hears nothing
     sync: str = "auto"  # auto | none | frames by which the sound comes too late (negative: too early)
     landmarks: str = "mediapipe"  # mediapipe | openpose | openface
@@ -42,6 +54,11 @@ class PreprocessConfig:
     heldout: float = 0.2  # share of the clip, at its end, that is never trained on
     stride: int | None = None  # every n-th frame of the first part is trained on; None: about 400 frames at most
     progress: bool = True  # show progress
+
+    @property
+    def long_side(self) -> int:
+        """Of the capture, pixels; a smaller video is not enlarged."""
+        return self.size or (VIDEO_SIZE if self.portrait is None else PORTRAIT_SIZE)
 
     @property
     def title(self) -> str:
@@ -58,6 +75,7 @@ CHOICES = {
 RANGES = {
     "start": (0.0, 1e6),
     "end": (0.1, 1e6),
+    "frames": (20, 6000),
     "fps": (8.0, 60.0),
     "size": (128, 2160),
     "smooth": (0.0, 100.0),
@@ -84,13 +102,16 @@ def read_arguments(arguments: Iterable[str]) -> PreprocessConfig:
             raise UserError(key, "an unknown key", "a key of preprocess", _suggestion(key, kinds))
         given[key] = _convert(key, value, kinds[key])
     config = PreprocessConfig(**given)
+    _check_kind(config, given)
     _check(config)
     return config
 
 
 def _convert(key: str, text: str, kind: Any) -> Any:
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    if type(None) in options and text in ("", "null", "none"):
+    if not text:
+        raise UserError(key, "nothing", "a value", f"give {key}=..., or leave it out")
+    if type(None) in options and text in ("null", "none"):
         return None
     wanted = options[0]
     try:
@@ -106,11 +127,17 @@ def _convert(key: str, text: str, kind: Any) -> Any:
         raise UserError(key, repr(text), expected, "correct it") from error
 
 
+def _check_kind(config: PreprocessConfig, given: Iterable[str]) -> None:
+    if config.portrait is None and "frames" in given:
+        raise UserError("frames", f"{config.frames} of a video", "a portrait's, which is moved so long",
+                        "drop it; end= cuts a video")  # fmt: skip
+    for key in given:
+        if config.portrait is not None and key not in OF_PORTRAITS:
+            kind = "a video as well" if key == "video" else f"{key}={getattr(config, key)}"
+            raise UserError(key, f"{kind}, with a portrait", f"of {', '.join(OF_PORTRAITS[1:])}", "drop it")
+
+
 def _check(config: PreprocessConfig) -> None:
-    if config.portrait is not None and config.video:
-        raise UserError("portrait", "a video as well", "one of both", "drop one")
-    if config.portrait is not None and config.body != "open":
-        raise UserError("body", config.body, "open: the mesh code is of the open rig", "drop it")
     if not config.video and config.portrait is None:
         raise UserError("video", "nothing", "a video file", "give video=<file>")
     plain_name("name", config.title)

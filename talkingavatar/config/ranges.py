@@ -1,4 +1,4 @@
-"""The range of every number, declared once beside its field; where none is, a number is finite."""
+"""The range of every number, declared once beside its field; where none is, a number is finite. No text is empty."""
 
 import sys
 from collections.abc import Mapping
@@ -23,16 +23,18 @@ def each(least: float, most: float, length: int | None = None) -> dict[str, Any]
 
 
 def check_ranges(config: Any, key: str = "") -> None:
-    """Look at every number of a dataclass, those in its lists, tables and sections as well.
+    """Look at every number and text of a dataclass, those in its lists, tables and sections as well.
 
     Raises:
-        UserError: one is out of its range, or not finite.
+        UserError: a number is out of its range, or not finite; a text is empty that is not so unless given.
     """
     for each in fields(config):
-        check_number(f"{key}{each.name}", getattr(config, each.name), each.metadata)
+        value = getattr(config, each.name)
+        if value != "" or each.default != "":
+            check_value(f"{key}{each.name}", value, each.metadata)
 
 
-def check_number(key: str, value: Any, declared: Mapping[str, Any]) -> None:
+def check_value(key: str, value: Any, declared: Mapping[str, Any]) -> None:
     """The same for the value of one field, whatever it is.
 
     Args:
@@ -45,12 +47,14 @@ def check_number(key: str, value: Any, declared: Mapping[str, Any]) -> None:
         check_ranges(value, f"{key}.")
     elif isinstance(value, dict):
         for name, item in value.items():
-            check_number(f"{key}.{name}", item, {})
+            check_value(f"{key}.{name}", item, {})
     elif isinstance(value, list | tuple):
         if (length := declared.get("length")) not in (None, len(value)):
             raise UserError(key, f"{len(value)} numbers", f"{length}", "correct it")
         for place, item in enumerate(value):
-            check_number(f"{key}[{place}]", item, declared)
+            check_value(f"{key}[{place}]", item, declared)
+    elif value == "":  # `data.path=` of a script whose variable is not set: a path there is, but which?
+        raise UserError(key, "nothing", "a value", f"give {key}=..., or leave it out")
     elif isinstance(value, int | float) and not isinstance(value, bool):
         least, most = declared.get("range", FINITE)
         if not least <= value <= most:  # true of NaN

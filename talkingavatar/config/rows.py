@@ -25,11 +25,23 @@ class Rows:
 THGS_GROUPS = ("leb", "saam", "saam_planes", "saam_attention", "skinning", "pose", "expression")
 SKIN_TERMS = ("vertex", "height", "lying", "open")
 BOUND_TERMS = (*TERMS, "position", "scale")
+LATENT_GROUPS = ("own", "pose", "expression", "shoulders", "mapper", "shape", "residual", "critic")
+LATENT_TERMS = (
+    "base_l1",
+    "base_dssim",
+    "perceptual",
+    "base_perceptual",
+    "consistency",
+    "sharp",
+    "residual",
+    "adversarial",
+)
 
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none
     "method": {
         "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, *SKIN_TERMS, "scale", "leb")),
         "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), (*BOUND_TERMS, *SKIN_TERMS)),
+        "motion_latent": Rows((*GROUPS, *LATENT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *LATENT_TERMS, "sds")),
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },
     "driver": {"audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render"))},

@@ -18,11 +18,12 @@ class BodyConfig:
 
 @dataclass
 class DataConfig:
-    name: str = "speaker"  # speaker (embedded, synthetic) | capture (a folder on disk)
+    name: str = "speaker"  # speaker (embedded, synthetic) | portrait (one picture of it, moved) | capture (on disk)
     path: str | None = None  # capture folder, for data=capture
     identity: int = within(0, 0, 10**6)  # which embedded person
     seed: int = within(0, *SEED)  # of the performance and the tracker's noise
     seconds: float = within(24.0, 2.0, 36_000.0)  # length of the embedded performance
+    frames: int = within(600, 20, 6000)  # of the embedded portrait's motion, at 25 a second
     fps: int = within(25, 10, 240)  # frames per second of the embedded performance
     size: int = within(512, 64, 8192)  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
@@ -37,6 +38,9 @@ class DataConfig:
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts
     shutter: float = within(0.0, 0.0, 1.0)  # share of a frame's time that it is open; above 0, motion is fitted blurred
     random_background: bool = False  # train before another colour each step: no Gaussian paints the background
+    confidence: bool = (
+        False  # weigh each pixel by how far it may be believed, where the capture (of a portrait) says it
+    )
     cache_mb: int = within(1024, 1, 10**7)  # decoded frames kept in memory
 
 
@@ -71,6 +75,7 @@ class DensityConfig:
 class LossTermConfig:
     weight: float = within(1.0, 0.0, 1e9)
     start: int = within(0, 0, MOST_STEPS)  # step on the paper's scale (`method.paper_steps`)
+    every: int = within(1, 1, 10**6)  # steps: it counts in one of so many (of methods)
 
 
 @dataclass
@@ -221,7 +226,7 @@ class FitConfig:
 
 KINDS = ("avatar", "driver", "pretrained")  # of stages
 # Where captures come from (data.sources), and what of `data` each cannot do without.
-SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "capture": {"path": "a capture folder"}}
+SOURCES: dict[str, dict[str, str]] = {"speaker": {}, "portrait": {}, "capture": {"path": "a capture folder"}}
 INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that may be withheld (data.inputs)
 
 CHOICES = {

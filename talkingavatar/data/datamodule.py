@@ -89,18 +89,22 @@ class CaptureData(L.LightningDataModule):
     def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
         """These frames with their pictures by a view (None: the first), on the configured background or another."""
         background = self.background if background is None else background
-        stored = picture_bytes(self.capture, view or self.capture.manifest.views[0], frames)
+        stored = picture_bytes(
+            self.capture, view or self.capture.manifest.views[0], frames, self.config.data.confidence
+        )
         return self._composited(frames, stored, background, view)
 
     def _composited(self, frames: list[int], stored: Bytes, background: Float[Tensor, " 3"], view: str | None) -> Batch:
         """A batch of stored pictures, which stay on their device, on another background than the capture's."""
-        image, matte = stored[0].float() / 255, stored[1].float()[..., None] / 255
+        image, matte = stored.image.float() / 255, stored.matte.float()[..., None] / 255
+        weight = None if stored.confidence is None else stored.confidence[..., None]
         shift = background - torch.tensor(self.capture.manifest.background)
         if shift.any():
             shift = pinned(shift) if image.device.type == "cuda" else shift
             image = image + (1 - matte) * shift.to(image.device, non_blocking=True)
         view = view or self.capture.manifest.views[0]
-        return Batch(self.signal(frames), self.capture.cameras(frames, view), image, matte, background, view=view)
+        cameras = self.capture.cameras(frames, view)
+        return Batch(self.signal(frames), cameras, image, matte, background, weight=weight, view=view)
 
     def motion(self, frame: int) -> DrivingSignal:
         """Change of the inputs per frame (B = 1), between the frame's neighbours of the same shot."""
@@ -120,7 +124,8 @@ class CaptureData(L.LightningDataModule):
     def keep_on(self, device: torch.device) -> None:
         """Let training pictures stay on a GPU from now on."""
         if device.type == "cuda" and (self.resident is None or self.resident.device != device):
-            self.resident = ResidentPictures(self.capture, device, self.config.data.cache_mb)
+            config = self.config.data
+            self.resident = ResidentPictures(self.capture, device, config.cache_mb, config.confidence)
 
     def training_batch(
         self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None

@@ -86,6 +86,11 @@ def withheld(signal: DrivingSignal, inputs: Iterable[str], rest: Rest) -> Drivin
     return signal
 
 
+def reposed(signal: DrivingSignal, pose: BodyPose) -> DrivingSignal:
+    """The signal in another pose than the recorded one, of which a recorded latent would tell."""
+    return replace(signal, pose=pose, latent=None)
+
+
 def change(before: DrivingSignal, after: DrivingSignal, frames: int) -> DrivingSignal:
     """By how much the moving inputs change a frame, between two signals that lie so many frames apart."""
     return _moving(before, after, lambda a, b: (b - a) / frames)

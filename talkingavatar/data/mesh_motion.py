@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.data.sampler import StepLoader
-from talkingavatar.data.speaker.body_motion import Style, perform
+from talkingavatar.data.speaker.body_motion import Performance, Style, perform
 from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.geometry.similarity import head_angles, similarity
 from talkingavatar.networks.mesh_code import MeshCode, MotionLatent
@@ -39,12 +39,35 @@ class MeshBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Take:
+    """Somebody drawn at random who says a stretch of an embedded voice: all that their motion and sound follow from."""
+
+    voice: str
+    begin: float  # seconds in the voice's recording
+    frames: int
+    mouth: float  # of the `Style`
+    feeling: float
+    blinks: float
+    seed: int
+
+    def speech(self) -> Speech:
+        """What is said; it may be shorter than the take."""
+        voice = load_speech(self.voice)
+        return voice.excerpt(self.begin, min(self.begin + self.frames / FPS, voice.duration))
+
+    def performance(self) -> Performance:
+        """The motion, of every frame."""
+        style = Style(mouth=self.mouth, feeling=self.feeling, blinks=self.blinks)
+        return perform(self.speech(), self.frames, FPS, self.seed, style)
+
+
+@dataclass(frozen=True)
 class Motions:
     """F frames of faces that talk."""
 
     expression: Float[Tensor, "F E"]
     full_pose: Float[Tensor, "F 55 3"]
-    length: int  # of each performance
+    takes: list[Take]  # one after the other
 
     def __len__(self) -> int:
         return len(self.expression)
@@ -65,18 +88,23 @@ def unposed(mesh: FaceMesh, seen: Float[Tensor, "B N 3"], neutral: Float[Tensor,
     return (laid - neutral) / mesh.size(neutral)[:, None, None]
 
 
-def random_motions(names: list[str], performances: int, seconds: float, seed: int) -> Motions:
-    """Speakers of chance style; `names` of the expressions."""
-    parts, draw = [], np.random.default_rng([seed, 17])
+def random_takes(performances: int, seconds: float, seed: int) -> list[Take]:
+    """Speakers of chance style, the voices in turn."""
+    takes, draw = [], np.random.default_rng([seed, 17])
     for number in range(performances):
-        speech = load_speech(voices()[number % len(voices())])
-        begin = draw.uniform(0, max(0.0, speech.duration - seconds))
-        style = Style(mouth=draw.uniform(0.8, 1.3), feeling=draw.uniform(0.6, 1.2), blinks=draw.uniform(10, 35))
-        told = speech.excerpt(begin, min(begin + seconds, speech.duration))
-        parts.append(perform(told, round(seconds * FPS), FPS, int(draw.integers(2**31)), style))
+        voice = voices()[number % len(voices())]
+        begin = draw.uniform(0, max(0.0, load_speech(voice).duration - seconds))
+        mouth, feeling, blinks = draw.uniform(0.8, 1.3), draw.uniform(0.6, 1.2), draw.uniform(10, 35)
+        takes.append(Take(voice, begin, round(seconds * FPS), mouth, feeling, blinks, int(draw.integers(2**31))))
+    return takes
+
+
+def motions_of(takes: list[Take], names: list[str]) -> Motions:
+    """What they do, one after the other; `names` of the expressions."""
+    parts = [take.performance() for take in takes]
     expression = np.concatenate([part.expression_matrix(names) for part in parts])
-    full_pose = torch.from_numpy(np.concatenate([part.full_pose for part in parts]))
-    return Motions(torch.from_numpy(expression), full_pose, len(full_pose) // performances)
+    full_pose = np.concatenate([part.full_pose for part in parts])
+    return Motions(torch.from_numpy(expression), torch.from_numpy(full_pose), takes)
 
 
 def rig_values(mesh: FaceMesh, expression: Float[Tensor, "F E"], full_pose: Float[Tensor, "F J 3"]) -> Tensor:
@@ -102,7 +130,7 @@ def bank_of(mesh: FaceMesh, code: MeshCode, motions: Motions) -> MotionLatent:
     dyn, pose = [], []
     neutral = mesh.neutral(mesh.body.zero_pose().betas)
     size = mesh.size(neutral)
-    for rows in torch.arange(len(motions)).split(motions.length):
+    for rows in torch.arange(len(motions)).split([take.frames for take in motions.takes]):
         expression, full_pose = motions.expression[rows], motions.full_pose[rows]
         still = mesh.body.zero_pose(len(rows))
         stiff, _ = mesh.body(BodyPose(still.betas, expression, full_pose, still.transl), mesh.rows[mesh.stiff])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from talkingavatar.config.schema import AudioConfig, DataConfig
-from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.data.speaker.identity import capture_name, portrait_name
 from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
@@ -96,8 +96,29 @@ class EmbeddedSpeaker(Source):
         return speech.excerpt(start, start + seconds).samples
 
 
+class MovedPortrait(Source):
+    """One picture, moved: what `preprocess` made of a photograph (`data.path`), or else one of a synthetic speaker.
+
+    `identity`, `frames` and `size` decide what is drawn.
+    """
+
+    def title(self, data: DataConfig, base: Path = Path()) -> str | None:
+        return portrait_name(data.identity) if data.path is None else super().title(data, base)
+
+    def open(self, data: DataConfig, progress: Progress) -> Capture:
+        if data.path is not None:
+            return super().open(data, progress)
+        from talkingavatar.data.portrait.embedded import FRAMING, portrait_capture
+        from talkingavatar.data.speaker.views import SpeakerCapture
+
+        return SpeakerCapture(portrait_capture(data, progress), replace(data, framing=FRAMING))
+
+    def people(self, data: DataConfig, identities: Sequence[int]) -> list[DataConfig]:
+        return [replace(data, identity=identity) for identity in identities] if data.path is None else [data]
+
+
 # The names are those of `config.schema.SOURCES`.
-SOURCES: dict[str, Source] = {"speaker": EmbeddedSpeaker(), "capture": Source()}
+SOURCES: dict[str, Source] = {"speaker": EmbeddedSpeaker(), "portrait": MovedPortrait(), "capture": Source()}
 
 
 def source_of(data: DataConfig) -> Source:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.data.inputs import reposed
 from talkingavatar.types import DrivingSignal
 
 
@@ -41,7 +42,7 @@ class RigParameters:
         return self.parts.read(signal.pose)
 
     def write(self, signal: DrivingSignal, values: Float[Tensor, "B P"]) -> DrivingSignal:
-        return replace(signal, pose=self.parts.write(signal.pose, values.to(signal.pose.expression)))
+        return reposed(signal, self.parts.write(signal.pose, values.to(signal.pose.expression)))
 
 
 class SignalField:

@@ -15,7 +15,8 @@ from talkingavatar.data.motion_clips import MotionClip, capture_clip
 from talkingavatar.data.sources import source_of
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.base import Method
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.runtime.progress import ProgressBar
 
 
@@ -96,6 +97,7 @@ def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
         train_frames=data.train_frames,
         audio_channels=data.features.shape[-1],
         look=data.batch,
+        latent=data.tables.get("latent"),
     )
     torch.manual_seed(config.seed)
     return method_class(config.method.name)(context)

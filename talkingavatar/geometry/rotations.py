@@ -89,3 +89,11 @@ def third_axis(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
     w, x, y, z = quats.unbind(-1)
     twice = 2 / (w * w + x * x + y * y + z * z)
     return torch.stack([twice * (x * z + w * y), twice * (y * z - w * x), 1 - twice * (x * x + y * y)], -1)
+
+
+def rotation_between(a: Float[Tensor, "*b 3"], b: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """The smallest rotation that turns `a` into the direction of `b`; they must not be opposed."""
+    a, b = normalize(a, dim=-1), normalize(b, dim=-1)
+    K = skew(torch.linalg.cross(a, b))
+    cosine = (a * b).sum(-1)[..., None, None]
+    return torch.eye(3, dtype=a.dtype, device=a.device) + K + K @ K / (1 + cosine)

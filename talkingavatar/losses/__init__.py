@@ -11,6 +11,7 @@ from talkingavatar.losses.geometry import (
 )
 from talkingavatar.losses.image import dssim, l1, ssim_map
 from talkingavatar.losses.motion import acceleration_difference, lip_distance, parameter_difference, velocity_difference
+from talkingavatar.losses.sharpness import edge_difference, sharpened
 
 __all__ = [
     "acceleration_difference",
@@ -19,10 +20,12 @@ __all__ = [
     "beyond_scale",
     "beyond_tilt",
     "dssim",
+    "edge_difference",
     "l1",
     "lip_distance",
     "normal_consistency",
     "parameter_difference",
+    "sharpened",
     "skin_binding",
     "ssim_map",
     "sync_contrast",

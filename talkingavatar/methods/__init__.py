@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 METHODS = {
     "thgs": "talkingavatar.methods.thgs:THGS",
     "flame_rigged": "talkingavatar.methods.flame_rigged:FlameRigged",
+    "motion_latent": "talkingavatar.methods.motion_latent:MotionLatent",
     "audio_deformed": "talkingavatar.methods.audio_deformed:AudioDeformed",
 }
 

@@ -22,10 +22,14 @@ def aside(camera: Cameras, centre: Float[Tensor, " 3"], step: int) -> Cameras:
     """The camera swung about the person, by another angle in each step, with coarser pixels."""
     turn = step // EVERY
     angle = NEAREST + (FARTHEST - NEAREST) * (GOLDEN * turn % 1)
-    swung = orbit(camera, centre, math.radians(angle if turn % 2 else -angle))
-    Ks = swung.Ks.clone()
+    return coarse(orbit(camera, centre, math.radians(angle if turn % 2 else -angle)))
+
+
+def coarse(camera: Cameras) -> Cameras:
+    """The camera with coarser pixels."""
+    Ks = camera.Ks.clone()
     Ks[:, :2] /= COARSE
-    return Cameras(swung.viewmats, Ks, camera.width // COARSE, camera.height // COARSE)
+    return Cameras(camera.viewmats, Ks, camera.width // COARSE, camera.height // COARSE)
 
 
 def openness(alpha: Float[Tensor, "1 H W 1"], points: Float[Tensor, "1 P 3"], camera: Cameras) -> Float[Tensor, " P"]:

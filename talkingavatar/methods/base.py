@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, cast, final
+from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
 import torch
@@ -17,8 +16,10 @@ from torch.optim import Adam
 from talkingavatar.body.models import Body
 from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
+from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
 from talkingavatar.methods.stored import check_gaussians
@@ -33,18 +34,6 @@ from talkingavatar.training.terms import NONE, Scalars, weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 SHOWN = "shown"  # the layer and the shot of methods that have one
-
-
-@dataclass(frozen=True)
-class MethodContext:
-    """What a method may know of the run it is built for."""
-
-    config: FitConfig
-    body: Body
-    pose: BodyPose  # tracked parameters of all frames of the capture
-    train_frames: list[int]
-    audio_channels: int
-    look: Callable[[list[int]], Batch]  # training frames with their pictures, to start from
 
 
 class Method(L.LightningModule, ABC):
@@ -97,9 +86,8 @@ class Method(L.LightningModule, ABC):
     def deform(self, signal: DrivingSignal) -> Layers:
         """World-space Gaussians of one frame (B = 1), by layer."""
 
-    @final
     def drive(self, signal: DrivingSignal) -> Gaussians:
-        """World-space Gaussians of one frame (B = 1) as they are shown."""
+        """World-space Gaussians of one frame (B = 1) as they are shown: the last of `deform`'s layers."""
         return self.deform(signal)[self.layers[-1]]
 
     def shots(self, batch: Batch) -> dict[str, Shot]:
@@ -119,7 +107,7 @@ class Method(L.LightningModule, ABC):
     ) -> DrivingSignal:
         """The signal with the body's joints turned (radians) and the whole moved (metres), to align it to a picture."""
         pose = replace(signal.pose, full_pose=signal.pose.full_pose + turned, transl=signal.pose.transl + moved)
-        return replace(signal, pose=pose)
+        return reposed(signal, pose)
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""
@@ -131,7 +119,10 @@ class Method(L.LightningModule, ABC):
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The groups besides the Gaussians' own attributes, by name; those without a schedule are not trained."""
+        """The groups besides the Gaussians' own attributes, by name; those without a schedule are not trained.
+
+        One that an option leaves out is empty.
+        """
 
     @property
     @abstractmethod
@@ -251,9 +242,11 @@ class Method(L.LightningModule, ABC):
         return torch.stack([answered(layer[shot.layer], error, draw) for layer in layers]).mean(0)
 
     def counts(self, term: str) -> bool:
-        """Whether a loss term has a weight and has started."""
+        """Whether a loss term has a weight, has started and is of this step."""
         row = self.config.loss.terms.get(term)
-        return row is not None and row.weight > 0 and self.step >= self.paper_step(row.start)
+        if row is None or row.weight == 0 or self.step % row.every:
+            return False
+        return self.step >= self.paper_step(row.start)
 
     def paper_step(self, step: int) -> int:
         """A step of the paper's run in this budget."""
@@ -322,6 +315,7 @@ class Method(L.LightningModule, ABC):
         groups = {name: [values] for name, values in self.gaussians.items()} | self.parameter_groups()
         if self.exposure is not None:
             groups["exposure"] = [self.exposure.log_gain]
+        self.schedules = {name: schedule for name, schedule in self.schedules.items() if groups[name]}
         self.requires_grad_(False)  # each group's start step sets its own free
         rows = self.config.method.schedule
         inner = adams(groups, {name: rows[name] for name in self.schedules})
@@ -391,7 +385,9 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
-        check_gaussians(checkpoint, self.gaussians, self.numbered)
+        policy, first = self.density_policy(), len(self.gaussians["means"])
+        most = max(policy.max_gaussians or DensityPolicy.max_gaussians, self.config.budget.cpu_gaussians, first)
+        check_gaussians(checkpoint, self.gaussians, self.numbered, most)
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

@@ -13,7 +13,8 @@ from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.types import DrivingSignal, Layers
 
@@ -34,6 +35,4 @@ class FlameRigged(TriangleBound):
         super().check(config)
 
     def deform(self, signal: DrivingSignal) -> Layers:
-        pose = self.refined_pose(signal)
-        ridden = self.surface is None
-        return {SHOWN: self.placed(pose, dict(self.gaussians)) if ridden else self.carried_by_skin(pose)}
+        return {SHOWN: self.in_pose(self.refined_pose(signal), dict(self.gaussians))}

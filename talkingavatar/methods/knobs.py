@@ -1,10 +1,11 @@
-"""What of a driving signal one may turn by hand."""
+"""What one may turn by hand of what drives an avatar."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from talkingavatar.data.inputs import reposed
 from talkingavatar.types import DrivingSignal
 
 
@@ -19,11 +20,11 @@ class Knob:
 
 
 def expression_knob(column: int, name: str) -> Knob:
-    """One expression coefficient."""
+    """One coefficient, beyond the face that it makes at 1 and against it."""
 
     def turn(signal: DrivingSignal, value: float) -> DrivingSignal:
         expression = signal.pose.expression.clone()
         expression[:, column] = value
-        return replace(signal, pose=replace(signal.pose, expression=expression))
+        return reposed(signal, replace(signal.pose, expression=expression))
 
     return Knob(name, -0.5, 1.5, turn)

@@ -15,8 +15,8 @@ from talkingavatar.body.bust import Figure
 from talkingavatar.config.family_options import TriangleBound as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.colours import completed, first_look, seen_colours
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps
@@ -87,9 +87,12 @@ class TriangleBound(SkinBound):
         self.carried_binding = carried["binding"]
 
     def resting(self, some: slice = slice(None)) -> Local:
-        raw, binding = self.gaussians, self.carried_binding
+        return self.at_rest(dict(self.gaussians), some)
+
+    def at_rest(self, raw: Mapping[str, Tensor], some: slice = slice(None)) -> Local:
+        """Local Gaussians where nothing moves."""
         local = Local(raw["means"][some], raw["quats"][some], raw["scales"][some].exp())
-        return Local(*place(local, self.resting_maps, binding[some], scaled=True))
+        return Local(*place(local, self.resting_maps, self.carried_binding[some], scaled=True))
 
     def density_details(self) -> dict[str, Any]:
         """No triangle is left without a Gaussian: it could never get one back."""
@@ -137,6 +140,10 @@ class TriangleBound(SkinBound):
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
+    def in_pose(self, pose: BodyPose, raw: Mapping[str, Tensor]) -> Gaussians:
+        """Local Gaussians (all five raw attributes) in world space, as the options bind them."""
+        return self.placed(pose, raw) if self.surface is None else self.carried_by_skin(pose, raw)
+
     def placed(self, pose: BodyPose, raw: Mapping[str, Tensor]) -> Gaussians:
         """Local Gaussians (all five raw attributes) in world space, on the figure in one frame's pose."""
         maps = triangle_maps(self.figure(pose), self.figure.faces)
@@ -144,10 +151,13 @@ class TriangleBound(SkinBound):
         means, quats, scales = place(local, maps, self.carried_binding, scaled=True)
         return Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])
 
-    def carried_by_skin(self, pose: BodyPose) -> Gaussians:
-        """The Gaussians in world space, each where the skin below it goes in one frame's pose."""
-        local, raw = self.resting(), self.gaussians
-        footing = self.footing(local.means)
+    def carried_by_skin(self, pose: BodyPose, raw: Mapping[str, Tensor]) -> Gaussians:
+        """The Gaussians (all five raw attributes) in world space, where the skin below each goes in a frame's pose.
+
+        They stand where the learned ones do, whatever `raw` adds to these.
+        """
+        local = self.at_rest(raw)
+        footing = self.footing(local.means if raw["means"] is self.gaussians["means"] else None)
         expressed = self._expressed(pose)
         local, offsets = self.with_the_skin(local, footing, expressed), expressed
         if self.body.posedirs is not None:

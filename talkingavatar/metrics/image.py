@@ -67,6 +67,7 @@ class ImageMetrics:
         x, y = a.permute(2, 0, 1)[None], b.permute(2, 0, 1)[None]
         measured = {
             "psnr": float(peak_signal_noise_ratio(x, y, data_range=1.0)),
+            "l1": float((a - b).abs().mean()),
             "ssim": float(cast(Tensor, structural_similarity_index_measure(x, y, data_range=1.0))),
         }
         measured |= {f"lpips_{name}": network(a, b) for name, network in self.lpips.items()}

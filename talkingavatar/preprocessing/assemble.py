@@ -30,7 +30,8 @@ SHORT_SHOT = 0.4  # seconds; shorter shots are not used
 FACE = 0.5  # share of the 68 landmarks that makes a face
 MANIFEST, CONTENTS = "capture.json", "contents.json"
 ALL_PARTS = (
-    "frames", "mattes", "audio.flac", "cameras.npz", "smplx.npz", "flame.npz", "landmarks.npz", "keypoints.npz",
+    "frames", "mattes", "confidence", "motion.npz",
+    "audio.flac", "cameras.npz", "smplx.npz", "flame.npz", "landmarks.npz", "keypoints.npz",
     "regions.npz", "actions.npz", "background.png", "features", "truth",
 )  # fmt: skip
 

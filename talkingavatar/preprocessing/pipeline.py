@@ -91,7 +91,7 @@ def capture_folder(config: PreprocessConfig) -> Path:
     """`out`, else the name in `$TALKINGAVATAR_CAPTURES`, else in `./captures`."""
     if config.out is not None:
         return user_path(config.out)
-    return user_path(os.environ.get("TALKINGAVATAR_CAPTURES", "captures")) / config.title
+    return user_path(os.environ.get("TALKINGAVATAR_CAPTURES") or "captures") / config.title
 
 
 def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_writer: VideoWriter) -> Outcome:
@@ -190,7 +190,7 @@ def chosen_offset(wanted: float | None, measured: Offset) -> float:
 
 def _ingest(job: Job) -> str:
     config = job.config
-    cutout = Cutout(config.start, config.end, config.fps, config.crop, config.size)
+    cutout = Cutout(config.start, config.end, config.fps, config.crop, config.long_side)
     options = asdict(cutout) | {"sound": config.sound}
     stage = Stage("ingest", clip.INGEST_VERSION, options, {"video": sha256(job.video)})
     need = config.sound == "required"

@@ -117,6 +117,7 @@ def test_habits_of_hydra_are_told_what_to_do_instead(capsys, words, instead):
         ("report", ["run=,"], "run: found ','"),
         ("report", ["runs=x"], "did you mean run?"),
         ("evaluate", ["run=,"], "run: found nothing"),
+        ("preprocess", ["video=clip.mp4", "mattes="], "mattes: found nothing"),
         ("import_capture", ["from=nothing", "path=."], "one of thgs, vhap"),
         ("import_capture", ["from=vhap", "path=.", "fps=-25"], "fps: found -25"),
     ],

@@ -99,6 +99,16 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("seed=99999999999999999999999", "seed: found 99999999999999999999999"),
         ("budget.warmup=-1", "budget.warmup: found -1"),
         ("method.paper_steps=0", "method.paper_steps: found 0"),
+        ("data.path=", "data.path: found nothing"),
+        ("run.path=", "run.path: found nothing"),
+        ("driver.init=''", "driver.init: found nothing"),
+        ("data.views=[front,'']", "data.views[1]: found nothing"),
+        (
+            "data.path=my_capture",
+            "data=speaker, which reads none; give data=capture or data=portrait as well",
+        ),
+        ("body.path=SMPLX_NEUTRAL.npz", "give body=smplx or body=flame as well"),
+        ("audio.path=somewhere", "audio=logmel, which reads none"),
     ],
 )
 def test_a_mistake_is_one_clear_line(override, expected):

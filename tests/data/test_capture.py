@@ -84,6 +84,20 @@ def test_every_view_has_its_pictures_and_its_camera(folder):
         list(capture.view_pictures("right", [8, 9]))
 
 
+def test_pixels_are_believed_as_far_as_the_capture_says(folder):
+    assert Capture(folder).confidence(0) is None
+    values = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE).astype(np.uint8)
+    writer = CaptureWriter(folder, VIEWS)
+    for i in range(FRAMES):
+        writer.confidence(i, values + np.uint8(i))
+    capture = Capture(folder)
+    np.testing.assert_allclose(capture.confidence(3, "front"), (values + np.uint8(3)) / 255, atol=1e-6)
+    assert capture.confidence(3, "left") is None
+    (folder / "confidence" / "front" / "000004.png").unlink()
+    with pytest.raises(UserError, match=r"confidence/front/000004\.png: found no such file"):
+        Capture(folder)
+
+
 def test_any_table_of_a_row_a_frame_is_read_alike(folder):
     capture = Capture(folder)
     found = capture.table("actions")
@@ -277,3 +291,17 @@ def test_no_window_hears_beyond_a_cut(folder):
 def test_the_scene_without_the_person_is_read(folder):
     Image.fromarray(np.full((SIZE, SIZE, 3), 7, np.uint8)).save(folder / "background.png")
     assert (Capture(folder).background() == 7).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "nan", "shape", "folder"])
+def test_damaged_windows_are_made_anew(folder, damage, capsys):
+    windows, file = Capture(folder).features("logmel"), folder / "features/logmel.npy"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        np.save(file, windows[:, :, :3] * np.nan if damage == "nan" else windows[:-1])
+    assert torch.equal(Capture(folder).features("logmel"), windows)
+    assert "made anew" in capsys.readouterr().err

@@ -1,12 +1,15 @@
 """Short fits are given fewer frames, so that each is visited."""
 
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from talkingavatar.config.compose import compose
-from talkingavatar.data.datamodule import thinned, trained_views
+from talkingavatar.data.capture import Capture, CaptureWriter
+from talkingavatar.data.datamodule import CaptureData, thinned, trained_views
 from talkingavatar.data.resident import ResidentPictures
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
@@ -47,6 +50,22 @@ def test_pictures_kept_on_a_device_are_those_of_the_capture(monkeypatch):
             assert torch.equal(batch.background, expected.background)
         assert len(read) == times and len(set(read)) == 4
         read.clear()
+
+
+def test_pixels_weigh_by_confidence_where_that_is_asked_for(tmp_path):
+    config = compose(SMALL)
+    folder = shutil.copytree(build_data(config).capture.folder, tmp_path / "capture")
+    values = np.arange(64 * 64).reshape(64, 64) % 256
+    for frame in range(50):
+        CaptureWriter(folder).confidence(frame, (values + frame).astype(np.uint8))
+    data = CaptureData(Capture(folder), config)
+    assert data.batch([3]).weight is None
+    config.data.confidence = True
+    expected = torch.from_numpy(np.stack([(values + 3) % 256, (values + 8) % 256])).float()[..., None] / 255
+    torch.testing.assert_close(data.batch([3, 8]).weight, expected)
+    data.resident = ResidentPictures(data.capture, torch.device("cpu"), 64, confidence=True)
+    for _ in range(2):
+        torch.testing.assert_close(data.training_batch([3, 8]).weight, expected)
 
 
 def test_steps_take_turns_with_the_views():

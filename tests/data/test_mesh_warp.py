@@ -1,6 +1,7 @@
 """A portrait moved by its mesh code."""
 
 import dataclasses
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,12 +10,12 @@ import torch
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.data.capture import Capture
-from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, random_motions, rig_from_code
+from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, motions_of, random_takes, rig_from_code
 from talkingavatar.data.portrait import Portrait
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.mesh_warp import MeshWarp
 from talkingavatar.data.portrait.record import Still, performed, write_portrait
-from talkingavatar.data.portrait.sheet import surroundings
+from talkingavatar.data.portrait.script import Script, Stretch
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_rotation
 from talkingavatar.networks.mesh_code import MeshCode, MotionLatent, save_mesh_code
@@ -29,11 +30,11 @@ def mesh(cache):
 
 @pytest.fixture(scope="module")
 def file(mesh, tmp_path_factory):
-    motions = random_motions(mesh.body.expression_names, 1, 3.0, 0)
+    motions = motions_of(random_takes(1, 3.0, 0), mesh.body.expression_names)
     code = MeshCode(len(mesh)).requires_grad_(False)
     code.start(MeshMotionData(mesh, motions, 2, 0, 1).drawn(-1, 60).offsets, torch.ones(len(mesh)))
     found = tmp_path_factory.mktemp("code") / "mesh_code.npz"
-    told = {"body": mesh.body.checksum}
+    told = {"body": mesh.body.checksum, "takes": [asdict(take) for take in motions.takes]}
     save_mesh_code(code, found, told, bank_of(mesh, code, motions), rig_from_code(mesh, code, motions))
     return found
 
@@ -44,9 +45,13 @@ def source(mesh, file):
 
 
 @pytest.fixture(scope="module")
-def portrait(mesh):
+def betas():
+    return torch.randn(10, generator=torch.Generator().manual_seed(2))
+
+
+@pytest.fixture(scope="module")
+def portrait(mesh, betas):
     """A face with an expression and turned a little, before a picture that varies everywhere."""
-    betas = torch.randn(10, generator=torch.Generator().manual_seed(2))
     pose = mesh.body.zero_pose()
     expression = pose.expression.clone()
     expression[:, mesh.body.expression_names.index("jawOpen")] = 0.4
@@ -55,7 +60,7 @@ def portrait(mesh):
     x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
     picture = np.stack([120 + 60 * np.sin(x / 7), 120 + 60 * np.cos(y / 9), 90 + x], -1).astype(np.uint8)
     K = np.array([[260.0, 0, SIZE / 2], [0, 260.0, SIZE / 2], [0, 0, 1]])
-    return Portrait(picture, np.full((SIZE, SIZE), 255, np.uint8), K, betas, turned)
+    return Portrait(picture, np.full((SIZE, SIZE), 255, np.uint8), K, mesh.neutral(betas[None])[0], turned)
 
 
 def one(source, portrait, dyn, pose):
@@ -90,7 +95,7 @@ def test_reading_tells_the_pose(source, portrait):
     aside = dataclasses.replace(portrait, mesh=portrait.mesh + torch.tensor([0.03, 0, 0]))
     both = source.read([portrait, aside])
     torch.testing.assert_close(both.dyn[1], both.dyn[0], atol=1e-3, rtol=0)
-    unit = source.mesh.size(source.mesh.neutral(portrait.betas[None]))[0]
+    unit = source.mesh.size(portrait.neutral[None])[0]
     torch.testing.assert_close(both.pose[1, 4:], torch.tensor([0.03, 0, 0]) / unit, atol=1e-3, rtol=0)
 
 
@@ -103,21 +108,22 @@ def test_frames_that_are_turned_too_far_are_marked(source, portrait, turn, why):
     pose[1:4] = torch.tensor([0.05, 0.1, -0.03])
     prepared = source._prepare(portrait)
     rotation = head_rotation(torch.tensor([turn]))[0] @ prepared.rotation
-    assert source._why_not(prepared, prepared.neutral, rotation).startswith(why)
-    assert bool(source._why_not(prepared, prepared.neutral, rotation)) == bool(why)
+    assert source._why_not(prepared, portrait.neutral, rotation).startswith(why)
+    assert bool(source._why_not(prepared, portrait.neutral, rotation)) == bool(why)
 
 
 def test_folded_triangles_are_found(source, portrait):
     own = source.read([portrait])
-    neutral = source.mesh.neutral(portrait.betas[None])[0]
-    assert source.folded(portrait, neutral) == 0
-    assert source.folded(portrait, neutral * torch.tensor([-1.0, 1, 1])) == 1
+    assert source.folded(portrait, portrait.neutral) == 0
+    assert source.folded(portrait, portrait.neutral * torch.tensor([-1.0, 1, 1])) == 1
     shown = one(source, portrait, -12 * own.dyn[0], own.pose[0])
     assert not shown.valid and "folded" in shown.why
 
 
 def test_a_code_of_another_body_is_refused(mesh, source, tmp_path):
-    save_mesh_code(source.code, tmp_path / "other.npz", {"body": "another"}, source.bank("talk"), source.to_rig)
+    save_mesh_code(
+        source.code, tmp_path / "other.npz", {"body": "another", "takes": []}, source.bank("talk"), source.to_rig
+    )
     with pytest.raises(UserError, match="another body"):
         MeshWarp(mesh, tmp_path / "other.npz")
 
@@ -136,39 +142,48 @@ def test_a_lookup_at_the_pixels_own_places_is_the_picture():
     np.testing.assert_array_equal(sample(picture, np.stack([x, y], -1).astype(np.float32)), picture)
 
 
-def test_surroundings_follow_at_the_rim_and_stand_still_far_off():
-    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    rim = 48 + 14 * np.stack([np.cos(turn), np.sin(turn)], 1)
-    where, follow = surroundings(rim, rim + np.array([3.0, 0]), SIZE, SIZE)
-    x = np.arange(SIZE) + 0.5
-    np.testing.assert_allclose(where[48, 64, 0], x[64] - 3, atol=0.6)
-    np.testing.assert_allclose(where[2, :, 0], x, atol=0.15)
-    assert follow[48, 64] > 0.8 and follow[2].max() < 0.1
+def test_hair_goes_with_the_head_and_shoulders_stand_still(source, portrait):
+    prepared = source._prepare(portrait)
+    sheet, rim, turn = prepared.sheet, prepared.sheet.rim, np.radians(8)
+    skull = portrait.project(prepared.place + sheet.skull @ prepared.rotation.T)[:, :2]
+    np.testing.assert_allclose(skull, sheet.rings, atol=1e-2)  # at rest all lies where the picture has it
+    where, far = sheet.places(rim, skull)
+    assert far.max() < 1e-2 and where[4, 6] == pytest.approx((6.5, 4.5), abs=1e-2)
+    # Tilted about the chin, hair over the brow goes as far as a rigid head's; below, little moves.
+    about = np.array([rim[:, 0].mean(), rim[:, 1].max()])
+    tilt = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    where, far = sheet.places(*((points - about) @ tilt.T + about for points in (rim, skull)))
+    column, row = about[0].astype(int), (rim[:, 1].min() - 0.05 * np.ptp(rim[:, 1])).astype(int)
+    here = np.array([column, row]) + 0.5
+    np.testing.assert_allclose(where[row, column], (here - about) @ tilt + about, atol=1.2)
+    assert far[row, column] > 4 and far[:, 0].max() < 1.5 and far[-1].max() < 1.5
 
 
-def test_a_portrait_that_moves_is_a_capture(source, portrait, tmp_path):
+def test_a_portrait_that_moves_is_a_capture(source, portrait, betas, tmp_path):
     """Its body shows the same face as its pictures, frame by frame; what is not valid is left out."""
     mesh, body = source.mesh, source.mesh.body
     pose = body.zero_pose()
     pose.full_pose[:, mesh.head] = torch.tensor([0.05, 0.1, -0.03])
-    pose.betas[:] = portrait.betas
+    pose.betas[:] = betas
     viewmat = torch.eye(4)
     viewmat[:3, :3] = torch.diag(torch.tensor([1.0, -1, -1]))
     viewmat[:3, 3] = torch.tensor([0, 0.9, 0.9])
     upright = torch.tensor([1.0, -1, -1])
     seen = (mesh.posed(pose)[0] @ viewmat[:3, :3].T + viewmat[:3, 3]) * upright
     still = Still(dataclasses.replace(portrait, mesh=seen), pose, viewmat)
-    bank = source.bank("talk")
-    motion = performed(source, still, MotionLatent(bank.dyn[10:16], bank.pose[10:16]))
-    motion.pose[2, 2] += 0.9
-    manifest = write_portrait(tmp_path, "she", source, still, motion, 25.0, 0.3, [(0, 6)], lambda: None, {})
+    bank, (take,) = source.bank("talk"), source.takes
+    dyn, turned = bank.dyn[10:16], bank.pose[10:16].clone()
+    turned[2, 2] += 0.9
+    script = Script(MotionLatent(dyn, turned), [Stretch(take, 10, 6)])
+    motion = performed(source, still, script.motion)
+    manifest = write_portrait(tmp_path, "she", source, still, script, 0.3, lambda: None, {})
     capture = Capture(tmp_path)
     assert manifest.unusable == [2] and 2 not in capture.train_frames and capture.manifest.name == "she"
     np.testing.assert_allclose(capture.table("motion").values, torch.cat(tuple(motion), 1), atol=1e-6)
 
     prepared = source._prepare(still.portrait)
     found = mesh.posed(capture.pose([4]))[0] @ viewmat[:3, :3].T + viewmat[:3, 3]
-    head = prepared.neutral + prepared.size * source.code.decode(motion.dyn[4][None])[0]
+    head = still.portrait.neutral + prepared.size * source.code.decode(motion.dyn[4][None])[0]
     turned = motion.pose[4, 0].exp() * head @ head_rotation(motion.pose[4, 1:4][None])[0].T
     apart = found * upright - (prepared.place + prepared.size * motion.pose[4, 4:] + turned)
     assert apart.norm(dim=-1).mean() < 6e-4  # metres

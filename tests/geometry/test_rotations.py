@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
@@ -8,6 +9,7 @@ from talkingavatar.geometry.rotations import (
     orthonormalise,
     quat_multiply,
     quat_to_matrix,
+    rotation_between,
 )
 
 
@@ -45,3 +47,13 @@ def test_orthonormalise_gives_a_rotation_and_leaves_rotations_alone(rotvec):
     made = orthonormalise(matrix + 0.2 * torch.rand_like(matrix))
     torch.testing.assert_close(made @ made.transpose(-1, -2), torch.eye(3).double().expand_as(made))
     torch.testing.assert_close(torch.linalg.det(made), torch.ones(len(made)).double())
+
+
+def test_the_smallest_rotation_between_two_directions():
+    a, b = torch.randn(2, 20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turn = rotation_between(a, b)
+    torch.testing.assert_close(
+        torch.nn.functional.normalize((turn @ a[..., None])[..., 0]), torch.nn.functional.normalize(b)
+    )
+    angle = Rotation.from_matrix(turn.numpy()).magnitude()
+    np.testing.assert_allclose(np.cos(angle), torch.cosine_similarity(a, b).numpy(), atol=1e-9)

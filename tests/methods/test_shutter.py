@@ -9,7 +9,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.inputs import moved
 from talkingavatar.losses import dssim
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.shutter import blur, moments
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.splatting.conventions import image_gradient

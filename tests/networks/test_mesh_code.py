@@ -7,10 +7,12 @@ from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.data.mesh_motion import (
     MeshMotionData,
+    Take,
     bank_of,
+    motions_of,
     named_motion,
     offsets_of,
-    random_motions,
+    random_takes,
     rig_from_code,
     unposed,
 )
@@ -27,7 +29,7 @@ def mesh(cache):
 
 @pytest.fixture(scope="module")
 def faces(mesh):
-    motions = random_motions(mesh.body.expression_names, 3, 3.0, 0)
+    motions = motions_of(random_takes(3, 3.0, 0), mesh.body.expression_names)
     return MeshMotionData(mesh, motions, 4, 0, 2)
 
 
@@ -104,6 +106,9 @@ def test_a_file_that_is_no_code_is_one_line(tmp_path):
 
 def test_the_shipped_code_is_of_this_rig_and_small(mesh):
     kept = load_mesh_code(SHIPPED)
+    last = Take(**kept.provenance["takes"][-1])
+    bank = bank_of(mesh, kept.network, motions_of([last], mesh.body.expression_names))
+    torch.testing.assert_close(bank.dyn, kept.bank.dyn[-last.frames :], atol=5e-3, rtol=1e-3)
     offsets = named_motion(mesh, 2, 0.4)
     error = kept.network.decode(kept.network.encode(offsets)) - offsets
     assert error.square().sum() < 0.01 * offsets.square().sum() and SHIPPED.stat().st_size < 1.5e6

@@ -71,3 +71,45 @@ def sample(picture, places):
                 lower = (1 - s) * picture[row + 1, column, c] + s * picture[row + 1, column + 1, c]
                 out[y, x, c] = (1 - t) * upper + t * lower
     return out
+
+
+@kernel
+@no_type_check
+def spread(anchors, motions, width, height, cells):
+    """Motions (K, 2) of anchors (K, 2) on a grid (cells + 1, cells + 1, 2) over a picture, by their distance cubed."""
+    out = np.empty((cells + 1, cells + 1, 2))
+    for row in range(cells + 1):
+        for column in range(cells + 1):
+            x, y = column * width / cells, row * height / cells
+            total, dx, dy = 0.0, 0.0, 0.0
+            for k in range(len(anchors)):
+                apart = (x - anchors[k, 0]) ** 2 + (y - anchors[k, 1]) ** 2 + 1e-3
+                weight = 1.0 / (apart * np.sqrt(apart))
+                total += weight
+                dx += weight * motions[k, 0]
+                dy += weight * motions[k, 1]
+            out[row, column, 0], out[row, column, 1] = dx / total, dy / total
+    return out
+
+
+@kernel
+@no_type_check
+def unfolded(grid, width, height):
+    """Where each pixel came from (H, W, 2) float32 by motions on a grid, and how far (H, W) float32."""
+    cells = grid.shape[0] - 1
+    where, far = np.empty((height, width, 2), np.float32), np.empty((height, width), np.float32)
+    for y in range(height):
+        v = (y + 0.5) / height * cells
+        row = min(int(v), cells - 1)
+        t = v - row
+        for x in range(width):
+            u = (x + 0.5) / width * cells
+            column = min(int(u), cells - 1)
+            s = u - column
+            dx = (1 - t) * ((1 - s) * grid[row, column, 0] + s * grid[row, column + 1, 0])
+            dx += t * ((1 - s) * grid[row + 1, column, 0] + s * grid[row + 1, column + 1, 0])
+            dy = (1 - t) * ((1 - s) * grid[row, column, 1] + s * grid[row, column + 1, 1])
+            dy += t * ((1 - s) * grid[row + 1, column, 1] + s * grid[row + 1, column + 1, 1])
+            where[y, x, 0], where[y, x, 1] = x + 0.5 - dx, y + 0.5 - dy
+            far[y, x] = np.sqrt(dx * dx + dy * dy)
+    return where, far

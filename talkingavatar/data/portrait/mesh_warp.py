@@ -19,7 +19,7 @@ from scipy.ndimage import binary_opening, distance_transform_edt
 from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
-from talkingavatar.data.mesh_motion import unposed
+from talkingavatar.data.mesh_motion import Take, unposed
 from talkingavatar.data.portrait.inside import (
     CAVITY,
     LEFT_EYE,
@@ -34,11 +34,12 @@ from talkingavatar.data.portrait.inside import (
 )
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.portrait import Portrait
-from talkingavatar.data.portrait.sheet import surroundings
+from talkingavatar.data.portrait.sheet import Sheet
 from talkingavatar.data.portrait.source import Animated, MotionSource
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_angles, head_rotation, similarity
 from talkingavatar.networks.mesh_code import POSE, MotionLatent, load_mesh_code
+from talkingavatar.runtime.threads import in_order
 
 MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the portrait's own
 SHIPPED = Path(__file__).with_name("mesh_code.npz")
@@ -55,7 +56,6 @@ class _Prepared:
     """What of a portrait is the same in every frame."""
 
     portrait: Portrait
-    neutral: Float[Tensor, "N 3"]  # the head's frame
     size: float  # metres between the eyes
     place: Float[Tensor, " 3"]  # of the head's origin before the camera
     rotation: Float[Tensor, "3 3"]
@@ -65,6 +65,9 @@ class _Prepared:
     balls: Float[ndarray, "N 2"]
     eyes: dict[int, Eye]
     teeth: Teeth
+    sheet: Sheet
+    layers: Float[ndarray, "H W 4"]  # the picture and its matte
+    moved: float  # pixels, by which surroundings have moved for all of that
     brightness: float  # of the skin
 
 
@@ -87,6 +90,7 @@ class MeshWarp(MotionSource):
         self.code, self.provenance, self.to_rig, self._bank = kept.network, kept.provenance, kept.to_rig, kept.bank
         if self.provenance["body"] != mesh.body.checksum:
             raise UserError(str(code), "a code of another body", f"one of {mesh.body.checksum[:12]}", "train it anew")
+        self.takes = [Take(**take) for take in self.provenance["takes"]]  # of the bank
         self.dyn_dim, self.pose_dim = self.code.decoder.in_features, POSE
         self.mean, self.std = self._bank.dyn.mean(0), self._bank.dyn.std(0)
         self.kinds = kinds_of(mesh)
@@ -96,7 +100,7 @@ class MeshWarp(MotionSource):
 
     def read(self, portraits: list[Portrait]) -> MotionLatent:
         seen = torch.stack([p.mesh for p in portraits])
-        neutral = self.mesh.neutral(torch.stack([p.betas for p in portraits]))
+        neutral = torch.stack([p.neutral for p in portraits])
         scale, rotation, place = similarity(neutral[:, self.mesh.stiff], seen[:, self.mesh.stiff])
         moved = (place - place[0]) / self.mesh.size(neutral)[:, None]
         pose = torch.cat([scale.log()[:, None], head_angles(rotation), moved], 1)
@@ -104,8 +108,7 @@ class MeshWarp(MotionSource):
 
     def animate(self, portrait: Portrait, latents: MotionLatent) -> Iterator[Animated]:
         prepared = self._prepare(portrait)
-        for dyn, pose in zip(*latents, strict=True):
-            yield self._frame(prepared, dyn, pose)
+        return in_order(lambda latent: self._frame(prepared, *latent), zip(*latents, strict=True))
 
     def bank(self, name: str) -> MotionLatent:
         if name != BANK:
@@ -117,7 +120,7 @@ class MeshWarp(MotionSource):
 
     def _prepare(self, portrait: Portrait) -> _Prepared:
         mesh = self.mesh
-        neutral = mesh.neutral(portrait.betas[None])
+        neutral = portrait.neutral[None]
         seen = portrait.mesh[None]
         _, rotation, place = similarity(neutral[:, mesh.stiff], seen[:, mesh.stiff])
         offsets = unposed(mesh, seen, neutral)
@@ -130,7 +133,6 @@ class MeshWarp(MotionSource):
         inside = (shown >= TEETH) & (shown <= CAVITY)
         return _Prepared(
             portrait=portrait,
-            neutral=neutral[0],
             size=float(mesh.size(neutral)),
             place=place[0],
             rotation=rotation[0],
@@ -140,6 +142,9 @@ class MeshWarp(MotionSource):
             balls=self._balls(neutral[0]),
             eyes=eyes,
             teeth=Teeth(screen[self.upper_teeth, :2], inside),
+            sheet=Sheet(portrait, screen[self.rim, :2].astype(np.float64), place[0], rotation[0]),
+            layers=np.concatenate([portrait.picture, portrait.matte[..., None]], 2).astype(np.float32),
+            moved=MOVED * float(mesh.size(neutral)) * portrait.K[0, 0] * float(screen[:, 2].mean()),
             brightness=float(portrait.picture[shown == SKIN].mean() / 255),
         )
 
@@ -153,47 +158,48 @@ class MeshWarp(MotionSource):
 
     def _frame(self, prepared: _Prepared, dyn: Float[Tensor, " D"], pose: Float[Tensor, " 7"]) -> Animated:
         portrait = prepared.portrait
-        width, height = portrait.size
         moved = self.code.decode(dyn[None])[0] + prepared.rest
-        head = prepared.neutral + prepared.size * moved
+        head = prepared.portrait.neutral + prepared.size * moved
         rotation = head_rotation(pose[None, 1:4])[0]
         place = prepared.place + prepared.size * pose[4:7]
         screen = portrait.project(place + pose[0].exp() * head @ rotation.T)
-        colours, alpha, doubt = self._face(prepared, head, screen)
-        where, _ = surroundings(prepared.screen[self.rim, :2], screen[self.rim, :2], width, height)
-        layers = np.concatenate([portrait.picture, portrait.matte[..., None]], 2)
-        behind = sample(layers, where)
-        rgb = alpha[..., None] * colours + (1 - alpha[..., None]) * behind[..., :3]
-        matte = np.maximum(255 * alpha * (behind[..., 3] > 0), behind[..., 3])
-        steady = self._steadiness(where, prepared)
+        skull = portrait.project(place + pose[0].exp() * prepared.sheet.skull @ rotation.T)[:, :2]
+        where, far = prepared.sheet.places(screen[self.rim, :2], skull)
+        layers = sample(prepared.layers, where)
+        confidence = 1 - (1 - FAR) * (far / prepared.moved).clip(0, 1)
+        box, colours, alpha, doubt = self._face(prepared, head, screen)
+        rgb, matte, beside = layers[..., :3][box], layers[..., 3][box], confidence[box]
+        rgb += alpha[..., None] * (colours - rgb)
+        np.maximum(matte, 255 * alpha * (matte > 0), out=matte)
+        confidence[box] = np.where(alpha > 0, np.minimum(doubt, alpha + (1 - alpha) * beside), beside)
+        pixels = np.rint(layers).clip(0, 255).astype(np.uint8)
         why = self._why_not(prepared, head, rotation)
         return Animated(
-            np.rint(rgb).clip(0, 255).astype(np.uint8),
-            np.rint(matte).clip(0, 255).astype(np.uint8),
-            np.where(alpha > 0, np.minimum(doubt, alpha + (1 - alpha) * steady), steady).astype(np.float32),
-            not why,
-            why,
+            np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]), confidence, not why, why
         )
 
     def _face(
         self, prepared: _Prepared, head: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"]
-    ) -> tuple[Float[ndarray, "H W 3"], Float[ndarray, "H W"], Float[ndarray, "H W"]]:
-        """Colours in [0, 255], coverage and confidence of face, eyes and mouth."""
+    ) -> tuple[tuple[slice, slice], Float[ndarray, "h w 3"], Float[ndarray, "h w"], Float[ndarray, "h w"]]:
+        """The box of pixels that face, eyes and mouth lie in; colours in [0, 255], coverage and confidence there."""
         width, height = prepared.portrait.size
         inner = 255 * mouth_colours(head, self.kinds, face_lips(self.mesh, head), prepared.brightness)
         values = np.concatenate([prepared.screen[:, :2], prepared.facing[:, None], inner, prepared.balls], 1)
         ids, _, found = trace(screen, self.faces, values.astype(np.float32), width, height)
+        box = _box(ids >= 0)
+        ids, found = ids[box], found[box]
         kind = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], np.uint8(255))
         where, confidence = found[..., :2].copy(), (found[..., 2] / PLAIN).clip(FAR, 1)
         for which, eye in prepared.eyes.items():
             mine = kind == which
             where[mine], seen = eye.places(found[mine][:, :2], found[mine][:, 6:8])
             confidence[mine] = np.where(seen, 1.0, HIDDEN_EYE)
-        made = self._mouth(prepared, kind, screen, where)
+        made = self._mouth(prepared, kind, screen, where, (box[1].start, box[0].start))
         colours = sample(prepared.portrait.picture, where)
         colours[made], confidence[made] = found[made][:, 3:6], HIDDEN_MOUTH
-        alpha = (distance_transform_edt(ids >= 0) / max(1.0, SEAM * width)).clip(0, 1)
-        return colours, alpha.astype(np.float32), confidence
+        apart = distance_transform_edt(np.pad(ids >= 0, 1))[1:-1, 1:-1]
+        alpha = (apart / max(1.0, SEAM * width)).clip(0, 1).astype(np.float32)
+        return box, colours, alpha, confidence
 
     def _mouth(
         self,
@@ -201,12 +207,17 @@ class MeshWarp(MotionSource):
         kind: UInt8[ndarray, "H W"],
         screen: Float[ndarray, "N 3"],
         where: Float[ndarray, "H W 2"],
+        corner: tuple[int, int],
     ) -> Bool[ndarray, "H W"]:
-        """Look the mouth's own pixels up, in `where`; those that the portrait does not show."""
+        """Look the mouth's own pixels up, in `where`; those that the portrait does not show.
+
+        Args:
+            corner: x, y of the first of these pixels in the whole picture.
+        """
         # Where lips touch, single pixels of what lies behind come through: those are looked up where the lips were.
         mouth = binary_opening((kind >= TEETH) & (kind <= CAVITY))
         row, column = np.nonzero(mouth)
-        at = np.stack([column + 0.5, row + 0.5], 1)
+        at = np.stack([column + 0.5, row + 0.5], 1) + corner
         places, seen = prepared.teeth.places(screen[self.upper_teeth, :2], at)
         where[row[seen], column[seen]] = places[seen]
         mouth[row[seen], column[seen]] = False
@@ -220,14 +231,6 @@ class MeshWarp(MotionSource):
             out[self.kinds == kind] = ball - ball.mean(0)
         return out
 
-    def _steadiness(self, where: Float[ndarray, "H W 2"], prepared: _Prepared) -> Float[ndarray, "H W"]:
-        """Confidence in the surroundings: less where they have moved."""
-        width, height = prepared.portrait.size
-        x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-        shift = np.hypot(where[..., 0] - x, where[..., 1] - y)
-        unit = prepared.size * prepared.portrait.K[0, 0] * prepared.screen[:, 2].mean()
-        return 1 - (1 - FAR) * (shift / (MOVED * unit)).clip(0, 1)
-
     def _why_not(self, prepared: _Prepared, head: Float[Tensor, "N 3"], rotation: Float[Tensor, "3 3"]) -> str:
         """Why a frame is not to be learned from; nothing where it may be."""
         turned = torch.rad2deg(head_angles((rotation @ prepared.rotation.T)[None])[0])
@@ -240,10 +243,16 @@ class MeshWarp(MotionSource):
     def folded(self, portrait: Portrait, head: Float[Tensor, "N 3"]) -> float:
         """Share of the portrait's face whose triangles look backwards in a mesh in the head's frame."""
         skin = self.mesh.faces[self.mesh.skin[self.mesh.faces].all(1)]
-        before = _facing(self.mesh.neutral(portrait.betas[None])[0][skin])
+        before = _facing(portrait.neutral[skin])
         after = _facing(head[skin])
         ahead = before > 0
         return float(before[ahead & (after < 0)].sum() / before[ahead].sum())
+
+
+def _box(mask: Bool[ndarray, "H W"]) -> tuple[slice, slice]:
+    """Rows and columns in which it is true; the whole where it is nowhere."""
+    sides = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    return tuple(slice(int(side[0]), int(side[-1]) + 1) if len(side) else slice(0, None) for side in sides)  # type: ignore[return-value]
 
 
 def _facing(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, " F"]:

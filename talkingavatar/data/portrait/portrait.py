@@ -23,8 +23,8 @@ class Portrait:
     picture: UInt8[ndarray, "H W 3"]
     matte: UInt8[ndarray, "H W"]
     K: Float[ndarray, "3 3"]  # pixels
-    betas: Float[Tensor, " S"]  # the person's shape
-    mesh: Float[Tensor, "N 3"]
+    neutral: Float[Tensor, "N 3"]  # the person's face without an expression, in the head's frame
+    mesh: Float[Tensor, "N 3"]  # what the picture shows
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,6 +37,17 @@ class Portrait:
         fx, fy, cx, cy = self.K[0, 0], self.K[1, 1], self.K[0, 2], self.K[1, 2]
         return np.stack([fx * x / z + cx, fy * y / z + cy, 1 / z], 1).astype(np.float32)
 
+    def lifted(self, pixels: Float[ndarray, "N 2"], depth: float) -> Float[Tensor, "N 3"]:
+        """Points that are seen there and lie at z = `depth`, metres (negative: before the camera)."""
+        x, y = ((pixels - self.K[:2, 2]) / self.K.diagonal()[:2]).T
+        points = np.stack([x, y, np.ones(len(pixels))], 1) * -depth * np.array(UPRIGHT)
+        return torch.from_numpy(points).float()
+
+
+def before_camera(world: Float[Tensor, "N 3"], viewmat: Float[Tensor, "4 4"]) -> Float[Tensor, "N 3"]:
+    """Points of the world as a portrait has them."""
+    return (world @ viewmat[:3, :3].T + viewmat[:3, 3]) * world.new_tensor(UPRIGHT)
+
 
 def portrait_of(capture: Capture, frame: int, mesh: FaceMesh) -> Portrait:
     """A frame of a capture, with the body that was tracked in it."""
@@ -44,7 +55,6 @@ def portrait_of(capture: Capture, frame: int, mesh: FaceMesh) -> Portrait:
     camera = capture.cameras([frame])
     to_camera = camera.viewmats[0]
     with torch.no_grad():
-        world = mesh.posed(pose)[0]
-    seen = (world @ to_camera[:3, :3].T + to_camera[:3, 3]) * world.new_tensor(UPRIGHT)
+        world, neutral = mesh.posed(pose)[0], mesh.neutral(pose.betas)[0]
     K = camera.Ks[0].numpy().astype(np.float64)
-    return Portrait(capture.frame(frame), capture.matte(frame), K, pose.betas[0], seen)
+    return Portrait(capture.frame(frame), capture.matte(frame), K, neutral, before_camera(world, to_camera))

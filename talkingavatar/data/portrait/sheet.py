@@ -1,44 +1,58 @@
-"""Surroundings of a face: the portrait's plane, which follows the face's rim less and less further out."""
+"""Surroundings of a face: the portrait's plane. Hair goes with the skull, neck and shoulders less and less."""
 
 from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy.ndimage import map_coordinates
+from torch import Tensor
 
-RINGS = ((1.0, 1.0), (1.28, 0.9), (1.6, 0.55), (2.1, 0.2), (2.8, 0.0))  # size, and how much of the rim's motion
-POWER = 3  # of the distance by which anchors count less
+from talkingavatar.data.portrait.kernels import spread, unfolded
+from talkingavatar.data.portrait.portrait import Portrait
+
+SIZES = (1.0, 1.28, 1.6, 2.1, 2.8)  # of the rings, of the face's rim
+ABOVE, BELOW = (1.0, 1.0, 1.0, 0.6, 0.0), (1.0, 0.9, 0.55, 0.2, 0.0)  # how much of the head's motion they have
+CHIN, EARS = -0.5, 0.2  # heights in halves of the face, between which a ring passes from below to above
 CELLS = 48  # of the grid on which the motion is told, along each side
+EDGE = 13  # points along each side of the picture, which stand still
 
 
-def surroundings(
-    rim: Float[ndarray, "R 2"], target: Float[ndarray, "R 2"], width: int, height: int
-) -> tuple[Float[ndarray, "H W 2"], Float[ndarray, "H W"]]:
-    """Where each pixel lay in the portrait, and how far the sheet follows there (1 at the rim, 0 where it is still).
+class Sheet:
+    """What of the surroundings is the same in every frame."""
 
-    Args:
-        rim, target: of the face in the portrait and where it is now, pixels.
-    """
-    middle, moved = rim.mean(0), target - rim
-    places, motions, follows = [], [], []
-    for size, share in RINGS:
-        here = middle + size * (rim - middle) + share * moved
-        places.append(here)
-        motions.append(share * moved)
-        follows.append(np.full(len(rim), share))
-    edge = np.linspace(0, 1, 13)
-    frame = np.concatenate([np.stack([edge * width, np.full(13, side * height)], 1) for side in (0, 1)]
-                           + [np.stack([np.full(13, side * width), edge * height], 1) for side in (0, 1)])  # fmt: skip
-    anchors = np.concatenate([*places, frame])
-    values = np.concatenate([np.concatenate(motions), np.zeros_like(frame)])
-    told = np.concatenate([np.concatenate(follows), np.zeros(len(frame))])
-    grid = np.stack(np.meshgrid(np.linspace(0, width, CELLS + 1), np.linspace(0, height, CELLS + 1)), -1)
-    apart = np.square(grid[:, :, None] - anchors).sum(-1) + 1e-3
-    weight = apart ** (-POWER / 2)
-    weight /= weight.sum(-1, keepdims=True)
-    field = np.concatenate([weight @ values, (weight @ told)[..., None]], -1)
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    at = np.stack([y / height * CELLS, x / width * CELLS])
-    dx, dy, follow = (map_coordinates(field[..., c], at, order=1) for c in range(3))
-    return np.stack([x - dx, y - dy], -1).astype(np.float32), follow.astype(np.float32)
+    def __init__(
+        self, portrait: Portrait, rim: Float[ndarray, "R 2"], place: Float[Tensor, " 3"], rotation: Float[Tensor, "3 3"]
+    ) -> None:
+        """
+        Args:
+            rim: of the face in the portrait, in order, pixels.
+            place, rotation: of the head in the portrait.
+        """
+        self.width, self.height = portrait.size
+        middle, half = rim.mean(0), np.ptp(rim[:, 1]) / 2
+        rise = ((middle[1] - rim[:, 1]) / half - CHIN) / (EARS - CHIN)
+        up = rise.clip(0, 1)
+        self.share = np.concatenate([up * a + (1 - up) * b for a, b in zip(ABOVE, BELOW, strict=True)])
+        self.rings = np.concatenate([middle + size * (rim - middle) for size in SIZES])
+        self.rim = rim
+        # The outline of hair lies as far from the camera as the middle of the head.
+        self.skull = (portrait.lifted(self.rings, float(place[2])) - place) @ rotation
+        line = np.linspace(0, 1, EDGE)
+        sides = [np.stack([line * self.width, np.full(EDGE, y * self.height)], 1) for y in (0, 1)]
+        sides += [np.stack([np.full(EDGE, x * self.width), line * self.height], 1) for x in (0, 1)]
+        self.anchors = np.concatenate([self.rings, *sides])
+
+    def places(
+        self, rim: Float[ndarray, "R 2"], skull: Float[ndarray, "K 2"]
+    ) -> tuple[Float[ndarray, "H W 2"], Float[ndarray, "H W"]]:
+        """Where each pixel lay in the portrait, and how far that is, pixels.
+
+        Args:
+            rim: where the face's rim is now, pixels.
+            skull: where `skull` is now, pixels.
+        """
+        moved = skull - self.rings
+        moved[: len(rim)] = rim - self.rim
+        motions = np.zeros_like(self.anchors)
+        motions[: len(moved)] = self.share[:, None] * moved
+        return unfolded(spread(self.anchors, motions, self.width, self.height, CELLS), self.width, self.height)

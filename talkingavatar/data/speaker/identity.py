@@ -61,6 +61,11 @@ def capture_name(identity: int) -> str:
     return f"speaker-{identity}"
 
 
+def portrait_name(identity: int) -> str:
+    """The same of their portrait."""
+    return f"portrait-{identity}"
+
+
 IDENTITIES = (
     Identity(
         name="Mara",

@@ -34,7 +34,7 @@ from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
-from talkingavatar.runtime.making import making
+from talkingavatar.runtime.sealed import made_once
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose, Cameras
 
@@ -95,7 +95,7 @@ class Recording:
 
 
 def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
-    """The folder of the embedded capture of this configuration, made if it is not there yet.
+    """The folder of the embedded capture of this configuration, made if it is not there yet, or damaged.
 
     `progress(title, total)` returns what is called after each frame drawn.
 
@@ -103,40 +103,44 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
         UserError: there is no such identity, the speech is shorter than the clip, or the pictures are too large.
     """
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
-    if (folder / "capture.json").is_file():
-        return folder
-    with making(folder.parent) as scratch:
-        made = scratch / "capture"
-        made.mkdir()
-        _check_room(config, made)
+
+    def make(made: Path) -> None:
+        check_room(config.size, round(config.seconds * config.fps), made)
         _write(recording_of(config), made, progress)
-        try:
-            made.rename(folder)
-        except OSError:
-            # Another process made the same bytes meanwhile, or an unfinished folder lies in the way.
-            if not (folder / "capture.json").is_file():
-                shutil.rmtree(folder)
-                made.rename(folder)
-    return folder
+
+    return made_once(folder, make)
 
 
-def _check_room(config: DataConfig, folder: Path) -> None:
+def check_room(size: int, frames: int, folder: Path) -> None:
     """Refuse what would take hours to draw and could not be used or kept then.
+
+    Args:
+        size: of a picture, pixels each way.
+        folder: where they are to lie.
 
     Raises:
         UserError: one picture is too large for the machine's memory, or all are for what the disk has free.
     """
-    pixels = round(config.seconds * config.fps) * config.size**2
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    _check_size(config, AT_WORK * config.size**2, memory, "memory", "lower it")
+    _check_size(size, AT_WORK * size**2, memory, "memory", "lower it")
     disk = shutil.disk_usage(folder).free
-    _check_size(config, WRITTEN * pixels, disk, "disk for caches", "lower it, make room, or set $TALKINGAVATAR_CACHE")
+    needed = WRITTEN * frames * size**2
+    _check_size(size, needed, disk, "disk for caches", "lower it, make room, or set $TALKINGAVATAR_CACHE")
 
 
-def _check_size(config: DataConfig, needed: float, room: int, place: str, action: str) -> None:
+def _check_size(size: int, needed: float, room: int, place: str, action: str) -> None:
     if needed > room:
-        found = f"{config.size}: about {needed / 1e9:.1f} GB"
+        found = f"{size}: about {needed / 1e9:.1f} GB"
         raise UserError("data.size", found, f"at most {room / 1e9:.1f} GB, this machine's {place}", action)
+
+
+def check_identity(identity: int) -> None:
+    """
+    Raises:
+        UserError: there is no such embedded person.
+    """
+    if identity >= len(IDENTITIES):
+        raise UserError("data.identity", str(identity), f"0 to {len(IDENTITIES) - 1}", "choose one of them")
 
 
 def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
@@ -148,8 +152,7 @@ def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     Raises:
         UserError: there is no such identity, or the speech is shorter than the clip.
     """
-    if config.identity >= len(IDENTITIES):
-        raise UserError("data.identity", str(config.identity), f"0 to {len(IDENTITIES) - 1}", "choose one of them")
+    check_identity(config.identity)
     body = load_body("open")
     voice = voices()[config.identity % len(voices())]
     speech = load_speech(voice)
@@ -338,7 +341,7 @@ def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None])
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
-    kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
+    kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
     if config.cloth != "own":
         kept |= {"cloth": config.cloth}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]

@@ -102,8 +102,8 @@ class SpeakerScene:
         shaped = self.full.vertices + self.full.shapedirs @ self.betas
         self.joints = self.skeleton.regressor @ shaped[self.full.body_to_full]
         resting = self.full.expressiondirs @ self.coefficients(self.who.rest)
-        shaped = shaped + resting + sculpt(self.full, self.face, self.who)
-        self.figure = build_figure(self.full, self.face, self.who, shaped)
+        self.shaped = shaped + resting + sculpt(self.full, self.face, self.who)  # of `full`, before it is dressed
+        self.figure = build_figure(self.full, self.face, self.who, self.shaped)
         places = self.figure.head_texels.position[::2, ::2]
         self.detail: Detail = build_detail(self.full, self.face, self.who, self.expression_names, places)
         self._bind()

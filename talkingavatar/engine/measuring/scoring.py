@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.data.inputs import reposed
 from talkingavatar.engine.measuring.compared_pictures import compared_pictures
 from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Measure, Picture, Setting, to_bytes
@@ -82,7 +83,7 @@ def score_truth(setting: Setting, measures: Measures) -> Findings:
     with Scoring(_of_frames(measures), replace(setting, absent=absent, avatar=None)) as scoring:
         for i, frame in _frames(setting, "ground truth"):
             batch = compared(frame)
-            scoring.add(i, batch.image[0], None, replace(batch.signal, pose=held.pose[[i]]))
+            scoring.add(i, batch.image[0], None, reposed(batch.signal, held.pose[[i]]))
         return scoring.finish(Findings())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,14 @@ from torch import Tensor
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.mesh_motion import MeshMotionData, bank_of, named_motion, random_motions, rig_from_code
+from talkingavatar.data.mesh_motion import (
+    MeshMotionData,
+    bank_of,
+    motions_of,
+    named_motion,
+    random_takes,
+    rig_from_code,
+)
 from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
@@ -40,7 +48,8 @@ class MeshCodeFit(Stage):
         options = checked_options(config.pretrained.options)
         torch.set_num_threads(cores(config))
         self.options, self.mesh = options, FaceMesh(load_body("open"))
-        motions = random_motions(self.mesh.body.expression_names, options.performances, options.seconds, config.seed)
+        takes = random_takes(options.performances, options.seconds, config.seed)
+        motions = motions_of(takes, self.mesh.body.expression_names)
         self.data = self.motion = MeshMotionData(self.mesh, motions, options.faces, config.seed, self.steps)
         first = self.motion.drawn(START, options.first).offsets
         self.module = self.training = MeshCodeTraining(config, self.mesh, first)
@@ -68,12 +77,13 @@ class MeshCodeFit(Stage):
         network = self.training.network.cpu()
         network.whiten(self.motion.drawn(WHITEN, self.options.first).offsets)
         facts = provenance()
+        motions = self.motion.motions
         told = {
             "experiment": self.config.experiment, "steps": self.steps, "seed": self.config.seed,
             "faces": "drawn at random; none of the named speakers", "body": self.mesh.body.checksum,
             "commit": facts["commit"], "dirty": facts["dirty"], "torch": facts["torch"],
+            "takes": [asdict(take) for take in motions.takes],
         }  # fmt: skip
-        motions = self.motion.motions
         bank, to_rig = bank_of(self.mesh, network, motions), rig_from_code(self.mesh, network, motions)
         kept = save_mesh_code(network, run.path / FILE, told, bank, to_rig)
         results, rows = Results(), []

@@ -18,7 +18,8 @@ from talkingavatar.preprocessing.landmarks.source import Pictures, ProgressFunct
 PIECE = 200  # frames kept as one file, so that an interrupted run continues from the last
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """A line to the user, at once."""
     print(message, file=sys.stderr, flush=True)
 
 
@@ -31,7 +32,7 @@ class MediaPipe:
 
     name, version = "mediapipe", 2
 
-    def __init__(self, announce: Callable[[str], None] = _say) -> None:
+    def __init__(self, announce: Callable[[str], None] = say) -> None:
         self.announce = announce
 
     def detect(self, clip: Pictures, folder: Path, progress: ProgressFunction) -> Seen:

@@ -14,14 +14,16 @@ WATCHED = ("hands", "mouth", "head")  # regions whose absence is told
 
 
 class PictureQuality(Measure):
-    """Of the pixels, as `<region>/<psnr|ssim|lpips_...>`."""
+    """Of the pixels, as `<region>/<psnr|l1|ssim|lpips_...>`."""
 
-    keys = ("psnr", "ssim")
+    version = 2
+    keys = ("psnr", "l1", "ssim")
     needs = ("pictures", "truth")
     wants = ("lpips_",)
     at_end = True
     definitions: ClassVar = {
         "psnr": "dB, data range 1, rendered values clamped to [0, 1]; mean over frames",
+        "l1": "mean absolute difference of pixels in [0, 1]; mean over frames",
         "ssim": "torchmetrics, Gaussian window 11, sigma 1.5, data range 1; mean over frames",
         "lpips_alex": "lpips package v0.1, inputs scaled to [-1, 1]; plain here, x 100 in tables",
         "full": "the whole frame on the run's background",

@@ -1,0 +1,78 @@
+"""The motion latent of a body that was tracked: its face mesh is read as a portrait's is, no picture is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.body.body import Body
+from talkingavatar.body.face_mesh import FaceMesh
+from talkingavatar.data.portrait.mesh_warp import SHIPPED
+from talkingavatar.data.portrait.portrait import UPRIGHT
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.similarity import head_angles, similarity
+from talkingavatar.networks.mesh_code import EVERY, load_mesh_code
+from talkingavatar.types import BodyPose
+
+CHUNK = 64  # frames at once
+
+
+class RigMotion(nn.Module):
+    """Reads what `MeshWarp.read` does, dyn and then pose, off poses of one person before one camera."""
+
+    rows: Tensor
+    neutral: Tensor
+    viewmat: Tensor
+    origin: Tensor
+
+    def __init__(
+        self, body: Body, betas: Float[Tensor, "1 S"], viewmat: Float[Tensor, "4 4"], code: Path = SHIPPED
+    ) -> None:
+        """
+        Args:
+            viewmat: world to camera.
+
+        Raises:
+            UserError: a code does not read this body's face.
+        """
+        super().__init__()
+        if not body.name.startswith("open"):
+            raise UserError("body", body.name, "the open rig, whose face a code is read off", "choose body=open_flame")
+        mesh, self.code, self.body = FaceMesh(body), load_mesh_code(code).network, body
+        neutral = mesh.neutral(betas)
+        read = torch.arange(0, len(mesh), EVERY)
+        self.stiff, self.size = len(mesh.stiff), float(mesh.size(neutral))
+        chosen = torch.cat([mesh.stiff, read])
+        for name, value in {
+            "rows": mesh.rows[chosen],
+            "neutral": neutral[:, chosen],
+            "viewmat": viewmat.clone(),
+            "origin": torch.zeros(3),
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @property
+    def dyn(self) -> int:
+        """How many numbers come before the seven of the pose."""
+        return self.code.encoder.out_features
+
+    def forward(self, pose: BodyPose) -> Float[Tensor, "B D"]:
+        return torch.cat([self._read(pose[rows]) for rows in torch.arange(len(pose)).split(CHUNK)])
+
+    @torch.no_grad()
+    def lie(self, pose: BodyPose, place: Float[Tensor, "T 3"] | None = None) -> None:
+        """Let the heads of these frames be in the mean where `place` says, or else the first where places begin."""
+        found = self(pose)[:, -3:]
+        self.origin += found[0] if place is None else (found - place).mean(0)
+
+    def _read(self, pose: BodyPose) -> Float[Tensor, "B D"]:
+        world, _ = self.body(pose, self.rows)
+        seen = (world @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]) * world.new_tensor(UPRIGHT)
+        stiff, neutral = self.stiff, self.neutral.expand(len(pose), -1, -1)
+        scale, rotation, place = similarity(neutral[:, :stiff], seen[:, :stiff])
+        laid = (seen[:, stiff:] - place[:, None]) @ rotation / scale[:, None, None]
+        dyn = self.code.encoder(((laid - neutral[:, stiff:]) / self.size).flatten(1))
+        return torch.cat([dyn, scale.log()[:, None], head_angles(rotation), place / self.size - self.origin], 1)

@@ -1,0 +1,243 @@
+"""VASA-3D's head: Gaussians on a rig that a 2D motion latent drives, and what the latent does beyond it (methods C).
+
+Two layers are drawn and learned from: `base`, the Gaussians where the mapped rig carries them (G'), and `shown`, with
+what the latent changes of each (G''). Published is a head on FLAME's triangles; here the Gaussians stay on the skin as
+those of the other families do, so that a turned head is whole.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.config.family_options import MotionLatent as Options
+from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.portrait.rig_motion import RigMotion
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.cameras import orbit
+from talkingavatar.losses import dssim, l1, sharpened
+from talkingavatar.methods.aside import GOLDEN, coarse
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
+from talkingavatar.methods.triangle_bound import TriangleBound
+from talkingavatar.networks.kept import Chosen, Kept
+from talkingavatar.networks.latent_mapper import LatentMapper
+from talkingavatar.networks.latent_residual import OWN, LatentResidual
+from talkingavatar.networks.mesh_code import POSE
+from talkingavatar.networks.patch_critic import PatchCritic
+from talkingavatar.training.critic import Critic
+from talkingavatar.training.likeness import Likeness
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
+
+BASE, SIDE, SIDE_BASE = "base", "side", "side_base"
+SIDES = (35.0, 55.0)  # degrees to either side at which both layers are to look alike (methods C.4)
+HELD = ("neck", "head")  # joints that the pose numbers turn, beside the root
+MARGIN = 0.05  # metres round the figure at rest, which is the places' box
+
+
+@final
+class MotionLatent(TriangleBound):
+    """Works with any body whose face a code is read off; `signal.latent` where the capture has one."""
+
+    layers = (BASE, SHOWN)
+    group_names, term_names = ROWS["method"]["motion_latent"].groups, ROWS["method"]["motion_latent"].terms
+
+    low: Tensor
+    extent: Tensor
+    still: Tensor
+
+    def __init__(self, context: MethodContext) -> None:
+        self.options = read_options(Options(), context.config.method.options)
+        super().__init__(context, self.options, skin=self.options.deform == "skin")
+        body, pose = self.body, context.pose
+        viewmat = context.look(context.train_frames[:1]).cameras.viewmats[0]
+        self.motion = RigMotion(body, self.betas, viewmat)
+        self.motion.lie(pose, None if context.latent is None else context.latent[:, -3:])
+        codes, known = self._codes(context), pose[context.train_frames]
+        self.face_joints = [j for j, parent in enumerate(body.parents) if parent == body.joint_names.index("head")]
+        self.held_joints = [j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD]
+        self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
+        warm = self.options.mapper == "warm"
+        self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm)
+        self.head_mapper = LatentMapper(codes[:, self.dyn :], self._head_values(known), warm)
+        self.shape = nn.Parameter(torch.zeros_like(self.betas))
+        rest = self.figure.resting(self.betas[0])
+        self.register_buffer("low", rest.amin(0) - MARGIN, persistent=False)
+        self.register_buffer("extent", rest.amax(0) - rest.amin(0) + 2 * MARGIN, persistent=False)
+        on_head = torch.isin(self.figure.faces, body.regions["head"]).all(1)
+        self.register_buffer("on_head", on_head, persistent=False)
+        self.residuals = nn.ModuleDict()
+        if self.options.residual != "none":
+            self.gaussians["own"] = nn.Parameter(1e-2 * torch.randn(len(self.figure.faces), OWN))
+            basis = self.options.residual == "basis"
+            self.residuals["face"] = LatentResidual(codes[:, : self.dyn], basis)
+            self.residuals["neck"] = LatentResidual(codes[:, self.dyn :], basis)
+        self.likeness = Likeness(self.options.perceptual, self.options.patch)
+        self.patches = PatchCritic() if self.weight_of("adversarial") else None
+        self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
+        self._changes: list[Tensor] = []  # by the last latent
+        self._judged: list[tuple[Tensor, Tensor]] = []
+
+    on_head: Tensor
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        read_options(Options(), config.method.options)
+        super().check(config)
+        if (row := config.loss.terms.get("sds")) is not None and row.weight > 0:
+            raise UserError(
+                "loss.terms.sds.weight", str(row.weight), "0: Stable Diffusion 2.1, which it needs, is not supported",
+                "leave it 0; the views aside (consistency, open) hold the sides",
+            )  # fmt: skip
+
+    @property
+    def dyn(self) -> int:
+        """Numbers of a latent that are the face's; the others are the head's."""
+        return self.motion.dyn
+
+    # -- what the base asks for ----------------------------------------------------------------------------------------
+
+    def deform(self, signal: DrivingSignal) -> Layers:
+        latent, pose, raw = self.latent_of(signal), self.refined_pose(signal), dict(self.gaussians)
+        shown = self._changed(raw, latent[0])
+        return {BASE: self.in_pose(pose, raw), SHOWN: self.in_pose(pose, shown)}
+
+    def drive(self, signal: DrivingSignal) -> Gaussians:
+        """Without the layer that nobody sees."""
+        shown = self._changed(dict(self.gaussians), self.latent_of(signal)[0])
+        return self.in_pose(self.refined_pose(signal), shown)
+
+    def latent_of(self, signal: DrivingSignal) -> Float[Tensor, "B D"]:
+        """The signal's, or what is read off its pose where it has none."""
+        return self.motion(replace(signal.pose, betas=self.betas)) if signal.latent is None else signal.latent
+
+    def refined_pose(self, signal: DrivingSignal) -> BodyPose:
+        """What the latent is mapped to, with what has been learned about this frame."""
+        latent, row = self.latent_of(signal), self.frame_row(signal)
+        face, head = self.face_mapper(latent[:, : self.dyn]), self.head_mapper(latent[:, self.dyn :])
+        count, expressions = len(latent), face.shape[1] - 3 * len(self.face_joints)
+        full_pose = self.still.repeat(count, 1, 1)
+        full_pose[:, self.face_joints] = face[:, expressions:].unflatten(1, (-1, 3))
+        full_pose[:, self.held_joints] = head[:, :-3].unflatten(1, (-1, 3))
+        betas = (self.betas + self.shape).expand(count, -1)
+        pose = BodyPose(betas, face[:, :expressions], full_pose, head[:, -3:])
+        return pose if row < 0 else self.refinement(pose, row)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        own: dict[str, list[nn.Parameter]] = {} if self.residuals else {"own": []}
+        return (
+            super().parameter_groups()
+            | own
+            | {
+                "mapper": [*self.face_mapper.parameters(), *self.head_mapper.parameters()],
+                "shape": [self.shape],
+                "residual": list(self.residuals.parameters()),
+                "critic": [] if self.patches is None else list(self.patches.parameters()),
+            }
+        )
+
+    def shots(self, batch: Batch) -> dict[str, Shot]:
+        shots = super().shots(batch)
+        shots[BASE] = Shot(BASE, batch.cameras, batch.background, grows=False)
+        if self.counts("consistency"):
+            side = self._side(batch)
+            shots[SIDE] = Shot(SHOWN, side, batch.background, grows=False)
+            shots[SIDE_BASE] = Shot(BASE, side, batch.background, grows=False, frozen=True)
+        return shots
+
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
+        base, shown, weight = drawn[BASE].rgb, drawn[SHOWN].rgb, batch.weight
+        of_base = {"base_l1": l1(base, batch.image), "base_dssim": dssim(base, batch.image)}
+        terms |= of_base if weight is None else {name: weight * values for name, values in of_base.items()}
+        if self.counts("perceptual"):
+            terms["perceptual"] = self.likeness(shown, batch.image, weight)
+        if self.counts("base_perceptual"):
+            terms["base_perceptual"] = self.likeness(base, batch.image, weight)
+        if self.counts("sharp"):
+            terms["sharp"] = self.likeness(shown, sharpened(batch.image), weight)
+        if SIDE in drawn:
+            terms["consistency"] = self.likeness(drawn[SIDE].rgb, drawn[SIDE_BASE].rgb)
+        if self.residuals and self.counts("residual"):
+            terms["residual"] = torch.cat([change.flatten() for change in self._changes]).square()
+        if self.patches is not None and self.counts("adversarial"):
+            terms["adversarial"] = self.patches.deceived(shown)
+            self._judged.append((shown.detach(), batch.image))
+        return terms
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        self._judged.clear()
+
+    def critic(self) -> Critic | None:
+        return None if self.patches is None else Critic(("critic",), self._critic_loss)
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def weight_of(self, term: str) -> float:
+        row = self.config.loss.terms.get(term)
+        return 0.0 if row is None else row.weight
+
+    def _codes(self, context: MethodContext) -> Float[Tensor, "T D"]:
+        """Of the training frames."""
+        frames = context.train_frames
+        if context.latent is None:
+            return self.motion(context.pose[frames])
+        if (found := context.latent.shape[1]) != (expected := self.dyn + POSE):
+            raise UserError("data", f"a motion latent of {found} numbers", f"{expected}", "choose another capture")
+        return context.latent[frames]
+
+    def _face_values(self, pose: BodyPose) -> Float[Tensor, "T P"]:
+        return torch.cat([pose.expression, pose.full_pose[:, self.face_joints].flatten(1)], 1)
+
+    def _head_values(self, pose: BodyPose) -> Float[Tensor, "T P"]:
+        return torch.cat([pose.full_pose[:, self.held_joints].flatten(1), pose.transl], 1)
+
+    def _expressed(self, pose: BodyPose) -> Float[Tensor, "W 3"]:
+        """With what has been learned of the person's shape."""
+        return super()._expressed(pose) + self._all(self.body.shapedirs @ self.shape[0])
+
+    def _changed(self, raw: dict[str, Tensor], latent: Float[Tensor, " D"]) -> dict[str, Tensor]:
+        """The raw attributes with what the latent does to them beyond the rig."""
+        if not self.residuals:
+            return raw
+        binding, changed, self._changes = self.carried_binding, dict(raw), []
+        places = self._places.get(lambda: self._places_of(raw), raw["means"], binding, graph=False)
+        face = self._on_head.get(lambda: self.on_head[binding], binding)
+        below = self._below.get(lambda: ~self.on_head[binding], binding)
+        parts = {"face": (face, latent[: self.dyn]), "neck": (below, latent[self.dyn :])}
+        for name, (rows, code) in parts.items():
+            offsets = self.residuals[name](places[rows], raw["own"][rows], code)
+            self._changes += offsets.values()
+            offsets["opacities"] = offsets["opacities"][:, 0]
+            colour = offsets.pop("sh")[:, None]
+            for attribute, change in offsets.items():
+                changed[attribute] = changed[attribute].index_add(0, rows, change)
+            first = changed["sh"][:, :1].index_add(0, rows, colour)
+            changed["sh"] = torch.cat([first, changed["sh"][:, 1:]], 1)
+        return changed
+
+    @torch.no_grad()
+    def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
+        """Where the Gaussians lie at rest, in [-1, 1] of the figure's box."""
+        return 2 * (self.at_rest(raw).means - self.low) / self.extent - 1
+
+    def _side(self, batch: Batch) -> Cameras:
+        """A view that no frame has, another one in each step, with coarser pixels."""
+        turn = self.step // max(1, self.config.loss.terms["consistency"].every)
+        low, high = SIDES
+        angle = low + (high - low) * (GOLDEN * turn % 1)
+        centre = batch.signal.pose.transl[0] + self.centre
+        return coarse(orbit(batch.cameras, centre, math.radians(angle if turn % 2 else -angle)))
+
+    def _critic_loss(self) -> Float[Tensor, ""]:
+        assert self.patches is not None
+        losses = [self.patches.loss(made, real) for made, real in self._judged]
+        return torch.stack(losses).mean()

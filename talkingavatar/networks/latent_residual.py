@@ -1,0 +1,75 @@
+"""What a motion latent does to each Gaussian beyond its rig: VASA-3D's D_e and D_p (methods C.2)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.networks.kept import Kept
+
+ATTRIBUTES = {"means": 3, "quats": 4, "scales": 3, "sh": 3, "opacities": 1}
+WIDTH = 64
+OCTAVES = 4  # of the places, as published
+BASIS = 16  # directions of a Gaussian's change
+OWN = 8  # numbers that each Gaussian learns for itself
+
+
+def encoded(places: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
+    """Places in [-1, 1] with the sines and cosines of their octaves, C = 3 + 6 OCTAVES."""
+    turns = places[:, None] * (math.pi * 2.0 ** torch.arange(OCTAVES, device=places.device))[:, None]
+    return torch.cat([places, turns.sin().flatten(1), turns.cos().flatten(1)], 1)
+
+
+class LatentResidual(nn.Module):
+    """Changes of raw attributes; none at the start.
+
+    As a network (published), each Gaussian's place and own numbers are read with the code. As a basis, they give each
+    Gaussian a few directions, and the code says how far along each: while nothing is learned, directions are kept, and
+    a frame costs one product.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, codes: Float[Tensor, "T D"], basis: bool) -> None:
+        """`codes` of some frames, for their mean and standard deviation."""
+        super().__init__()
+        self.register_buffer("mean", codes.mean(0))
+        self.register_buffer("std", codes.std(0).clamp_min(1e-3))
+        given, out = 3 + 6 * OCTAVES + OWN, sum(ATTRIBUTES.values())
+        self.basis = basis
+        if basis:
+            self.amounts = _layers(codes.shape[1], BASIS)
+        self.network = _layers(given if basis else given + codes.shape[1], out * BASIS if basis else out)
+        nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]
+        self._directions = Kept[Tensor]()
+
+    def forward(
+        self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"], code: Float[Tensor, " D"]
+    ) -> dict[str, Float[Tensor, "N _"]]:
+        """By attribute, in raw units (means: of what carries them); `sh` is the constant colour's.
+
+        Args:
+            places: where the Gaussians lie at rest, in [-1, 1].
+        """
+        scaled = (code - self.mean) / self.std
+        if self.basis:
+            directions = self._directions.get(lambda: self._made(places, own), places, own, *self.network.parameters())
+            changes = (self.amounts(scaled[None]) @ directions)[0].unflatten(0, (len(own), -1))
+        else:
+            told = torch.cat([encoded(places), own, scaled.expand(len(own), -1)], 1)
+            changes = self.network(told)
+        return dict(zip(ATTRIBUTES, changes.split(list(ATTRIBUTES.values()), 1), strict=True))
+
+    def _made(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "K NC"]:
+        """Each direction of all Gaussians in a row, so that a frame's is one matrix product."""
+        made = self.network(torch.cat([encoded(places), own], 1)).unflatten(1, (BASIS, -1))
+        return made.transpose(0, 1).flatten(1).contiguous()
+
+
+def _layers(given: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(given, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, out))

@@ -1,0 +1,164 @@
+"""VASA-3D's head."""
+
+import copy
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+from talkingavatar.config.compose import compose
+from talkingavatar.config.rows import GROUPS
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.cameras import eyes
+from talkingavatar.methods import method_class
+from talkingavatar.methods.context import MethodContext
+from tests.methods.test_triangle_bound import TRAIN, batch_of, body, poses, signal  # noqa: F401
+
+LATENT = 39
+
+
+@pytest.fixture(scope="module")
+def latents(poses):  # noqa: F811
+    return torch.randn(len(poses), LATENT, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def make(body, poses, latents):  # noqa: F811
+    @cache
+    def build(experiment, recorded, *overrides):
+        config = compose(
+            [f"experiment={experiment}", "budget.steps=1000", "data.size=64", "method.options.perceptual=edges",
+             *overrides]
+        )  # fmt: skip
+
+        def look(frames):
+            batch = batch_of(poses, frames)
+            return replace(batch, signal=replace(batch.signal, latent=latents[frames] if recorded else None))
+
+        context = MethodContext(config, body, poses, TRAIN, 44, look, latents if recorded else None)
+        return method_class(config.method.name)(context)
+
+    return lambda experiment="vasa3d_full", recorded=True, *overrides: copy.deepcopy(
+        build(experiment, recorded, *overrides)
+    )
+
+
+def stirred(method):
+    """With residuals that do something."""
+    for part in method.residuals.values():
+        torch.nn.init.normal_(part.network[-1].weight, std=0.01)
+    return method
+
+
+def test_the_latent_drives_it_not_the_pose(make, poses, latents):  # noqa: F811
+    method = stirred(make())
+    told = replace(signal(poses, 1), latent=latents[[1]])
+    other = replace(told, pose=poses[[3]])
+    assert torch.equal(method.drive(told).means, method.drive(other).means)
+    assert not torch.allclose(method.drive(told).means, method.drive(replace(told, latent=latents[[3]])).means)
+
+
+def test_warm_mappers_start_at_the_tracked_pose_of_a_recorded_person(make, poses):  # noqa: F811
+    method = make("vasa3d_full", False)
+    for frame in TRAIN:
+        mapped = method.refined_pose(signal(poses, frame))
+        torch.testing.assert_close(mapped.expression, poses.expression[[frame]], atol=0.05, rtol=0)
+        torch.testing.assert_close(mapped.full_pose, poses.full_pose[[frame]], atol=0.05, rtol=0)
+        torch.testing.assert_close(mapped.transl, poses.transl[[frame]], atol=5e-3, rtol=0)
+
+
+def test_both_layers_are_the_same_until_the_residual_learns(make, poses):  # noqa: F811
+    method = make()
+    layers = method.deform(signal(poses, 1))
+    assert list(layers) == ["base", "shown"]
+    assert torch.equal(layers["base"].means, layers["shown"].means)
+    layers = stirred(method).deform(signal(poses, 1))
+    for name in ("means", "quats", "scales", "opacities", "sh"):
+        assert not torch.allclose(getattr(layers["base"], name), getattr(layers["shown"], name)), name
+    assert torch.equal(layers["shown"].means, method.drive(signal(poses, 1)).means)
+
+
+def test_face_numbers_change_the_head_alone_and_head_numbers_the_rest_alone(make, poses, latents):  # noqa: F811
+    method = stirred(make())
+    on_head = method.on_head[method.carried_binding]
+    raw = dict(method.gaussians)
+    changed = method._changed(raw, latents[0])["means"]
+    for part, moves in ((slice(0, method.dyn), on_head), (slice(method.dyn, None), ~on_head)):
+        other = latents[0].clone()
+        other[part] += 1
+        moved = (method._changed(raw, other)["means"] - changed).abs().sum(1)
+        assert moved[moves].mean() > 0 and moved[~moves].max() == 0
+
+
+def test_sides_are_drawn_of_both_layers_and_the_base_is_not_taught_there(make, poses, latents):  # noqa: F811
+    method = make()
+    method.step = 400
+    batch = batch_of(poses, [0])
+    batch = replace(batch, signal=replace(batch.signal, latent=latents[[0]]))
+    shots = method.shots(batch)
+    assert shots["side_base"].frozen and not shots["side"].frozen and not shots["side"].grows
+    centre = batch.signal.pose.transl[0] + method.centre
+    ahead, aside = (eyes(c.viewmats)[0] - centre for c in (batch.cameras, shots["side"].cameras))
+    ahead[1] = aside[1] = 0
+    turned = torch.rad2deg(torch.acos(torch.cosine_similarity(ahead, aside, dim=0)))
+    assert 35 <= turned <= 55
+    method.step = 401
+    assert {"side", "side_base"}.isdisjoint(method.shots(batch))
+
+
+def steps_of(method, poses, latents, count):  # noqa: F811
+    """A few steps as Lightning takes them; the terms that were told."""
+    optimiser = method.configure_optimizers()
+    method.optimizers = lambda use_pl_optimizer=True: optimiser
+    told = set()
+    for step in range(count):
+        method._trainer = type("Trainer", (), {"global_step": step})()
+        type(method).global_step = property(lambda self: self._trainer.global_step)
+        batch = batch_of(poses, [TRAIN[step % 3]])
+        batch = replace(batch, signal=replace(batch.signal, latent=latents[[TRAIN[step % 3]]]))
+        method.on_train_batch_start(batch, step)
+
+        def closure(batch=batch, step=step):
+            loss = method.training_step(batch, step)
+            loss.backward()
+            return loss
+
+        method.optimizer_step(0, step, optimiser, closure)
+        told |= set(method.scalars.names)
+    return told
+
+
+STARTED = (
+    "method.paper_steps=1000",
+    *(f"method.schedule.{n}.start=0" for n in ("pose", "shoulders", "mapper", "shape", "own", "residual", "critic")),
+    *(f"loss.terms.{n}.start=0" for n in ("perceptual", "base_perceptual", "consistency", "sharp", "open")),
+    "loss.terms.adversarial.weight=0.001", "loss.terms.adversarial.start=0",
+)  # fmt: skip
+
+
+def test_every_group_learns_and_every_term_counts(make, poses, latents):  # noqa: F811
+    method = make("vasa3d_full", True, *STARTED)
+    assert set(method.group_names) == {*GROUPS, *method.parameter_groups(), "own"}
+    before = {name: [p.detach().clone() for p in group] for name, group in method.parameter_groups().items()}
+    own = method.gaussians["own"].detach().clone()
+    told = steps_of(method, poses, latents, 2)
+    terms = {f"loss/{name}" for name, row in method.config.loss.terms.items() if row.weight}
+    assert terms - told <= {"loss/position"}  # of triangles alone
+    for name in ("pose", "shoulders", "mapper", "shape", "residual", "critic"):
+        after = method.parameter_groups()[name]
+        assert any(not torch.equal(a, b) for a, b in zip(before[name], after, strict=True)), name
+    assert not torch.equal(own, method.gaussians["own"])
+
+
+@pytest.mark.parametrize("experiment", ["vasa3d_base", "vasa3d_mlp", "vasa3d_scratch"])
+def test_rows_of_the_ablation_take_a_step(make, poses, latents, experiment):  # noqa: F811
+    method = make(experiment)
+    assert bool(method.residuals) == (experiment != "vasa3d_base")
+    assert "loss/base_l1" in steps_of(method, poses, latents, 1)
+
+
+def test_what_is_not_to_be_had_is_said(make):
+    config = compose(["experiment=vasa3d_full", "loss.terms.sds.weight=1"])
+    with pytest.raises(UserError, match=r"loss.terms.sds.weight: found 1.0.*Stable Diffusion 2.1"):
+        method_class(config.method.name).check(config)
