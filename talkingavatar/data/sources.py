@@ -111,7 +111,7 @@ class MovedPortrait(Source):
         from talkingavatar.data.portrait.embedded import FRAMING, portrait_capture
         from talkingavatar.data.speaker.views import SpeakerCapture
 
-        return SpeakerCapture(portrait_capture(data, progress), replace(data, framing=FRAMING))
+        return SpeakerCapture(portrait_capture(data, progress), replace(data, framing=FRAMING, cloth="own"))
 
     def people(self, data: DataConfig, identities: Sequence[int]) -> list[DataConfig]:
         return [replace(data, identity=identity) for identity in identities] if data.path is None else [data]
