@@ -52,6 +52,8 @@ class MotionLatent(TriangleBound):
     low: Tensor
     extent: Tensor
     still: Tensor
+    face_joints: Tensor  # jaw and eyes
+    held_joints: Tensor  # root, neck and head
 
     def __init__(self, context: MethodContext) -> None:
         self.options = read_options(Options(), context.config.method.options)
@@ -61,8 +63,11 @@ class MotionLatent(TriangleBound):
         self.motion = RigMotion(body, self.betas, viewmat)
         self.motion.lie(pose, None if context.latent is None else context.latent[:, -3:])
         codes, known = self._codes(context), pose[context.train_frames]
-        self.face_joints = [j for j, parent in enumerate(body.parents) if parent == body.joint_names.index("head")]
-        self.held_joints = [j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD]
+        head = body.joint_names.index("head")
+        face_joints = torch.tensor([j for j, parent in enumerate(body.parents) if parent == head])
+        held_joints = torch.tensor([j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD])
+        self.register_buffer("face_joints", face_joints, persistent=False)
+        self.register_buffer("held_joints", held_joints, persistent=False)
         self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
         warm = self.options.mapper == "warm"
         self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm)
