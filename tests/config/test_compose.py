@@ -105,7 +105,7 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data.views=[front,'']", "data.views[1]: found nothing"),
         (
             "data.path=my_capture",
-            "data=speaker, which reads none; give data=capture or data=portrait as well",
+            "expected no path; give data=capture or data=portrait as well",
         ),
         ("body.path=SMPLX_NEUTRAL.npz", "give body=smplx or body=flame as well"),
         ("audio.path=somewhere", "audio=logmel, which reads none"),
