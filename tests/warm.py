@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import talkingavatar
+from talkingavatar.config.compose import compose
 
 # What functions of the package import, not its modules. Without W&B, which makes a folder when it is imported: the
 # first command to end would remove it.
@@ -103,12 +104,13 @@ class Command:
 
 
 def import_everything() -> None:
-    """All that a command imports, no command itself: nothing is computed, and no thread of torch or numba started."""
+    """All that a command imports, and the default presets; no command itself, and no thread of torch or numba."""
     for name in LATE:
         importlib.import_module(name)
     for module in pkgutil.walk_packages(talkingavatar.__path__, "talkingavatar."):
         if module.ispkg or module.name.count(".") > 1:
             importlib.import_module(module.name)
+    compose([])  # the presets' files, and what Hydra imports to read them
 
 
 def serve(orders: socket.socket) -> dict | None:

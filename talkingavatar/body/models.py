@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import pickle
 import tempfile
-import zipfile
-import zlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -46,7 +46,16 @@ def load_body(
     Raises:
         UserError: unknown name, missing file, or a file that is broken or not of that model.
     """
+    if name in ("open", "open_flame"):
+        _check(name, gender)
+        return copy.deepcopy(_open_body(open_rig.ensure_open_rig(), name, num_betas, num_expression))
     return Body(*load_smplx(name, path, gender, num_betas, num_expression))
+
+
+@lru_cache(maxsize=4)
+def _open_body(folder: Path, name: str, num_betas: int, num_expression: int) -> Body:
+    """Read once a process: a fit asks for it several times, at half a second each."""
+    return Body(*_load_open(folder, name, num_betas, num_expression))
 
 
 def load_smplx(
@@ -57,12 +66,9 @@ def load_smplx(
     num_expression: int = 100,
 ) -> Loaded:
     """The smplx package's own model of what `load_body` loads, with its parts and identity."""
-    if name not in get_args(Name) or gender not in assets.GENDERS:
-        found = f"body={name} with gender {gender}"
-        expected = f"one of {', '.join(get_args(Name))} with one of {', '.join(assets.GENDERS)}"
-        raise UserError("body", found, expected, "choose one of these")
+    _check(name, gender)
     if name in ("open", "open_flame"):
-        return _load_open(name, num_betas, num_expression)
+        return _load_open(open_rig.ensure_open_rig(), name, num_betas, num_expression)
     kind: Kind = "smplx" if name == "smplx" else "flame"
     file = licensed.locate(kind, path, gender)
     arrays, parts = licensed.prepare(kind, file)
@@ -72,30 +78,20 @@ def load_smplx(
     return model, parts, Identity(name, file.name, sha256(file))
 
 
-def _load_open(name: str, num_betas: int, num_expression: int) -> Loaded:
-    folder = open_rig.ensure_open_rig()
+def _check(name: str, gender: str) -> None:
+    if name not in get_args(Name) or gender not in assets.GENDERS:
+        found = f"body={name} with gender {gender}"
+        expected = f"one of {', '.join(get_args(Name))} with one of {', '.join(assets.GENDERS)}"
+        raise UserError("body", found, expected, "choose one of these")
+
+
+def _load_open(folder: Path, name: str, num_betas: int, num_expression: int) -> Loaded:
     kind: Kind = "smplx" if name == "open" else "flame"
-    try:
-        with np.load(folder / "open_rig.npz") as side:
-            parts = open_rig.read_parts(side, head_only=kind == "flame")
-            picked = torch.from_numpy(side["vertex_joints"]).long()
-        model = _construct(kind, folder, num_betas, min(num_expression, len(parts.expression_names)))
-        identity = Identity(name, open_rig.version(), _fingerprint(model))
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-        pickle.UnpicklingError,
-    ) as bad:
-        raise UserError(
-            "body.path",
-            f"a damaged open rig in {folder} ({bad})",
-            "the files that were written there",
-            "delete that folder; it is built again in seconds",
-        ) from bad
+    with np.load(folder / "open_rig.npz") as side:
+        parts = open_rig.read_parts(side, head_only=kind == "flame")
+        picked = torch.from_numpy(side["vertex_joints"]).long()
+    model = _construct(kind, folder, num_betas, min(num_expression, len(parts.expression_names)))
+    identity = Identity(name, open_rig.version(), _fingerprint(model))
     if kind == "smplx":
         # smplx has the vertex numbers of the licensed mesh wired in; here they would pick other places.
         model.vertex_joint_selector.extra_joints_idxs = picked

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def compose(overrides: Iterable[str]) -> FitConfig:
     shipped, *own = config_dirs()
     found = _search(own)
     with initialize_config_dir(version_base="1.3", config_dir=str(shipped)):
-        raw = _compose(chosen + found)
+        raw = _compose(chosen + found) if found else _shipped(tuple(chosen))
         if len(chosen) < len(texts):
             known = _flatten(raw)
             for override in parsed:
@@ -164,6 +165,12 @@ def _search(folders: list[Path]) -> list[str]:
     """Override by which Hydra looks for presets in more folders."""
     places = [quoted(literal(f"file://{folder}")) for folder in folders]
     return [f"hydra.searchpath=[{','.join(places)}]"] if places else []
+
+
+@cache
+def _shipped(chosen: tuple[str, ...]) -> DictConfig:
+    """Presets of the package alone, which stay as they are; a sweep asks for the same ones with every run."""
+    return _compose(list(chosen))
 
 
 def _compose(overrides: list[str]) -> DictConfig:

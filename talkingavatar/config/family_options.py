@@ -65,6 +65,7 @@ class MotionLatent(FlameRigged):
     residual: str = one_of("basis", "mlp", "none")
     # What tells how alike pictures look: LPIPS of a backbone, differences of edges, or the first backbone found.
     perceptual: str = one_of("auto", "squeeze", "alex", "vgg", "edges")
+    patch: int = within(224, 0, 8192)  # pixels of the square, another one in each step, that it sees; 0 all (published)
 
 
 @dataclass

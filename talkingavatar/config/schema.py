@@ -27,6 +27,7 @@ class DataConfig:
     fps: int = within(25, 10, 240)  # frames per second of the embedded performance
     size: int = within(512, 64, 8192)  # picture width and height, pixels
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
+    cloth: str = "own"  # of the embedded person's top: own | pinstripe (a stripe every 6 pixels of the default size)
     tracker_noise: float = within(1.0, 0.0, 1000.0)  # scales the simulated tracker's faults; 0: true parameters
     views: list[str] = field(default_factory=list)  # cameras trained on, a step each in turn; none named: the first
     heldout: float = within(0.2, 0.001, 0.999)  # share of the clip, at its end, that is never trained on
@@ -60,6 +61,7 @@ class RendererConfig:
 @dataclass
 class DensityConfig:
     name: str = "default"  # none | default
+    by: str = "gradient"  # what grows: gradient | error
     start: int = within(500, 0, MOST_STEPS)  # steps on the paper's scale (`method.paper_steps`)
     stop: int = within(75_000, 0, MOST_STEPS)  # half of the run, as 3DGS
     every: int = within(1000, 1, MOST_STEPS)
@@ -230,12 +232,14 @@ INPUTS = ("audio", "expression", "jaw", "latent", "actions", "emotion")  # that 
 CHOICES = {
     "body.name": ("open", "open_flame", "smplx", "flame"),
     "body.gender": ("neutral", "male", "female"),
+    "data.cloth": ("own", "pinstripe"),
     "data.framing": ("body", "head"),
     "data.name": tuple(SOURCES),
     "audio.name": ("logmel", "wav2vec2", "deepspeech"),
     "audio.output": ("logits", "hidden"),
     "renderer.mode": ("2dgs", "3dgs"),
     "renderer.backend": ("auto", "cpu", "plain", "gsplat"),
+    "density.by": ("gradient", "error"),
     "density.name": ("none", "default"),
     "trainer.accelerator": ("auto", "cpu", "gpu"),
     "trainer.precision": ("32", "bf16"),

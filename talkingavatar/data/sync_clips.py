@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -18,7 +19,10 @@ from numpy import ndarray
 from talkingavatar.data.capture import RATE, Capture, Span
 from talkingavatar.metrics.lipsync.crop import FPS, SIZE, crop_track, detector_boxes, to_25fps
 from talkingavatar.paths import cache_root
+from talkingavatar.runtime.arrays import damage_told
+from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.making import making
+from talkingavatar.runtime.readers import healed
 
 CROPS_VERSION = 3  # raise when the same capture would give other crops
 SAMPLES = RATE // FPS  # of sound, a frame
@@ -93,11 +97,12 @@ def _crops(
     described = (capture.folder.resolve(), (capture.folder / "capture.json").stat().st_mtime_ns, CROPS_VERSION)
     digest = hashlib.sha256(str(described).encode() + boxes.tobytes()).hexdigest()[:16]
     file = cache_root() / "lipsync" / f"{capture.manifest.name}-{digest}.npy"
-    if not file.is_file():
+    shape = (len(shown), SIZE, SIZE, 3)
+    kept = _kept(file, shape)
+    if kept is None:
         track, tick = crop_track(boxes[shown]), progress(len(shown))
         with making(file.parent) as folder:
             made = folder / "crops.npy"
-            shape = (len(shown), SIZE, SIZE, 3)
             crops = np.lib.format.open_memmap(made, mode="w+", dtype=np.uint8, shape=shape)
             with made.open("rb+") as handle:  # a page that a full disk has no room for would end the process
                 os.posix_fallocate(handle.fileno(), 0, made.stat().st_size)
@@ -106,4 +111,18 @@ def _crops(
                 tick()
             crops.flush()
             made.replace(file)
-    return np.load(file, mmap_mode="r")
+        kept = np.load(file, mmap_mode="r")
+    return kept
+
+
+def _kept(file: Path, shape: tuple[int, ...]) -> UInt8[ndarray, "T 224 224 3"] | None:
+    """Crops of an earlier start; None where there are none, or, said in a line, where they are damaged."""
+
+    def read() -> UInt8[ndarray, "T 224 224 3"]:
+        with damage_told(file, "crops of faces", ""):
+            crops = np.load(file, mmap_mode="r")
+            if crops.shape != shape or crops.dtype != np.uint8:
+                raise ValueError(f"{crops.dtype} of shape {crops.shape}")
+        return crops
+
+    return healed(read, None, warn) if file.exists() else None

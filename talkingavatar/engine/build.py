@@ -15,7 +15,8 @@ from talkingavatar.data.motion_clips import MotionClip, capture_clip
 from talkingavatar.data.sources import source_of
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import Method, MethodContext
+from talkingavatar.methods.base import Method
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.runtime.progress import ProgressBar
 
 

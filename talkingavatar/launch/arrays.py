@@ -201,7 +201,7 @@ def _tasks(folder: SweepFolder) -> dict[tuple[str, str], tuple[str, str]]:
     for cluster in dict.fromkeys(each.cluster for each in arrays):
         by_number = {each.number: each for each in arrays if each.cluster == cluster and each.number}
         by_title = {each.title: each for each in arrays if each.cluster == cluster and not each.number}
-        for line in call("squeue", *_on(cluster), *LISTED).splitlines():
+        for line in _listed(cluster):
             words = line.split(maxsplit=3)
             if len(words) != 4 or not words[1].isdecimal():
                 continue
@@ -213,6 +213,21 @@ def _tasks(folder: SweepFolder) -> dict[tuple[str, str], tuple[str, str]]:
             if array and int(task) < len(array.jobs) and state not in ENDED:
                 found[task, number] = (array.jobs[int(task)], state)
     return found
+
+
+def _listed(cluster: str) -> list[str]:
+    """Lines of squeue's.
+
+    Raises:
+        UserError: it prints something, and no job: that tells nothing of what SLURM has.
+    """
+    lines = [line for line in call("squeue", *_on(cluster), *LISTED).splitlines() if line.strip()]
+    others = [line for line in lines if not re.match(r"CLUSTER:|\d+(\+\d+)? ", line)]
+    if others and len(others) == len(lines):
+        raise UserError(
+            "squeue", repr(others[0][:200]), "a job a line", "see what `squeue` on PATH is; try again later"
+        )
+    return lines
 
 
 def _on(cluster: str) -> list[str]:

@@ -55,7 +55,10 @@ class Launcher:
 
 def current(folder: SweepFolder, jobs: Sequence[Job] | None = None) -> list[JobState]:
     """How every submitted run stands now, or every one of these."""
-    return states(folder, folder.jobs() if jobs is None else jobs, arrays.queue(folder))
+    queued = arrays.queue(folder)
+    if queued is None:
+        warn("no squeue on PATH: what SLURM has of this sweep is not known here; ask on the login node")
+    return states(folder, folder.jobs() if jobs is None else jobs, queued)
 
 
 def refuse_while_running(folder: SweepFolder) -> None:

@@ -18,7 +18,8 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.triangles import triangle_frames
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import lightning as L
@@ -19,11 +19,12 @@ from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
 from talkingavatar.methods.stored import check_gaussians
 from talkingavatar.networks.exposure import Exposure
-from talkingavatar.splatting import rasterise
+from talkingavatar.splatting import answered, facing, rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.training.critic import Critic
 from talkingavatar.training.optimisers import NamedOptimisers, adams
@@ -33,19 +34,6 @@ from talkingavatar.training.terms import NONE, Scalars, weighted
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 SHOWN = "shown"  # the layer and the shot of methods that have one
-
-
-@dataclass(frozen=True)
-class MethodContext:
-    """What a method may know of the run it is built for."""
-
-    config: FitConfig
-    body: Body
-    pose: BodyPose  # tracked parameters of all frames of the capture
-    train_frames: list[int]
-    audio_channels: int
-    look: Callable[[list[int]], Batch]  # training frames with their pictures, to start from
-    latent: Float[Tensor, "T D"] | None = None  # the capture's own, of all frames
 
 
 class Method(L.LightningModule, ABC):
@@ -196,7 +184,7 @@ class Method(L.LightningModule, ABC):
         So one frame's graph is held at a time, and gradients are summed frame by frame, as processes would.
         """
         self.zero_grad()
-        self._views, told = [], []
+        self._views, self._answers, told = [], [], []
         for i in range(len(batch)):
             loss, scalars = weighted(self._losses(batch.frame(i)), self.config.loss.terms, self.step)
             told.append(scalars)
@@ -214,7 +202,8 @@ class Method(L.LightningModule, ABC):
         """Means of the terms that count, of one frame."""
         shots = self.shots(batch)
         signals = moments(batch, self.config.data.shutter, self.body, self._blurred)
-        moments_drawn = [self._drawn(signal, shots) for signal in signals]
+        layers = [self._layers(signal) for signal in signals]
+        moments_drawn = [self._drawn(layer, shots) for layer in layers]
         drawn = moments_drawn[0]
         if len(moments_drawn) > 1:
             drawn = {
@@ -226,20 +215,32 @@ class Method(L.LightningModule, ABC):
             views = [[moment[name].info for moment in moments_drawn] for name in growing]
             self.density.before_backward(self.step, views)
             self._views.append(views)
+            if self.density.asks(self.step):
+                self._answers += [self._answered(layers, shots[name], drawn[name], batch) for name in growing]
         # Not `mean`, whose gradient is written out for every pixel; a sum's is one number (losses.image_cpu).
         terms = self.terms(drawn, batch).items()
         return {name: values.sum() / values.numel() for name, values in terms if self.counts(name)}
 
-    def _drawn(self, signal: DrivingSignal, shots: dict[str, Shot]) -> dict[str, Rendering]:
-        """The shots of one frame under the exposure learned for it."""
+    def _layers(self, signal: DrivingSignal) -> Layers:
+        """Under the exposure learned for the frame."""
         layers = self.deform(signal)
         if self.exposure is not None and self.started("exposure"):
             layers = {name: self.exposure(gaussians, self.frame_row(signal)) for name, gaussians in layers.items()}
-        drawn = {}
-        for name, shot in shots.items():
-            gaussians = layers[shot.layer].detach() if shot.frozen else layers[shot.layer]
-            drawn[name] = self.render(gaussians, shot.cameras, shot.background)
-        return drawn
+        return layers
+
+    def _drawn(self, layers: Layers, shots: dict[str, Shot]) -> dict[str, Rendering]:
+        """The shots of one frame."""
+        shown = {name: layers[s.layer].detach() if s.frozen else layers[s.layer] for name, s in shots.items()}
+        return {name: self.render(shown[name], s.cameras, s.background) for name, s in shots.items()}
+
+    def _answered(self, layers: list[Layers], shot: Shot, rendering: Rendering, batch: Batch) -> Float[Tensor, " N"]:
+        """What each Gaussian answers for of a shot's error, where its drawings' mean is compared with the frame."""
+        draw = partial(self.render, cameras=shot.cameras, background=shot.background)
+        with torch.no_grad():
+            error = dssim(rendering.rgb, batch.image).mean(-1, keepdim=True)
+            error = error if batch.weight is None else batch.weight * error
+        drawn = [layer[shot.layer].detach() for layer in layers]
+        return torch.stack([answered(g, error, draw) * facing(g, shot.cameras) for g in drawn]).mean(0)
 
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight, has started and is of this step."""
@@ -277,9 +278,15 @@ class Method(L.LightningModule, ABC):
         if (critic := self.critic()) is not None:
             self._step_critic(critic)
         if self.density is not None:
-            views = [view for frame in self._views for view in frame]
-            self.density.after_step(self.step, gathered(self.density.seen(self.step, views, len(self._views)), 1))
-            self.carry(self.density.carried)
+            self._control(self.density)
+
+    def _control(self, density: DensityControl) -> None:
+        """Tell what the step has shown, of all processes; take what has become of the Gaussians."""
+        views = [view for frame in self._views for view in frame]
+        seen = gathered(density.seen(self.step, views, len(self._views)), 1)
+        answers = gathered(torch.stack(self._answers), 0) if self._answers else None
+        density.after_step(self.step, seen, answers)
+        self.carry(density.carried)
 
     def _critic_groups(self) -> tuple[str, ...]:
         critic = self.critic()
@@ -322,6 +329,7 @@ class Method(L.LightningModule, ABC):
         every = max(config.min_every, self.paper_step(config.every))
         policy = DensityPolicy(
             name="default",
+            by=config.by,
             start=self.paper_step(config.start),
             stop=self.paper_step(config.stop),
             every=every,
@@ -352,6 +360,7 @@ class Method(L.LightningModule, ABC):
 
     _density_state: dict[str, Any] | None = None
     _views: list[list[list[dict[str, Any]]]]  # `info` of this step's drawings for density control, by frame and shot
+    _answers: list[Tensor]  # of the same frames and shots, where it asks for them
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The body is named, not stored: it is licensed and large. RuntimeError: the loss is not finite."""
@@ -377,7 +386,9 @@ class Method(L.LightningModule, ABC):
             )
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
-        check_gaussians(checkpoint, self.gaussians, self.numbered)
+        policy, first = self.density_policy(), len(self.gaussians["means"])
+        most = max(policy.max_gaussians or DensityPolicy.max_gaussians, self.config.budget.cpu_gaussians, first)
+        check_gaussians(checkpoint, self.gaussians, self.numbered, most)
         for name in self.gaussians:
             self.gaussians[name] = nn.Parameter(torch.empty_like(state[f"gaussians.{name}"], device=self.device))
         self.carry({name: state[f"carried_{name}"].to(self.device) for name in self.carried})

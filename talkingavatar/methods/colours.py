@@ -14,7 +14,7 @@ from torch.nn.functional import grid_sample, normalize
 from talkingavatar.body.body import Body
 from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.types import Batch, BodyPose
 
 FRAMES = 8  # that are looked at

@@ -13,7 +13,8 @@ from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.types import DrivingSignal, Layers
 

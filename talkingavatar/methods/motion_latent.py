@@ -24,7 +24,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import orbit
 from talkingavatar.losses import dssim, l1, sharpened
 from talkingavatar.methods.aside import GOLDEN, coarse
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper
@@ -51,6 +52,8 @@ class MotionLatent(TriangleBound):
     low: Tensor
     extent: Tensor
     still: Tensor
+    face_joints: Tensor  # jaw and eyes
+    held_joints: Tensor  # root, neck and head
 
     def __init__(self, context: MethodContext) -> None:
         self.options = read_options(Options(), context.config.method.options)
@@ -60,8 +63,11 @@ class MotionLatent(TriangleBound):
         self.motion = RigMotion(body, self.betas, viewmat)
         self.motion.lie(pose, None if context.latent is None else context.latent[:, -3:])
         codes, known = self._codes(context), pose[context.train_frames]
-        self.face_joints = [j for j, parent in enumerate(body.parents) if parent == body.joint_names.index("head")]
-        self.held_joints = [j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD]
+        head = body.joint_names.index("head")
+        face_joints = torch.tensor([j for j, parent in enumerate(body.parents) if parent == head])
+        held_joints = torch.tensor([j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD])
+        self.register_buffer("face_joints", face_joints, persistent=False)
+        self.register_buffer("held_joints", held_joints, persistent=False)
         self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
         warm = self.options.mapper == "warm"
         self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm)
@@ -78,7 +84,7 @@ class MotionLatent(TriangleBound):
             basis = self.options.residual == "basis"
             self.residuals["face"] = LatentResidual(codes[:, : self.dyn], basis)
             self.residuals["neck"] = LatentResidual(codes[:, self.dyn :], basis)
-        self.likeness = Likeness(self.options.perceptual)
+        self.likeness = Likeness(self.options.perceptual, self.options.patch)
         self.patches = PatchCritic() if self.weight_of("adversarial") else None
         self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
         self._changes: list[Tensor] = []  # by the last latent

@@ -15,8 +15,9 @@ from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
-from talkingavatar.methods.base import SHOWN, Method, MethodContext
+from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.colours import parts_of
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept

@@ -18,8 +18,9 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.colours import completed, first_look, seen_colours
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.footing import Footing

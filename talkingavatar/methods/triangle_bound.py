@@ -15,8 +15,8 @@ from talkingavatar.body.bust import Figure
 from talkingavatar.config.family_options import TriangleBound as Options
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.colours import completed, first_look, seen_colours
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
 from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -38,32 +38,6 @@ def making(parent: Path, field: str = "cache", action: str = "set $TALKINGAVATAR
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def made_once(folder: Path, last: str, make: Callable[[Path], None]) -> Path:
-    """A cached folder, made if it is not there yet.
-
-    Args:
-        last: file that is written last: without it the folder is not whole.
-        make: fills an empty folder.
-
-    Raises:
-        UserError: the cache cannot be written.
-    """
-    if (folder / last).is_file():
-        return folder
-    with making(folder.parent) as scratch:
-        made = scratch / "made"
-        made.mkdir()
-        make(made)
-        try:
-            made.rename(folder)
-        except OSError:
-            # Another process made the same bytes meanwhile, or an unfinished folder lies in the way.
-            if not (folder / last).is_file():
-                shutil.rmtree(folder)
-                made.rename(folder)
-    return folder
 
 
 def _given_up(folder: Path) -> bool:

@@ -19,6 +19,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.splatting.conventions import image_gradient, watched
 
+ASKED = 5  # steps of which one tells what its pictures' error is due to: a drawing more
 SPLIT = 1.6  # by which the extents of the two that replace a Gaussian are smaller than its own
 
 
@@ -27,6 +28,7 @@ class DensityPolicy:
     """Whether and how the number of Gaussians changes (Kerbl et al. 2023, section 5.2)."""
 
     name: str = "default"  # "default": clone, split and prune; "none": never
+    by: str = "gradient"  # "gradient": what is steep grows; "error": as many, but what answers for most of the error
     start: int = 500  # steps; gradients count from the first on, the first change comes after this one
     stop: int = 15_000
     every: int = 100
@@ -59,7 +61,7 @@ class DensityControl:
         carried: integer tensors, a row a Gaussian (parent, region).
 
     Raises:
-        UserError: the policy's name is unknown.
+        UserError: the policy's name is unknown, or by what it grows.
     """
 
     def __init__(
@@ -71,9 +73,13 @@ class DensityControl:
     ) -> None:
         if policy.name not in ("default", "none"):
             raise UserError("density.name", repr(policy.name), '"default" or "none"', "choose one of them")
+        if policy.by not in ("gradient", "error"):
+            raise UserError("density.by", repr(policy.by), '"gradient" or "error"', "choose one of them")
         self.policy, self.parameters, self.optimisers = policy, parameters, optimisers
-        # Sums over the views since the count last changed: of image-plane gradients, and of those that saw a Gaussian.
-        self._sums = {name: parameters["means"].new_zeros(len(parameters["means"])) for name in ("grad2d", "count")}
+        # Sums over the views since the count last changed: of image-plane gradients, of those that saw a Gaussian, and
+        # of the error it answers for.
+        names = ("grad2d", "count", "error") if policy.by == "error" else ("grad2d", "count")
+        self._sums = {name: parameters["means"].new_zeros(len(parameters["means"])) for name in names}
         self._carried = dict(carried)
 
     @property
@@ -114,15 +120,27 @@ class DensityControl:
             rows.append(torch.stack([scaled.norm(dim=-1).where(visible, 0.0), visible.to(scaled)]))
         return torch.cat(rows, 1)
 
+    def asks(self, step: int) -> bool:
+        """Whether `after_step` wants to know what the step's pictures' error is due to (`answered`)."""
+        return self.policy.by == "error" and self._active(step) and step % ASKED == 0
+
     @torch.no_grad()
-    def after_step(self, step: int, seen: Float[Tensor, "2 C N"]) -> DensityChange:
-        """Call after the optimisers' step; counts what was `seen` and, when it is time, changes the Gaussians."""
+    def after_step(
+        self, step: int, seen: Float[Tensor, "2 C N"], answered: Float[Tensor, "V N"] | None = None
+    ) -> DensityChange:
+        """Call after the optimisers' step; counts what was `seen` and, when it is time, changes the Gaussians.
+
+        Args:
+            answered: the error that each Gaussian answers for, in each view, where the step `asks` for it.
+        """
         policy, change = self.policy, DensityChange()
         if not self._active(step):
             return change
         for view in seen.unbind(1):
-            for name, value in zip(self._sums, view, strict=True):
+            for name, value in zip(("grad2d", "count"), view, strict=True):
                 self._sums[name] = self._sums[name] + value
+        if answered is not None:
+            self._sums["error"] = self._sums["error"] + answered.sum(0)
         if step > policy.start and step % policy.every == 0:
             change = DensityChange(grown=self._grow(), pruned=self._prune(step))
             self._sums = {name: torch.zeros_like(value) for name, value in self._sums.items()}
@@ -153,17 +171,23 @@ class DensityControl:
         return self.policy.name != "none" and step < self.policy.stop
 
     def _grow(self) -> int:
-        """Clone small Gaussians of steep gradient and split large ones; the steepest where there is no room for all."""
+        """Clone small Gaussians of steep gradient and split large ones; the steepest where there is no room for all.
+
+        By error as many grow, but those that answer for most of it, and all are split: where a picture is drawn and yet
+        wrong, what is there is too coarse, and a clone would be as coarse.
+        """
         policy = self.policy
         mean = self._sums["grad2d"] / self._sums["count"].clamp_min(1)
-        steep = mean > policy.grow_gradient
-        room = max(0, policy.max_gaussians - len(mean))
-        if int(steep.sum()) > room:
-            steep[torch.argsort(mean, descending=True, stable=True)[room:]] = False
+        score = self._sums["error"] if policy.by == "error" else mean
+        many = min(int((mean > policy.grow_gradient).sum()), max(0, policy.max_gaussians - len(mean)))
+        chosen = torch.zeros_like(mean, dtype=torch.bool)
+        chosen[torch.argsort(score, descending=True, stable=True)[:many]] = True
+        chosen &= score > 0
         small = self.parameters["scales"].exp().amax(-1) <= policy.grow_scale * policy.scene_scale
-        cloned, split = _rows(steep & small), _rows(steep & ~small)
+        small &= policy.by == "gradient"
+        cloned, split = _rows(chosen & small), _rows(chosen & ~small)
         if grown := len(cloned) + len(split):
-            rows = torch.cat([_rows(~steep | small), cloned, split, split])
+            rows = torch.cat([_rows(~chosen | small), cloned, split, split])
             self._take(rows, fresh=len(cloned) + 2 * len(split), last=self._halves(split))
         return grown
 

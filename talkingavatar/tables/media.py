@@ -8,6 +8,7 @@ import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ FOLDERS = ("media", "evaluation")
 FIRST = ("side_by_side", "contact_sheet", "full", "views", "turntable", "silent", "expression_sweep")
 WIDEST = 1600  # pixels of an embedded picture, either side
 QUALITY = 80  # of its JPEG
+JPEG = b"\xff\xd8", b"\xff\xd9"  # how a whole one begins and ends
 LARGEST_VIDEO = 8 << 20  # bytes; a larger one is linked
 
 
@@ -112,16 +114,17 @@ def _thumbnail(file: Path) -> bytes:
     facts = file.stat()
     stated = f"{file.absolute()} {facts.st_mtime_ns} {facts.st_size} {WIDEST} {QUALITY}"
     kept = cache_root() / "report" / f"{hashlib.sha256(stated.encode()).hexdigest()[:24]}.jpg"
-    if kept.is_file():
-        return kept.read_bytes()
+    if kept.is_file() and (content := kept.read_bytes()).startswith(JPEG[0]) and content.endswith(JPEG[1]):
+        return content
     with Image.open(file) as picture:
         small = picture.convert("RGB")
         small.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS, reducing_gap=2.0)
         stream = io.BytesIO()
         small.save(stream, "JPEG", quality=QUALITY, optimize=True)
     content = stream.getvalue()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(kept, content)
+    with suppress(OSError):  # a cache that cannot be written is done without
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, content)
     return content
 
 

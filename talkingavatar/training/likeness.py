@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,15 +17,16 @@ EDGES = "edges"
 class Likeness:
     """Not a module: its weights are files of their own, and no checkpoint holds them."""
 
-    def __init__(self, wanted: str) -> None:
+    def __init__(self, wanted: str, patch: int = 0) -> None:
         """
         Args:
             wanted: a backbone, "edges", or "auto": the first backbone that is found, else edges.
+            patch: pixels of the square, anywhere in the pictures, that is looked at; 0: all of them.
 
         Raises:
             UserError: the backbone is not there.
         """
-        self.name, self._network = EDGES, None
+        self.name, self.patch, self._network = EDGES, patch, None
         names = BACKBONES if wanted == "auto" else (wanted,) if wanted != EDGES else ()
         for name in names:
             backbone = find_backbone(name)
@@ -50,9 +52,17 @@ class Likeness:
         """
         if weight is not None:
             rendered = target + weight * (rendered - target)
+        rows, columns = (self._span(size) for size in target.shape[1:3])
+        rendered, target = rendered[:, rows, columns], target[:, rows, columns]
         if self._network is None:
             return edge_difference(rendered, target)
         self._network.to(rendered.device)
         seen, goal = (2 * picture.permute(0, 3, 1, 2) - 1 for picture in (rendered, target))
         distance: Tensor = self._network(seen, goal)
         return distance.flatten()
+
+    def _span(self, size: int) -> slice:
+        if not 0 < self.patch < size:
+            return slice(None)
+        start = int(torch.randint(size - self.patch + 1, ()))
+        return slice(start, start + self.patch)

@@ -95,7 +95,7 @@ def test_a_failing_run_stops_no_other_and_is_mended_by_retry(command, tiny, tmp_
 
 def test_a_sweep_outlives_its_launcher(command, tiny, tmp_path):
     file = write_sweep(tmp_path / "two.yaml", {"seed": {"values": [0, 1]}})
-    arguments = [str(file), *tiny, "trainer.log_every=1", "data.identity=0", "jobs=2", "budget.steps=600"]
+    arguments = [str(file), *tiny, "trainer.log_every=1", "data.identity=0", "jobs=2", "budget.steps=250"]
     runs = tmp_path / "runs" / "two"
     environment = os.environ | {"TALKINGAVATAR_RUNS": str(tmp_path / "runs")}
 

@@ -203,3 +203,9 @@ def test_identity(body, head):
 def test_unknown_model_is_refused():
     with pytest.raises(UserError, match="open, open_flame, smplx, flame"):
         load_body("smpl")
+
+
+def test_a_body_that_is_changed_changes_no_other():
+    changed, expected = load_body("open"), load_body("open").v_template.clone()
+    changed.v_template.add_(1.0)
+    assert torch.equal(load_body("open").v_template, expected)

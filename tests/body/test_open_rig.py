@@ -1,7 +1,9 @@
 """The open rig's files: what they say about the body, and that they are always the same."""
 
+import filecmp
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,18 +16,7 @@ from talkingavatar.body import open_rig
 from talkingavatar.body.full_mesh import load_full_mesh
 from talkingavatar.body.landmarks import MIRRORED
 from talkingavatar.body.makehuman import ORIGINS, _numbers, read_base_mesh, read_phenotype_targets, read_rig
-from talkingavatar.body.models import load_body
 from talkingavatar.body.tpose import JOINT_NAMES, joint_weights, solve_tpose
-from talkingavatar.errors import UserError
-
-
-def test_the_same_bytes_are_written_again(cache, tmp_path):
-    first = open_rig.ensure_open_rig()
-    second = tmp_path / "again"
-    open_rig.build_open_rig(second)
-    assert [p.name for p in tmp_path.iterdir()] == ["again"]  # nothing half-made is left
-    hashes = [{p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in f.iterdir()} for f in (first, second)]
-    assert hashes[0] == hashes[1] and len(hashes[0]) == 4
 
 
 @pytest.mark.parametrize("odd", [b"", b"\n5 1e-3 +2 .123456789012345678", b" 7 8 - 9"])
@@ -48,25 +39,32 @@ def test_a_failed_build_leaves_nothing(cache, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_processes_build_one_rig(tmp_path):
+def test_two_processes_build_one_rig_of_the_same_bytes(cache, tmp_path):
     code = "from talkingavatar.body.open_rig import ensure_open_rig; print(ensure_open_rig())"
     environment = os.environ | {"TALKINGAVATAR_CACHE": str(tmp_path)}
     start = [sys.executable, "-c", code]
     runs = [subprocess.Popen(start, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = {run.communicate(timeout=300)[0].strip() for run in runs}
     assert [run.returncode for run in runs] == [0, 0] and len(answers) == 1
-    folders = [p for p in (tmp_path / "body").iterdir() if p.is_dir()]
-    assert folders == [Path(answers.pop())]
+    second = Path(answers.pop())
+    assert [p for p in second.parent.iterdir() if p.is_dir()] == [second]  # nothing half-made is left
+    first = open_rig.ensure_open_rig()
+    hashes = [{p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in f.iterdir()} for f in (first, second)]
+    assert hashes[0] == hashes[1] and len(hashes[0]) == 5
 
 
-def test_a_damaged_rig_is_named(cache, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["SMPLX_NEUTRAL.npz", "open_rig.npz", "FLAME_NEUTRAL.pkl", "contents.json"])
+def test_a_damaged_rig_is_written_again(cache, tmp_path, monkeypatch, capsys, name):
     whole = open_rig.ensure_open_rig()
-    for name in ("SMPLX_NEUTRAL.npz", "open_rig.npz"):
-        data = (whole / name).read_bytes()
-        (tmp_path / name).write_bytes(data[: len(data) // 2] if name.startswith("SMPLX") else data)
-    monkeypatch.setattr(open_rig, "ensure_open_rig", lambda: tmp_path)
-    with pytest.raises(UserError, match="delete that folder"):
-        load_body("open")
+    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
+    broken = tmp_path / "body" / whole.name
+    shutil.copytree(whole, broken)
+    (broken / name).write_bytes((whole / name).read_bytes()[:-7])
+    files = [file for file in whole.iterdir() if file.name != "contents.json"]
+    monkeypatch.setattr(open_rig, "_write_files", lambda folder: [shutil.copy(file, folder) for file in files])
+    assert open_rig.ensure_open_rig() == broken and filecmp.cmp(broken / name, whole / name, shallow=False)
+    assert "made anew" in capsys.readouterr().err and open_rig.ensure_open_rig() == broken
+    assert capsys.readouterr().err == ""
 
 
 def test_layout(body):

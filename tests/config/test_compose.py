@@ -69,6 +69,8 @@ def test_presets_differ_from_full_in_what_their_name_says():
         ("data.size=3", "64 to 8192"),
         ("data=capture", "data.path"),
         ("trainer.accelerator=gpuu", "did you mean gpu"),
+        ("density.by=errors", "did you mean error"),
+        ("data.cloth=pinstripes", "did you mean pinstripe"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
         ("method.options.leb=maybe", "not a valid bool"),
         ("driver.options.width=wide", "driver.options.width"),

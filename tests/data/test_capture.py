@@ -291,3 +291,17 @@ def test_no_window_hears_beyond_a_cut(folder):
 def test_the_scene_without_the_person_is_read(folder):
     Image.fromarray(np.full((SIZE, SIZE, 3), 7, np.uint8)).save(folder / "background.png")
     assert (Capture(folder).background() == 7).all()
+
+
+@pytest.mark.parametrize("damage", ["cut", "nan", "shape", "folder"])
+def test_damaged_windows_are_made_anew(folder, damage, capsys):
+    windows, file = Capture(folder).features("logmel"), folder / "features/logmel.npy"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "folder":
+        file.unlink()
+        file.mkdir()
+    else:
+        np.save(file, windows[:, :, :3] * np.nan if damage == "nan" else windows[:-1])
+    assert torch.equal(Capture(folder).features("logmel"), windows)
+    assert "made anew" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.faces import FACE_JOINTS, Face
-from talkingavatar.data.speaker.record import SIDES, recording_of, speaker_capture
+from talkingavatar.data.speaker.record import SIDES, _digest, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
 from talkingavatar.errors import UserError
@@ -36,12 +36,24 @@ def digests(folder):
     return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 
-def test_the_same_configuration_gives_the_same_bytes(folder, tmp_path, monkeypatch):
-    rig = load_body("open").checksum
+@pytest.fixture
+def own_cache(folder, tmp_path, monkeypatch):
+    """A cache that others do not record into, with the rig."""
     monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
+    (tmp_path / "body").symlink_to(folder.parent.parent / "body")
+    return tmp_path
+
+
+def test_the_same_configuration_gives_the_same_bytes_in_place_of_damaged_ones(folder, own_cache, capsys):
+    damaged = shutil.copytree(folder, own_cache / "captures" / folder.name)
+    table = damaged / "smplx.npz"
+    table.write_bytes(table.read_bytes()[:-1])
+    for frame in range(50):
+        (damaged / f"frames/front/{frame:06d}.png").unlink()
     again = speaker_capture(CONFIG, quietly)
-    assert load_body("open").checksum == rig and again.name == folder.name
-    assert digests(again) == digests(folder)
+    assert again == damaged and digests(again) == digests(folder)
+    assert f"{damaged}: not as it was written: it is made anew" in capsys.readouterr().err
+    assert [file.name for file in damaged.parent.iterdir()] == [folder.name]
 
 
 def test_what_is_done_with_a_capture_does_not_make_another(folder):
@@ -49,10 +61,12 @@ def test_what_is_done_with_a_capture_does_not_make_another(folder):
     assert speaker_capture(used.data, quietly) == folder
 
 
-def test_an_interrupted_recording_leaves_nothing(folder, tmp_path, monkeypatch):
-    # A cache of its own: beside this test others record into the shared one.
-    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
-    (tmp_path / "body").symlink_to(folder.parent.parent / "body")
+def test_a_cloth_has_a_capture_of_its_own():
+    own, striped = (compose(["data.identity=1", f"data.cloth={cloth}"]).data for cloth in ("own", "pinstripe"))
+    assert _digest(own) != _digest(striped)
+
+
+def test_an_interrupted_recording_leaves_nothing(own_cache):
     drawn = []
 
     def interrupted(title, total):
@@ -66,7 +80,7 @@ def test_an_interrupted_recording_leaves_nothing(folder, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         speaker_capture(replace(CONFIG, seed=1), interrupted)
     assert drawn == [50] * 3
-    assert not list((tmp_path / "captures").iterdir())
+    assert not list((own_cache / "captures").iterdir())
 
 
 def test_a_picture_that_cannot_be_drawn_is_told(monkeypatch):

@@ -126,6 +126,17 @@ def test_crops_of_a_capture_are_cut_once_and_as_published(capture):
     assert len(again.sound(3, 7)) == 4 * RATE // 25
 
 
+def test_damaged_crops_are_cut_again(capture, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path))
+    first = sync_clip(capture, lambda total: lambda: None).crops
+    (kept,) = (tmp_path / "lipsync").iterdir()
+    for damaged in (kept.read_bytes()[:-1], b"", bytes(range(200))):
+        kept.unlink()  # `first` is mapped from it
+        kept.write_bytes(damaged)
+        assert np.array_equal(sync_clip(capture, lambda total: lambda: None).crops, first)
+        assert "made anew" in capsys.readouterr().err
+
+
 def test_the_mouth_s_shape_follows_the_true_lips_and_not_the_head():
     """How far the tracked lips part goes with the true parting, though the tracker's are noisy and the head moves."""
     capture = build_data(compose(["data.seconds=4", "data.size=64", "trainer.progress=false"])).capture

@@ -99,6 +99,20 @@ def test_a_step_of_either_waits_for_nothing(cuda, stages, name, most):
     assert waits == [] and len(launches) < most
 
 
+def test_a_head_that_a_latent_drives_learns_there_and_waits_for_nothing(cuda, cache):
+    config = compose(
+        ["experiment=vasa3d_full", "stages=[avatar]", *TINY, *FEW, "data.frames=20", "method.options.perceptual=edges"]
+    )
+    prepare_torch(config)
+    stage = build_stage("avatar", config, {})
+    stage.module.to(CUDA)
+    loss, gradients = trained(stage, 16)
+    assert isinstance(loss, OnCuda) and all(gradient.isfinite().all() for gradient in gradients)
+    assert {"loss/base_l1", "loss/perceptual", "loss/consistency"} <= set(stage.module.scalars.names)
+    launches, waits = stepped(stage, cuda)
+    assert waits == [] and len(launches) < 3600
+
+
 def test_new_speech_is_performed_and_its_lips_compared(fitted, tmp_path):
     sound = tmp_path / "speech.wav"
     soundfile.write(sound, 0.1 * np.random.default_rng(0).standard_normal(4000), 16_000)

@@ -156,8 +156,12 @@ SMALL = {"state_dict": {"weight": torch.ones(2, 3), "bias": torch.ones(2)}, "glo
         (saved({**SMALL, "global_step": "3"}), "step '3'"),
         (saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), torch.nan)}}), "NaN or infinity in weight"),
         (saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), torch.inf)}}), "NaN or infinity in weight"),
+        (
+            saved({**SMALL, "state_dict": {"weight": torch.full((2, 3), -1e30)}}),
+            r"1e\+30 in weight; expected",
+        ),
     ],
-    ids=["empty", "cut off", "zeros", "pickle", "harmful", "list", "no state", "text step", "NaN", "infinity"],
+    ids=["empty", "cut off", "zeros", "pickle", "harmful", "list", "no state", "text step", "NaN", "infinity", "huge"],
 )
 def test_a_damaged_checkpoint_is_one_line_and_runs_nothing(tmp_path, content, found, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -16,6 +16,7 @@ from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Found, M
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.measures.registry import MEASURES, definitions, find_networks
 from talkingavatar.engine.measuring.scoring import Scoring, score_motion
+from talkingavatar.runtime.readers import Unreadable
 from talkingavatar.types import DrivingSignal
 
 
@@ -112,6 +113,23 @@ def test_findings_come_back_from_their_file(held, tmp_path):
     back = Findings.load(tmp_path / "found.npz")
     assert (back.metrics, back.skipped, back.curves) == (found.metrics, found.skipped, found.curves)
     assert np.array_equal(back.tables["sway"], found.tables["sway"])
+
+
+@pytest.mark.parametrize("changed", ["text", "sway", "more", "object"])
+def test_findings_that_others_changed_are_none(held, tmp_path, changed):
+    """Numbers, shapes and names that `save` did not write are not taken for measured."""
+    score_motion(Setting(held, Networks(), Options(), {}), [Sway]).save(tmp_path / "found.npz")
+    with np.load(tmp_path / "found.npz") as archive:
+        arrays = dict(archive)
+    arrays |= {
+        "text": {"text": np.array(str(arrays["text"]).replace("sway", "away"))},
+        "sway": {"sway": np.full_like(arrays["sway"], np.nan)},
+        "more": {"more": np.zeros(3)},
+        "object": {"sway": np.array([{}])},
+    }[changed]
+    np.savez(tmp_path / "found.npz", **arrays)
+    with pytest.raises(Unreadable, match="made anew"):
+        Findings.load(tmp_path / "found.npz")
 
 
 def test_the_list_names_what_it_lacks():

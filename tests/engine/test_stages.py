@@ -56,3 +56,23 @@ def test_three_stages_killed_in_each_continue_to_the_bit(config, tmp_path):
     assert steps == sorted(set(steps)) and steps[-1] == 24
     driver = load_run(tmp_path / "parts").driver
     assert isinstance(driver, Chain) and [type(one) for one in driver.drivers] == [Toy, Follower]
+
+
+def test_a_head_with_a_critic_killed_continues_to_the_bit(cache, tmp_path):
+    """Patches, residual, mappers and the critic's moments."""
+    starts = [f"method.schedule.{group}.start=0" for group in ("residual", "own", "mapper", "shape", "critic")]
+    config = compose(
+        ["experiment=vasa3d_full", "stages=[avatar]", *TINY, *starts, "data.frames=20", "budget.steps=12",
+         "loss.terms.adversarial.weight=0.001", "loss.terms.adversarial.start=0", "method.options.patch=32",
+         "trainer.checkpoint_every=3", "budget.aligned_frames=0", "budget.media_frames=0", "trainer.progress=false",
+         "metrics.lpips=[]", f"run.path={tmp_path / 'whole'}"]
+    )  # fmt: skip
+    assert run_fit(config, StopFlag()) is not None
+    parts = replace(config.run, path=str(tmp_path / "parts"))
+    for stop in (5, 8):
+        with pytest.raises(Preempted):
+            run_fit(replace(config, run=replace(parts, stop_after=stop)), StopFlag())
+    assert run_fit(replace(config, run=parts), StopFlag()) is not None
+    whole, part = (torch.load(tmp_path / name / "avatar.ckpt", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(values, part["state_dict"][key]) for key, values in whole["state_dict"].items())
+    assert any(key.startswith("patches.") for key in whole["state_dict"])

@@ -10,6 +10,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.launch import arrays, slurm
 from talkingavatar.launch.expansion import Job
 from talkingavatar.launch.folder import SweepFolder
+from talkingavatar.launch.submit import current
 
 SBATCH = """#!/bin/bash
 for word in "$@"; do case $word in
@@ -170,3 +171,32 @@ def test_a_queue_that_cannot_be_asked_is_not_empty(folder, monkeypatch):
     for ask in (arrays.queue, arrays.cancel):
         with pytest.raises(UserError, match="Unable to contact slurm controller"):
             ask(folder)
+
+
+@pytest.mark.parametrize(
+    ("shown", "known"),
+    [
+        ("", True),
+        ("CLUSTER: east\n", True),
+        ("7 N/A RUNNING other\nwelcome\n", True),
+        ("welcome\n", False),
+        ("\xff\0;", False),
+    ],
+)
+def test_a_queue_that_lists_no_jobs_is_not_believed_to_be_empty(folder, monkeypatch, shown, known):
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    Path("shown").write_text(shown, encoding="latin-1")
+    monkeypatch.setenv("SHOWN", "shown")
+    if known:
+        assert arrays.queue(folder) == {}
+        return
+    for ask in (arrays.queue, arrays.cancel):
+        with pytest.raises(UserError, match=r"squeue: found .*; expected a job a line"):
+            ask(folder)
+
+
+def test_a_queue_that_cannot_be_asked_here_is_told(folder, monkeypatch, capsys):
+    arrays.submit(folder, jobs(2), slurm.Profile(), None)
+    monkeypatch.setenv("PATH", str(folder.path))
+    current(folder, jobs(2))
+    assert "no squeue on PATH" in capsys.readouterr().err

@@ -8,8 +8,8 @@ import torch
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.methods.base import MethodContext
 from talkingavatar.methods.colours import USUAL, completed, first_look, parts_of, seen_colours
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.methods.unseen import contributions, driven_frames, fill_unseen

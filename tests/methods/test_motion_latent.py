@@ -12,7 +12,7 @@ from talkingavatar.config.rows import GROUPS
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.context import MethodContext
 from tests.methods.test_triangle_bound import TRAIN, batch_of, body, poses, signal  # noqa: F401
 
 LATENT = 39

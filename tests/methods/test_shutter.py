@@ -8,7 +8,8 @@ import torch
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.inputs import moved
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.losses import dssim
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.shutter import blur, moments
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.splatting.conventions import image_gradient
@@ -95,3 +96,24 @@ def test_density_control_hears_of_both_drawings(batch, body):
     gradient, count = method.density.seen(0, [drawings])[:, 0]
     alone = method.density.seen(0, [drawings[:1]])[0, 0]
     assert gradient.sum() > 1.5 * alone.sum() and count.max() == 1
+
+
+def test_density_control_hears_of_the_error_of_their_mean(batch, body):
+    """Shared out over both, in the steps that are asked; its sum is kept in the checkpoint."""
+    settings = config(0.8, "density.by=error")
+    method = THGS(MethodContext(settings, body, batch.signal.pose, [0], 44, lambda _: batch))
+    method.configure_optimizers()
+    method.gaussians["means"].requires_grad_(True)
+    for step, asked in ((0, True), (1, False)):
+        method.step = step
+        method.training_step(replace(batch, image=torch.zeros(1, SIZE, SIZE, 3)), 0).backward()
+        assert len(method._answers) == asked
+        method._control(method.density)
+    with torch.no_grad():
+        drawn = [method.render(method.drive(s), batch.cameras) for s in moments(batch, 0.8, body)]
+        error = dssim(torch.stack([d.rgb for d in drawn]).mean(0), torch.zeros(1, SIZE, SIZE, 3)).mean(-1, keepdim=True)
+        most = sum((error * d.alpha).sum() for d in drawn) / 2
+    checkpoint = {}
+    method.on_save_checkpoint(checkpoint)
+    total = checkpoint["density"]["error"].sum()
+    assert 0.5 * most < total <= 1.001 * most

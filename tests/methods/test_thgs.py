@@ -14,7 +14,8 @@ from talkingavatar.config.rows import GROUPS
 from talkingavatar.config.schema import DensityConfig
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import SHOWN, MethodContext
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
@@ -233,7 +234,7 @@ def test_a_checkpoint_of_another_count_loads(thgs):
     assert torch.equal(fresh.gaussians["means"], grown.gaussians["means"])
 
 
-def test_a_checkpoint_of_indices_out_of_range_is_refused(thgs):
+def test_a_checkpoint_of_what_cannot_be_is_refused(thgs):
     """Before compiled code reads where they point."""
     method = thgs()
     checkpoint = {"state_dict": method.state_dict(), "global_step": 1}
@@ -253,7 +254,12 @@ def test_a_checkpoint_of_indices_out_of_range_is_refused(thgs):
     for bad in (vertices[:-1], torch.cat([vertices, vertices[:3]]), vertices[:, :2]):
         refused(r"surface\.vertices of ", **{"surface.vertices": bad})
     gone = [name for name in checkpoint["state_dict"] if name.startswith(("gaussians.", "carried_"))]
-    refused("no Gaussians", **{name: checkpoint["state_dict"][name][:0] for name in gone})
+    refused("0 Gaussians of at most", **{name: checkpoint["state_dict"][name][:0] for name in gone})
+    many = {name: checkpoint["state_dict"][name] for name in gone}
+    refused("2770800 Gaussians of at most 200000", **{n: v.repeat(200, *[1] * (v.ndim - 1)) for n, v in many.items()})
+    scales, quats = many["gaussians.scales"], many["gaussians.quats"]
+    refused(r"as wide as e\^80", **{"gaussians.scales": scales.index_fill(0, torch.tensor(7), 80.0)})
+    refused("quaternions of zero", **{"gaussians.quats": quats.index_fill(0, torch.tensor(7), 0.0)})
     other = {"parent": method.carried_parent, "face": method.carried_face.roll(1)}
     with pytest.raises(ValueError, match="another face than Gaussians"):
         method.on_load_checkpoint(checkpoint | {"density": other})

@@ -12,7 +12,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.rows import GROUPS
 from talkingavatar.errors import UserError
 from talkingavatar.methods import method_class
-from talkingavatar.methods.base import MethodContext
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]

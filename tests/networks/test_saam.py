@@ -87,3 +87,12 @@ def test_an_untrained_audio_net_tells_sounds_apart():
     torch.manual_seed(0)
     codes = AudioNet(44)(torch.randn(200, 16, 44))
     assert 0.2 < codes.std(0).mean() < 5
+
+
+def test_a_point_that_is_none_reads_no_other_memory():
+    """A crash here would take the whole fit with it; the loss says that something is no number."""
+    planes = TriplaneHash(levels=3, base=8, finest=512, log2_table=10)
+    points = torch.rand(4, 3) * 2 - 1
+    expected = planes(points)
+    features = planes(torch.cat([points, torch.full((1, 3), torch.nan), torch.full((1, 3), torch.inf)]))
+    assert torch.equal(features[:4], expected) and features[4].isnan().all() and features[5].isfinite().all()

@@ -70,3 +70,11 @@ def test_an_inactive_node_borrows_the_nearest_active_one():
     assert len(skinning.weights) == 2 * 16 * 16 > skinning.node_of_voxel.max()
     points = torch.tensor([[-0.9, 0.1, 0.2], [-0.2, 4.0, -3.0], [0.2, 0.0, 0.0], [1.0, 5.0, 5.0]])
     torch.testing.assert_close(skinning.weights_at(points), torch.tensor([[1.0, 0], [1, 0], [0, 1], [0, 1]]))
+
+
+def test_a_point_that_is_none_reads_no_other_memory():
+    skinning, _ = field()
+    points = torch.rand(4, 3) * 2 - 1
+    moved = skinning(torch.cat([points, torch.full((1, 3), torch.nan)]), transforms(3))
+    torch.testing.assert_close(moved[:4], skinning(points, transforms(3)))
+    assert moved[4].isnan().all()

@@ -10,7 +10,8 @@ from gsplat.strategy.ops import reset_opa
 from torch import nn
 
 from talkingavatar.errors import UserError
-from talkingavatar.splatting import rasterise
+from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
+from talkingavatar.splatting import answered, rasterise
 from talkingavatar.splatting.density import DensityControl, DensityPolicy
 from talkingavatar.types import Gaussians
 from tests.splatting.fake_kernels import Counted
@@ -20,10 +21,11 @@ WHITE = torch.ones(3)
 
 
 class Fit:
-    """The smallest fit with density control: a cloud towards grey."""
+    """The smallest fit with density control: a cloud towards grey, or other Gaussians towards a picture."""
 
-    def __init__(self, mode="2dgs", count=120, **policy):
-        g = cloud(count, seed=1)
+    def __init__(self, mode="2dgs", count=120, scene=None, views=None, picture=0.5, **policy):
+        g = scene or cloud(count, seed=1)
+        self.views, self.picture, count = views or cameras(2, 32, 32), picture, len(g)
         values = {
             "means": g.means,
             "quats": g.quats,
@@ -44,15 +46,22 @@ class Fit:
             torch.manual_seed(self.step)
             p = self.parameters
             g = Gaussians(p["means"], p["quats"], p["scales"].exp(), p["opacities"].sigmoid(), p["sh"])
-            rendering = rasterise(g, cameras(2, 32, 32), WHITE, self.mode)
+            rendering = self.draw(g)
             self.control.before_backward(self.step, [[rendering.info]])
-            (rendering.rgb - 0.5).square().mean().backward()
+            error = (rendering.rgb - self.picture).square()
+            error.mean().backward()
             for optimiser in self.optimisers.values():
                 optimiser.step()
                 optimiser.zero_grad()
-            changes.append(self.control.after_step(self.step, self.control.seen(self.step, [[rendering.info]])))
+            seen, told = self.control.seen(self.step, [[rendering.info]]), None
+            if self.control.asks(self.step):
+                told = answered(g, error.mean(-1, keepdim=True), self.draw)[None]
+            changes.append(self.control.after_step(self.step, seen, told))
             self.step += 1
         return changes
+
+    def draw(self, gaussians):
+        return rasterise(gaussians, self.views, WHITE, self.mode)
 
     def snapshot(self):
         return copy.deepcopy(
@@ -133,12 +142,13 @@ def test_nothing_changes_under_none_or_after_the_stop():
         assert len(fit.parameters["means"]) == 120
 
 
-def test_continuing_equals_never_stopping():
-    whole, stopped = Fit(), Fit()
+@pytest.mark.parametrize("by", ["gradient", "error"])
+def test_continuing_equals_never_stopping(by):
+    whole, stopped = Fit(by=by), Fit(by=by)
     whole.run(14)
     stopped.run(6)
     state = stopped.snapshot()
-    continued = Fit()
+    continued = Fit(by=by)
     continued.restore(state, 6)
     continued.run(8)
     for name, value in whole.parameters.items():
@@ -155,9 +165,41 @@ def test_the_state_is_safe_to_load(tmp_path):
     assert loaded["count"].sum() > 0 and set(loaded) == {"grad2d", "count", "parent", "region"}
 
 
-def test_an_unknown_policy_is_refused():
-    with pytest.raises(UserError):
-        Fit(name="mcmcc")
+@pytest.mark.parametrize("field", ["name", "by"])
+def test_an_unknown_policy_is_refused(field):
+    with pytest.raises(UserError, match=f"density.{field}"):
+        Fit(**{field: "mcmcc"})
+
+
+def test_by_error_what_is_finely_striped_grows_and_gets_finer():
+    """A plane of surfels in the mean colours of a picture whose left half is finely striped; within the cap."""
+    side, size = 14, 56
+    x, y = torch.meshgrid(*[torch.linspace(-1.5, 1.5, side)] * 2, indexing="xy")
+    means = torch.stack([x, y, 0 * x], -1).reshape(-1, 3)
+    left, red = means[:, :1] < 0, torch.tensor([0.9, 0.2, 0.1])
+    upright = torch.tensor([1.0, 0, 0, 0]).repeat(side**2, 1)
+    looks = torch.full((side**2,), 0.8), rgb_to_sh(torch.where(left, 0.5, red))[:, None]
+    picture = red.repeat(1, size, size, 1)
+    picture[:, :, : size // 2] = (torch.arange(size // 2) // 2 % 2)[:, None]
+    fit = Fit(
+        scene=Gaussians(means, upright, torch.tensor([0.12, 0.12, 0.01]).repeat(side**2, 1), *looks),
+        views=cameras(1, size, size), picture=picture,
+        by="error", every=10, max_gaussians=240, prune_opacity=0.0, grow_gradient=1e-5,
+    )  # fmt: skip
+    grown = [change.grown for change in fit.run(21)]
+    assert grown[10] == 240 - side**2 and sum(grown) == grown[10] and len(fit.parameters["means"]) == 240
+    parents, count = fit.control.carried["parent"].unique(return_counts=True)
+    assert len(parents) == side**2 and left[parents[count > 1], 0].float().mean() > 0.95
+    finer = fit.parameters["scales"].detach().exp()[:, :2].amin(-1) < 0.1
+    assert torch.equal(fit.control.carried["parent"][finer].unique(), parents[count > 1])
+
+
+def test_what_answers_for_no_error_does_not_grow():
+    fit = Fit(by="error", start=0, every=1, grow_gradient=0.0, prune_opacity=0.0)
+    wrong = torch.zeros(1, 120)
+    wrong[0, 3:8] = 1.0
+    assert fit.control.after_step(1, torch.ones(2, 1, 120), wrong).grown == 5
+    assert fit.control.carried["parent"][-10:].tolist() == [3, 4, 5, 6, 7] * 2
 
 
 def test_no_value_of_a_kept_integer_loses_its_last_gaussian():

@@ -18,7 +18,8 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import GROUPS, TERMS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.losses import l1
-from talkingavatar.methods.base import SHOWN, Method, MethodContext
+from talkingavatar.methods.base import SHOWN, Method
+from talkingavatar.methods.context import MethodContext
 from talkingavatar.training.critic import Critic
 from talkingavatar.types import Batch, DrivingSignal, Gaussians, Layers, Rendering, Shot
 

@@ -24,3 +24,13 @@ def test_what_has_no_weight_is_taken_for_right():
     assert likeness(a, b, torch.zeros_like(left)).item() == 0
     spoilt = torch.where(left.bool(), a, torch.rand(1, 16, 16, 3))
     assert torch.equal(likeness(a, b, left), likeness(spoilt, b, left))
+
+
+def test_a_patch_is_seen_and_in_time_all_of_the_picture():
+    torch.manual_seed(0)
+    likeness, target = Likeness("edges", patch=8), torch.zeros(1, 16, 16, 1).expand(1, 16, 16, 3)
+    corner = target.clone()
+    corner[:, 1, 1] = 1
+    found = torch.cat([likeness(corner, target) for _ in range(60)])
+    assert 0 < (found > 0).float().mean() < 0.5
+    assert torch.equal(Likeness("edges", patch=32)(corner, target), Likeness("edges")(corner, target))

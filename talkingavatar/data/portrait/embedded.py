@@ -29,7 +29,7 @@ from talkingavatar.data.speaker.record import SPEAKER_VERSION, check_identity, c
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.files import sha256
-from talkingavatar.runtime.making import made_once
+from talkingavatar.runtime.sealed import made_once
 from talkingavatar.types import BodyPose
 
 FRAMING = "head"  # of the speaker
@@ -61,7 +61,7 @@ def portrait_capture(config: DataConfig, progress: Callable[[str, int], Callable
         write_portrait(folder, portrait_name(config.identity), source, still, script, config.heldout, tick, told, truth)
 
     name = f"{portrait_name(config.identity)}-{_digest(config)}"
-    return made_once(cache_root() / "captures" / name, "capture.json", make)
+    return made_once(cache_root() / "captures" / name, make)
 
 
 def drawn_still(scene: SpeakerScene, mesh: FaceMesh) -> Still:

@@ -60,7 +60,7 @@ class RigMotion(nn.Module):
         return self.code.encoder.out_features
 
     def forward(self, pose: BodyPose) -> Float[Tensor, "B D"]:
-        return torch.cat([self._read(pose[rows]) for rows in torch.arange(len(pose)).split(CHUNK)])
+        return torch.cat([self._read(pose[start : start + CHUNK]) for start in range(0, len(pose), CHUNK)])
 
     @torch.no_grad()
     def lie(self, pose: BodyPose, place: Float[Tensor, "T 3"] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Colour = tuple[float, float, float]  # display values, 0 to 1
 
@@ -30,7 +30,7 @@ class Hair:
 
 @dataclass(frozen=True)
 class Clothes:
-    pattern: str  # "stripes", "shirt", "cable"
+    pattern: str  # "stripes", "shirt", "cable", "pinstripe"
     main: Colour
     second: Colour
     third: Colour
@@ -112,3 +112,9 @@ IDENTITIES = (
         sculpt={"jaw": 0.4, "eyes": 0.5, "chest": -1.0},
     ),
 )  # fmt: skip
+
+
+def person(identity: int, cloth: str) -> Identity:
+    """One of `IDENTITIES`, taken modulo their number, in their own top ("own") or in one of another pattern."""
+    who = IDENTITIES[identity % len(IDENTITIES)]
+    return who if cloth == "own" else replace(who, clothes=replace(who.clothes, pattern=cloth))

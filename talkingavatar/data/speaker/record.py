@@ -34,7 +34,7 @@ from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
-from talkingavatar.runtime.making import made_once
+from talkingavatar.runtime.sealed import made_once
 from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import BodyPose, Cameras
 
@@ -64,7 +64,8 @@ class Recording:
     @cached_property
     def scene(self) -> SpeakerScene:
         """The person to be drawn; seconds of work that motion and sound do not need."""
-        return SpeakerScene(self.config.identity, self.config.size, self.config.size, self.config.framing)
+        config = self.config
+        return SpeakerScene(config.identity, config.size, config.size, config.framing, config.cloth)
 
     def parameters(self, model: Model, truth: bool = False) -> BodyParameters:
         """The table of the whole body or, for the open rig's FLAME file, of its head; as tracked or as it is."""
@@ -94,7 +95,7 @@ class Recording:
 
 
 def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[[], None]]) -> Path:
-    """The folder of the embedded capture of this configuration, made if it is not there yet.
+    """The folder of the embedded capture of this configuration, made if it is not there yet, or damaged.
 
     `progress(title, total)` returns what is called after each frame drawn.
 
@@ -107,7 +108,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
         check_room(config.size, round(config.seconds * config.fps), made)
         _write(recording_of(config), made, progress)
 
-    return made_once(folder, "capture.json", make)
+    return made_once(folder, make)
 
 
 def check_room(size: int, frames: int, folder: Path) -> None:
@@ -340,5 +341,7 @@ def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None])
 def _digest(config: DataConfig) -> str:
     """Of all that decides the bytes of the capture."""
     kept = {field: getattr(config, field) for field in DECISIVE}
-    kept |= {"version": SPEAKER_VERSION, "rig": load_body("open").checksum}
+    kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
+    if config.cloth != "own":
+        kept |= {"cloth": config.cloth}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]

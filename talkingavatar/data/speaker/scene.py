@@ -15,7 +15,7 @@ from talkingavatar.data.speaker import raster
 from talkingavatar.data.speaker.detail import Detail, build_detail
 from talkingavatar.data.speaker.dressed_mesh import build_figure, sculpt
 from talkingavatar.data.speaker.face import read_face
-from talkingavatar.data.speaker.identity import IDENTITIES, Identity
+from talkingavatar.data.speaker.identity import person
 from talkingavatar.data.speaker.light import ambient
 from talkingavatar.data.speaker.renderer import Renderer
 
@@ -82,11 +82,12 @@ class SpeakerScene:
         identity: index into `identity.IDENTITIES`, taken modulo their number.
         width, height: of the pictures, pixels; the framing is made for square ones.
         framing: one of `FRAMINGS`: "body", head to hips with room for both hands; "head", head and shoulders.
+        cloth: what they wear, as `identity.person` takes it.
     """
 
-    def __init__(self, identity: int, width: int, height: int, framing: str = "body") -> None:
+    def __init__(self, identity: int, width: int, height: int, framing: str = "body", cloth: str = "own") -> None:
         self.tall = FRAMINGS[framing]
-        self.who: Identity = IDENTITIES[identity % len(IDENTITIES)]
+        self.who = person(identity, cloth)
         self.width, self.height = width, height
         self.full = load_full_mesh()
         folder = ensure_open_rig()

@@ -230,7 +230,8 @@ class Tailor:
         wrist = np.unique(full.faces[self.layout.body])
         wrist = self.shaped[wrist[np.abs(self.shaped[wrist, 0] - self.shaped[_WRIST, 0]) < 0.03]].mean(0)
         fit = wardrobe.Fit(self.pit, wrist.astype(float), float(self.shaped[_SHOULDER, 0]), crotch + _HEM)
-        paint = wardrobe.paint_top(self.texels(1024, top, self.shaped + drape), fit, who)
+        size = 2048 if who.clothes.pattern == "pinstripe" else 1024
+        paint = wardrobe.paint_top(self.texels(size, top, self.shaped + drape), fit, who)
         cloth = subdivide(self.part("top", top, Material(paint, CLOTH_WRAP, two_sided=True, cutout=True), offset=drape))
         return [legs, _fold(cloth, who.seed)]
 

@@ -32,7 +32,7 @@ class SpeakerCapture(Capture):
     def _scene(self) -> SpeakerScene:
         """Seconds of work."""
         config = self.config
-        return SpeakerScene(config.identity, config.size, config.size, config.framing)
+        return SpeakerScene(config.identity, config.size, config.size, config.framing, config.cloth)
 
     def seen_by(self, view: str, frames: Sequence[int]) -> list[int]:
         return list(frames)

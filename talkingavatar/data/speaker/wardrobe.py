@@ -14,6 +14,8 @@ Texture = UInt8[np.ndarray, "_ _ 4"]
 Paint = Float[np.ndarray, "h w 3"]
 Field = Float[np.ndarray, "*s"]
 
+PINSTRIPE = 0.0135  # metres from stripe to stripe
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -64,8 +66,7 @@ def _knit(p: Paint, fit: Fit, stitch: float) -> Field:
 def paint_top(where: TexelMap, fit: Fit, who: Identity) -> Texture:
     """Sweater or shirt; its coverage cuts neckline and hem."""
     p, clothes = where.position, who.clothes
-    paint = {"stripes": _striped_sweater, "shirt": _checked_shirt, "cable": _cable_sweater}[clothes.pattern]
-    rgb = paint(p, fit, who)
+    rgb = PATTERNS[clothes.pattern](p, fit, who)
     rgb = rgb * (1 + 0.05 * fractal(p, 0.05, 2, who.seed + 101) + 0.03 * noise(p, 0.002, who.seed + 102))[..., None]
     inside = np.minimum(neck_height(p, fit, clothes), p[..., 1] - fit.hem)
     return to_bytes(rgb, ramp(-0.001, 0.001, inside))
@@ -172,6 +173,18 @@ def _cable_sweater(p: Paint, fit: Fit, who: Identity) -> Paint:
     rgb = mix(rgb, np.array(c.third) * (1 + 0.06 * noise(p, 0.003, 7))[..., None], patch)
     rgb = mix(rgb, np.array(c.third) * 0.55, np.exp(-(((elbow - 0.93) / 0.03) ** 2)) * patch)
     return _bands(rgb, p, fit, c, np.broadcast_to(np.array(c.second) * 1.05, p.shape), 0.026)
+
+
+def _pinstripes(p: Paint, fit: Fit, who: Identity) -> Paint:
+    """Fine stripes down the body and along the sleeves, as soft as a wave: their edges are no finer than they are."""
+    c = who.clothes
+    _, sleeve = _limb(p, fit)
+    wave = np.cos(_around(p, sleeve, fit) * (2 * np.pi / PINSTRIPE))
+    rgb = mix(np.broadcast_to(np.array(c.main), p.shape), c.second, 0.5 + 0.5 * wave)
+    return _bands(rgb, p, fit, c, np.broadcast_to(np.array(c.second), p.shape), 0.017)
+
+
+PATTERNS = {"stripes": _striped_sweater, "shirt": _checked_shirt, "cable": _cable_sweater, "pinstripe": _pinstripes}
 
 
 def paint_trousers(where: TexelMap, who: Identity, crotch: float) -> Texture:

@@ -196,13 +196,7 @@ def _known(file: Path) -> dict[str, Any]:
 
 def _kept(file: Path) -> Findings | None:
     """What the cache knows; a file that is not there or damaged is made again."""
-    if not file.exists():
-        return None
-    try:
-        return Findings.load(file)
-    except Exception as error:  # zipfile's, numpy's and json's
-        warn(f"{file}: {type(error).__name__}: it is made anew")
-        return None
+    return healed(lambda: Findings.load(file), None, warn) if file.exists() else None
 
 
 def _experiment_and_family(run: Path) -> tuple[str, str]:

@@ -6,6 +6,7 @@ found, of the same video and of the ground truth's, so that faces are detected o
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -24,9 +25,12 @@ from talkingavatar.config.protocol import Condition
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.foretold import Foretold
 from talkingavatar.engine.measuring.held_out import HeldOut
+from talkingavatar.runtime.arrays import read_npz
 from talkingavatar.runtime.files import whole
+from talkingavatar.runtime.readers import Unreadable
 from talkingavatar.types import Batch, DrivingSignal
 
+ANEW = "remove it: it is made anew"
 SEEN_NOTHING, THE_SAME = "nothing to measure it on was seen", "without end: the pictures are the same"
 NOT_ASKED = ""  # why something is not there that nobody asks for: no measure says that it misses it
 
@@ -58,15 +62,30 @@ class Findings:
 
     def save(self, file: Path) -> None:
         text = json.dumps([self.metrics, self.skipped, self.curves])
+        told = {"text": np.array(text), "digest": np.array(_digest(text, self.tables))}
         with whole(file) as temporary:
-            np.savez(temporary, allow_pickle=False, text=np.array(text), **self.tables)
+            np.savez(temporary, allow_pickle=False, **told, **self.tables)
 
     @staticmethod
     def load(file: Path) -> Findings:
-        with np.load(file) as archive:
-            metrics, skipped, curves = json.loads(str(archive["text"]))
-            tables = {name: archive[name] for name in archive.files if name != "text"}
+        """
+        Raises:
+            UserError, Unreadable: there is no such file, or it is not as `save` wrote it.
+        """
+        tables = read_npz(file, ("text", "digest"), ANEW)
+        text, digest = str(tables.pop("text")), str(tables.pop("digest"))
+        if digest != _digest(text, tables):
+            raise Unreadable(str(file), "other numbers than were written", "what evaluate keeps", ANEW)
+        metrics, skipped, curves = json.loads(text)
         return Findings(metrics, skipped, curves, tables)
+
+
+def _digest(text: str, tables: Mapping[str, ndarray]) -> str:
+    """Of all that is kept."""
+    digest = hashlib.sha256(text.encode())
+    for name, table in sorted(tables.items()):
+        digest.update(f"{name} {table.dtype} {table.shape}".encode() + np.ascontiguousarray(table).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from talkingavatar.runtime.readers import Unreadable
 
 ANEW = "remove it, or start anew with run.fresh=true"
 EXPECTED = "a whole checkpoint of this run"
+LARGEST = 1e9  # that any number of a network or a Gaussian may be; what comes of larger ones is none
 
 
 def save(trainer: L.Trainer, file: Path) -> None:
@@ -32,7 +33,7 @@ def read(file: Path) -> dict[str, Any]:
     """Tensors, numbers, strings, lists and dicts only: nothing in the file is executed.
 
     Raises:
-        UserError: it is truncated, damaged, holds NaN or infinity, or is no checkpoint of ours.
+        UserError: it is truncated, damaged, no checkpoint of ours, or holds NaN, infinity or numbers out of all reason.
     """
     try:
         content = torch.load(file, map_location="cpu", weights_only=True)
@@ -51,6 +52,10 @@ def read(file: Path) -> dict[str, Any]:
     if broken:
         action = f"{ANEW}; if it was this fit that broke, lower its learning rates"
         raise Unreadable(str(file), f"NaN or infinity in {', '.join(broken[:3])}", "numbers", action)
+    filled = {name: value for name, value in state.items() if value.is_floating_point() and value.numel()}
+    large = {name: float(value.abs().max()) for name, value in filled.items()}
+    if wild := [f"{most:.0e} in {name}" for name, most in large.items() if most > LARGEST]:
+        raise Unreadable(str(file), ", ".join(wild[:3]), f"numbers up to {LARGEST:.0e}", ANEW)
     return content
 
 

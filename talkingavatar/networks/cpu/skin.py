@@ -78,7 +78,7 @@ def cell(coordinate, lower, upper, size):
     """The node below a coordinate and the fraction of the way to the next."""
     position = (coordinate - lower) / (upper - lower) * f32(size - 1)
     position = min(max(position, f32(0)), f32(size - 1))
-    low = min(int(position), size - 2)
+    low = max(min(int(position), size - 2), 0)  # also of a position that is no number
     return low, position - f32(low)
 
 

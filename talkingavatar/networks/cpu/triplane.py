@@ -28,7 +28,8 @@ def corners_of(points, n, plane, level, levels, rows, shares):
     resolution = resolutions[level]
     u, v = (points[n, FIRST[plane]] + f32(1)) * f32(0.5), (points[n, SECOND[plane]] + f32(1)) * f32(0.5)
     u, v = min(max(u, f32(0)), f32(1)) * f32(resolution), min(max(v, f32(0)), f32(1)) * f32(resolution)
-    x, y = min(int(u), resolution - 1), min(int(v), resolution - 1)
+    # A coordinate that is no number passes all of these; its cell must be one all the same.
+    x, y = max(min(int(u), resolution - 1), 0), max(min(int(v), resolution - 1), 0)
     fx, fy = u - f32(x), v - f32(y)
     for k in range(4):
         i, j = x + (k >> 1), y + (k & 1)
