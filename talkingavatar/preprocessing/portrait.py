@@ -40,10 +40,10 @@ from talkingavatar.preprocessing.stages import Stage, made_anew, only_one, remov
 from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.files import sha256
 
-VERSIONS = {"cut": 1, "fit": 1, "capture": 1}  # of the stages: raise when the same inputs would give another result
+VERSIONS = {"cut": 1, "fit": 2, "capture": 1}  # of the stages: raise when the same inputs would give another result
 SHOWN = 3  # times that the picture is shown to trackers, which settle
 PICTURE, MATTE = "picture.png", "matte.png"
-MOST_APART = 0.03  # of the face's height, by which the fitted body's landmarks may miss the detector's
+MOST_APART = 0.08  # of the face's height, by which the fitted body's landmarks may miss the detector's
 
 
 def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction) -> Manifest:
@@ -117,7 +117,7 @@ def _fit(cut: Path, mesh: FaceMesh, folder: Path, progress: ProgressFunction) ->
     advance()
     save_png(matte, folder / MATTE)
     save_png(person, folder / PICTURE)
-    options = alignment.AlignmentOptions()
+    options = alignment.AlignmentOptions(calibrated=False)
     found = alignment.align(seen, [(0, 1)], FPS, width, height, mesh.body, options, progress, folder)
     _check_fit(found, seen)
     save_alignment(found, folder / "alignment.pt")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
-from scipy.ndimage import binary_erosion, distance_transform_edt
+from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
@@ -15,8 +15,9 @@ LEFT_EYE, RIGHT_EYE, TEETH, TONGUE, CAVITY, SKIN = range(6)  # kinds of a vertex
 COLOURS = {TEETH: (0.80, 0.76, 0.70), TONGUE: (0.62, 0.30, 0.29), CAVITY: (0.35, 0.13, 0.13)}  # of a light skin
 LIGHT = 0.62  # the skin's brightness that goes with those colours
 SHADE = 0.05  # metres behind the lips at which the mouth is darker by e
-EDGE = 0.06  # of the teeth's width, by which the rim of what a portrait shows of its mouth goes on
-LEAST_SHOWN = 12  # pixels that tell what an eye or a row of teeth looks like
+PALE, DARK = 0.6, 0.35  # of the skin's redness and brightness, below which a pixel of the mouth is none of the lips
+EDGE = 0.03  # of the teeth's width, by which the rim of what a portrait shows of its mouth goes on
+LEAST_SHOWN = 12  # pixels that tell what a row of teeth looks like
 
 
 def kinds_of(mesh: FaceMesh) -> UInt8[ndarray, " N"]:
@@ -45,58 +46,27 @@ def mouth_colours(
     return colours * (brightness / LIGHT * np.exp(-depth / SHADE))[:, None]
 
 
-class Eye:
-    """One eye of a portrait: every place of its ball looked up where the picture shows one like it.
+def tooth_like(picture: UInt8[ndarray, "H W 3"], skin: Float[ndarray, " 3"]) -> Bool[ndarray, "H W"]:
+    """Pixels that are of teeth or of the dark behind them: less red than the skin (lips are redder), or far darker."""
+    smooth = gaussian_filter(picture.astype(np.float32), (1, 1, 0))
+    red, green, _ = smooth.transpose(2, 0, 1)
+    pale = (red - green) / red.clip(1) < PALE * (skin[0] - skin[1]) / max(skin[0], 1.0)
+    return pale | (smooth.mean(2) < DARK * skin.mean())
 
-    An eye is the same all round the pupil's axis, so that what a lid hides is taken from where it is seen.
+
+def lips_alone(
+    picture: UInt8[ndarray, "H W 3"], inside: Bool[ndarray, "H W"], teeth: Bool[ndarray, "H W"], reach: int
+) -> UInt8[ndarray, "H W 3"]:
+    """The picture without what shows between its lips: the nearest pixels of lips go on there.
+
+    Args:
+        inside: between the lips, as the mesh has it.
+        teeth: `tooth_like`.
+        reach: pixels by which the mesh's lips may lie over teeth.
     """
-
-    def __init__(
-        self,
-        neutral: Float[ndarray, "n 2"],
-        front: Bool[ndarray, " n"],
-        screen: Float[ndarray, "n 2"],
-        shown: Bool[ndarray, "H W"],
-    ) -> None:
-        """
-        Args:
-            neutral: the ball's vertices from its middle, x and y in the head's frame where it looks ahead, metres.
-            front: those before the middle.
-            screen: the same in the portrait, pixels.
-            shown: pixels of the portrait that show this eye.
-        """
-        ahead = np.concatenate([neutral[front], np.ones((front.sum(), 1))], 1)
-        self.to_picture = np.linalg.lstsq(ahead, screen[front], rcond=None)[0]
-        inner = binary_erosion(shown)
-        self.shown = inner if inner.sum() > LEAST_SHOWN else shown
-
-    def places(
-        self, own: Float[ndarray, "P 2"], at: Float[ndarray, "P 2"]
-    ) -> tuple[Float[ndarray, "P 2"], Bool[ndarray, " P"]]:
-        """Where the portrait shows places of the ball, pixels, and whether it does.
-
-        Args:
-            own: where they lie in the portrait, be they seen there or not, pixels.
-            at: from the ball's middle, where it looks ahead, metres.
-        """
-        radius = np.linalg.norm(at, axis=1)
-        angle = np.arctan2(at[:, 1], at[:, 0])
-        best, found = own.astype(np.float64), showing(self.shown, own)
-        level = np.where(np.cos(angle) >= 0, 0.0, np.pi)
-        turned = [angle + share * _to(level, angle) for share in (0.25, 0.5, 0.75, 1.0)]
-        for turn in (-angle, *turned, np.pi - angle, angle + np.pi, np.pi - level):
-            self._look(radius, turn, best, found)
-        for share in (0.9, 0.75, 0.6, 0.45):
-            self._look(share * radius, level, best, found)
-        return best, found
-
-    def _look(
-        self, radius: Float[ndarray, " P"], angle: Float[ndarray, " P"], best: ndarray, found: Bool[ndarray, " P"]
-    ) -> None:
-        place = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.ones(len(radius))], 1) @ self.to_picture
-        new = showing(self.shown, place) & ~found
-        best[new] = place[new]
-        found |= new
+    hidden = binary_dilation(inside, iterations=reach) & binary_dilation(teeth)  # whose edges are mixed with lips
+    row, column = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    return picture[row, column]
 
 
 class Teeth:
@@ -132,10 +102,6 @@ def showing(shown: Bool[ndarray, "H W"], places: Float[ndarray, "P 2"]) -> Bool[
     """What a mask says at places, pixels; its border goes on outside."""
     height, width = shown.shape
     return shown[places[:, 1].astype(int).clip(0, height - 1), places[:, 0].astype(int).clip(0, width - 1)]
-
-
-def _to(goal: Float[ndarray, " P"], angle: Float[ndarray, " P"]) -> Float[ndarray, " P"]:
-    return np.angle(np.exp(1j * (goal - angle)))
 
 
 def face_lips(mesh: FaceMesh, head: Float[Tensor, "N 3"]) -> float:

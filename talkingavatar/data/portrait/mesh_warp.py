@@ -20,17 +20,20 @@ from torch import Tensor
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.data.mesh_motion import Take, unposed
+from talkingavatar.data.portrait.eye import Eye
 from talkingavatar.data.portrait.inside import (
     CAVITY,
+    LEAST_SHOWN,
     LEFT_EYE,
     RIGHT_EYE,
     SKIN,
     TEETH,
-    Eye,
     Teeth,
     face_lips,
     kinds_of,
+    lips_alone,
     mouth_colours,
+    tooth_like,
 )
 from talkingavatar.data.portrait.kernels import sample, trace
 from talkingavatar.data.portrait.portrait import Portrait
@@ -45,6 +48,7 @@ MOST_TURN = {"pitch": 15.0, "yaw": 25.0, "roll": 20.0}  # degrees away from the 
 SHIPPED = Path(__file__).with_name("mesh_code.npz")
 BANK = "talk"  # the one bank: speakers drawn at random
 MOST_FOLDED = 0.02  # share of the face
+LIPS = 0.06  # of the teeth's width, by which the mesh's lips may lie over them
 SEAM = 3 / 512  # of the picture's width
 HIDDEN_MOUTH, HIDDEN_EYE, FAR = 0.3, 0.6, 0.2  # confidence in what was hidden; in surroundings that moved, and outlines
 PLAIN = 0.5  # cosine between surface and view above which the portrait shows the surface plainly
@@ -65,6 +69,7 @@ class _Prepared:
     balls: Float[ndarray, "N 2"]
     eyes: dict[int, Eye]
     teeth: Teeth
+    skin: UInt8[ndarray, "H W 3"]  # the picture, its lips without what lies behind them
     sheet: Sheet
     layers: Float[ndarray, "H W 4"]  # the picture and its matte
     moved: float  # pixels, by which surroundings have moved for all of that
@@ -129,8 +134,12 @@ class MeshWarp(MotionSource):
         width, height = portrait.size
         ids, _, _ = trace(screen, self.faces, screen[:, :1], width, height)
         shown = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], -1.0).astype(np.float32)
-        eyes = {kind: self._eye(kind, neutral[0], screen, shown) for kind in (LEFT_EYE, RIGHT_EYE)}
-        inside = (shown >= TEETH) & (shown <= CAVITY)
+        balls = self._balls(portrait.neutral)
+        eyes = {kind: self._eye(kind, portrait, balls, screen, shown) for kind in (LEFT_EYE, RIGHT_EYE)}
+        inside, skin = (shown >= TEETH) & (shown <= CAVITY), portrait.picture[shown == SKIN]
+        teeth = tooth_like(portrait.picture, skin.mean(0))
+        reach = max(1, round(LIPS * float(np.ptp(screen[self.upper_teeth, 0]))))
+        apart = inside.sum() > LEAST_SHOWN
         return _Prepared(
             portrait=portrait,
             size=float(mesh.size(neutral)),
@@ -141,20 +150,26 @@ class MeshWarp(MotionSource):
             facing=_facing_of(portrait.mesh, mesh.faces),
             balls=self._balls(neutral[0]),
             eyes=eyes,
-            teeth=Teeth(screen[self.upper_teeth, :2], inside),
+            teeth=Teeth(screen[self.upper_teeth, :2], inside & teeth),
+            skin=lips_alone(portrait.picture, inside, teeth, reach) if apart else portrait.picture,
             sheet=Sheet(portrait, screen[self.rim, :2].astype(np.float64), place[0], rotation[0]),
             layers=np.concatenate([portrait.picture, portrait.matte[..., None]], 2).astype(np.float32),
             moved=MOVED * float(mesh.size(neutral)) * portrait.K[0, 0] * float(screen[:, 2].mean()),
-            brightness=float(portrait.picture[shown == SKIN].mean() / 255),
+            brightness=float(skin.mean() / 255),
         )
 
     def _eye(
-        self, kind: int, neutral: Float[Tensor, "N 3"], screen: Float[ndarray, "N 3"], shown: Float[ndarray, "H W"]
+        self,
+        kind: int,
+        portrait: Portrait,
+        balls: Float[ndarray, "N 2"],
+        screen: Float[ndarray, "N 3"],
+        shown: Float[ndarray, "H W"],
     ) -> Eye:
         own = self.kinds == kind
-        ball = neutral.numpy()[own]
-        ball = ball - ball.mean(0)
-        return Eye(ball[:, :2], ball[:, 2] > 0, screen[own, :2], shown == kind)
+        z = portrait.neutral.numpy()[:, 2]
+        front = own & (z > z[own].mean())
+        return Eye(balls[front], screen[front, :2], shown == kind, portrait.picture)
 
     def _frame(self, prepared: _Prepared, dyn: Float[Tensor, " D"], pose: Float[Tensor, " 7"]) -> Animated:
         portrait = prepared.portrait
@@ -190,13 +205,14 @@ class MeshWarp(MotionSource):
         ids, found = ids[box], found[box]
         kind = np.where(ids >= 0, self.kinds[self.faces[ids, 0]], np.uint8(255))
         where, confidence = found[..., :2].copy(), (found[..., 2] / PLAIN).clip(FAR, 1)
+        made, seen = self._mouth(prepared, kind, screen, where, (box[1].start, box[0].start))
+        colours = sample(prepared.skin, where)
+        colours[seen] = sample(prepared.portrait.picture, where[seen][None])[0]
+        colours[made], confidence[made] = found[made][:, 3:6], HIDDEN_MOUTH
         for which, eye in prepared.eyes.items():
             mine = kind == which
-            where[mine], seen = eye.places(found[mine][:, :2], found[mine][:, 6:8])
-            confidence[mine] = np.where(seen, 1.0, HIDDEN_EYE)
-        made = self._mouth(prepared, kind, screen, where, (box[1].start, box[0].start))
-        colours = sample(prepared.portrait.picture, where)
-        colours[made], confidence[made] = found[made][:, 3:6], HIDDEN_MOUTH
+            colours[mine], known = eye.looked_up(found[mine][:, 6:8])
+            confidence[mine] = np.where(known, 1.0, HIDDEN_EYE)
         apart = distance_transform_edt(np.pad(ids >= 0, 1))[1:-1, 1:-1]
         alpha = (apart / max(1.0, SEAM * width)).clip(0, 1).astype(np.float32)
         return box, colours, alpha, confidence
@@ -208,8 +224,8 @@ class MeshWarp(MotionSource):
         screen: Float[ndarray, "N 3"],
         where: Float[ndarray, "H W 2"],
         corner: tuple[int, int],
-    ) -> Bool[ndarray, "H W"]:
-        """Look the mouth's own pixels up, in `where`; those that the portrait does not show.
+    ) -> tuple[Bool[ndarray, "H W"], Bool[ndarray, "H W"]]:
+        """Look the mouth's own pixels up, in `where`; those that the portrait does not show, and those that it does.
 
         Args:
             corner: x, y of the first of these pixels in the whole picture.
@@ -220,8 +236,9 @@ class MeshWarp(MotionSource):
         at = np.stack([column + 0.5, row + 0.5], 1) + corner
         places, seen = prepared.teeth.places(screen[self.upper_teeth, :2], at)
         where[row[seen], column[seen]] = places[seen]
-        mouth[row[seen], column[seen]] = False
-        return mouth
+        shown = np.zeros_like(mouth)
+        shown[row[seen], column[seen]] = True
+        return mouth & ~shown, shown
 
     def _balls(self, neutral: Float[Tensor, "N 3"]) -> Float[ndarray, "N 2"]:
         """Of the eyes' vertices: from the ball's middle, where the eye looks ahead, metres."""

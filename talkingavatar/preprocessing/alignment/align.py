@@ -38,6 +38,7 @@ class AlignmentOptions:
 
     focal: float | None = None  # length in units of the picture's long side; None: see `start.usual_focal`
     smooth: float = 1.0  # weight of the accelerations
+    calibrated: bool = True  # learn where on this body the detector's points lie, which one frame alone cannot tell
     place_steps: int = 120
     vanilla_steps: int = 250
     motion_steps: int = 700
@@ -127,8 +128,8 @@ def _phases(options: AlignmentOptions) -> list[Phase]:
         Phase(
             "motion",
             options.motion_steps,
-            Terms(outlier=0.08, smooth=options.smooth, calibrated=True),
-            (*everything, "offsets"),
+            Terms(outlier=0.08, smooth=options.smooth, calibrated=options.calibrated),
+            (*everything, "offsets") if options.calibrated else everything,
         ),
     ]
 
