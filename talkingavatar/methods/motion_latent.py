@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.config.family_options import MotionLatent as Options
@@ -29,7 +30,7 @@ from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper
-from talkingavatar.networks.latent_residual import OWN, LatentResidual
+from talkingavatar.networks.latent_residual import OWN, LatentResidual, by_attribute
 from talkingavatar.networks.mesh_code import POSE
 from talkingavatar.networks.patch_critic import PatchCritic
 from talkingavatar.training.critic import Critic
@@ -87,7 +88,8 @@ class MotionLatent(TriangleBound):
         self.likeness = Likeness(self.options.perceptual, self.options.patch)
         self.patches = PatchCritic() if self.weight_of("adversarial") else None
         self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
-        self._changes: list[Tensor] = []  # by the last latent
+        self._told = {name: Kept[tuple[Tensor, Tensor]]() for name in self.residuals}
+        self._order, self._changes = Kept[Tensor](), torch.zeros(0)  # by the last latent
         self._judged: list[tuple[Tensor, Tensor]] = []
 
     on_head: Tensor
@@ -171,7 +173,7 @@ class MotionLatent(TriangleBound):
         if SIDE in drawn:
             terms["consistency"] = self.likeness(drawn[SIDE].rgb, drawn[SIDE_BASE].rgb)
         if self.residuals and self.counts("residual"):
-            terms["residual"] = torch.cat([change.flatten() for change in self._changes]).square()
+            terms["residual"] = self._changes.square()
         if self.patches is not None and self.counts("adversarial"):
             terms["adversarial"] = self.patches.deceived(shown)
             self._judged.append((shown.detach(), batch.image))
@@ -213,21 +215,22 @@ class MotionLatent(TriangleBound):
         """The raw attributes with what the latent does to them beyond the rig."""
         if not self.residuals:
             return raw
-        binding, changed, self._changes = self.carried_binding, dict(raw), []
+        binding = self.carried_binding
         places = self._places.get(lambda: self._places_of(raw), raw["means"], binding, graph=False)
         face = self._on_head.get(lambda: self.on_head[binding], binding)
         below = self._below.get(lambda: ~self.on_head[binding], binding)
-        parts = {"face": (face, latent[: self.dyn]), "neck": (below, latent[self.dyn :])}
-        for name, (rows, code) in parts.items():
-            offsets = self.residuals[name](places[rows], raw["own"][rows], code)
-            self._changes += offsets.values()
-            offsets["opacities"] = offsets["opacities"][:, 0]
-            colour = offsets.pop("sh")[:, None]
-            for attribute, change in offsets.items():
-                changed[attribute] = changed[attribute].index_add(0, rows, change)
-            first = changed["sh"][:, :1].index_add(0, rows, colour)
-            changed["sh"] = torch.cat([first, changed["sh"][:, 1:]], 1)
-        return changed
+        made = []
+        for name, rows, code in (("face", face, latent[: self.dyn]), ("neck", below, latent[self.dyn :])):
+            chosen = partial(_rows_of, places, raw["own"], rows)
+            where, own = self._told[name].get(chosen, places, raw["own"], rows)
+            made.append(self.residuals[name](where, own, code))
+        order = self._order.get(lambda: torch.cat([face, below]).argsort(), face, below, graph=False)
+        self._changes = torch.cat(made)[order]
+        changes = by_attribute(self._changes)
+        changes["opacities"] = changes["opacities"][:, 0]
+        colours = raw["sh"][:, :1] + changes.pop("sh")[:, None]
+        changed = raw | {name: raw[name] + change for name, change in changes.items()}
+        return changed | {"sh": torch.cat([colours, raw["sh"][:, 1:]], 1)}
 
     @torch.no_grad()
     def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
@@ -246,3 +249,9 @@ class MotionLatent(TriangleBound):
         assert self.patches is not None
         losses = [self.patches.loss(made, real) for made, real in self._judged]
         return torch.stack(losses).mean()
+
+
+def _rows_of(
+    places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"], rows: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n O"]]:
+    return places[rows], own[rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -21,6 +22,11 @@ def encoded(places: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
     """Places in [-1, 1] with the sines and cosines of their octaves, C = 3 + 6 OCTAVES."""
     turns = places[:, None] * (math.pi * 2.0 ** torch.arange(OCTAVES, device=places.device))[:, None]
     return torch.cat([places, turns.sin().flatten(1), turns.cos().flatten(1)], 1)
+
+
+def by_attribute(changes: Float[Tensor, "N C"]) -> dict[str, Float[Tensor, "N _"]]:
+    """In raw units (means: of what carries them); `sh` is the constant colour's."""
+    return dict(zip(ATTRIBUTES, changes.split(list(ATTRIBUTES.values()), 1), strict=True))
 
 
 class LatentResidual(nn.Module):
@@ -50,8 +56,8 @@ class LatentResidual(nn.Module):
 
     def forward(
         self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"], code: Float[Tensor, " D"]
-    ) -> dict[str, Float[Tensor, "N _"]]:
-        """By attribute, in raw units (means: of what carries them); `sh` is the constant colour's.
+    ) -> Float[Tensor, "N C"]:
+        """Changes in a row a Gaussian, to be taken apart by `by_attribute`.
 
         Args:
             places: where the Gaussians lie at rest, in [-1, 1].
@@ -59,11 +65,8 @@ class LatentResidual(nn.Module):
         scaled = (code - self.mean) / self.std
         if self.basis:
             directions = self._directions.get(lambda: self._made(places, own), places, own, *self.network.parameters())
-            changes = (self.amounts(scaled[None]) @ directions)[0].unflatten(0, (len(own), -1))
-        else:
-            told = torch.cat([encoded(places), own, scaled.expand(len(own), -1)], 1)
-            changes = self.network(told)
-        return dict(zip(ATTRIBUTES, changes.split(list(ATTRIBUTES.values()), 1), strict=True))
+            return (self.amounts(scaled[None]) @ directions).reshape(len(own), -1)
+        return cast(Tensor, self.network(torch.cat([encoded(places), own, scaled.expand(len(own), -1)], 1)))
 
     def _made(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "K NC"]:
         """Each direction of all Gaussians in a row, so that a frame's is one matrix product."""

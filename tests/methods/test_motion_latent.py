@@ -91,6 +91,19 @@ def test_face_numbers_change_the_head_alone_and_head_numbers_the_rest_alone(make
         assert moved[moves].mean() > 0 and moved[~moves].max() == 0
 
 
+def test_who_drives_it_makes_no_direction_anew(make, poses, latents):  # noqa: F811
+    method = stirred(make()).requires_grad_(False)
+    told = [replace(signal(poses, 1), latent=latents[[frame]]) for frame in (1, 3)]
+    made = []
+    for part in method.residuals.values():
+        part.network.register_forward_hook(lambda *_: made.append(1))
+    with torch.no_grad():
+        first, second, again = (method.drive(told[i]).means for i in (0, 1, 0))
+        assert len(made) == 2 and not torch.equal(first, second) and torch.equal(first, again)
+        method.gaussians["own"] += 1
+        assert not torch.equal(method.drive(told[0]).means, first) and len(made) == 4
+
+
 def test_sides_are_drawn_of_both_layers_and_the_base_is_not_taught_there(make, poses, latents):  # noqa: F811
     method = make()
     method.step = 400

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from talkingavatar.networks.latent_mapper import LatentMapper
-from talkingavatar.networks.latent_residual import ATTRIBUTES, OWN, LatentResidual, encoded
+from talkingavatar.networks.latent_residual import ATTRIBUTES, OWN, LatentResidual, by_attribute, encoded
 from talkingavatar.networks.patch_critic import PatchCritic
 
 
@@ -30,7 +30,7 @@ def test_a_latent_changes_nothing_at_first_and_learns_what_depends_on_it(basis):
     codes = torch.randn(50, 4)
     residual = LatentResidual(codes, basis)
     places, own = torch.rand(30, 3) * 2 - 1, torch.zeros(30, OWN)
-    start = residual(places, own, codes[0])
+    start = by_attribute(residual(places, own, codes[0]))
     assert {name: tuple(change.shape) for name, change in start.items()} == {n: (30, w) for n, w in ATTRIBUTES.items()}
     assert all(not change.any() for change in start.values())
 
@@ -41,11 +41,11 @@ def test_a_latent_changes_nothing_at_first_and_learns_what_depends_on_it(basis):
     for step in range(400):
         optimiser.zero_grad()
         code = codes[step % 40]
-        (residual(places, own, code)["means"] - wanted(code)).square().mean().backward()
+        (by_attribute(residual(places, own, code))["means"] - wanted(code)).square().mean().backward()
         optimiser.step()
     left = places[:, 0] < -0.2
     with torch.no_grad():
-        learned = torch.stack([residual(places, own, code)["means"][left].mean() for code in codes[40:]])
+        learned = torch.stack([by_attribute(residual(places, own, code))["means"][left].mean() for code in codes[40:]])
     assert torch.corrcoef(torch.stack([learned, codes[40:, 0]]))[0, 1] > 0.9
 
 
@@ -53,12 +53,12 @@ def test_kept_directions_give_what_those_made_anew_do():
     residual = LatentResidual(torch.randn(20, 4), basis=True)
     torch.nn.init.normal_(residual.network[-1].weight)
     places, own, code = torch.rand(10, 3), torch.randn(10, OWN), torch.randn(4)
-    anew = residual(places, own, code)["means"]
+    anew = by_attribute(residual(places, own, code))["means"]
     residual.requires_grad_(False)
     with torch.no_grad():
-        kept = [residual(places, own, code)["means"] for _ in range(2)]
+        kept = [by_attribute(residual(places, own, code))["means"] for _ in range(2)]
         own += 1
-        changed = residual(places, own, code)["means"]
+        changed = by_attribute(residual(places, own, code))["means"]
     assert torch.equal(kept[0], kept[1]) and not torch.allclose(changed, kept[0])
     torch.testing.assert_close(kept[0], anew.detach())
 
