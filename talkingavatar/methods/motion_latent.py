@@ -55,6 +55,7 @@ class MotionLatent(TriangleBound):
     still: Tensor
     face_joints: Tensor  # jaw and eyes
     held_joints: Tensor  # root, neck and head
+    on_head: Tensor
 
     def __init__(self, context: MethodContext) -> None:
         self.options = read_options(Options(), context.config.method.options)
@@ -86,13 +87,11 @@ class MotionLatent(TriangleBound):
             self.residuals["face"] = LatentResidual(codes[:, : self.dyn], basis)
             self.residuals["neck"] = LatentResidual(codes[:, self.dyn :], basis)
         self.likeness = Likeness(self.options.perceptual, self.options.patch)
-        self.patches = PatchCritic() if self.weight_of("adversarial") else None
+        self.patches = PatchCritic() if self._weight_of("adversarial") else None
         self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
         self._told = {name: Kept[tuple[Tensor, Tensor]]() for name in self.residuals}
         self._order, self._changes = Kept[Tensor](), torch.zeros(0)  # by the last latent
         self._judged: list[tuple[Tensor, Tensor]] = []
-
-    on_head: Tensor
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -139,16 +138,13 @@ class MotionLatent(TriangleBound):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         own: dict[str, list[nn.Parameter]] = {} if self.residuals else {"own": []}
-        return (
-            super().parameter_groups()
-            | own
-            | {
-                "mapper": [*self.face_mapper.parameters(), *self.head_mapper.parameters()],
-                "shape": [self.shape],
-                "residual": list(self.residuals.parameters()),
-                "critic": [] if self.patches is None else list(self.patches.parameters()),
-            }
-        )
+        further = {
+            "mapper": [*self.face_mapper.parameters(), *self.head_mapper.parameters()],
+            "shape": [self.shape],
+            "residual": list(self.residuals.parameters()),
+            "critic": [] if self.patches is None else list(self.patches.parameters()),
+        }
+        return super().parameter_groups() | own | further
 
     def shots(self, batch: Batch) -> dict[str, Shot]:
         shots = super().shots(batch)
@@ -188,7 +184,7 @@ class MotionLatent(TriangleBound):
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
-    def weight_of(self, term: str) -> float:
+    def _weight_of(self, term: str) -> float:
         row = self.config.loss.terms.get(term)
         return 0.0 if row is None else row.weight
 
