@@ -137,6 +137,8 @@ def ingest(video: Path, cutout: Cutout, need_sound: bool, folder: Path, progress
         UserError: the file cannot be read, is too short, or has no sound or silence where sound is needed.
     """
     source = probe(video, cutout.fps)
+    if source.fields:
+        warn(f"{video}: its pictures are woven of two fields ({source.fields}) and do not say so: they are made whole")
     width, height = cutout.shape(source)
     frames, fps = cutout.frames(source), cutout.rate(source)
     x0, y0, x1, y1 = cutout.box(source)

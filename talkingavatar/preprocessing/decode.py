@@ -23,7 +23,7 @@ from talkingavatar.audio.film import Film, Steady, decoded, find_film, opened
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing import colour
-from talkingavatar.preprocessing.fields import whole
+from talkingavatar.preprocessing.fields import order_of, whole
 from talkingavatar.preprocessing.orientation import Orientation, orientation_of
 
 # Rates a capture may have: of broadcast and phones up to 30. Faster video is taken at a whole fraction of its own.
@@ -45,6 +45,7 @@ class Source:
     aspect: float  # width of an upright pixel by its height
     pixel: float  # the same of a stored one as the first pictures' coding has it, which a container may overrule
     peak: float  # the brightest light, of diffuse white
+    fields: str  # tff or bff of pictures that are woven of two fields and do not say so, else nothing
     codec: str
     has_sound: bool
 
@@ -103,9 +104,11 @@ def probe(file: Path, rate: float | None = None) -> Source:
         raise UserError("video", found, "a whole file", "copy it again")
     with opened(file, "video", EXPECTED) as container:
         stream = container.streams[film.track]
-        first = next(decoded(container, stream))
+        frames = decoded(container, stream)
+        first = next(frames)
         codec, sound = stream.codec_context.name, any(s.codec_context is not None for s in container.streams.audio)
         aspect, pixel = float(stream.sample_aspect_ratio or 1), _pixel(stream)
+        fields = "" if first.interlaced_frame else order_of(chain([first], frames))
     matrix = colour.matrix_of(first)
     if matrix in colour.UNREADABLE:
         found = f"{file}: colours coded as {colour.UNREADABLE[matrix]}"
@@ -113,7 +116,7 @@ def probe(file: Path, rate: float | None = None) -> Source:
     turned = orientation_of(first)
     aspect = 1 / aspect if turned.transpose else aspect
     peak = _peak(file, film) if colour.is_dynamic(first) else 1.0
-    return Source(file, film, (first.width, first.height), turned, aspect, pixel, peak, codec, sound)
+    return Source(file, film, (first.width, first.height), turned, aspect, pixel, peak, fields, codec, sound)
 
 
 def sane_rate(rate: float) -> float:
@@ -177,7 +180,7 @@ def _shown(source: Source, start: float) -> Iterator[tuple[float, av.VideoFrame,
         stream.thread_type = "AUTO"
         seeking = film.seekable and start > SEEK
         if not seeking or _sought(container, film.clock + start - SEEK):
-            frames = whole(decoded(container, stream))
+            frames = whole(decoded(container, stream), source.fields)
             first = next(frames, None)
             if first is not None and not (seeking and (first.time is None or first.time - film.clock > start)):
                 for time, frame in _timed(film, chain([first], frames)):

@@ -108,10 +108,13 @@ def test_stamps_that_begin_anew_go_on(tmp_path):
     assert [number_of(p) for p in pictures(source, 25.0)] == 2 * list(range(30))
 
 
+@pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("first", ["top", "bottom"])
-def test_interlaced_pictures_become_whole(first, tmp_path):
-    """A bar that moves from field to field leaves combs, which a whole picture has not."""
-    options = {"flags": "+ilme+ildct", "x264-params": f"{'tff' if first == 'top' else 'bff'}=1", "crf": "10"}
+def test_interlaced_pictures_become_whole(first, marked, tmp_path):
+    """A bar that moves from field to field leaves combs, which a whole picture has not; whether it says so or not."""
+    options = {"crf": "10"}
+    if marked:
+        options |= {"flags": "+ilme+ildct", "x264-params": f"{'tff' if first == 'top' else 'bff'}=1"}
     with av.open(str(tmp_path / "i.mts"), "w", format="mpegts") as container:
         stream = container.add_stream("libx264", rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
@@ -125,10 +128,24 @@ def test_interlaced_pictures_become_whole(first, tmp_path):
             container.mux(stream.encode(frame_of(picture, i)))
         container.mux(stream.encode())
     source = probe(tmp_path / "i.mts")
+    assert source.fields == ("" if marked else {"top": "tff", "bottom": "bff"}[first])
     shown = np.stack(list(pictures(source, 25.0)))[..., 1].astype(int)
     assert len(shown) == 30
     combs = np.abs(shown[:, 1:-1] - (shown[:, :-2] + shown[:, 2:]) / 2) > 60
     assert combs[1:-1].mean() < 0.003
+
+
+def test_fine_stripes_that_move_are_no_fields(tmp_path):
+    """Cloth of lines of a pixel, that jumps with who wears it."""
+    rows = np.zeros((96, 128, 3), np.uint8)
+    rows[::2] = 220
+    with av.open(str(tmp_path / "s.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+        for i in range(30):
+            container.mux(stream.encode(frame_of(np.roll(rows, (i % 3, 5 * i), (0, 1)), i)))
+        container.mux(stream.encode())
+    assert probe(tmp_path / "s.mp4").fields == ""
 
 
 def with_thumbnail(file, disposition=None):
