@@ -22,6 +22,7 @@ from talkingavatar.preprocessing.decode import Source, pictures, probe, sane_rat
 from talkingavatar.preprocessing.numbering import Clock, clocks_of
 from talkingavatar.preprocessing.shots import Cutting, shots_between, thumbnail
 from talkingavatar.preprocessing.stages import write_json
+from talkingavatar.runtime.command import warn
 from talkingavatar.runtime.threads import in_order, made_ahead
 
 INGEST_VERSION = 5

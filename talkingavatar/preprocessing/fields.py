@@ -16,7 +16,7 @@ SHARE = 0.4  # of them, that must be seen to be woven of two fields in one order
 
 
 def order_of(frames: Iterable[av.VideoFrame]) -> str:
-    """Of frames that do not say so but are woven of two fields (by ffmpeg's idet): tff or bff; of whole ones nothing."""
+    """Of frames that are woven of two fields and do not say so, by ffmpeg's idet, tff or bff; else nothing."""
     graph: Graph | None = None
     form: tuple[str, int, int] | None = None
     counts: dict[str, float] = {}
