@@ -1,4 +1,5 @@
-"""The range of every number, declared once beside its field; where none is, a number is finite. No text is empty."""
+"""The range of every number, declared once beside its field; where none is, a number is finite. No text is empty
+but where that is the default or allowed."""
 
 import sys
 from collections.abc import Mapping
@@ -22,15 +23,20 @@ def each(least: float, most: float, length: int | None = None) -> dict[str, Any]
     return {"range": (least, most), "length": length}
 
 
+def or_nothing(default: str) -> Any:
+    """A text that may be empty, though it is not so unless given."""
+    return field(default=default, metadata={"empty": True})
+
+
 def check_ranges(config: Any, key: str = "") -> None:
     """Look at every number and text of a dataclass, those in its lists, tables and sections as well.
 
     Raises:
-        UserError: a number is out of its range, or not finite; a text is empty that is not so unless given.
+        UserError: a number is out of its range, or not finite; a text is empty that may not be.
     """
     for each in fields(config):
         value = getattr(config, each.name)
-        if value != "" or each.default != "":
+        if value != "" or not (each.default == "" or "empty" in each.metadata):
             check_value(f"{key}{each.name}", value, each.metadata)
 
 

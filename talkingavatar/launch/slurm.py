@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from talkingavatar.config.names import suggestion
 from talkingavatar.config.quoting import literal, split, unquoted
-from talkingavatar.config.ranges import check_ranges, within
+from talkingavatar.config.ranges import check_ranges, or_nothing, within
 from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 from talkingavatar.launch.expansion import Job
@@ -47,7 +47,7 @@ class Profile:
     tasks: int = within(1, 1, 1024)  # of one run on each node
     gpus: int = within(0, 0, 1024)  # of one run on each node
     cpus: int = within(4, 0, 4096)  # of each task
-    memory: str = "16G"
+    memory: str = or_nothing("16G")  # of one run on each node; empty: as much as the cluster gives
     warn_seconds: int = within(120, 0, 65535)  # before the time limit, when the fit is told to save
     at_once: int = within(0, 0, 10**6)  # runs at a time
     offline: bool = True  # W&B writes to the run directory; `sweep sync` sends it later
