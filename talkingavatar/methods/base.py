@@ -16,7 +16,6 @@ from torch.optim import Adam
 from talkingavatar.body.models import Body
 from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
-from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
 from talkingavatar.methods.context import MethodContext
@@ -100,14 +99,18 @@ class Method(L.LightningModule, ABC):
 
     def knobs(self) -> list[Knob]:
         """What one may turn by hand: each expression coefficient, all else neutral."""
-        return [expression_knob(i, name) for i, name in enumerate(self.body.expression_names)]
+        return [expression_knob(i, name, self.reposed) for i, name in enumerate(self.body.expression_names)]
 
     def nudged(
         self, signal: DrivingSignal, turned: Float[Tensor, "B J 3"], moved: Float[Tensor, "B 3"]
     ) -> DrivingSignal:
         """The signal with the body's joints turned (radians) and the whole moved (metres), to align it to a picture."""
         pose = replace(signal.pose, full_pose=signal.pose.full_pose + turned, transl=signal.pose.transl + moved)
-        return reposed(signal, pose)
+        return self.reposed(signal, pose)
+
+    def reposed(self, signal: DrivingSignal, pose: BodyPose) -> DrivingSignal:
+        """The signal in another pose than the recorded one."""
+        return replace(signal, pose=pose)
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """The pose a frame is drawn in; a method that learns about the pose of its training frames tells it here."""

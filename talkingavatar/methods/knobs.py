@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from talkingavatar.data.inputs import reposed
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import BodyPose, DrivingSignal
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,10 @@ class Knob:
     turn: Callable[[DrivingSignal, float], DrivingSignal]
 
 
-def expression_knob(column: int, name: str) -> Knob:
+Reposed = Callable[[DrivingSignal, BodyPose], DrivingSignal]  # `Method.reposed`
+
+
+def expression_knob(column: int, name: str, reposed: Reposed) -> Knob:
     """One coefficient, beyond the face that it makes at 1 and against it."""
 
     def turn(signal: DrivingSignal, value: float) -> DrivingSignal:

@@ -20,6 +20,7 @@ from talkingavatar.config.family_options import MotionLatent as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.inputs import reposed
 from talkingavatar.data.portrait.rig_motion import RigMotion
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import orbit
@@ -135,6 +136,10 @@ class MotionLatent(TriangleBound):
         betas = (self.betas + self.shape).expand(count, -1)
         pose = BodyPose(betas, face[:, :expressions], full_pose, head[:, -3:])
         return pose if row < 0 else self.refinement(pose, row)
+
+    def reposed(self, signal: DrivingSignal, pose: BodyPose) -> DrivingSignal:
+        """A recorded latent would tell of the recorded pose."""
+        return reposed(signal, pose)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         own: dict[str, list[nn.Parameter]] = {} if self.residuals else {"own": []}

@@ -177,7 +177,7 @@ class Interrupted(Exception):
 
 
 def test_an_interrupted_fit_does_not_follow_twice_what_is_done(seen, body, pictures, tmp_path):
-    few = AlignmentOptions(FOCAL, 1.0, 5, 6, 8, 7)
+    few = AlignmentOptions(FOCAL, 1.0, place_steps=5, vanilla_steps=6, motion_steps=8, surface_steps=7)
     plain = fit(seen, body, pictures.__getitem__, options=few)
     stopped = []
 

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from talkingavatar.data.inputs import reposed
 from talkingavatar.engine.measuring.compared_pictures import compared_pictures
 from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Measure, Picture, Setting, to_bytes
@@ -83,7 +82,7 @@ def score_truth(setting: Setting, measures: Measures) -> Findings:
     with Scoring(_of_frames(measures), replace(setting, absent=absent, avatar=None)) as scoring:
         for i, frame in _frames(setting, "ground truth"):
             batch = compared(frame)
-            scoring.add(i, batch.image[0], None, reposed(batch.signal, held.pose[[i]]))
+            scoring.add(i, batch.image[0], None, replace(batch.signal, pose=held.pose[[i]]))
         return scoring.finish(Findings())
 
 

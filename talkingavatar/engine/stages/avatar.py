@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.config.schema import FitConfig
-from talkingavatar.data.inputs import reposed
 from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.driver import driver_beside
 from talkingavatar.engine.fitted import FittedRun
@@ -72,7 +71,7 @@ class AvatarFit(Stage):
         self.capture_data.keep_on(method.device)
         batch = self.capture_data.training_batch([frame])
         batch = (pinned(batch) if method.device.type == "cuda" else batch).to(method.device)
-        signal = reposed(batch.signal, pose.to(method.device))
+        signal = method.reposed(batch.signal, pose.to(method.device))
         rendering = method.render(method.drive(signal), batch.cameras)
         box, manifest = self.capture_data.capture.regions["mouth"][frame], self.capture_data.capture.manifest
         rows, columns = slice(None), slice(None)

@@ -9,7 +9,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from talkingavatar.data.inputs import reposed
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.held_out import evenly
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting, to_bytes
@@ -71,7 +70,9 @@ class HeldOutViews(Measure):
         assert avatar is not None
         i = held.calmest
         camera, pose = held.pictures.capture.cameras([held.frames[i]]), held.pose[[i]]
-        gaussians = avatar.method.drive(reposed(avatar.data.signal([held.frames[i]]), pose).to(avatar.method.device))
+        gaussians = avatar.method.drive(
+            avatar.method.reposed(avatar.data.signal([held.frames[i]]), pose).to(avatar.method.device)
+        )
         vertices, mesh = held.body(pose)[0], VisibleMesh(held.body.faces)
         place = project(vertices, camera)[0] / torch.tensor([camera.width, camera.height])
         centre, vertices = vertices[0, ((place > 0) & (place < 1)).all(-1)].mean(0), vertices[0]
@@ -98,7 +99,7 @@ class HeldOutViews(Measure):
         assert avatar is not None
         method, batch = avatar.method, avatar.data.batch(frames, view=view)
         if (truth := avatar.data.capture.true_pose(frames, avatar.data.model)) is not None:
-            batch = replace(batch, signal=reposed(batch.signal, truth))
+            batch = replace(batch, signal=method.reposed(batch.signal, truth))
         images, outlines = ImageMetrics(self.setting.networks.family("lpips_")), []
         for i in range(len(frames)):
             seen = batch.frame(i).to(method.device)

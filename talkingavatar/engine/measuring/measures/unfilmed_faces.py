@@ -16,7 +16,6 @@ from torch import Tensor
 
 from talkingavatar.config.expressions import Expressions, read_expressions
 from talkingavatar.data.faces import FACE_JOINTS, Face, check_face, with_face
-from talkingavatar.data.inputs import reposed
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.compared_pictures import on_background
 from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
@@ -167,7 +166,7 @@ class UnfilmedFaces(Measure):
         data, method = avatar.data, avatar.method
         pose = with_face(self._pose, face, held.body.expression_names, held.body.joint_names)
         signal = replace(data.signal([self.frame], WITHHELD), frame=torch.tensor([-1]), audio=None)
-        signal = reposed(signal, pose)
+        signal = method.reposed(signal, pose)
         return pose, method.render(method.drive(signal.to(method.device)), self._camera.to(method.device))
 
     @cached_property
