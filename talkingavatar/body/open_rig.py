@@ -31,8 +31,7 @@ from talkingavatar.body.regions import find_regions
 from talkingavatar.body.shape_space import ShapeSpace, fit_joint_regressor, fit_shape_space
 from talkingavatar.body.tpose import FLAME_JOINTS, JOINT_NAMES, PARENTS
 from talkingavatar.runtime.files import folder_for
-from talkingavatar.runtime.making import making
-from talkingavatar.runtime.sealed import put, seal, sealed
+from talkingavatar.runtime.sealed import make_sealed, sealed
 
 FORMAT_VERSION = 4  # raise when what is written changes
 SHAPE_COLUMNS, EXPRESSION_COLUMNS = 300, 100  # as the licensed files are laid out
@@ -72,12 +71,7 @@ def read_parts(side: Mapping[str, np.ndarray], head_only: bool = False) -> Parts
 
 def build_open_rig(folder: Path) -> None:
     """Write the rig's files into `folder`, which appears only when all are complete."""
-    with making(folder.parent) as scratch:
-        made = scratch / "rig"
-        made.mkdir()
-        _write_files(made)
-        seal(made)
-        put(made, folder)
+    make_sealed(folder, _write_files)
 
 
 @dataclass(frozen=True)

@@ -20,16 +20,16 @@ COARSE = 2  # pixels of the camera that are one of such a view: gaps are wider t
 
 def aside(camera: Cameras, centre: Float[Tensor, " 3"], step: int) -> Cameras:
     """The camera swung about the person, by another angle in each step, with coarser pixels."""
-    turn = step // EVERY
-    angle = NEAREST + (FARTHEST - NEAREST) * (GOLDEN * turn % 1)
-    return coarse(orbit(camera, centre, math.radians(angle if turn % 2 else -angle)))
+    return swung(camera, centre, step // EVERY, NEAREST, FARTHEST)
 
 
-def coarse(camera: Cameras) -> Cameras:
-    """The camera with coarser pixels."""
-    Ks = camera.Ks.clone()
+def swung(camera: Cameras, centre: Float[Tensor, " 3"], turn: int, nearest: float, farthest: float) -> Cameras:
+    """The same by an angle between two, degrees, to either side in turn; all of them come in time."""
+    angle = nearest + (farthest - nearest) * (GOLDEN * turn % 1)
+    seen = orbit(camera, centre, math.radians(angle if turn % 2 else -angle))
+    Ks = seen.Ks.clone()
     Ks[:, :2] /= COARSE
-    return Cameras(camera.viewmats, Ks, camera.width // COARSE, camera.height // COARSE)
+    return Cameras(seen.viewmats, Ks, camera.width // COARSE, camera.height // COARSE)
 
 
 def openness(alpha: Float[Tensor, "1 H W 1"], points: Float[Tensor, "1 P 3"], camera: Cameras) -> Float[Tensor, " P"]:

@@ -146,15 +146,19 @@ class Method(L.LightningModule, ABC):
         return self.image_terms(drawn[SHOWN], batch)
 
     def image_terms(self, rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
-        """Those between a shot and the frame; the batch's weights count."""
-        terms = {"l1": l1(rendering.rgb, batch.image), "dssim": dssim(rendering.rgb, batch.image)}
-        if batch.weight is not None:
-            terms = {name: batch.weight * values for name, values in terms.items()}
+        """Those between a shot and the frame."""
+        terms = self.pixel_terms(rendering, batch)
         if self.counts("normal") and rendering.normals is not None and rendering.depth_normals is not None:
             terms["normal"] = normal_consistency(rendering.normals, rendering.depth_normals)
         if self.counts("matte"):
             terms["matte"] = (rendering.alpha - batch.matte).abs()
         return terms
+
+    @staticmethod
+    def pixel_terms(rendering: Rendering, batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        """L1 and DSSIM; the batch's weights count."""
+        terms = {"l1": l1(rendering.rgb, batch.image), "dssim": dssim(rendering.rgb, batch.image)}
+        return terms if batch.weight is None else {name: batch.weight * values for name, values in terms.items()}
 
     def density_policy(self) -> DensityConfig:
         """Whether and how the number of Gaussians changes."""
@@ -247,9 +251,8 @@ class Method(L.LightningModule, ABC):
     def counts(self, term: str) -> bool:
         """Whether a loss term has a weight, has started and is of this step."""
         row = self.config.loss.terms.get(term)
-        if row is None or row.weight == 0 or self.step % row.every:
-            return False
-        return self.step >= self.paper_step(row.start)
+        started = row is not None and row.weight > 0 and self.step >= self.paper_step(row.start)
+        return started and row is not None and self.step % row.every == 0
 
     def paper_step(self, step: int) -> int:
         """A step of the paper's run in this budget."""

@@ -7,7 +7,6 @@ those of the other families do, so that a turned head is whole.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from functools import partial
 from typing import final
@@ -23,9 +22,8 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.data.portrait.rig_motion import RigMotion
 from talkingavatar.errors import UserError
-from talkingavatar.geometry.cameras import orbit
-from talkingavatar.losses import dssim, l1, sharpened
-from talkingavatar.methods.aside import GOLDEN, coarse
+from talkingavatar.losses import sharpened
+from talkingavatar.methods.aside import swung
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
@@ -112,14 +110,15 @@ class MotionLatent(TriangleBound):
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
     def deform(self, signal: DrivingSignal) -> Layers:
-        latent, pose, raw = self.latent_of(signal), self.refined_pose(signal), dict(self.gaussians)
-        shown = self._changed(raw, latent[0])
-        return {BASE: self.in_pose(pose, raw), SHOWN: self.in_pose(pose, shown)}
+        latent, raw = self.latent_of(signal), dict(self.gaussians)
+        pose = self._mapped(latent, self.frame_row(signal))
+        return {BASE: self.in_pose(pose, raw), SHOWN: self.in_pose(pose, self._changed(raw, latent[0]))}
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
         """Without the layer that nobody sees."""
-        shown = self._changed(dict(self.gaussians), self.latent_of(signal)[0])
-        return self.in_pose(self.refined_pose(signal), shown)
+        latent = self.latent_of(signal)
+        shown = self._changed(dict(self.gaussians), latent[0])
+        return self.in_pose(self._mapped(latent, self.frame_row(signal)), shown)
 
     def latent_of(self, signal: DrivingSignal) -> Float[Tensor, "B D"]:
         """The signal's, or what is read off its pose where it has none."""
@@ -127,7 +126,10 @@ class MotionLatent(TriangleBound):
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """What the latent is mapped to, with what has been learned about this frame."""
-        latent, row = self.latent_of(signal), self.frame_row(signal)
+        return self._mapped(self.latent_of(signal), self.frame_row(signal))
+
+    def _mapped(self, latent: Float[Tensor, "B D"], row: int) -> BodyPose:
+        """`row`: of the frame among those trained on, or -1."""
         face, head = self.face_mapper(latent[:, : self.dyn]), self.head_mapper(latent[:, self.dyn :])
         count, expressions = len(latent), face.shape[1] - 3 * len(self.face_joints)
         full_pose = self.still.repeat(count, 1, 1)
@@ -163,8 +165,7 @@ class MotionLatent(TriangleBound):
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
         base, shown, weight = drawn[BASE].rgb, drawn[SHOWN].rgb, batch.weight
-        of_base = {"base_l1": l1(base, batch.image), "base_dssim": dssim(base, batch.image)}
-        terms |= of_base if weight is None else {name: weight * values for name, values in of_base.items()}
+        terms |= {f"base_{name}": values for name, values in self.pixel_terms(drawn[BASE], batch).items()}
         if self.counts("perceptual"):
             terms["perceptual"] = self.likeness(shown, batch.image, weight)
         if self.counts("base_perceptual"):
@@ -241,10 +242,7 @@ class MotionLatent(TriangleBound):
     def _side(self, batch: Batch) -> Cameras:
         """A view that no frame has, another one in each step, with coarser pixels."""
         turn = self.step // max(1, self.config.loss.terms["consistency"].every)
-        low, high = SIDES
-        angle = low + (high - low) * (GOLDEN * turn % 1)
-        centre = batch.signal.pose.transl[0] + self.centre
-        return coarse(orbit(batch.cameras, centre, math.radians(angle if turn % 2 else -angle)))
+        return swung(batch.cameras, batch.signal.pose.transl[0] + self.centre, turn, *SIDES)
 
     def _critic_loss(self) -> Float[Tensor, ""]:
         assert self.patches is not None

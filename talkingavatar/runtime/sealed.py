@@ -38,13 +38,18 @@ def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
         UserError: the cache cannot be written.
     """
     if not sealed(folder):
-        with making(folder.parent) as scratch:
-            made = scratch / "made"
-            made.mkdir()
-            make(made)
-            seal(made)
-            put(made, folder)
+        make_sealed(folder, make)
     return folder
+
+
+def make_sealed(folder: Path, make: Callable[[Path], None]) -> None:
+    """Make it, whatever is there; it appears only when all of it is complete."""
+    with making(folder.parent) as scratch:
+        made = scratch / "made"
+        made.mkdir()
+        make(made)
+        seal(made)
+        put(made, folder)
 
 
 def put(made: Path, folder: Path) -> None:
