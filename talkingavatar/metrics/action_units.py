@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from talkingavatar.body.action_units import UNITS, action_units
 from talkingavatar.body.body import Body
 from talkingavatar.body.keypoints import KeypointBody
 from talkingavatar.errors import UserError
@@ -33,30 +34,8 @@ UNNAMED_JAW = 0.35  # radians of a fully open jaw, where the body has no action 
 SWEEPS = 60  # of the coordinate descent
 CHUNK = 16  # frames at once
 
-# Facial actions to action units (methods.md D.7.3), each the mean of what is listed; AU 25 see `action_units`.
-ACTION_UNITS: dict[str, tuple[str, ...]] = {
-    "AU01": ("browInnerUp",),
-    "AU02": ("browOuterUpLeft", "browOuterUpRight"),
-    "AU04": ("browDownLeft", "browDownRight"),
-    "AU05": ("eyeWideLeft", "eyeWideRight"),
-    "AU06": ("cheekSquintLeft", "cheekSquintRight"),
-    "AU07": ("eyeSquintLeft", "eyeSquintRight"),
-    "AU09": ("noseSneerLeft", "noseSneerRight"),
-    "AU10": ("mouthUpperUpLeft", "mouthUpperUpRight"),
-    "AU12": ("mouthSmileLeft", "mouthSmileRight"),
-    "AU14": ("mouthDimpleLeft", "mouthDimpleRight"),
-    "AU15": ("mouthFrownLeft", "mouthFrownRight"),
-    "AU17": ("mouthShrugLower", "mouthShrugUpper"),
-    "AU20": ("mouthStretchLeft", "mouthStretchRight"),
-    "AU23": ("mouthPressLeft", "mouthPressRight"),
-    "AU25": ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight"),
-    "AU26": ("jawOpen",),
-    "AU45": ("eyeBlinkLeft", "eyeBlinkRight"),
-}
 LOWER = ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26")  # methods.md E.6
 UPPER = ("AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU45")
-PARTED = 0.25  # of jawOpen, from which lips are fully parted
-INTENSITY = 5.0  # of an action of strength 1, OpenFace's scale
 MOVES = 0.02  # standard deviation of an intensity, below which it has no correlation
 
 
@@ -189,32 +168,6 @@ def bounded_ridge(
     return solved
 
 
-def action_units(actions: Float[ndarray, "T A"], names: Sequence[str]) -> dict[str, Float[ndarray, " T"]]:
-    """Intensities 0 to 5 of OpenFace's 17 action units from facial actions 0 to 1 (methods.md D.7.3).
-
-    AU 25, lips part, is what parts them most: a quarter of an open jaw, or lips drawn off each other. An action that
-    is NaN, not seen, is left out of its unit's mean.
-
-    Raises:
-        UserError: actions without the names of ARKit.
-    """
-    place = {name: i for i, name in enumerate(names)}
-    if missing := sorted({name for shapes in ACTION_UNITS.values() for name in shapes} - place.keys()):
-        found = f"no {', '.join(missing[:3])}"
-        raise UserError("expression names", found, "ARKit's names of facial actions", "use the open rig (body=open)")
-
-    def mean(*shapes: str) -> Float[ndarray, " T"]:
-        values = actions[:, [place[name] for name in shapes]]
-        known = np.isfinite(values)
-        count = known.sum(1)
-        return np.where(count > 0, np.where(known, values, 0.0).sum(1) / np.maximum(count, 1), np.nan)
-
-    units = {name: mean(*shapes) for name, shapes in ACTION_UNITS.items()}
-    lips = mean("mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight")
-    units["AU25"] = np.fmax(units["AU26"] / PARTED, lips)
-    return {name: INTENSITY * values.clip(0, 1) for name, values in units.items()}
-
-
 def au_error(a: Float[ndarray, "T A"], b: Float[ndarray, "S B"], names: Sequence[str]) -> dict[str, float]:
     """Action unit error of TalkingGaussian (methods.md E.6) between facial actions, and correlation by unit.
 
@@ -230,9 +183,9 @@ def au_error(a: Float[ndarray, "T A"], b: Float[ndarray, "S B"], names: Sequence
         found, expected = f"{a.shape} against {b.shape}, {len(names)} names", "the same frames and actions in both"
         raise UserError("action units", found, expected, "estimate both over the same frames")
     x, y = action_units(a, names), action_units(b, names)
-    errors = {unit: _mean(np.square(x[unit] - y[unit])) for unit in ACTION_UNITS}
+    errors = {unit: _mean(np.square(x[unit] - y[unit])) for unit in UNITS}
     sums = {f"aue_{side}": _sum(errors[unit] for unit in units) for side, units in (("lower", LOWER), ("upper", UPPER))}
-    return sums | {f"r/{unit}": _correlation(x[unit], y[unit]) for unit in ACTION_UNITS}
+    return sums | {f"r/{unit}": _correlation(x[unit], y[unit]) for unit in UNITS}
 
 
 def _sum(values: Iterable[float]) -> float:

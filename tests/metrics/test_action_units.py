@@ -10,7 +10,8 @@ from talkingavatar.config.compose import compose
 from talkingavatar.data.speaker.record import BodyParameters, Pinhole, recording_of
 from talkingavatar.data.speaker.tracker import noisy_landmarks
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.action_units import ACTION_UNITS, AuEstimator, action_units, au_error, bounded_ridge
+from talkingavatar.body.action_units import UNITS, action_units
+from talkingavatar.metrics.action_units import AuEstimator, au_error, bounded_ridge
 from talkingavatar.types import BodyPose, Cameras
 
 RNG = np.random.default_rng(0)
@@ -110,7 +111,7 @@ def test_the_descent_is_scipys_bounded_optimum():
 
 
 def test_errors_in_closed_form():
-    names = sorted({name for shapes in ACTION_UNITS.values() for name in shapes})
+    names = sorted({name for unit in UNITS.values() for name in unit.actions})
     a = RNG.uniform(0.3, 0.6, (50, len(names)))
     b = a.copy()
     b[:, names.index("jawOpen")] += 0.2  # one of intensity 0 to 5; lips are parted fully in both
@@ -126,7 +127,7 @@ def test_errors_in_closed_form():
 
 
 def test_a_unit_is_the_mean_of_the_actions_seen():
-    names = sorted({name for shapes in ACTION_UNITS.values() for name in shapes})
+    names = sorted({name for unit in UNITS.values() for name in unit.actions})
     actions = np.full((1, len(names)), 0.1)
     actions[0, names.index("browDownLeft")], actions[0, names.index("browDownRight")] = 0.4, np.nan
     units = action_units(actions, names)
