@@ -10,12 +10,16 @@ from talkingavatar.paths import user_path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from talkingavatar.engine.performing.perform import DriveConfig
 
 HELP = """Render a new performance of a fitted avatar to mp4 with sound.
 
   python -m talkingavatar.drive run=runs/thgs_full-quick-s0-... audio=speech.wav
   python -m talkingavatar.drive run=... audio=talk.mp3 start=10 stop=25 background=#00b140 out=talk.mp4
+  python -m talkingavatar.drive run=... audio=speech.wav emotion="slightly sad, then furious from 3.5s"
+  python -m talkingavatar.drive run=... audio=speech.wav au="AU12=2.5 at 6s"
   python -m talkingavatar.drive run=... motion=captures/another                     its motion and its sound
   python -m talkingavatar.drive run=... motion=captures/another audio=speech.wav    its motion, this sound
 
@@ -27,13 +31,31 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder
   seed        of the idle motion's order, and of what a driver draws (0)
   samples     videos that a driver draws with this seed and those after it; each is as if it were the only one (1)
+  emotion     in words, feelings ("very happy but not excited", "80% sad"), what the face does ("raise your left brow
+              a little at 2s, blink at 3s"), and when, in seconds of the video (from, at, until, for, then)
+  au          action units 0 to 5 ("AU12=2.5 at 6s, AU04L=1 from 2s until 4s"), or OpenFace's CSV of them
+  edit        floor: a face does at least what is asked (the default); published: EmoDiffTalk's rule, which scales
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
-Beside the video lies a report (json): lip opening against the sound, and speed.
+Beside the video lie a report (json), lip opening against the sound and speed, and the face's action units (au.csv).
 Exit codes: 0 done, 2 a mistake in what was given."""
 
 FOLLOWS = 0.2  # cross-validated correlation of the best mouth parameter below which a warning is due
-KEYS = ("run", "audio", "motion", "start", "stop", "background", "out", "seed", "samples", "speaker")
+KEYS = (
+    "run",
+    "audio",
+    "motion",
+    "start",
+    "stop",
+    "background",
+    "out",
+    "seed",
+    "samples",
+    "speaker",
+    "emotion",
+    "au",
+    "edit",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -61,7 +83,7 @@ def parse(arguments: list[str]) -> "DriveConfig":
     Raises:
         UserError: an unknown key, a missing run, or a number that is none.
     """
-    from talkingavatar.config.arguments import key_values, number, whole_number
+    from talkingavatar.config.arguments import choice, key_values, number, whole_number
     from talkingavatar.config.ranges import SEED
     from talkingavatar.errors import UserError
 
@@ -69,6 +91,7 @@ def parse(arguments: list[str]) -> "DriveConfig":
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
     from talkingavatar.drivers.driver import Prompt
+    from talkingavatar.engine.performing.editing import RULES, Edit
     from talkingavatar.engine.performing.perform import DriveConfig
     from talkingavatar.engine.performing.performance import Request
 
@@ -81,8 +104,14 @@ def parse(arguments: list[str]) -> "DriveConfig":
         seed=whole_number("seed", given.get("seed", "0"), *SEED),
         samples=whole_number("samples", given.get("samples", "1"), 1, 1000),
         prompt=Prompt(speaker=given.get("speaker")),
+        edit=Edit(given.get("emotion"), _units(given.get("au")), choice("edit", given.get("edit", "floor"), RULES)),
     )
     return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"])
+
+
+def _units(given: str | None) -> "str | Path | None":
+    """A list of action units, or the CSV they stand in."""
+    return user_path(given) if given is not None and given.lower().endswith(".csv") else given
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -101,6 +130,8 @@ def _show(report: dict[str, Any]) -> None:
         cells = ("-" if row[name] is None else form.format(row[name]) for name, form in columns.items())
         table.add_row(row["what"], *cells)
     console.print(table)
+    for note in report["notes"]:
+        console.print(note, markup=False)
     if report["mouth"] and max(part["r"] for part in report["mouth"].values()) < FOLLOWS:
         console.print("the mouth hardly follows the sound in the run's own capture: expect little of it here")
 

@@ -111,8 +111,17 @@ def _of_side(both: Float[ndarray, "T 2"], action: str) -> Float[ndarray, " T"]:
     return both.max(1)
 
 
+def is_named(names: Sequence[str]) -> bool:
+    """Whether facial actions have the names of ARKit."""
+    return not _missing(names)
+
+
+def _missing(names: Sequence[str]) -> list[str]:
+    return sorted({name for unit in UNITS.values() for name in unit.actions} - set(names))
+
+
 def _known(names: Sequence[str]) -> None:
-    if missing := sorted({name for unit in UNITS.values() for name in unit.actions} - set(names)):
+    if missing := _missing(names):
         found = f"no {', '.join(missing[:3])}"
         raise UserError("expression names", found, "ARKit's names of facial actions", "use the open rig (body=open)")
 

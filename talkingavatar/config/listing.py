@@ -49,7 +49,7 @@ def family_of(experiment: str, known: dict[str, str] | None = None) -> str:
 
 @cache
 def _options(roots: tuple[Path, ...]) -> dict[str, dict[str, str]]:
-    folders = [folder for root in roots for folder in root.iterdir() if folder.name != "evaluate"]  # not of a fit
+    folders = [folder for root in roots for folder in root.iterdir() if folder.name not in ("evaluate", "text")]
     groups = sorted({folder.name for folder in folders if any(folder.glob("*.yaml"))})
     return {group: dict(sorted(_of_group([root / group for root in roots]).items())) for group in groups}
 

@@ -3,24 +3,82 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
-from talkingavatar.body.action_units import NAMES, SPOKEN, NamedFace, facial_actions
+from talkingavatar.body.action_units import NamedFace, facial_actions, is_named
 from talkingavatar.body.body import Body
+from talkingavatar.config.names import suggestion
 from talkingavatar.data.inputs import reposed
-from talkingavatar.data.prompts.ask import Track
+from talkingavatar.data.prompts.ask import Ask, Track, track_of
+from talkingavatar.data.prompts.text import parse_text
+from talkingavatar.data.prompts.unit_list import parse_units
+from talkingavatar.engine.performing.unit_curves import UnitCurves
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 
-Rule = Literal["floor", "published"]
+RULES = ("floor", "published")
 ALPHA, BETA = 1.0, 0.3  # the published rule's; methods.md D.2: their values were not found
 
 
-def edited(signal: DrivingSignal, body: Body, track: Track, rule: Rule = "floor") -> DrivingSignal:
+@dataclass(frozen=True)
+class Edit:
+    """What is asked of the face besides what the sound says; times count from where the video begins."""
+
+    emotion: str | None = None  # in words (`data.prompts.text`)
+    au: str | Path | None = None  # action units as a list, or OpenFace's CSV
+    rule: str = "floor"  # of `RULES`
+
+    @property
+    def given(self) -> bool:
+        return self.emotion is not None or self.au is not None
+
+
+@dataclass(frozen=True)
+class OpenedEdit:
+    """An edit that has been understood."""
+
+    asks: list[Ask]
+    curves: UnitCurves | None
+    rule: str
+    notes: list[str]  # on how it was understood
+
+    def track(self, fps: float, frames: int) -> Track:
+        """
+        Raises:
+            UserError: something is asked for beyond the end.
+        """
+        track = track_of(self.asks, fps, frames, spoken=self.rule == "published")
+        return track if self.curves is None else track.with_(self.curves.track(fps, frames))
+
+
+def open_edit(edit: Edit) -> OpenedEdit | None:
+    """None where nothing is asked.
+
+    Raises:
+        UserError: it is not understood.
+    """
+    if edit.rule not in RULES:
+        raise UserError("edit", repr(edit.rule), f"one of {', '.join(RULES)}", suggestion(edit.rule, RULES))
+    if not edit.given:
+        if edit.rule != RULES[0]:
+            raise UserError("edit", edit.rule, "something to edit by", "give emotion=... or au=...")
+        return None
+    asks: list[Ask] = []
+    notes: list[str] = []
+    curves = None
+    if edit.emotion is not None:
+        read = parse_text(edit.emotion)
+        asks, notes = read.asks, read.notes
+    if isinstance(edit.au, Path):
+        curves = UnitCurves(edit.au)
+    elif edit.au is not None:
+        asks = asks + parse_units(edit.au)
+    return OpenedEdit(asks, curves, edit.rule, notes)
+
+
+def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor") -> DrivingSignal:
     """The same frames with the track's action units in their faces.
 
     `floor`: each action is what it was, less what is calmed, and at least what is asked. `published` (EmoDiffTalk):
@@ -46,8 +104,7 @@ def named_face(body: Body) -> NamedFace:
     Raises:
         UserError: a body whose expressions have no names.
     """
-    try:
-        return NamedFace(body)
-    except UserError as error:
+    if not is_named(body.expression_names):
         found = f"a run on {body.name}, whose expressions have no names"
-        raise UserError("emotion, au", found, "a body with named actions", "fit with body=open_flame") from error
+        raise UserError("emotion, au", found, "a body with named actions", "fit with body=open_flame")
+    return NamedFace(body)

@@ -16,6 +16,7 @@ from PIL import ImageColor
 from torch import Tensor
 
 from talkingavatar.audio.features import RATE, resample
+from talkingavatar.body.action_units import NamedFace, is_named
 from talkingavatar.body.lips import LipRuler
 from talkingavatar.data.sources import source_of
 from talkingavatar.engine.driver import heard_of
@@ -31,6 +32,7 @@ from talkingavatar.engine.performing.performance import (
     open_request,
     prepare,
 )
+from talkingavatar.engine.performing.unit_curves import write_units
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar
@@ -57,7 +59,8 @@ class Driven:
 
 
 def drive(config: DriveConfig) -> list[Driven]:
-    """Render a performance, or each sample of it; a video and its report (json beside it) appear when they are whole.
+    """Render a performance, or each sample of it; a video, its report (json) and its face's
+    action units (au.csv, as OpenFace writes them) beside it appear when they are whole.
 
     Raises:
         UserError: a mistake in what was given.
@@ -92,6 +95,8 @@ def _driven(
         "audio": _text(config.request.audio),
         "motion": _text(config.request.motion),
         "seed": seed,
+        "edit": {name: _text(value) for name, value in vars(config.request.edit).items()},
+        "notes": performance.notes,
         "seconds": len(performance) / performance.fps,
         "frames": len(performance),
         "fps": performance.fps,
@@ -99,6 +104,9 @@ def _driven(
         "lips": [row.row() for row in _lips(trained, performance, openings)],
         "mouth": None if performance.driver is None else performance.driver.report(),
     }
+    if is_named(trained.body.expression_names):
+        units = NamedFace(trained.body).units(performance.signal.pose)
+        write_units(video.with_suffix(".au.csv"), units, performance.fps)
     write_atomically(video.with_suffix(".json"), json.dumps(report, indent=1))
     return Driven(video, report)
 
@@ -206,5 +214,5 @@ def _video_file(config: DriveConfig, trained: FittedRun) -> Path:
     return file
 
 
-def _text(path: Path | None) -> str | None:
+def _text(path: Path | str | None) -> str | None:
     return None if path is None else str(path)

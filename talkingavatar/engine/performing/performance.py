@@ -20,6 +20,7 @@ from talkingavatar.data.motion_clips import spans
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.performing.borrowed import borrowed_motion
+from talkingavatar.engine.performing.editing import Edit, OpenedEdit, edited, named_face, open_edit
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras, DrivingSignal
@@ -36,6 +37,7 @@ class Performance:
     sound: Float[ndarray, " N"]  # 48 kHz mono
     cameras: Cameras  # one
     driver: Driver | None  # by which it follows the sound; None where the mouth is another clip's own
+    notes: list[str] = field(default_factory=list)  # on how what was asked of the face was understood
 
     def __len__(self) -> int:
         return len(self.signal.pose)
@@ -57,6 +59,7 @@ class Request:
     seed: int = 0  # of the idle motion's order, and of what a driver draws
     samples: int = 1  # of the same, that a driver draws with this seed and those after it
     prompt: Prompt = field(default_factory=Prompt)  # to the driver
+    edit: Edit = field(default_factory=Edit)  # of the face, whoever foretells it
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class OpenedRequest:
     request: Request
     sound: Float[ndarray, " N"]  # 48 kHz mono, the chosen stretch
     other: Capture | None  # whose motion it is
+    edit: OpenedEdit | None = None  # of the face
 
 
 def open_request(request: Request) -> OpenedRequest:
@@ -75,14 +79,15 @@ def open_request(request: Request) -> OpenedRequest:
         UserError: neither sound nor motion is given, or a file does not serve.
     """
     other = None if request.motion is None else Capture(request.motion, cache_mb=1)
-    return OpenedRequest(request, _sound(request, other), other)
+    return OpenedRequest(request, _sound(request, other), other, open_edit(request.edit))
 
 
 def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     """Sound and motion, brought to the avatar's clock and body: a performance for each sample.
 
     Raises:
-        UserError: the sound is shorter than a frame, the motion is another body's, or no driver gives what is asked.
+        UserError: the sound is shorter than a frame, the motion is another body's, no driver gives what is asked, or
+            the face is to do something beyond the sound.
     """
     data, request, other = trained.data, opened.request, opened.other
     capture, body, fps = data.capture, trained.body, data.capture.manifest.fps
@@ -91,6 +96,9 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     if frames < 1:
         expected = f"at least one frame, {1 / fps:.3f} s"
         raise UserError("audio", f"{seconds:.3f} s of sound", expected, "give a longer sound")
+    if opened.edit is not None:
+        named_face(body)
+    track = None if opened.edit is None else opened.edit.track(fps, frames)
     speech = resample(opened.sound, SOUND_RATE, RATE)
     if other is None:
         pose, camera = idle_motion(data, body, frames, request.seed)
@@ -102,11 +110,13 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     features = features_of(data, speech, frames)
     signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
     cameras = capture.cameras([camera])
-    if driver is None:
-        return [Performance(fps, signal, opened.sound, cameras, None)]
-    heard = Heard(fps, speech, features)
-    foretold = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
-    return [Performance(fps, signal, opened.sound, cameras, driver) for signal in foretold]
+    foretold, notes = [signal], [] if opened.edit is None else opened.edit.notes
+    if driver is not None:
+        heard = Heard(fps, speech, features)
+        foretold = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
+    if opened.edit is not None and track is not None:
+        foretold = [edited(signal, body, track, opened.edit.rule) for signal in foretold]
+    return [Performance(fps, signal, opened.sound, cameras, driver, notes) for signal in foretold]
 
 
 def _refuse(driver: Driver | None, request: Request) -> None:
