@@ -24,6 +24,9 @@ class Said:
     units: Mapping[str, float] = field(default_factory=dict)  # intensities asked for by name; 0 takes back
     lasts: float | None = None  # seconds of the units
     unknown: tuple[str, ...] = ()  # words
+    rest: str = ""  # the clause less what says how much, or that it is not so
+    factor: float = 1.0  # of what says how much, where it is not known of what
+    negated: bool = False
 
     @property
     def anything(self) -> bool:
@@ -63,15 +66,11 @@ def read_clause(text: str, lexicon: Lexicon, field: str) -> Said:
     unknown = _unknown(words, {match.start for match in matches} | deed.used, lexicon)
     if emotions or units:
         _refuse_misspelt(unknown, lexicon, field)
-    units = {key: min(value * (1.0 if key.startswith("AU45") and factor > 1 else factor), INTENSITY)
-             for key, value in units.items()}  # fmt: skip
-    return Said(
-        emotions,
-        tuple(dict.fromkeys(name for m in denied for name in m.entry.emotions if name not in emotions)),
-        units,
-        deed.lasts,
-        unknown,
-    )
+    units = {key: min(value * factor, INTENSITY) for key, value in units.items()}
+    others = dict.fromkeys(name for match in denied for name in match.entry.emotions if name not in emotions)
+    aside = {match.start for match in matches if match.entry.kind in ("degree", "negation")}
+    rest = " ".join(word for place, word in enumerate(words) if place not in aside)
+    return Said(emotions, tuple(others), units, deed.lasts, unknown, rest, left, negated < len(words))
 
 
 def degrees_only(text: str, lexicon: Lexicon) -> bool:

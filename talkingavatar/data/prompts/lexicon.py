@@ -91,6 +91,7 @@ class Lexicon:
         self.parts = _by_word({name: part.words for name, part in words.parts.items()})
         self.alone = _by_word({name: deed.words for name, deed in words.deeds_alone.items()})
         self.named: dict[str, Mapping[str, float]] = {}  # words that name feelings, as they are written
+        self.events: dict[str, Mapping[str, float]] = {}  # and those that bring some
         self._index()
         self.longest = max(len(key.split()) for key in self.entries)
 
@@ -100,16 +101,15 @@ class Lexicon:
             self._add(listed, Entry("degree", float(factor)))
         self._add(words.negations, Entry("negation"))
         shares: dict[str, dict[str, float]] = {}
-        events: dict[str, dict[str, float]] = {}
         for name, emotion in words.emotions.items():
             for strength, share in STRENGTHS.items():
                 for word in getattr(emotion, strength):
                     shares.setdefault(word, {})[name] = share
             for word in emotion.events:
-                events.setdefault(word, {})[name] = EVENT
+                self.events[word] = {**self.events.get(word, {}), name: EVENT}
         self.named = {**shares, **words.mixed}
         told = [(word, Entry("feeling", 1.0, share)) for word, share in self.named.items()]
-        told += [(word, Entry("event", 1.0, share)) for word, share in events.items()]
+        told += [(word, Entry("event", 1.0, share)) for word, share in self.events.items()]
         for word, entry in told:
             self._add([word], entry)
         self._add(words.fillers, Entry("filler"))

@@ -13,7 +13,8 @@ from talkingavatar.data.prompts.lexicon import Lexicon, lexicon
 from talkingavatar.errors import UserError
 
 FIELD = "emotion"
-Placer = Callable[[str], Mapping[str, float] | None]  # shares of emotions in a clause without a known word
+Placer = Callable[[str], Mapping[str, float] | None]  # emotions in a phrase without a known word, the clearest at 1
+PLACED = 0.7  # how much is felt of what is placed, if nothing says how much
 _SEGMENT = re.compile(r"([;,!?:\u2014\u2013]|\.(?!\d)|\bthen\b)", re.IGNORECASE)
 _CLAUSE = re.compile(r"\b(?:and|but|yet|while|whereas|although|though|however|because)\b", re.IGNORECASE)
 AT_ODDS = 0.7  # of what two clauses ask that a face does not do at once
@@ -57,13 +58,10 @@ def parse_text(text: str, placer: Placer | None = None, words: Lexicon | None = 
     """
     words = lexicon() if words is None else words
     pieces = [piece for piece in _pieces(_plain(text, words), words) if piece.words.strip()]
-    notes: list[str] = []
     for piece in pieces:
         piece.said = read_clause(piece.words, words, FIELD)
-        if not piece.said.anything and piece.said.unknown and placer and (placed := placer(piece.words)):
-            piece.said = Said(emotions=placed)
-            notes.append(f"{piece.words.strip()!r} is taken for {', '.join(placed)}")
-    notes += _refuse(text, pieces, words)
+    notes = [] if placer is None else _place(pieces, placer)
+    notes += _refuse(text, pieces, words, placer is None)
     asks = _asks(pieces, words)
     return Reading(*_at_odds(asks, words, notes), pieces)
 
@@ -141,19 +139,46 @@ def _timeless(word: str) -> UserError:
     return UserError(FIELD, f"{word!r}, which says no time", expected, "give the time, or leave it out")
 
 
-def _refuse(text: str, pieces: Sequence[Piece], words: Lexicon) -> list[str]:
+def _place(pieces: Sequence[Piece], placer: Placer) -> list[str]:
+    """Give meaning to what has none yet; a story without a known word has one meaning. What is to be told of it."""
+    strange = _strange(pieces)
+    if len(strange) == len(pieces) > 1 and not any(piece.span.told for piece in pieces):
+        told = " ".join(piece.said.rest for piece in strange)
+        strange = strange[:1]
+        strange[0].said = replace(strange[0].said, rest=told)
+    elif len(strange) < len(pieces):
+        strange = [piece for piece in strange if len(piece.said.unknown) <= FEW]
+    notes = []
+    for piece in strange:
+        few = len(piece.said.unknown) <= FEW  # words that say nothing of a feeling lead away from it
+        if placed := placer(" ".join(piece.said.unknown) if few else piece.said.rest):
+            factor = PLACED * piece.said.factor
+            shares = {name: min(share * factor, 1.0) for name, share in placed.items()}
+            piece.said = Said(denied=tuple(shares)) if piece.said.negated else Said(shares)
+            notes.append(f"{piece.words.strip()!r} is taken for {', '.join(shares)}")
+    return notes
+
+
+def _strange(pieces: Sequence[Piece]) -> list[Piece]:
+    return [piece for piece in pieces if not piece.said.anything and piece.said.unknown]
+
+
+def _refuse(text: str, pieces: Sequence[Piece], words: Lexicon, alone: bool) -> list[str]:
     """What was not understood, to be told.
+
+    Args:
+        alone: nobody places unknown words.
 
     Raises:
         UserError: nothing was, or a few words by themselves were not.
     """
-    strange = [piece for piece in pieces if not piece.said.anything and piece.said.unknown]
+    strange = _strange(pieces)
     understood = any(piece.said.anything for piece in pieces)
     for piece in strange:
         if not understood or len(piece.said.unknown) <= FEW:
             like = near(piece.said.unknown, words)
             action = f"near it: {', '.join(like)}" if like else "say it in other words"
-            more = "; or install the extra [text], which places unknown words"
+            more = "; or install the extra [text], which places unknown words" if alone else ""
             expected = f"feelings ({', '.join(words.words.emotions)}, ...) or what of the face does what"
             raise UserError(FIELD, repr(piece.words.strip()), expected, action + more)
     if not understood:

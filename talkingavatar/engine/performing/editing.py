@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from talkingavatar.body.body import Body
 from talkingavatar.config.names import suggestion
 from talkingavatar.data.inputs import reposed
 from talkingavatar.data.prompts.ask import Ask, Track, track_of
-from talkingavatar.data.prompts.text import parse_text
+from talkingavatar.data.prompts.lexicon import lexicon
+from talkingavatar.data.prompts.placing import Placing, encoder_folder, load_encoder
+from talkingavatar.data.prompts.text import Placer, parse_text
 from talkingavatar.data.prompts.unit_list import parse_units
 from talkingavatar.engine.performing.unit_curves import UnitCurves
 from talkingavatar.errors import UserError
+from talkingavatar.paths import cache_root
+from talkingavatar.runtime.files import folder_for, sha256
 from talkingavatar.types import DrivingSignal
 
 RULES = ("floor", "published")
@@ -69,13 +74,27 @@ def open_edit(edit: Edit) -> OpenedEdit | None:
     notes: list[str] = []
     curves = None
     if edit.emotion is not None:
-        read = parse_text(edit.emotion)
+        read = parse_text(edit.emotion, placer())
         asks, notes = read.asks, read.notes
     if isinstance(edit.au, Path):
         curves = UnitCurves(edit.au)
     elif edit.au is not None:
         asks = asks + parse_units(edit.au)
     return OpenedEdit(asks, curves, edit.rule, notes)
+
+
+def placer() -> Placer | None:
+    """Of unknown words, by their meaning; None where there is no encoder. It is loaded when it is first asked."""
+    folder = encoder_folder()
+    if folder is None:
+        return None
+
+    @cache
+    def loaded() -> Placing:
+        kept = folder_for(cache_root() / "words", "$TALKINGAVATAR_CACHE", "choose another folder")
+        return Placing(load_encoder(folder), lexicon(), kept, sha256(folder / "model.safetensors"))
+
+    return lambda phrase: loaded()(phrase)
 
 
 def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor") -> DrivingSignal:
