@@ -12,6 +12,7 @@ from PIL import Image
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.drive import main
+from talkingavatar.preprocessing.landmarks.csv_table import read_csv
 from tests.conftest import TINY, cold
 
 FPS = 24.5  # of the capture that is driven: no whole number
@@ -84,8 +85,23 @@ def test_the_same_command_gives_the_same_frames(command, fitted, capture, tmp_pa
         with av.open(str(video)) as container:
             films.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]))
     assert len(films[0]) == 10 and np.array_equal(*films)
-    assert {file.suffix for file in tmp_path.iterdir()} == {".mp4", ".json"}
+    assert {file.name for file in tmp_path.iterdir()} == {f"{n}{s}" for n in "ab" for s in (".mp4", ".json", ".au.csv")}
     assert np.abs(np.diff(films[0].astype(int), axis=0)).max() > 10  # it moves
+
+
+def test_a_face_is_edited_by_words_and_units(command, fitted, capture, tmp_path):
+    asked = ["emotion=neutral, then furious from 0.2s", "au=AU45=5"]
+    sounds = [f"run={fitted}", f"audio={capture / 'audio.flac'}", "start=0.2", "stop=0.7"]
+    films, faces = [], []
+    for name, given in {"plain": [], "edited": asked}.items():
+        video = video_of(command("drive", *sounds, *given, f"out={tmp_path / name}.mp4"))
+        faces.append(read_csv(video.with_suffix(".au.csv")).numbers(["AU04_r", "AU45_r"]))
+        with av.open(str(video)) as container:
+            films.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]).astype(int))
+    assert faces[1][0, 0] < 0.01 and faces[1][-2:].min() > 4.99 and faces[1][:, 1].min() > 4.99 > faces[0].max()
+    assert len(films[0]) == len(faces[0]) == 12 and np.abs(films[1][-1] - films[0][-1]).max() > 20
+    report = json.loads(video.with_suffix(".json").read_text())
+    assert report["edit"] == {"emotion": asked[0][8:], "au": "AU45=5", "rule": "floor"} and report["notes"] == []
 
 
 @pytest.mark.parametrize(("background", "colour"), [("#204080", (32, 64, 128)), ("plate", (10, 200, 30))])
@@ -136,6 +152,11 @@ def test_mistakes(fitted, capture, tmp_path, capsys):
         (run, f"audio={tmp_path / 'empty.wav'}"): "empty.wav",
         (run, f"audio={tmp_path / 'blip.wav'}"): "at least one frame",
         (run, audio, "start=5"): "start, stop",
+        (run, audio, "emotion=hapy"): "emotion: found 'hapy'",
+        (run, audio, "emotion=happy at 9s"): "emotion: happy: found 9 s",
+        (run, audio, "au=AU12=9"): "au: found AU12=9",
+        (run, audio, "au=none.csv"): "au: found none.csv",
+        (run, audio, "emotion=happy", "edit=publish"): "edit: found 'publish'",
         (run, audio, "start=early"): "start: found 'early'",
         (run, audio, "background=greenish"): "background",
         (run, audio, "out=film.avi"): "ends in .mp4",
