@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Bool
+from numpy import ndarray
 
-from talkingavatar.body.action_units import NamedFace, facial_actions, is_named
+from talkingavatar.body.action_units import NAMES, SPOKEN, NamedFace, facial_actions, is_named
 from talkingavatar.body.body import Body
+from talkingavatar.body.lips import LipRuler
 from talkingavatar.config.names import suggestion
 from talkingavatar.data.inputs import reposed
 from talkingavatar.data.prompts.ask import Ask, Track, track_of
@@ -21,9 +25,10 @@ from talkingavatar.engine.performing.unit_curves import UnitCurves
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.files import folder_for, sha256
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import BodyPose, DrivingSignal
 
 RULES = ("floor", "published")
+STEP = 0.05  # radians of the jaw, over which the lips' opening is taken as linear
 ALPHA, BETA = 1.0, 0.3  # the published rule's; methods.md D.2: their values were not found
 
 
@@ -100,8 +105,10 @@ def placer() -> Placer | None:
 def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor") -> DrivingSignal:
     """The same frames with the track's action units in their faces.
 
-    `floor`: each action is what it was, less what is calmed, and at least what is asked. `published` (EmoDiffTalk):
-    what is asked for is on or off, E (1 + alpha) or E (1 - beta); it scales, so that what rests stays at rest.
+    `floor`: each action is what it was, less what is calmed, and at least what is asked; where nothing is asked of the
+    jaw, it turns so that the lips stand as far apart as before, which a smile alone would change. `published`
+    (EmoDiffTalk): what is asked for is on or off, E (1 + alpha) or E (1 - beta); it scales, so that what rests stays
+    at rest.
 
     Raises:
         UserError: a body whose expressions have no names.
@@ -115,7 +122,30 @@ def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor")
     else:
         calmed = facial_actions(track.calmed, face.names, 1.0)
         after = np.maximum(before * (1 - calmed), facial_actions(track.raised, face.names))
-    return reposed(signal, face.write(signal.pose, after))
+    pose = face.write(signal.pose, after)
+    if rule == "floor":
+        spoken = [NAMES.index(name) for name in SPOKEN]
+        free = (track.raised[:, spoken] + track.calmed[:, spoken]).max((1, 2)) == 0
+        pose = with_opening(body, signal.pose, pose, free & (track.weight > 0))
+    return reposed(signal, pose)
+
+
+@torch.no_grad()
+def with_opening(body: Body, before: BodyPose, after: BodyPose, where: Bool[ndarray, " T"]) -> BodyPose:
+    """In some frames the lips as far apart as before, by one step of the jaw, as far as the teeth let it."""
+    ruler = LipRuler(body)
+    rows = torch.from_numpy(np.flatnonzero(where))
+    if not ruler.known or not len(rows):
+        return after
+    jaw, moved = body.joint_names.index("jaw"), after[rows]
+    wider = replace(moved, full_pose=moved.full_pose.clone())
+    wider.full_pose[:, jaw, 0] += STEP
+    now = ruler.of_body(moved)
+    turn = STEP * (ruler.of_body(before[rows]) - now) / np.maximum(ruler.of_body(wider) - now, 1e-6)
+    least = before.full_pose[rows, jaw, 0].clamp(max=0)
+    full_pose = after.full_pose.clone()
+    full_pose[rows, jaw, 0] = torch.maximum(full_pose[rows, jaw, 0] + torch.from_numpy(turn).to(full_pose), least)
+    return replace(after, full_pose=full_pose)
 
 
 def named_face(body: Body) -> NamedFace:
