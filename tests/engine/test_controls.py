@@ -10,7 +10,6 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.types import Cameras, DrivingSignal
 
-
 EYE = torch.tensor([0.1, 0.2, 1.5])
 
 
