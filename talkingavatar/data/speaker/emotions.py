@@ -19,15 +19,15 @@ from talkingavatar.config.emotions import EMOTIONS
 from talkingavatar.data.speaker.curves import pulse, smooth_noise
 from talkingavatar.data.speaker.script import Felt
 
-# Facial actions at full strength; sides are named where they differ: `Strong`, `Weak`.
+# Facial actions at full strength (above 1: held there by most); sides are named where they differ: `Strong`, `Weak`.
 PROTOTYPES: dict[str, dict[str, float]] = {
-    "happy": {"mouthSmile": 0.85, "cheekSquint": 0.80, "eyeSquint": 0.35, "mouthDimple": 0.15, "mouthUpperUp": 0.25},
+    "happy": {"mouthSmile": 0.95, "cheekSquint": 0.90, "eyeSquint": 0.45, "mouthDimple": 0.15, "mouthUpperUp": 0.35},
     "sad": {"browInnerUp": 1.0, "browDown": 0.30, "mouthFrown": 0.90, "mouthShrugLower": 0.45, "eyeBlink": 0.20},
     "angry": {"browDown": 1.0, "eyeWide": 0.35, "eyeSquint": 0.55, "mouthPress": 0.60, "noseSneer": 0.35,
-              "mouthFrown": 0.25, "jawForward": 0.30},
+              "mouthFrown": 0.15},
     "surprised": {"browInnerUp": 0.95, "browOuterUp": 0.95, "eyeWide": 0.90},
-    "disgusted": {"noseSneer": 1.0, "mouthUpperUp": 0.60, "browDown": 0.45, "eyeSquint": 0.55, "mouthFrown": 0.45,
-                  "mouthShrugLower": 0.40, "cheekSquint": 0.35},
+    "disgusted": {"noseSneer": 1.2, "mouthUpperUp": 0.95, "browDown": 0.55, "eyeSquint": 0.70, "mouthFrown": 0.50,
+                  "mouthShrugLower": 0.25, "cheekSquint": 0.45, "mouthLowerDown": 0.25},
     "afraid": {"browInnerUp": 1.0, "browOuterUp": 0.40, "browDown": 0.45, "eyeWide": 0.95, "eyeSquint": 0.15,
                "mouthStretch": 0.85, "mouthLowerDown": 0.30},
     "contempt": {"mouthSmileStrong": 0.60, "mouthDimpleStrong": 0.90, "mouthUpperUpStrong": 0.35,
@@ -37,7 +37,7 @@ PROTOTYPES: dict[str, dict[str, float]] = {
 ARTICULATION: dict[str, dict[str, float]] = {
     "happy": {"funnel": -0.45, "pucker": -0.50, "wide": 0.20},
     "sad": {"jaw": -0.35, "wide": -0.40, "show": -0.30},
-    "angry": {"jaw": 0.15, "show": 0.40, "pucker": -0.15},
+    "angry": {"jaw": 0.10, "show": 0.60, "pucker": -0.15},
     "surprised": {"jaw": 0.25, "wide": -0.20},
     "disgusted": {"jaw": -0.15, "pucker": -0.20},
     "afraid": {"funnel": -0.35, "pucker": -0.35},
@@ -45,15 +45,15 @@ ARTICULATION: dict[str, dict[str, float]] = {
 }
 JAW = {"surprised": 0.12, "afraid": 0.05, "happy": 0.015}  # radians it hangs, where lips are not closed
 HEAD = {  # of the head against the trunk, radians: pitch (down), yaw (to its left), roll
-    "sad": (0.17, 0.0, -0.05), "angry": (0.09, 0.0, 0.0), "surprised": (-0.09, 0.0, 0.0), "happy": (-0.02, 0.0, 0.05),
+    "sad": (0.17, 0.0, -0.05), "angry": (0.09, 0.0, 0.0), "surprised": (-0.09, 0.0, 0.0), "happy": (-0.03, 0.0, 0.03),
     "afraid": (-0.06, -0.05, 0.0), "disgusted": (-0.05, 0.14, 0.03), "contempt": (-0.14, 0.05, 0.07),
 }  # fmt: skip
 PARTING = ("mouthUpperUp", "mouthLowerDown")  # actions that lips about to close give up
-GIVEN_UP = 0.8  # share of them
+GIVEN_UP = 0.55  # share of them
 ONSET, LEAD = 0.4, 0.3  # seconds of attack and of decay; by which the face is ahead of the sound
 PERSONAL, PHRASE, MICRO = (0.75, 1.15), (0.8, 1.15), 0.1  # gains of a person, of a phrase; share that wanders
 WANDERS = 0.7  # memory of that, seconds
-WEAKER = 0.86  # of the other side
+WEAKER = 0.94  # of the other side
 LAGS = {"brow": (-0.12, 0.06), "eye": (-0.10, 0.08), "mouth": (-0.04, 0.12)}  # seconds, between which a person's lies
 
 
@@ -146,6 +146,6 @@ class Feelings:
             return {action.removesuffix("Strong") + strong: 1.0}
         if action.endswith("Weak"):
             return {action.removesuffix("Weak") + weak: 1.0}
-        if action in ("browInnerUp", "mouthShrugLower", "jawForward"):
+        if action in ("browInnerUp", "mouthShrugLower"):
             return {action: 1.0}
         return {action + strong: 1.0, action + weak: WEAKER}

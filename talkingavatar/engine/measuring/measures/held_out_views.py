@@ -48,11 +48,12 @@ class HeldOutViews(Measure):
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
         capture = self.held.pictures.capture
-        there, chosen = capture.manifest.test_views, _chosen(self.setting)
+        there, chosen = capture.manifest.views[1:], _chosen(self.setting)
         known = {view: capture.seen_by(view, self.held.frames) for view in chosen if view in there}
         frames = {view: evenly(few, FRAMES) for view, few in known.items() if few}
-        orbited = {view: float(view) for view in chosen if not there and view.isdecimal()}
-        why = f"no pictures of such a held-out view; there are {', '.join(there) or 'none'}"
+        round_it = not capture.manifest.test_views
+        orbited = {view: float(view) for view in chosen if round_it and view not in there and view.isdecimal()}
+        why = f"no pictures by such a camera; there are {', '.join(there) or 'none'}"
         findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames})
         pairs: list[Pair] = []
         with ProgressBar("held-out views", sum(map(len, frames.values())), self.setting.progress) as bar:
