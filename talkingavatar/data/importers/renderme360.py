@@ -140,9 +140,8 @@ def _guessed(parts: list[Source], views: list[str]) -> list[str]:
     """What was left out, and what is not known."""
     told = []
     for part in parts:
-        frames = part.frames()
-        if short := sorted(camera for camera, count in frames.items() if count != frames[views[0]]):
-            told.append(f"{part.name}: cameras {', '.join(short)} saw other than {frames[views[0]]} frames: left out")
+        if others := sorted(part.frames().keys() - views):
+            told.append(f"{part.name}: cameras {', '.join(others)} left out: not as many frames of all performances")
     named = sorted({expression for part in parts if (expression := _expression(part)) not in (None, "neutral")})
     if named:
         told.append(f"expressions {', '.join(named)}: not named by the dataset; they are called by their numbers")

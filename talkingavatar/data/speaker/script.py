@@ -9,13 +9,12 @@ from functools import lru_cache
 import numpy as np
 
 from talkingavatar.audio.prosody import Analysed, Manner, Stretch, analysed, spoken
-from talkingavatar.audio.speech import Speech, Word, load_speech, voices
+from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.config.emotions import chosen_emotions
 from talkingavatar.config.schema import DataConfig
 
 STRENGTHS = (0.45, 0.7, 1.0)  # weak, middling, strong
-SHORTEST = 1.6  # seconds of a phrase that ends at a comma; a shorter one goes on to the next
-PAUSE = 0.1  # seconds without which a comma ends no phrase
+SHORTEST, LONGEST = 1.2, 2.0  # seconds from which a comma ends a phrase, and from which any word does
 VARIETY = (0.8, 1.2)  # of a voice's change, between two phrases of one label
 
 # At full strength (next_methods D.1; the directions are those of Scherer, "Vocal communication of emotion", 2003).
@@ -75,19 +74,19 @@ def _heard(voice: int) -> Analysed:
 
 
 def phrases(speech: Speech) -> list[float]:
-    """Edges of its sentences, and of long ones' parts between commas, seconds; each in the middle of a pause."""
+    """Edges of its sentences' parts, seconds: between words, and where a sentence goes on what is felt may change."""
     edges, begin = [0.0], speech.words[0].start
     for word, after in zip(speech.words, speech.words[1:], strict=False):
-        if _ends(word, after, begin):
-            edges.append(0.5 * (word.end + after.start))
+        length = word.end - begin
+        if length > (SHORTEST if word.text[-1] in ".?!,;:" else LONGEST):
+            edges.append(_after_sound(speech, 0.5 * (word.end + after.start)))
             begin = after.start
     return [*edges, speech.duration]
 
 
-def _ends(word: Word, after: Word, begin: float) -> bool:
-    """Whether a phrase that began then ends with a word."""
-    long = word.end - begin > SHORTEST and after.start - word.end > PAUSE
-    return word.text[-1] in ".?!" or (word.text[-1] in ",;:" and long)
+def _after_sound(speech: Speech, time: float) -> float:
+    """The end of the phoneme that is under way at a time; the time, if none is: words that run together share one."""
+    return next((p.end for p in speech.phonemes if p.start < time < p.end), time)
 
 
 def _deck(emotions: Sequence[str], rng: np.random.Generator) -> Iterator[tuple[str, float]]:
