@@ -1,4 +1,4 @@
-"""OpenFace's 17 action units of a capture: its own table, or what its facial actions say."""
+"""OpenFace's 17 action units of a capture: its own table, what OpenFace saw, or what its facial actions say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from talkingavatar.metrics.action_units import ACTION_UNITS, INTENSITY, action_u
 
 JAW_OPEN = 0.382  # radians of the open rig's jaw that move the landmarks as its action "jawOpen" does
 JAW_JOINT = 22  # of SMPL-X
-ACTION = "record the speaker with data.emotions=all, or put an aus.npz into the capture"
+ACTION = "take the embedded speaker, or preprocess a video with landmarks=openface"
 
 
 def unit_table(
@@ -44,13 +44,15 @@ def read_action_units(capture: Capture, truth: bool = False) -> Table:
         UserError: the capture knows none, or its table has other units or intensities than OpenFace's.
     """
     place = capture.folder / "truth" if truth else capture.folder
-    own = capture.table("aus", truth)
-    if own is not None:
-        return _checked(own, f"{place / 'aus.npz'}")
     actions, every = capture.table("actions", truth), list(range(capture.manifest.frames))
+    for name, table in (("aus", capture.table("aus", truth)), ("actions", actions)):
+        if table is not None and (name == "aus" or "AU01" in table.names):
+            return _checked(table, f"{place / name}.npz")
     pose = (capture.true_pose(every) if truth else capture.pose(every)) if actions is not None else None
     if actions is None or pose is None or "jawOpen" not in actions.names:
-        raise UserError("data.path", f"{place}: no action units", "aus.npz, or actions.npz with ARKit's names", ACTION)
+        raise UserError(
+            "data.path", f"{place}: no action units", "aus.npz, or actions.npz of OpenFace or ARKit", ACTION
+        )
     return unit_table(actions.values, actions.names, pose.full_pose[:, JAW_JOINT, 0].numpy(), actions.scale)
 
 

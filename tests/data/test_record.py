@@ -234,9 +234,11 @@ def test_a_capture_without_action_units_says_so(folder, tmp_path):
     own, true = read_action_units(Capture(copy)), read_action_units(Capture(copy), truth=True)
     assert own.values.shape == (50, 17) and np.abs(own.values - true.values).max() > 0.2
     (copy / "actions.npz").unlink()
-    with pytest.raises(UserError, match=r"no action units; expected aus\.npz, or actions\.npz .*; record the speaker"):
+    with pytest.raises(UserError, match=r"no action units; expected aus\.npz, or actions\.npz .*; take the embedded"):
         read_action_units(Capture(copy))
     writer = CaptureWriter(copy)
+    writer.table("actions", Table(own.names[::-1], own.values[:, ::-1], 5.0))  # as OpenFace's are kept
+    assert np.array_equal(read_action_units(Capture(copy)).values, own.values)
     writer.table("aus", Table(["AU01"], np.zeros((50, 1), np.float32), 5.0))
     with pytest.raises(UserError, match=r"aus\.npz:names: found no AU02"):
         read_action_units(Capture(copy))
