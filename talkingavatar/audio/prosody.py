@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from scipy.fft import irfft, rfft
 from scipy.ndimage import gaussian_filter1d, median_filter, uniform_filter1d
 from scipy.signal import istft, stft
 
@@ -119,8 +120,9 @@ def pitch_of(samples: Float[ndarray, " N"], rate: int) -> Float[ndarray, " T"]:
 
 def _autocorrelation(frames: Float[ndarray, "T W"]) -> Float[ndarray, "T L"]:
     """At lags from 0 to half of a frame."""
-    spectrum = np.fft.rfft(frames, 2 * frames.shape[1])
-    return np.fft.irfft(np.abs(spectrum) ** 2)[:, : frames.shape[1] // 2]
+    half = frames.shape[1] // 2
+    spectrum = rfft(frames.astype(np.float32), frames.shape[1] + half, axis=1)
+    return irfft(np.square(spectrum.real) + np.square(spectrum.imag), axis=1)[:, :half]
 
 
 def _marks(

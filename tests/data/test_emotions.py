@@ -151,5 +151,3 @@ def test_emotions_are_named_as_they_are():
     assert chosen_emotions("sad+happy") == ("happy", "sad")
     with pytest.raises(UserError, match=r"data\.emotions: found 'hapy'; .*did you mean happy"):
         compose(["data.emotions=hapy+sad"])
-    with pytest.raises(UserError, match=r"data\.cameras: found 12; expected 1 to 11"):
-        compose(["data.cameras=12"])

@@ -45,7 +45,7 @@ from talkingavatar.runtime.threads import in_order
 from talkingavatar.types import Cameras
 
 SPEAKER_VERSION = 8  # raise when the same configuration would give other pictures or parameters
-SCRIPT_VERSION = 2  # the same of performances with labelled emotions
+SCRIPT_VERSION = 3  # the same of performances with labelled emotions
 # Fields of the configuration that the capture depends on; the others say what is done with it.
 DECISIVE = ("identity", "seed", "seconds", "fps", "size", "framing", "tracker_noise", "heldout", "stride")
 MODELS: tuple[Model, ...] = ("smplx", "flame")
