@@ -9,6 +9,8 @@ from torch import Tensor
 
 from talkingavatar.networks.motion_denoiser import LEVELS, MotionDenoiser
 
+FADE = 6.0  # frames in which a step between two windows falls to a third
+
 
 def scheduler() -> DDIMScheduler:
     """Noise by a squared cosine, taken from the motion itself; standardised motion is not clipped to +-1."""
@@ -71,15 +73,23 @@ class MotionStream:
         given = torch.nn.functional.pad(self.known, (0, 0, 0, length - self.known.shape[1]))
         if self.network.shape.kind != "ddim":
             level = torch.full((rows,), LEVELS - 1, device=heard.device)
-            told = self.network(given, known, level, heard.expand(rows, -1, -1), self.style)
-            return torch.where(known[:, :, None], given, told)
+            return self._joined(self.network(given, known, level, heard.expand(rows, -1, -1), self.style))
         schedule, motion = scheduler(), self._noise(length).to(heard)
         schedule.set_timesteps(self.steps)
         for level in schedule.timesteps:
             motion = torch.where(known[:, :, None], given, motion)
             told = self._told(motion, known, level.expand(rows).to(heard.device), heard)
             motion = schedule.step(told, level, motion, return_dict=False)[0]
-        return torch.where(known[:, :, None], given, motion)
+        return self._joined(motion)
+
+    def _joined(self, motion: Float[Tensor, "K L P"]) -> Float[Tensor, "K L P"]:
+        """With the known frames as they are; by how much they were missed fades from the frames after them."""
+        count = self.known.shape[1]
+        if count == 0:
+            return motion
+        missed = self.known[:, -1:] - motion[:, count - 1 : count]
+        after = torch.arange(1, motion.shape[1] - count + 1, device=motion.device)
+        return torch.cat([self.known, motion[:, count:] + missed * (-after / FADE).exp()[:, None]], 1)
 
     def _told(
         self,
