@@ -42,7 +42,8 @@ def trained_views(manifest: Manifest, named: Sequence[str]) -> list[str]:
     if list(named) == ["all"] and "all" not in there:
         return there
     if unknown := [view for view in named if view not in there]:
-        raise UserError("data.views", ", ".join(unknown), f"some of {', '.join(there)}", "correct it")
+        raise UserError("data.views", ", ".join(unknown), f"some of {', '.join(there)}",
+                        "correct it; more cameras record the embedded speaker with data.cameras=3")  # fmt: skip
     return list(named) or there[:1]
 
 

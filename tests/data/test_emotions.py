@@ -10,7 +10,10 @@ from talkingavatar.audio.speech import load_speech
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.emotions import EMOTIONS, chosen_emotions
+from talkingavatar.config.schema import AudioConfig
 from talkingavatar.data.action_units import JAW_JOINT, JAW_OPEN, unit_table
+from talkingavatar.data.motion_clips import speaker_clip, whole_speech
+from talkingavatar.data.sources import source_of
 from talkingavatar.data.speaker import visemes
 from talkingavatar.data.speaker.body_motion import perform
 from talkingavatar.data.speaker.emotions import ARTICULATION, HEAD, PROTOTYPES, Feelings
@@ -140,6 +143,16 @@ def test_without_emotions_and_cameras_captures_are_those_of_before():
     assert len(others | {_digest(PLAIN)}) == 4
     assert said(PLAIN).felt == () and np.array_equal(said(PLAIN).speech.samples, load_speech(0).samples)
     assert recording_of(PLAIN).feelings is None
+
+
+def test_drivers_hear_the_whole_of_it_and_go_on_where_it_ends():
+    speech = said(CONFIG).speech
+    whole = whole_speech(CONFIG, 0, FPS)
+    assert 0 <= speech.duration - whole.seconds < 1 / FPS and whole.emotions == "all"
+    clip = speaker_clip(replace(CONFIG, seconds=3.0), AudioConfig(), "smplx", FPS)
+    np.testing.assert_array_equal(clip.samples, speech.samples[: len(clip.samples)])
+    heard = source_of(CONFIG).unheard(CONFIG, 2.0)
+    np.testing.assert_array_equal(heard, speech.excerpt(2.0, 4.0).samples)
 
 
 def test_the_jaw_opens_as_its_action_does():
