@@ -14,6 +14,7 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.cameras import eyes
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.geometry.slerp import quat_to_axis_angle
 from talkingavatar.types import Cameras, DrivingSignal
@@ -38,23 +39,21 @@ class Controls:
         """
         pose = signal.pose
         if any(self.gaze):
-            eyes = [number for number, name in enumerate(body.joint_names) if "eye" in name]
-            if not eyes:
+            turning = [number for number, name in enumerate(body.joint_names) if "eye" in name]
+            if not turning:
                 expected = "a body whose eyes turn"
                 raise UserError("gaze", f"{body.name}, which has no eyes", expected, "leave it out")
             full_pose = pose.full_pose.clone()
-            full_pose[:, eyes] = _turned(full_pose[:, eyes], *self.gaze)
+            full_pose[:, turning] = _turned(full_pose[:, turning], *self.gaze)
             pose = replace(pose, full_pose=full_pose)
         if self.distance != 1:
             head = body(pose)[1][:, body.joint_names.index("head" if "head" in body.joint_names else "neck")]
-            view = cameras.viewmats[0].to(head)
-            camera = -view[:3, :3].T @ view[:3, 3]
-            pose = replace(pose, transl=pose.transl + (self.distance - 1) * (head - camera))
+            pose = replace(pose, transl=pose.transl + (self.distance - 1) * (head - eyes(cameras.viewmats[:1])))
         return signal if pose is signal.pose else reposed(signal, pose)
 
 
-def _turned(eyes: Float[Tensor, "B n 3"], side: float, up: float) -> Float[Tensor, "B n 3"]:
+def _turned(before: Float[Tensor, "B n 3"], side: float, up: float) -> Float[Tensor, "B n 3"]:
     """Axis-angles of eyes, turned in the head by degrees: about its upright axis, after that upwards."""
-    angles = torch.deg2rad(eyes.new_tensor([[0.0, side, 0.0], [-up, 0.0, 0.0]]))
+    angles = torch.deg2rad(before.new_tensor([[0.0, side, 0.0], [-up, 0.0, 0.0]]))
     about, over = axis_angle_to_matrix(angles)
-    return quat_to_axis_angle(matrix_to_quat(about @ over @ axis_angle_to_matrix(eyes)))
+    return quat_to_axis_angle(matrix_to_quat(about @ over @ axis_angle_to_matrix(before)))
