@@ -5,7 +5,7 @@ from talkingavatar.networks.live_portrait.generator import SpadeGenerator
 from talkingavatar.networks.live_portrait.keypoints import Motion, angles_of, rotation
 from talkingavatar.networks.live_portrait.motion import MotionExtractor
 from talkingavatar.networks.live_portrait.stitching import Stitching
-from talkingavatar.networks.live_portrait.warping import WarpingModule
+from talkingavatar.networks.live_portrait.warping import Warped, WarpingModule
 from talkingavatar.networks.live_portrait.widths import Widths
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MotionExtractor",
     "SpadeGenerator",
     "Stitching",
+    "Warped",
     "WarpingModule",
     "Widths",
     "angles_of",

@@ -76,9 +76,10 @@ class SpectralConv(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, bias: bool = True) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
-        self.weight_orig = nn.Parameter(torch.randn(outputs, inputs, size, size) / (inputs * size**2) ** 0.5)
-        self.register_buffer("weight_u", F.normalize(torch.randn(outputs), dim=0))
-        self.register_buffer("weight_v", F.normalize(torch.randn(inputs * size**2), dim=0))
+        self.weight_orig = nn.Parameter(torch.empty(outputs, inputs, size, size))
+        nn.init.kaiming_uniform_(self.weight_orig)
+        self.register_buffer("weight_u", torch.full((outputs,), outputs**-0.5))
+        self.register_buffer("weight_v", torch.full((inputs * size**2,), inputs**-0.5 / size))
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
         norm = self.weight_u @ self.weight_orig.flatten(1) @ self.weight_v

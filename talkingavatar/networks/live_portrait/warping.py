@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -12,6 +14,12 @@ from talkingavatar.networks.live_portrait.widths import Widths
 
 SPREAD = 0.01  # square of a keypoint's width
 SLOPE = 0.01
+
+
+class Warped(NamedTuple):
+    features: Float[Tensor, "B D H W"]  # of the picture that is to be made
+    origins: Float[Tensor, "B Z H W 3"]  # x, y, z in the volume that each place comes from, [-1, 1]
+    seen: Float[Tensor, "B 1 H W"]  # how far the source shows what lies there, [0, 1]
 
 
 class Encoder(nn.Module):
@@ -106,7 +114,7 @@ class WarpingModule(nn.Module):
 
     def forward(
         self, volume: Float[Tensor, "B C Z H W"], source: Float[Tensor, "B K 3"], driven: Float[Tensor, "B K 3"]
-    ) -> Float[Tensor, "B D H W"]:
+    ) -> Warped:
         origins, seen = self.dense_motion_network(volume, source, driven)
         moved = F.grid_sample(volume, origins, align_corners=False)
-        return self.fourth(self.third(moved.flatten(1, 2))) * seen
+        return Warped(self.fourth(self.third(moved.flatten(1, 2))) * seen, origins, seen)
