@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from talkingavatar.errors import UserError
+from talkingavatar.paths import cache_root, user_path, weights_root
 
 Network = TypeVar("Network", bound=nn.Module)
 
 AGAIN = "put the published file there again"
 NAMED = 3  # keys that a line names
 WRAPPED = "module."  # before the keys of a network that was trained by several processes
+
+
+def usual_places(path: str | None, repositories: tuple[str, ...]) -> list[Path]:
+    """`path`, else the user's folder of weights, the cache's, and these repositories' in the Hugging Face hub's cache."""
+    from huggingface_hub import constants
+
+    if path is not None:
+        return [user_path(path)]
+    hub = Path(constants.HF_HUB_CACHE)
+    snapshots = (place for name in repositories for place in sorted((hub / name / "snapshots").glob("*")))
+    return [place for place in (weights_root(), cache_root() / "weights", *snapshots) if place]
+
+
+def first_file(places: Sequence[Path], folders: Sequence[str], names: Sequence[str]) -> Path | None:
+    """The first of these names that is there, in any of the folders below any of the places."""
+    files = (place / folder / name for name in names for place in places for folder in folders)
+    return next((file for file in files if file.is_file()), None)
 
 
 def read_published(file: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +16,7 @@ from talkingavatar.networks.live_portrait.motion import MotionExtractor
 from talkingavatar.networks.live_portrait.stitching import EYES, MOUTH, SHOULDERS, Stitching
 from talkingavatar.networks.live_portrait.warping import WarpingModule
 from talkingavatar.networks.live_portrait.widths import Widths
-from talkingavatar.networks.published_weights import filled, read_published, unwrapped
-from talkingavatar.paths import cache_root, user_path, weights_root
+from talkingavatar.networks.published_weights import filled, first_file, read_published, unwrapped, usual_places
 from talkingavatar.runtime.files import sha256
 
 STITCHING = "stitching_retargeting_module"
@@ -84,23 +82,9 @@ def _stitching(given: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def find_live_portrait(path: str | None = None) -> LivePortraitFiles:
     """Looks in `path`, else in `$TALKINGAVATAR_WEIGHTS`, the cache's `weights` and the Hugging Face hub's cache."""
-    places = [user_path(path)] if path else list(usual_places(REPOSITORIES))
-    paths = {}
-    for name in NETWORKS:
-        files = (place / folder / (name + end) for end in ENDINGS for place in places for folder in FOLDERS)
-        if (found := next((file for file in files if file.is_file()), None)) is not None:
-            paths[name] = found
-    return LivePortraitFiles(tuple(places), paths)
-
-
-def usual_places(repositories: tuple[str, ...]) -> Iterator[Path]:
-    """Folders of weights: the user's, the cache's, and what lies of these repositories in the hub's cache."""
-    from huggingface_hub import constants
-
-    yield from (place for place in (weights_root(), cache_root() / "weights") if place)
-    hub = Path(constants.HF_HUB_CACHE)
-    for repository in repositories:
-        yield from sorted((hub / repository / "snapshots").glob("*"))
+    places = usual_places(path, REPOSITORIES)
+    found = {name: first_file(places, FOLDERS, [name + end for end in ENDINGS]) for name in NETWORKS}
+    return LivePortraitFiles(tuple(places), {name: file for name, file in found.items() if file is not None})
 
 
 def complete(files: LivePortraitFiles) -> LivePortraitFiles:
