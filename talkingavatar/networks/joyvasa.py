@@ -31,6 +31,9 @@ class Sizes:
     layers: int = LAYERS
 
 
+PUBLISHED = Sizes()
+
+
 def sinusoids(count: int, width: int) -> Float[Tensor, "N C"]:
     """Rows are positions: sines and cosines of ever slower waves, in turn (arXiv 1706.03762)."""
     angles = np.arange(count)[:, None] * np.exp(np.arange(0, width, 2) * (-log(10000.0) / width))
@@ -94,7 +97,7 @@ class Denoiser(nn.Module):
 class JoyVasa(nn.Module):
     """The file's network without its listener (`audio_encoder`)."""
 
-    def __init__(self, sizes: Sizes = Sizes()) -> None:
+    def __init__(self, sizes: Sizes = PUBLISHED) -> None:
         super().__init__()
         self.sizes = sizes
         self.audio_feature_map = nn.Linear(sizes.heard, sizes.width)
@@ -118,7 +121,9 @@ class JoyVasa(nn.Module):
             noise: what the result is drawn with.
             guidance: how far to go from motion without sound to motion with it.
         """
-        before, sound_before, windows = self.start_motion_feat, self.start_audio_feat, []
+        before: Tensor = self.start_motion_feat
+        sound_before: Tensor = self.start_audio_feat
+        windows: list[Tensor] = []
         shape = (1, self.sizes.frames, self.sizes.motion)
         first = torch.randn(shape, generator=noise).to(before.device)  # all windows begin at the same
         for window in heard:

@@ -23,7 +23,7 @@ WRAPPED = "module."  # before the keys of a network that was trained by several 
 
 
 def usual_places(path: str | None, repositories: tuple[str, ...]) -> list[Path]:
-    """`path`, else the user's folder of weights, the cache's, and these repositories' in the Hugging Face hub's cache."""
+    """`path`, else the user's folder of weights, the cache's, and what the hub's cache has of these repositories."""
     from huggingface_hub import constants
 
     if path is not None:
@@ -122,7 +122,11 @@ def _alike(given: Any, wanted: Tensor) -> bool:
 
 
 def _kind(value: Any) -> str:
-    return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}" if isinstance(value, Tensor) else repr(value)[:40]
+    return (
+        f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        if isinstance(value, Tensor)
+        else repr(value)[:40]
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -129,7 +129,7 @@ def test_keys_are_strict_but_for_two(tmp_path, model, small, change, line):
 
 
 def test_arguments_and_statistics_are_looked_at(tmp_path, model, small):
-    with pytest.raises(UserError, match="args.n_motions: found 'many'; expected a whole number"):
+    with pytest.raises(UserError, match=r"args.n_motions: found 'many'; expected a whole number"):
         JoyVasaDriver(written(tmp_path, model, ARGUMENTS | {"n_motions": "many"}), small)
     with pytest.raises(UserError, match=r"mean_exp: found float64 \(3,\); expected 63 numbers"):
         JoyVasaDriver(written(tmp_path, model, statistics=template(mean_exp=np.zeros(3))), small)
@@ -148,10 +148,10 @@ class Malicious:
 def test_neither_pickle_runs(tmp_path, model, small):
     ran = tmp_path / "ran"
     files = written(tmp_path, model, statistics=template(mean_exp=Malicious(ran)))
-    with pytest.raises(UserError, match="it names posix.mkdir"):
+    with pytest.raises(UserError, match=r"it names posix.mkdir"):
         JoyVasaDriver(files, small)
     files = written(tmp_path, model, ARGUMENTS | {"n_motions": Malicious(ran)})
-    with pytest.raises(UserError, match="would run code .posix.mkdir."):
+    with pytest.raises(UserError, match=r"would run code .posix.mkdir."):
         JoyVasaDriver(files, small)
     assert not ran.exists()
 

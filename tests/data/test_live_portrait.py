@@ -33,7 +33,9 @@ def source(mesh, tmp_path_factory):
     for key, value in given[STITCHING].items():
         if key.startswith("retarget_shoulder.mlp.6"):
             value.zero_()  # it stitches nothing, so that what comes out can be told
-    return LivePortrait(mesh, find_live_portrait(str(write_published(tmp_path_factory.mktemp("lp"), given))), None, TINY)
+    return LivePortrait(
+        mesh, find_live_portrait(str(write_published(tmp_path_factory.mktemp("lp"), given))), None, TINY
+    )
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +179,7 @@ def test_a_template_that_is_none_is_one_line(tmp_path, content, line):
 def test_a_template_never_runs(tmp_path):
     file, ran = tmp_path / "x.pkl", tmp_path / "ran"
     file.write_bytes(pickle.dumps({"motion": [Malicious(ran)]}))
-    with pytest.raises(UserError, match="it names posix.mkdir"):
+    with pytest.raises(UserError, match=r"it names posix.mkdir"):
         read_template(file, 21)
     assert not ran.exists()
 

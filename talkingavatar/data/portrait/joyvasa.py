@@ -123,10 +123,12 @@ class JoyVasaDriver:
 
 
 def _sizes(arguments: Namespace, heard: int, state: dict[str, Any], file: Path) -> Sizes:
-    found = {name: getattr(arguments, argument, None) for name, argument in ARGUMENTS.items()}
-    for name, value in found.items():
+    found: dict[str, int] = {}
+    for name, argument in ARGUMENTS.items():
+        value = getattr(arguments, argument, None)
         if not isinstance(value, int) or not 0 < value <= 10_000:
-            raise UserError(f"{file}:args.{ARGUMENTS[name]}", repr(value), "a whole number above 0", AGAIN)
+            raise UserError(f"{file}:args.{argument}", repr(value), "a whole number above 0", AGAIN)
+        found[name] = value
     layers = {key.split(".")[3] for key in state if key.startswith("denoising_net.transformer.layers.")}
     return Sizes(**found, heard=heard, layers=max(1, len(layers)))
 

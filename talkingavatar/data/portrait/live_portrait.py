@@ -24,6 +24,7 @@ from talkingavatar.data.portrait.source import Animated, MotionSource
 from talkingavatar.data.portrait.template import read_template
 from talkingavatar.errors import UserError
 from talkingavatar.networks.live_portrait import (
+    PUBLISHED,
     AppearanceExtractor,
     Motion,
     MotionExtractor,
@@ -76,7 +77,7 @@ class LivePortrait(MotionSource):
         mesh: FaceMesh,
         files: LivePortraitFiles,
         driver: SpeechDriver | None = None,
-        widths: Widths = Widths(),
+        widths: Widths = PUBLISHED,
         device: torch.device | str = "cpu",
     ) -> None:
         """
@@ -169,9 +170,7 @@ class LivePortrait(MotionSource):
         # The matte goes where the features go: coarse, and good enough to know the person from the wall.
         where = warped.origins[..., :2].mean(1)
         small = F.grid_sample(prepared.cut_matte[None], where, padding_mode="border", align_corners=False)
-        matte, seen = (
-            F.interpolate(plane, size=made.shape[1:], mode="bilinear")[0] for plane in (small, warped.seen)
-        )
+        matte, seen = (F.interpolate(plane, size=made.shape[1:], mode="bilinear")[0] for plane in (small, warped.seen))
         frame = prepared.crop.put_back(made, prepared.picture)
         shown = prepared.crop.put_back(UNSEEN + (1 - UNSEEN) * seen, torch.ones_like(prepared.matte))
         why = self._why_not(prepared.own, motion)

@@ -6,9 +6,10 @@ from talkingavatar.networks.live_portrait.keypoints import Motion, angles_of, ro
 from talkingavatar.networks.live_portrait.motion import MotionExtractor
 from talkingavatar.networks.live_portrait.stitching import Stitching
 from talkingavatar.networks.live_portrait.warping import Warped, WarpingModule
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 __all__ = [
+    "PUBLISHED",
     "AppearanceExtractor",
     "Motion",
     "MotionExtractor",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.live_portrait.blocks import Block, HalvedPicture, VolumeResidual
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 HALVINGS = 2
 
@@ -14,11 +16,11 @@ HALVINGS = 2
 class AppearanceExtractor(nn.Module):
     """Pictures in [0, 1]; the volume has a quarter of their side."""
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths = PUBLISHED) -> None:
         super().__init__()
         channels = [min(widths.most, widths.block << level) for level in range(HALVINGS + 1)]
         self.first = Block(2, 3, widths.block)
-        self.down_blocks = nn.ModuleList(HalvedPicture(a, b) for a, b in zip(channels, channels[1:], strict=False))
+        self.down_blocks = nn.ModuleList(HalvedPicture(a, b) for a, b in pairwise(channels))
         self.second = nn.Conv2d(channels[-1], widths.most, 1)
         self.resblocks_3d = nn.Sequential()
         for number in range(widths.volume_blocks):

@@ -15,7 +15,7 @@ from talkingavatar.networks.live_portrait.generator import SpadeGenerator
 from talkingavatar.networks.live_portrait.motion import MotionExtractor
 from talkingavatar.networks.live_portrait.stitching import EYES, MOUTH, SHOULDERS, Stitching
 from talkingavatar.networks.live_portrait.warping import WarpingModule
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 from talkingavatar.networks.published_weights import filled, first_file, read_published, unwrapped, usual_places
 from talkingavatar.runtime.files import sha256
 
@@ -56,7 +56,7 @@ class LivePortraitFiles:
     def checksums(self) -> dict[str, str]:
         return {path.name: sha256(path) for path in self.paths.values()}
 
-    def load(self, name: str, widths: Widths = Widths()) -> Any:
+    def load(self, name: str, widths: Widths = PUBLISHED) -> Any:
         """One of the networks.
 
         Raises:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.live_portrait.blocks import SpectralConv
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 MIDDLE = 6
 SLOPE = 0.2
@@ -45,7 +45,7 @@ class SpadeBlock(nn.Module):
 class SpadeGenerator(nn.Module):
     """Pictures in [0, 1] with eight times the features' side."""
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths = PUBLISHED) -> None:
         super().__init__()
         inner = widths.decoded
         self.fc = nn.Conv2d(inner, 2 * inner, 3, padding=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import pi
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.live_portrait.keypoints import Motion
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 BINS, BIN, FIRST = 66, 3.0, -97.5  # of an angle; degrees apart; degrees of the first
 EPS = 1e-6
@@ -61,10 +62,7 @@ class Detector(nn.Module):
         super().__init__()
         channels, count = widths.channels, 3 * widths.keypoints
         stem = nn.Sequential(nn.Conv2d(3, channels[0], 4, stride=4), ChannelNorm(channels[0]))
-        halves = (
-            nn.Sequential(ChannelNorm(a), nn.Conv2d(a, b, 2, stride=2))
-            for a, b in zip(channels, channels[1:], strict=False)
-        )
+        halves = (nn.Sequential(ChannelNorm(a), nn.Conv2d(a, b, 2, stride=2)) for a, b in pairwise(channels))
         self.downsample_layers = nn.ModuleList([stem, *halves])
         self.stages = nn.ModuleList(
             nn.Sequential(*(ConvNeXtBlock(width) for _ in range(blocks)))
@@ -86,7 +84,7 @@ class Detector(nn.Module):
 class MotionExtractor(nn.Module):
     """Pictures in [0, 1] to what moves their keypoints."""
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths = PUBLISHED) -> None:
         super().__init__()
         self.detector = Detector(widths)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 SHOULDERS, MOUTH, EYES = "retarget_shoulder", "retarget_mouth", "retarget_eye"
 
@@ -30,7 +30,7 @@ class Retargeting(nn.Module):
 class Stitching(nn.Module):
     """The three of a file."""
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths = PUBLISHED) -> None:
         super().__init__()
         numbers = 3 * widths.keypoints
         self.retarget_shoulder = Retargeting(2 * numbers, (128, 128, 64), numbers + 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.live_portrait.blocks import Block, DoubledVolume, HalvedVolume
-from talkingavatar.networks.live_portrait.widths import Widths
+from talkingavatar.networks.live_portrait.widths import PUBLISHED, Widths
 
 SPREAD = 0.01  # square of a keypoint's width
 SLOPE = 0.01
@@ -26,7 +27,7 @@ class Encoder(nn.Module):
     def __init__(self, inputs: int, channels: list[int]) -> None:
         super().__init__()
         widths = [inputs, *channels[1:]]
-        self.down_blocks = nn.ModuleList(HalvedVolume(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.down_blocks = nn.ModuleList(HalvedVolume(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Float[Tensor, "B C Z H W"]) -> list[Float[Tensor, "B _ Z _ _"]]:
         """The input and each level's output."""
@@ -106,7 +107,7 @@ def _blobs(grid: Float[Tensor, "Z H W 3"], points: Float[Tensor, "B K 3"]) -> Fl
 class WarpingModule(nn.Module):
     """A volume whose head is at `source` to the features of a picture where it is at `driven`."""
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths = PUBLISHED) -> None:
         super().__init__()
         self.dense_motion_network = DenseMotion(widths)
         self.third = Block(2, widths.most, widths.decoded, SLOPE)

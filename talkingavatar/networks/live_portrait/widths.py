@@ -32,3 +32,6 @@ class Widths:
     def decoded(self) -> int:
         """Channels of what the generator starts from."""
         return min(self.most, 4 * self.block)
+
+
+PUBLISHED = Widths()
