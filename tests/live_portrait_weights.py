@@ -1,10 +1,13 @@
-"""Files of LivePortrait's grammar with small random weights."""
+"""Files of LivePortrait's grammar with small random weights, and a portrait for them."""
 
+import numpy as np
 import torch
 
+from talkingavatar.data.portrait import Portrait
+from talkingavatar.data.portrait.live_portrait import LivePortrait
 from talkingavatar.networks.live_portrait import Widths
 from talkingavatar.networks.live_portrait.blocks import SpectralConv
-from talkingavatar.networks.live_portrait.files import NETWORKS, STITCHING
+from talkingavatar.networks.live_portrait.files import NETWORKS, STITCHING, find_live_portrait
 
 TINY = Widths(
     picture=32, block=8, most=16, depth=4, volume_blocks=1, flow_block=4, flow_most=16, flow_levels=2,
@@ -47,3 +50,22 @@ def write_flat(folder):
             state = {key.replace(".", "_module.", 1): value for key, value in state.items()}
         save_file(state, folder / f"{name}.safetensors")
     return folder
+
+
+def tiny_source(mesh, folder, driver=None):
+    """One that stitches nothing, so that what comes out can be told."""
+    given = states()
+    for key, value in given[STITCHING].items():
+        if key.startswith("retarget_shoulder.mlp.6"):
+            value.zero_()
+    return LivePortrait(mesh, find_live_portrait(str(write_published(folder, given))), driver, TINY)
+
+
+def tiny_portrait(mesh, width=80, height=80):
+    """A face before a picture that varies everywhere."""
+    neutral = mesh.neutral(torch.zeros(1, 10))[0]
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    picture = np.stack([120 + 60 * np.sin(x / 7), 120 + 60 * np.cos(y / 9), 90 + x], -1).astype(np.uint8)
+    K = np.array([[130.0, 0, width / 2], [0, 130.0, height / 2], [0, 0, 1]])
+    matte = np.where(np.hypot(x - width / 2, y - height / 2) < 30, 255, 0).astype(np.uint8)
+    return Portrait(picture, matte, K, neutral, neutral + torch.tensor([0.0, -0.02, -0.9]))

@@ -20,7 +20,7 @@ from talkingavatar.config.preprocess import PreprocessConfig
 from talkingavatar.data.capture import RATE, Capture, Table
 from talkingavatar.data.mesh_motion import FPS
 from talkingavatar.data.portrait.face_crop import face_crop
-from talkingavatar.data.portrait.joyvasa import JoyVasaDriver, find_joyvasa
+from talkingavatar.data.portrait.joyvasa import JoyVasaDriver, JoyVasaFiles, find_joyvasa
 from talkingavatar.data.portrait.live_portrait import LivePortrait
 from talkingavatar.data.portrait.record import POSE_NAMES, Still
 from talkingavatar.data.portrait.source import Animated
@@ -29,7 +29,7 @@ from talkingavatar.networks.live_portrait.files import complete, find_live_portr
 from talkingavatar.networks.mesh_code import MotionLatent
 from talkingavatar.paths import user_path
 from talkingavatar.preprocessing.assemble import MANIFEST, Moved
-from talkingavatar.preprocessing.clip import ProgressFunction, save_png
+from talkingavatar.preprocessing.clip import SILENT, ProgressFunction, save_png
 from talkingavatar.preprocessing.pipeline import Outcome, VideoWriter, preprocess
 from talkingavatar.preprocessing.portrait import fitted_portrait
 from talkingavatar.preprocessing.stages import Stage, made_anew, run_stage, write_json
@@ -67,13 +67,8 @@ def preprocess_live_portrait(
     """
     files, driver = complete(find_live_portrait(config.weights)), find_joyvasa(config.weights)
     motion = None if config.motion is None else user_path(config.motion)
-    if motion is not None and not motion.exists():
-        raise UserError("motion", f"{motion}: nothing there", "a capture, a template or a sound", "correct the path")
     speaks = motion is None or (motion.is_file() and motion.suffix != TEMPLATE)
-    if speaks and not driver.found:
-        what = "none" if motion is None else f"the sound {motion}, and no driver ({driver.why_skipped})"
-        raise UserError("motion", what, "a capture (of a film) or a template (.pkl), or JoyVASA's files",
-                        "give motion=captures/<name> or motion=<template>.pkl")  # fmt: skip
+    _check_motion(motion, speaks, driver)
     weights = files.checksums() | (driver.checksums() if speaks else {})
     with fitted_portrait(config, progress) as fitted:
         inputs = {"fit": fitted.fit.key, "motion": _digest(motion)} | weights
@@ -95,7 +90,28 @@ def preprocess_live_portrait(
     film = replace(config, portrait=None, video=str(work / FILM), name=config.title, sync="none", body="open_flame",
                    crop=None, size=config.long_side, fps=told["fps"],
                    sound="required" if told["heard"] else "optional")  # fmt: skip
-    return preprocess(film, progress, video_writer, moved)
+    try:
+        return preprocess(film, progress, video_writer, moved)
+    except UserError as error:
+        if error.field != "video":
+            raise
+        found = f"liveportrait, whose film {work / FILM} shows {error.found}"
+        raise UserError("source", found, error.expected, "look at it; give another portrait or motion") from error
+
+
+def _check_motion(motion: Path | None, speaks: bool, driver: JoyVasaFiles) -> None:
+    """
+    Raises:
+        UserError: it is not there, is no capture, or is to be told from sound, and by nothing.
+    """
+    if motion is not None and not motion.exists():
+        raise UserError("motion", f"{motion}: nothing there", "a capture, a template or a sound", "correct the path")
+    if motion is not None and motion.is_dir() and not (motion / MANIFEST).is_file():
+        raise UserError("motion", f"{motion}: no capture", "one made by preprocess video=...", "make it first")
+    if speaks and not driver.found:
+        what = "none" if motion is None else f"the sound {motion}, and no driver ({driver.why_skipped})"
+        raise UserError("motion", what, "a capture (of a film) or a template (.pkl), or JoyVASA's files",
+                        "give motion=captures/<name> or motion=<template>.pkl")  # fmt: skip
 
 
 def driving(source: LivePortrait, motion: Path | None, frames: int, progress: ProgressFunction) -> Driving:
@@ -128,8 +144,6 @@ def _first(motion: MotionLatent, frames: int) -> MotionLatent:
 
 
 def _of_capture(source: LivePortrait, folder: Path, frames: int, progress: ProgressFunction) -> Driving:
-    if not (folder / MANIFEST).is_file():
-        raise UserError("motion", f"{folder}: no capture", "one made by preprocess video=...", "make it first")
     capture = Capture(folder)
     marks, count, fps = capture.landmarks(), min(frames, capture.manifest.frames), capture.manifest.fps
     seen = None if marks is None else marks[:count, :, :2][np.isfinite(marks[:count, :, :2]).all((1, 2))]
@@ -179,7 +193,7 @@ def move(
                 film.write(np.array(image.convert("RGB")))
     names = [f"dyn_{number}" for number in range(motion.dyn.shape[1])] + list(POSE_NAMES)
     Table(names, torch.cat([motion.dyn, motion.pose], 1).numpy()).save(folder / MOTION)
-    heard = bool(len(driven.sound) and np.abs(driven.sound).max() > 1e-3)
+    heard = bool(len(driven.sound) and np.abs(driven.sound).max() >= SILENT)
     told = {"kind": "distilled", "latent": LATENT, "source": f"{source.name} {source.version}",
             "licence": source.licence, "invalid": why, "fps": driven.fps, "heard": heard}  # fmt: skip
     write_json(folder / FACTS, told | driven.told)

@@ -9,15 +9,13 @@ import torch
 
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.body.models import load_body
-from talkingavatar.data.portrait import Portrait
 from talkingavatar.data.portrait.face_crop import FaceCrop, face_crop
-from talkingavatar.data.portrait.live_portrait import LIPS, LivePortrait
+from talkingavatar.data.portrait.live_portrait import LIPS
 from talkingavatar.data.portrait.template import read_template
 from talkingavatar.errors import UserError
 from talkingavatar.networks.live_portrait import rotation
-from talkingavatar.networks.live_portrait.files import STITCHING, find_live_portrait
 from talkingavatar.networks.mesh_code import MotionLatent
-from tests.live_portrait_weights import TINY, states, write_published
+from tests.live_portrait_weights import tiny_portrait, tiny_source
 
 SIZE = 80
 
@@ -29,23 +27,12 @@ def mesh(cache):
 
 @pytest.fixture(scope="module")
 def source(mesh, tmp_path_factory):
-    given = states()
-    for key, value in given[STITCHING].items():
-        if key.startswith("retarget_shoulder.mlp.6"):
-            value.zero_()  # it stitches nothing, so that what comes out can be told
-    return LivePortrait(
-        mesh, find_live_portrait(str(write_published(tmp_path_factory.mktemp("lp"), given))), None, TINY
-    )
+    return tiny_source(mesh, tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
 def portrait(mesh):
-    neutral = mesh.neutral(torch.zeros(1, 10))[0]
-    x, y = np.meshgrid(np.arange(SIZE), np.arange(SIZE))
-    picture = np.stack([120 + 60 * np.sin(x / 7), 120 + 60 * np.cos(y / 9), 90 + x], -1).astype(np.uint8)
-    K = np.array([[130.0, 0, SIZE / 2], [0, 130.0, SIZE / 2], [0, 0, 1]])
-    matte = np.where(np.hypot(x - SIZE / 2, y - SIZE / 2) < 30, 255, 0).astype(np.uint8)
-    return Portrait(picture, matte, K, neutral, neutral + torch.tensor([0.0, -0.02, -0.9]))
+    return tiny_portrait(mesh)
 
 
 def test_a_crop_put_back_changes_nothing():
