@@ -78,9 +78,8 @@ def preprocess_live_portrait(
             device = "cuda" if torch.cuda.is_available() else "cpu"
             spoken = JoyVasaDriver(driver, None, device) if speaks else None
             source = LivePortrait(fitted.mesh, files, spoken, device=device)
-            move(
-                source, fitted.still(), driving(source, motion, config.frames, progress), folder, progress, film_writer
-            )
+            driven = driving(source, motion, config.frames, progress)
+            move(source, fitted.still(), driven, folder, progress, film_writer)
 
         work = run_stage(fitted.work, stage, make)
         with made_anew(work):
@@ -118,15 +117,24 @@ def driving(source: LivePortrait, motion: Path | None, frames: int, progress: Pr
     """At most so many frames of a capture, a template, a sound, or the package's own speech.
 
     Raises:
-        UserError: it is none of them.
+        UserError: it is none of them, or shorter than a second.
     """
     if motion is not None and motion.is_dir():
-        return _of_capture(source, motion, frames, progress)
-    if motion is not None and motion.suffix == TEMPLATE:
-        found = source.bank(str(motion))
-        return Driving(_first(found, frames), FPS, np.zeros(0, np.float32), {"motion": motion.name})
-    name = "the package's speech" if motion is None else motion.name
-    said = _speech() if motion is None else read_sound(motion, RATE, "motion")
+        found = _of_capture(source, motion, frames, progress)
+    elif motion is not None and motion.suffix == TEMPLATE:
+        told = source.bank(str(motion))
+        found = Driving(_first(told, frames), FPS, np.zeros(0, np.float32), {"motion": motion.name})
+    else:
+        found = _of_sound(source, motion, frames, progress)
+    if (count := len(found.motion.dyn)) < found.fps:
+        raise UserError("motion", f"{count} frames at {found.fps:g} a second", "at least a second",
+                        "give a longer one, and frames=25 or more")  # fmt: skip
+    return found
+
+
+def _of_sound(source: LivePortrait, file: Path | None, frames: int, progress: ProgressFunction) -> Driving:
+    name = "the package's speech" if file is None else file.name
+    said = _speech() if file is None else read_sound(file, RATE, "motion")
     said = said[: round(frames / FPS * RATE)]
     advance = progress("motion from sound", 1)
     told = source.from_audio(said, FPS, SEED)

@@ -104,8 +104,8 @@ def test_a_stopped_film_goes_on_to_the_same_frames(source, still, driven, moved,
 
 def test_a_sound_or_the_packages_own_speech_drives(source, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.linspace(0, 0.5, RATE).astype(np.float32), RATE)
-    told = driving(source, tmp_path / "a.wav", 20, unseen)
-    assert told.lips and len(told.motion.dyn) == 20 and len(told.sound) == 20 * 640
+    told = driving(source, tmp_path / "a.wav", 600, unseen)
+    assert told.lips and len(told.motion.dyn) == 25 and len(told.sound) == RATE
     assert told.told == {"motion": "a.wav", "driver": "JoyVASA"} and (told.motion.dyn.diff(dim=0) > 0).all()
     said = driving(source, None, 30, unseen)
     assert said.told["motion"] == "the package's speech" and len(said.motion.dyn) == 30
@@ -113,9 +113,11 @@ def test_a_sound_or_the_packages_own_speech_drives(source, tmp_path):
 
 def test_a_template_drives_without_a_sound(source, tmp_path):
     frame = {"scale": np.ones((1, 1)), "R": np.eye(3)[None], "exp": np.zeros((1, 21, 3)), "t": np.zeros((1, 3))}
-    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"motion": [frame] * 9, "output_fps": 25}))
-    told = driving(source, tmp_path / "x.pkl", 5, unseen)
-    assert len(told.motion.dyn) == 5 and not len(told.sound) and not told.lips
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"motion": [frame] * 40, "output_fps": 25}))
+    told = driving(source, tmp_path / "x.pkl", 30, unseen)
+    assert len(told.motion.dyn) == 30 and not len(told.sound) and not told.lips
+    with pytest.raises(UserError, match="found 24 frames at 25 a second; expected at least a second"):
+        driving(source, tmp_path / "x.pkl", 24, unseen)
 
 
 def test_absent_files_are_one_line(tmp_path):

@@ -44,7 +44,7 @@ class FaceCrop:
         rows, columns, places, share = self._cover(*picture.shape[1:])
         out = picture.clone()
         beside = picture[:, rows, columns]
-        out[:, rows, columns] = beside + share * (_sampled(made, places) - beside)
+        out[:, rows, columns] = beside + share.to(picture) * (_sampled(made, places) - beside)
         return out
 
     def _cover(self, height: int, width: int) -> tuple[slice, slice, Float[ndarray, "h w 2"], Float[Tensor, "h w"]]:
