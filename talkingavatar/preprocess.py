@@ -30,8 +30,8 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   frames          of a portrait's motion, at 25 a second (600)
   source          what moves it: mesh_code (in the package), or liveportrait, whose files are found and never fetched
                   (doctor says where); a film is made, and tracked as your own would be
-  motion          of liveportrait: a capture (of a film), a template (.pkl), or a sound, which JoyVASA's files tell
-                  motion from. Default: speech that the package has
+  motion          of liveportrait: a capture (of a film), a template (.pkl), or a sound, which JoyVASA's or
+                  Ditto's files tell motion from. Default: speech that the package has
   weights         folder of those files. Default: $TALKINGAVATAR_WEIGHTS, the cache's weights, the hub's cache
   video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES

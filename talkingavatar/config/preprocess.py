@@ -43,7 +43,7 @@ class PreprocessConfig:
     frames: int = 600  # of a portrait's motion, at 25 a second
     source: str = "mesh_code"  # mesh_code | liveportrait: what moves a portrait
     motion: str | None = None  # of LivePortrait: a capture, a template or a sound; None: the package's speech
-    weights: str | None = None  # folder of LivePortrait's and JoyVASA's files; None looks in the usual places
+    weights: str | None = None  # folder of LivePortrait's and its drivers' files; None looks in the usual places
     start: float = 0.0  # seconds from the clip's beginning
     end: float | None = None  # seconds
     fps: float | None = None  # of the capture; None: the source's average, rounded to a usual rate of at most 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,14 @@ from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.config.preprocess import PreprocessConfig
 from talkingavatar.data.capture import RATE, Capture, Table
 from talkingavatar.data.mesh_motion import FPS
+from talkingavatar.data.portrait.ditto import DittoDriver, DittoFiles, find_ditto
 from talkingavatar.data.portrait.face_crop import face_crop
 from talkingavatar.data.portrait.joyvasa import JoyVasaDriver, JoyVasaFiles, find_joyvasa
 from talkingavatar.data.portrait.live_portrait import LivePortrait
-from talkingavatar.data.portrait.record import POSE_NAMES, Still
+from talkingavatar.data.portrait.portrait import Portrait
+from talkingavatar.data.portrait.record import POSE_NAMES
 from talkingavatar.data.portrait.source import Animated
+from talkingavatar.data.portrait.speech_driver import SpeechDriver
 from talkingavatar.errors import UserError
 from talkingavatar.networks.live_portrait.files import complete, find_live_portrait
 from talkingavatar.networks.mesh_code import MotionLatent
@@ -41,17 +44,17 @@ FILM, MOTION, FACTS, INVALID = "moved.mp4", "motion.npz", "moved.json", "invalid
 FRAMES, CONFIDENCE = "frames", "confidence"
 SEED = 0  # what a driver from sound draws with
 TEMPLATE = ".pkl"
+DriverFiles = JoyVasaFiles | DittoFiles
 
 
 @dataclass(frozen=True)
 class Driving:
-    """Motion of somebody else, and what is heard with it."""
+    """Motion of the portrait's person, and what is heard with it."""
 
     motion: MotionLatent
     fps: float
     sound: Float[ndarray, " N"]  # 16 kHz; empty: none
     told: dict[str, Any]
-    lips: bool = False  # the lips' keypoints are this motion's, not the portrait's changed
 
 
 def preprocess_live_portrait(
@@ -65,21 +68,23 @@ def preprocess_live_portrait(
     Raises:
         UserError: files are missing or not the published ones, a motion is none, or as `preprocess`.
     """
-    files, driver = complete(find_live_portrait(config.weights)), find_joyvasa(config.weights)
+    files = complete(find_live_portrait(config.weights))
+    drivers: list[DriverFiles] = [find_joyvasa(config.weights), find_ditto(config.weights)]
     motion = None if config.motion is None else user_path(config.motion)
     speaks = motion is None or (motion.is_file() and motion.suffix != TEMPLATE)
-    _check_motion(motion, speaks, driver)
-    weights = files.checksums() | (driver.checksums() if speaks else {})
+    _check_motion(motion, drivers if speaks else None)
+    driver = next((found for found in drivers if found.found), None) if speaks else None
+    weights = files.checksums() | ({} if driver is None else driver.checksums())
     with fitted_portrait(config, progress) as fitted:
         inputs = {"fit": fitted.fit.key, "motion": _digest(motion)} | weights
         stage = Stage("moved", VERSION, {"frames": config.frames, "seed": SEED}, inputs)
 
         def make(folder: Path) -> None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-            spoken = JoyVasaDriver(driver, None, device) if speaks else None
-            source = LivePortrait(fitted.mesh, files, spoken, device=device)
-            driven = driving(source, motion, config.frames, progress)
-            move(source, fitted.still(), driven, folder, progress, film_writer)
+            source = LivePortrait(fitted.mesh, files, _loaded(driver, device), device=device)
+            portrait = fitted.still().portrait
+            driven = driving(source, portrait, motion, config.frames, progress)
+            move(source, portrait, driven, folder, progress, film_writer)
 
         work = run_stage(fitted.work, stage, make)
         with made_anew(work):
@@ -98,8 +103,11 @@ def preprocess_live_portrait(
         raise UserError("source", found, error.expected, "look at it; give another portrait or motion") from error
 
 
-def _check_motion(motion: Path | None, speaks: bool, driver: JoyVasaFiles) -> None:
+def _check_motion(motion: Path | None, drivers: Sequence[DriverFiles] | None) -> None:
     """
+    Args:
+        drivers: of which one has to tell it from sound; None: it is no sound.
+
     Raises:
         UserError: it is not there, is no capture, or is to be told from sound, and by nothing.
     """
@@ -107,40 +115,50 @@ def _check_motion(motion: Path | None, speaks: bool, driver: JoyVasaFiles) -> No
         raise UserError("motion", f"{motion}: nothing there", "a capture, a template or a sound", "correct the path")
     if motion is not None and motion.is_dir() and not (motion / MANIFEST).is_file():
         raise UserError("motion", f"{motion}: no capture", "one made by preprocess video=...", "make it first")
-    if speaks and not driver.found:
-        what = "none" if motion is None else f"the sound {motion}, and no driver ({driver.why_skipped})"
-        raise UserError("motion", what, "a capture (of a film) or a template (.pkl), or JoyVASA's files",
+    if drivers is not None and not any(driver.found for driver in drivers):
+        what = "none" if motion is None else f"the sound {motion}, and no driver ({drivers[0].why_skipped})"
+        raise UserError("motion", what, "a capture (of a film) or a template (.pkl), or JoyVASA's or Ditto's files",
                         "give motion=captures/<name> or motion=<template>.pkl")  # fmt: skip
 
 
-def driving(source: LivePortrait, motion: Path | None, frames: int, progress: ProgressFunction) -> Driving:
+def _loaded(driver: DriverFiles | None, device: str) -> SpeechDriver | None:
+    if isinstance(driver, JoyVasaFiles):
+        return JoyVasaDriver(driver, device=device)
+    return None if driver is None else DittoDriver(driver, device=device)
+
+
+def driving(
+    source: LivePortrait, portrait: Portrait, motion: Path | None, frames: int, progress: ProgressFunction
+) -> Driving:
     """At most so many frames of a capture, a template, a sound, or the package's own speech.
 
     Raises:
         UserError: it is none of them, or shorter than a second.
     """
     if motion is not None and motion.is_dir():
-        found = _of_capture(source, motion, frames, progress)
+        found = _of_capture(source, portrait, motion, frames, progress)
     elif motion is not None and motion.suffix == TEMPLATE:
-        told = source.bank(str(motion))
-        found = Driving(_first(told, frames), FPS, np.zeros(0, np.float32), {"motion": motion.name})
+        told = source.adapted(portrait, _first(source.bank(str(motion)), frames))
+        found = Driving(told, FPS, np.zeros(0, np.float32), {"motion": motion.name})
     else:
-        found = _of_sound(source, motion, frames, progress)
+        found = _of_sound(source, portrait, motion, frames, progress)
     if (count := len(found.motion.dyn)) < found.fps:
         raise UserError("motion", f"{count} frames at {found.fps:g} a second", "at least a second",
                         "give a longer one, and frames=25 or more")  # fmt: skip
     return found
 
 
-def _of_sound(source: LivePortrait, file: Path | None, frames: int, progress: ProgressFunction) -> Driving:
+def _of_sound(
+    source: LivePortrait, portrait: Portrait, file: Path | None, frames: int, progress: ProgressFunction
+) -> Driving:
     name = "the package's speech" if file is None else file.name
     said = _speech() if file is None else read_sound(file, RATE, "motion")
     said = said[: round(frames / FPS * RATE)]
     advance = progress("motion from sound", 1)
-    told = source.from_audio(said, FPS, SEED)
+    told = source.spoken(portrait, said, FPS, SEED)
     advance()
     assert source.driver is not None
-    return Driving(_first(told, frames), FPS, said, {"motion": name, "driver": source.driver.name}, lips=True)
+    return Driving(_first(told, frames), FPS, said, {"motion": name, "driver": source.driver.name})
 
 
 def _speech() -> Float[ndarray, " N"]:
@@ -151,7 +169,9 @@ def _first(motion: MotionLatent, frames: int) -> MotionLatent:
     return MotionLatent(motion.dyn[:frames], motion.pose[:frames])
 
 
-def _of_capture(source: LivePortrait, folder: Path, frames: int, progress: ProgressFunction) -> Driving:
+def _of_capture(
+    source: LivePortrait, portrait: Portrait, folder: Path, frames: int, progress: ProgressFunction
+) -> Driving:
     capture = Capture(folder)
     marks, count, fps = capture.landmarks(), min(frames, capture.manifest.frames), capture.manifest.fps
     seen = None if marks is None else marks[:count, :, :2][np.isfinite(marks[:count, :, :2]).all((1, 2))]
@@ -164,13 +184,13 @@ def _of_capture(source: LivePortrait, folder: Path, frames: int, progress: Progr
             yield capture.frame(index)
             advance()
 
-    motion = source.read_pictures(pictures(), face_crop(seen))
+    motion = source.adapted(portrait, source.read_pictures(pictures(), face_crop(seen)))
     return Driving(motion, fps, capture.audio[: round(count / fps * RATE)], {"motion": capture.manifest.name})
 
 
 def move(
     source: LivePortrait,
-    still: Still,
+    portrait: Portrait,
     driven: Driving,
     folder: Path,
     progress: ProgressFunction,
@@ -180,7 +200,7 @@ def move(
 
     Frames that are there already are kept.
     """
-    motion = source.adapted(still.portrait, driven.motion, driven.lips)
+    motion = driven.motion
     count, invalid = len(motion.dyn), folder / INVALID
     files = [folder / FRAMES / f"{index:06d}.png" for index in range(count)]
     for part in (FRAMES, CONFIDENCE):
@@ -189,7 +209,7 @@ def move(
     done = next((index for index, file in enumerate(files) if not file.is_file()), count)
     advance = progress("moving the portrait", count - done)
     rest = MotionLatent(motion.dyn[done:], motion.pose[done:])
-    for index, shown in enumerate(source.animate(still.portrait, rest), done):
+    for index, shown in enumerate(source.animate(portrait, rest), done):
         if not shown.valid:
             why[str(index)] = shown.why
             write_json(invalid, why)

@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from talkingavatar.data.portrait.joyvasa import GENERATOR, TEMPLATE, JoyVasaDriver, find_joyvasa
+from talkingavatar.data.portrait.speech_driver import Person
 from talkingavatar.errors import UserError
 from talkingavatar.networks.joyvasa import Denoiser, JoyVasa, Schedule, Sizes, sinusoids
 
+NOBODY = Person({}, torch.zeros(68, 2))
 SIZES = Sizes(frames=5, before=2, width=16, heard=16, steps=4, layers=1)
 ARGUMENTS = {"motion_feat_dim": 70, "n_motions": 5, "n_prev_motions": 2, "feature_dim": 16, "n_diff_steps": 4}
 
@@ -77,14 +79,14 @@ def test_a_schedule_ends_in_noise_and_begins_without():
 
 def test_speech_becomes_motion_and_a_seed_the_same(driver):
     speech = np.sin(np.arange(8 * 640 + 100) / 20).astype(np.float32)
-    a, b, other = driver(speech, 1), driver(speech, 1), driver(speech, 2)
+    a, b, other = (driver(speech, seed, NOBODY) for seed in (1, 1, 2))
     assert a.dyn.shape == (8, 63) and a.pose.shape == (8, 7) and a.dyn.isfinite().all()
     assert torch.equal(a.dyn, b.dyn) and torch.equal(a.pose, b.pose) and not torch.equal(a.dyn, other.dyn)
 
 
 def test_sound_is_heard(driver):
     tones = [np.sin(np.arange(5 * 640) / length).astype(np.float32) for length in (3, 30)]
-    a, b = (driver(tone, 1).dyn for tone in tones)
+    a, b = (driver(tone, 1, NOBODY).dyn for tone in tones)
     assert not torch.allclose(a, b)
 
 
@@ -93,7 +95,7 @@ def test_numbers_mean_what_the_statistics_say(driver):
     last = driver.network.denoising_net.motion_dec[-1]
     last.weight.zero_()
     last.bias.fill_(0.5)
-    found = driver(np.zeros(3 * 640, np.float32), 0)
+    found = driver(np.zeros(3 * 640, np.float32), 0, NOBODY)
     assert torch.allclose(found.dyn, torch.full((3, 63), 1.5), atol=1e-4)
     expected = torch.tensor([np.log(1.5), 0, 0, 0, 0.5, 1.0, 1.5], dtype=torch.float32)
     assert torch.allclose(found.pose, expected.expand(3, 7), atol=1e-4)

@@ -174,3 +174,13 @@ def test_a_template_never_runs(tmp_path):
 def test_without_a_driver_nothing_is_told_from_sound(source):
     with pytest.raises(UserError, match="no driver from sound"):
         source.from_audio(np.zeros(16000, np.float32), 25, 0)
+
+
+def test_who_speaks_is_told_to_drivers_that_go_on_from_the_portrait(source, portrait):
+    person = source._person(portrait)
+    assert {name: values.shape[1] for name, values in person.told.items()} == {
+        "kp": 63, "scale": 1, "pitch": 66, "yaw": 66, "roll": 66, "t": 3, "exp": 63,
+    }  # fmt: skip
+    assert torch.equal(person.told["exp"], source.read([portrait]).dyn)
+    middle = person.marks.mean(0)
+    assert (middle - SIZE / 2).abs().max() < 8

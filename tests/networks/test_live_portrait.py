@@ -10,7 +10,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.networks.live_portrait import Motion, MotionExtractor, Stitching, angles_of, rotation
 from talkingavatar.networks.live_portrait.blocks import SpectralConv
 from talkingavatar.networks.live_portrait.files import NETWORKS, STITCHING, complete, find_live_portrait
-from talkingavatar.networks.live_portrait.motion import BINS, _angle
+from talkingavatar.networks.live_portrait.motion import BINS, expected_angle
 from talkingavatar.networks.live_portrait.warping import DenseMotion
 from tests.live_portrait_weights import TINY, states, write_flat, write_published
 
@@ -111,8 +111,8 @@ def test_angles_turn_points_and_come_back():
 def test_an_angle_is_what_its_bins_expect():
     scores = torch.full((1, BINS), -50.0)
     scores[0, 40] = 50.0
-    assert torch.rad2deg(_angle(scores)) == pytest.approx(40 * 3 - 97.5)
-    assert torch.rad2deg(_angle(torch.zeros(1, BINS))) == pytest.approx(0, abs=1e-4)
+    assert torch.rad2deg(expected_angle(scores)) == pytest.approx(40 * 3 - 97.5)
+    assert torch.rad2deg(expected_angle(torch.zeros(1, BINS))) == pytest.approx(0, abs=1e-4)
 
 
 def test_depth_of_a_shift_moves_nothing():

@@ -19,6 +19,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.unpickle import read_arrays
+from talkingavatar.data.portrait.speech_driver import Person
 from talkingavatar.errors import UserError
 from talkingavatar.networks.joyvasa import JoyVasa, Sizes
 from talkingavatar.networks.mesh_code import MotionLatent
@@ -70,7 +71,7 @@ def find_joyvasa(path: str | None = None) -> JoyVasaFiles:
 class JoyVasaDriver:
     """Speech to LivePortrait's motion, at 25 frames a second."""
 
-    name = "JoyVASA"
+    name, personal = "JoyVASA", False
 
     def __init__(self, files: JoyVasaFiles, listener: Any = None, device: torch.device | str = "cpu") -> None:
         """
@@ -96,8 +97,8 @@ class JoyVasaDriver:
         self.ranges = _ranges(files.template, sizes.motion - sum(RANGED.values()))
         self.repeats = getattr(arguments, "pad_mode", "zero") == "replicate"
 
-    def __call__(self, samples: Float[ndarray, " n"], seed: int) -> MotionLatent:
-        """Of 16 kHz mono speech; the same seed, the same motion."""
+    def __call__(self, samples: Float[ndarray, " n"], seed: int, person: Person) -> MotionLatent:
+        """Of 16 kHz mono speech, whoever the person is; the same seed, the same motion."""
         sizes, frames = self.network.sizes, max(1, len(samples) // FRAME)
         windows = -(-frames // sizes.frames)
         missing = windows * sizes.frames * FRAME - len(samples)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from talkingavatar.data.mesh_motion import FPS
 from talkingavatar.data.portrait.face_crop import FaceCrop, face_crop
 from talkingavatar.data.portrait.portrait import Portrait
 from talkingavatar.data.portrait.source import Animated, MotionSource
+from talkingavatar.data.portrait.speech_driver import Person, SpeechDriver
 from talkingavatar.data.portrait.template import read_template
 from talkingavatar.errors import UserError
 from talkingavatar.networks.live_portrait import (
@@ -42,15 +43,6 @@ from talkingavatar.paths import user_path
 MOST_TURN = {"pitch": 25.0, "yaw": 40.0, "roll": 30.0}  # degrees away from the portrait's own
 LIPS = (6, 12, 14, 17, 19, 20)  # keypoints, whose place a driver from sound says as it is
 UNSEEN = 0.2  # confidence in what the portrait hides
-
-
-@runtime_checkable
-class SpeechDriver(Protocol):
-    """Foretells LivePortrait's motion, at 25 frames a second."""
-
-    name: str
-
-    def __call__(self, samples: Float[ndarray, " n"], seed: int) -> MotionLatent: ...
 
 
 @dataclass(frozen=True)
@@ -137,12 +129,37 @@ class LivePortrait(MotionSource):
         return read_template(user_path(name), self.dyn_dim // 3)
 
     def from_audio(self, samples: Float[ndarray, " n"], fps: float, seed: int) -> MotionLatent:
+        driver = self._driver(fps)
+        if driver.personal:
+            raise UserError("motion", f"speech for nobody, by {driver.name}", "a portrait, which it goes on from",
+                            "say it by one (`spoken`)")  # fmt: skip
+        return driver(samples, seed, Person({}, torch.zeros(68, 2)))
+
+    def spoken(self, portrait: Portrait, samples: Float[ndarray, " n"], fps: float, seed: int) -> MotionLatent:
+        """Motion of this person that goes with 16 kHz mono speech.
+
+        Raises:
+            UserError: the source has no driver, or one of another rate.
+        """
+        driver = self._driver(fps)
+        if driver.personal:
+            return driver(samples, seed, self._person(portrait))
+        return self.adapted(portrait, self.from_audio(samples, fps, seed), lips=True)
+
+    def _driver(self, fps: float) -> SpeechDriver:
         if self.driver is None:
             expected = "JoyVASA's or Ditto's files beside LivePortrait's"
             raise UserError("motion", "speech, and no driver from sound", expected, "see `doctor`")
         if fps != FPS:
             raise UserError("fps", f"{fps:g}", f"{FPS}, the driver's", "drive it at that rate")
-        return self.driver(samples, seed)
+        return self.driver
+
+    @torch.no_grad()
+    def _person(self, portrait: Portrait) -> Person:
+        marks = self._marks(portrait)
+        cut = face_crop(marks[None].numpy()).cut(_planes(portrait.picture, self.device), self.picture)
+        told = self.extractor.detector(cut[None])
+        return Person({name: values.cpu() for name, values in told.items()}, marks)
 
     def _marks(self, portrait: Portrait) -> Float[Tensor, "68 2"]:
         """Pixels."""

@@ -90,12 +90,12 @@ class MotionExtractor(nn.Module):
 
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Motion:
         told = self.detector(pictures)
-        angles = torch.stack([_angle(told[name]) for name in ("pitch", "yaw", "roll")], 1)
+        angles = torch.stack([expected_angle(told[name]) for name in ("pitch", "yaw", "roll")], 1)
         kp, exp = (told[name].unflatten(1, (-1, 3)) for name in ("kp", "exp"))
         return Motion(kp, exp, told["scale"], angles, told["t"])
 
 
-def _angle(scores: Float[Tensor, "B 66"]) -> Float[Tensor, " B"]:
+def expected_angle(scores: Float[Tensor, "B 66"]) -> Float[Tensor, " B"]:
     """The expected angle, radians."""
     bins = torch.arange(BINS, dtype=scores.dtype, device=scores.device)
     return ((scores.softmax(1) @ bins) * BIN + FIRST) * pi / 180
