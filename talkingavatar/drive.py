@@ -10,6 +10,8 @@ from talkingavatar.paths import user_path
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from talkingavatar.drivers.driver import Prompt
+    from talkingavatar.engine.performing.controls import Controls
     from talkingavatar.engine.performing.perform import DriveConfig
 
 HELP = """Render a new performance of a fitted avatar to mp4 with sound.
@@ -27,13 +29,32 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder
   seed        of the idle motion's order, and of what a driver draws (0)
   samples     videos that a driver draws with this seed and those after it; each is as if it were the only one (1)
+  gaze        degrees by which the eyes look to the person's left and up, beyond where they would: 20,-5
+  distance    of the head from the camera, in what it would be: 0.5 to 2 (1)
+  guidance    of a driver that draws, how far the sound leads it (its own)
+  steps       of the same, how often noise is taken away (its own)
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
 Beside the video lies a report (json): lip opening against the sound, and speed.
 Exit codes: 0 done, 2 a mistake in what was given."""
 
 FOLLOWS = 0.2  # cross-validated correlation of the best mouth parameter below which a warning is due
-KEYS = ("run", "audio", "motion", "start", "stop", "background", "out", "seed", "samples", "speaker")
+KEYS = (
+    "run",
+    "audio",
+    "motion",
+    "start",
+    "stop",
+    "background",
+    "out",
+    "seed",
+    "samples",
+    "speaker",
+    "gaze",
+    "distance",
+    "guidance",
+    "steps",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -68,7 +89,6 @@ def parse(arguments: list[str]) -> "DriveConfig":
     given = key_values(arguments, KEYS)
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
-    from talkingavatar.drivers.driver import Prompt
     from talkingavatar.engine.performing.perform import DriveConfig
     from talkingavatar.engine.performing.performance import Request
 
@@ -80,9 +100,35 @@ def parse(arguments: list[str]) -> "DriveConfig":
         stop=number("stop", given["stop"], 0.0, 1e6) if "stop" in given else None,
         seed=whole_number("seed", given.get("seed", "0"), *SEED),
         samples=whole_number("samples", given.get("samples", "1"), 1, 1000),
-        prompt=Prompt(speaker=given.get("speaker")),
+        prompt=_prompt(given),
+        controls=_controls(given),
     )
     return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"])
+
+
+def _prompt(given: dict[str, str]) -> "Prompt":
+    from talkingavatar.config.arguments import number, whole_number
+    from talkingavatar.drivers.driver import Prompt
+
+    guidance = {"audio": number("guidance", given["guidance"], 0.0, 100.0)} if "guidance" in given else {}
+    steps = whole_number("steps", given["steps"], 1, 500) if "steps" in given else None
+    return Prompt(given.get("speaker"), guidance=guidance, steps=steps)
+
+
+def _controls(given: dict[str, str]) -> "Controls":
+    """
+    Raises:
+        UserError: no two numbers, or one out of range.
+    """
+    from talkingavatar.config.arguments import number
+    from talkingavatar.engine.performing.controls import FAR, NEAR, SIDE, UP, Controls
+    from talkingavatar.errors import UserError
+
+    side, comma, up = given.get("gaze", "0,0").partition(",")
+    if not comma:
+        raise UserError("gaze", repr(given["gaze"]), "degrees to the side and up, as 20,-5", "give both")
+    gaze = number("gaze", side, -SIDE, SIDE), number("gaze", up, -UP, UP)
+    return Controls(gaze, number("distance", given.get("distance", "1"), NEAR, FAR))
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from talkingavatar.data.motion_clips import spans
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.performing.borrowed import borrowed_motion
+from talkingavatar.engine.performing.controls import Controls
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras, DrivingSignal
@@ -57,6 +58,7 @@ class Request:
     seed: int = 0  # of the idle motion's order, and of what a driver draws
     samples: int = 1  # of the same, that a driver draws with this seed and those after it
     prompt: Prompt = field(default_factory=Prompt)  # to the driver
+    controls: Controls = field(default_factory=Controls)  # of what it gives
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     features = features_of(data, speech, frames)
     signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
     cameras = capture.cameras([camera])
-    if driver is None:
-        return [Performance(fps, signal, opened.sound, cameras, None)]
-    heard = Heard(fps, speech, features)
-    foretold = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
-    return [Performance(fps, signal, opened.sound, cameras, driver) for signal in foretold]
+    heard, signals = Heard(fps, speech, features), [signal]
+    if driver is not None:
+        signals = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
+    shown = [request.controls.applied(signal, body, cameras) for signal in signals]
+    return [Performance(fps, signal, opened.sound, cameras, driver) for signal in shown]
 
 
 def _refuse(driver: Driver | None, request: Request) -> None:
