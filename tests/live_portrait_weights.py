@@ -1,5 +1,7 @@
 """Files of LivePortrait's grammar with small random weights, and a portrait for them."""
 
+from functools import cache
+
 import numpy as np
 import torch
 
@@ -16,7 +18,12 @@ TINY = Widths(
 
 
 def states():
-    """By name of the network; the same whenever they are asked for."""
+    """By name of the network; the same whenever they are asked for, and to be changed at will."""
+    return {name: {key: value.clone() for key, value in state.items()} for name, state in _drawn().items()}
+
+
+@cache
+def _drawn():
     with torch.random.fork_rng():
         torch.manual_seed(3)
         networks = {name: kind(TINY).requires_grad_(False) for name, kind in NETWORKS.items()}
