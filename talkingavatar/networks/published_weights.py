@@ -6,7 +6,7 @@ import argparse
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 import torch
@@ -20,6 +20,12 @@ Network = TypeVar("Network", bound=nn.Module)
 AGAIN = "put the published file there again"
 NAMED = 3  # keys that a line names
 WRAPPED = "module."  # before the keys of a network that was trained by several processes
+# What a training's arguments are made of beside plain values; a path that was saved is read as one that opens nothing.
+HARMLESS: list[Any] = [
+    argparse.Namespace,
+    (PurePosixPath, "pathlib.PosixPath"),
+    (PureWindowsPath, "pathlib.WindowsPath"),
+]
 
 
 def usual_places(path: str | None, repositories: tuple[str, ...]) -> list[Path]:
@@ -50,14 +56,14 @@ def read_published(file: Path) -> dict[str, Any]:
             from safetensors.torch import load_file
 
             return dict(load_file(file))
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
+        with warnings.catch_warnings(), torch.serialization.safe_globals(HARMLESS):
             warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch, zipfile and safetensors raise many kinds on a foreign file
         raise UserError(str(file), _reason(error), "published weights", AGAIN) from error
     if not isinstance(content, Mapping):
         raise UserError(str(file), f"a {type(content).__name__}", "a dict of named tensors", AGAIN)
-    return dict(content)
+    return {str(key): value for key, value in content.items()}
 
 
 def _reason(error: Exception) -> str:
@@ -70,7 +76,7 @@ def _reason(error: Exception) -> str:
 
 def unwrapped(given: Mapping[str, Any]) -> dict[str, Any]:
     """Without the prefix of several processes."""
-    return {key.removeprefix(WRAPPED): value for key, value in given.items()}
+    return {str(key).removeprefix(WRAPPED): value for key, value in given.items()}
 
 
 def filled(make: Callable[[], Network], given: Mapping[str, Any], file: Path, whose: str) -> Network:

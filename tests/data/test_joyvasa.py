@@ -3,6 +3,7 @@
 import os
 import pickle
 from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from talkingavatar.networks.joyvasa import Denoiser, JoyVasa, Schedule, Sizes, s
 
 NOBODY = Person({}, torch.zeros(68, 2))
 SIZES = Sizes(frames=5, before=2, width=16, heard=16, steps=4, layers=1)
-ARGUMENTS = {"motion_feat_dim": 70, "n_motions": 5, "n_prev_motions": 2, "feature_dim": 16, "n_diff_steps": 4}
+ARGUMENTS = {"motion_feat_dim": 70, "n_motions": 5, "n_prev_motions": 2, "feature_dim": 16, "n_diff_steps": 4,
+             "data_root": Path("data"), "pad_mode": "zero"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

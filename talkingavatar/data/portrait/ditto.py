@@ -24,7 +24,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.networks.ditto import PUBLISHED, Ditto, Sizes
 from talkingavatar.networks.live_portrait.motion import BINS, expected_angle
 from talkingavatar.networks.mesh_code import MotionLatent
-from talkingavatar.networks.published_weights import AGAIN, filled, first_file, read_published, usual_places
+from talkingavatar.networks.published_weights import AGAIN, filled, first_file, read_published, unwrapped, usual_places
 from talkingavatar.runtime.files import sha256
 
 DENOISER, LISTENER = "lmdm_v0.4_hubert.pth", "hubert_streaming_fix_kv.onnx"
@@ -95,7 +95,7 @@ class DittoDriver:
         if not isinstance(given, dict):
             raise UserError(str(files.denoiser), "no model_state_dict", "Ditto's denoiser", AGAIN)
         self.device = device
-        self.network = filled(partial(Ditto, sizes), given, files.denoiser, "Ditto's denoiser").to(device)
+        self.network = filled(partial(Ditto, sizes), unwrapped(given), files.denoiser, "Ditto's denoiser").to(device)
         self.listener = listener or _onnx(files.listener)
 
     def __call__(self, samples: Float[ndarray, " n"], seed: int, person: Person) -> MotionLatent:

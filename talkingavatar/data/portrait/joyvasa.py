@@ -23,7 +23,7 @@ from talkingavatar.data.portrait.speech_driver import Person
 from talkingavatar.errors import UserError
 from talkingavatar.networks.joyvasa import JoyVasa, Sizes
 from talkingavatar.networks.mesh_code import MotionLatent
-from talkingavatar.networks.published_weights import AGAIN, filled, first_file, read_published, usual_places
+from talkingavatar.networks.published_weights import AGAIN, filled, first_file, read_published, unwrapped, usual_places
 from talkingavatar.runtime.files import sha256
 
 GENERATOR, TEMPLATE = "iter_0020000.pt", "motion_template.pkl"
@@ -88,6 +88,7 @@ class JoyVasaDriver:
         if not isinstance(state, dict) or not isinstance(arguments, Namespace):
             found = ", ".join(map(str, list(given)[:3]))
             raise UserError(str(files.generator), f"a dict of {found}", "args and model of JoyVASA's generator", AGAIN)
+        state = unwrapped(state)
         self.listener = _listener(state, files.generator, listener).to(device)
         sizes = _sizes(arguments, self.listener.config.hidden_size, state, files.generator)
         own = {key: value for key, value in state.items() if not key.startswith(LISTENER)}
