@@ -161,6 +161,24 @@ def _assets() -> Iterator[tuple[str, str, str, str]]:
     state = str(embedder.path) if embedder.path else f"off: {embedder.why_skipped}"
     yield "ArcFace", "evaluate: identity", state, _short(embedder.path)
     yield from _speech_models()
+    yield from _animators()
+
+
+def _animators() -> Iterator[tuple[str, str, str, str]]:
+    """LivePortrait and its driver from sound, and what serves where they are not."""
+    from talkingavatar.data.portrait.ditto import find_ditto
+    from talkingavatar.data.portrait.joyvasa import find_joyvasa
+    from talkingavatar.networks.live_portrait.files import NETWORKS, find_live_portrait
+
+    files, joyvasa, ditto = find_live_portrait(), find_joyvasa(), find_ditto()
+    untried = "never run with published weights, only with random ones of their shapes"
+    folders = ", ".join(sorted({str(path.parent) for path in files.paths.values()}))
+    state = f"off: {files.why_skipped}; source=mesh_code serves" if files.missing else f"{folders} ({untried})"
+    first = files.paths.get(next(iter(NETWORKS)))
+    yield "LivePortrait", "preprocess portrait=... source=liveportrait", state, _short(first)
+    for name, driver, file in (("JoyVASA", joyvasa, joyvasa.generator), ("Ditto", ditto, ditto.denoiser)):
+        state = f"{file} ({untried})" if driver.found else f"off: {driver.why_skipped}; motion=<capture> serves"
+        yield name, "LivePortrait from sound", state, _short(file)
 
 
 def _speech_models() -> Iterator[tuple[str, str, str, str]]:

@@ -12,6 +12,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from talkingavatar.drivers.driver import Prompt
+    from talkingavatar.engine.performing.controls import Controls
     from talkingavatar.engine.performing.perform import DriveConfig
 
 HELP = """Render a new performance of a fitted avatar to mp4 with sound.
@@ -35,6 +37,10 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
               a little at 2s, blink at 3s"), and when, in seconds of the video (from, at, until, for, then)
   au          action units 0 to 5 ("AU12=2.5 at 6s, AU04L=1 from 2s until 4s"), or OpenFace's CSV of them
   edit        floor: a face does at least what is asked (the default); published: EmoDiffTalk's rule, which scales
+  gaze        degrees by which the eyes look to the person's left and up, beyond where they would: 20,-5
+  distance    of the head from the camera, in what it would be: 0.5 to 2 (1)
+  guidance    of a driver that draws, how far the sound leads it (its own)
+  steps       of the same, how often noise is taken away (its own)
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
 Beside the video lie a report (json), lip opening against the sound and speed, and the face's action units (au.csv).
@@ -55,6 +61,10 @@ KEYS = (
     "emotion",
     "au",
     "edit",
+    "gaze",
+    "distance",
+    "guidance",
+    "steps",
 )
 
 
@@ -90,7 +100,6 @@ def parse(arguments: list[str]) -> "DriveConfig":
     given = key_values(arguments, KEYS)
     if "run" not in given:
         raise UserError("run", "nothing", "a run directory", "give run=<dir>")
-    from talkingavatar.drivers.driver import Prompt
     from talkingavatar.engine.performing.editing import RULES, Edit
     from talkingavatar.engine.performing.perform import DriveConfig
     from talkingavatar.engine.performing.performance import Request
@@ -103,8 +112,9 @@ def parse(arguments: list[str]) -> "DriveConfig":
         stop=number("stop", given["stop"], 0.0, 1e6) if "stop" in given else None,
         seed=whole_number("seed", given.get("seed", "0"), *SEED),
         samples=whole_number("samples", given.get("samples", "1"), 1, 1000),
-        prompt=Prompt(speaker=given.get("speaker")),
         edit=Edit(given.get("emotion"), _units(given.get("au")), choice("edit", given.get("edit", "floor"), RULES)),
+        prompt=_prompt(given),
+        controls=_controls(given),
     )
     return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"])
 
@@ -112,6 +122,31 @@ def parse(arguments: list[str]) -> "DriveConfig":
 def _units(given: str | None) -> "str | Path | None":
     """A list of action units, or the CSV they stand in."""
     return user_path(given) if given is not None and given.lower().endswith(".csv") else given
+
+
+def _prompt(given: dict[str, str]) -> "Prompt":
+    from talkingavatar.config.arguments import number, whole_number
+    from talkingavatar.drivers.driver import Prompt
+
+    guidance = {"audio": number("guidance", given["guidance"], 0.0, 100.0)} if "guidance" in given else {}
+    steps = whole_number("steps", given["steps"], 1, 500) if "steps" in given else None
+    return Prompt(given.get("speaker"), guidance=guidance, steps=steps)
+
+
+def _controls(given: dict[str, str]) -> "Controls":
+    """
+    Raises:
+        UserError: no two numbers, or one out of range.
+    """
+    from talkingavatar.config.arguments import number
+    from talkingavatar.engine.performing.controls import FAR, NEAR, SIDE, UP, Controls
+    from talkingavatar.errors import UserError
+
+    side, comma, up = given.get("gaze", "0,0").partition(",")
+    if not comma:
+        raise UserError("gaze", repr(given["gaze"]), "degrees to the side and up, as 20,-5", "give both")
+    gaze = number("gaze", side, -SIDE, SIDE), number("gaze", up, -UP, UP)
+    return Controls(gaze, number("distance", given.get("distance", "1"), NEAR, FAR))
 
 
 def _show(report: dict[str, Any]) -> None:

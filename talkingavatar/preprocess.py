@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 # Two thread pools (torch's, numba's) share the cores: who waits must sleep, not spin. Read before either starts.
@@ -13,16 +14,25 @@ if TYPE_CHECKING:
     from talkingavatar.preprocessing.pipeline import Outcome
     from talkingavatar.runtime.signals import StopFlag
 
+FINE = 8  # x264's constant rate factor of a film that is read again
+
 HELP = """Make a capture of a video of one person who talks, continuing where an earlier start left off.
 
   python -m talkingavatar.preprocess video=clip.mp4 name=me
   python -m talkingavatar.preprocess video=interview.mov name=guest crop=600,0,1320,1080 start=12 end=40
   python -m talkingavatar.preprocess portrait=photo.png name=her
+  python -m talkingavatar.preprocess portrait=photo.png name=hers source=liveportrait motion=captures/me
   python -m talkingavatar.fit experiment=thgs_full data=capture data.path=captures/me
 
   portrait        instead of a video: one photograph, whole; the head is found and cut out, and motions of other people
-                  move it (frames are made, not filmed). With it go name, out, crop, size, heldout, progress and frames
+                  move it (frames are made, not filmed). With it go name, out, crop, size, heldout, progress, frames,
+                  source, motion and weights
   frames          of a portrait's motion, at 25 a second (600)
+  source          what moves it: mesh_code (in the package), or liveportrait, whose files are found and never fetched
+                  (doctor says where); a film is made, and tracked as your own would be
+  motion          of liveportrait: a capture (of a film), a template (.pkl), or a sound, which JoyVASA's or
+                  Ditto's files tell motion from. Default: speech that the package has
+  weights         folder of those files. Default: $TALKINGAVATAR_WEIGHTS, the cache's weights, the hub's cache
   video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
@@ -71,14 +81,19 @@ def _preprocess(arguments: list[str]) -> int:
         bars = Bars(config.progress, flag)
         stack.callback(bars.close)
         try:
-            if config.portrait is not None:
+            if config.source == "liveportrait":
+                from talkingavatar.preprocessing.live_portrait import preprocess_live_portrait
+
+                outcome = preprocess_live_portrait(config, bars, VideoWriter, partial(VideoWriter, crf=FINE))
+            elif config.portrait is not None:
                 from talkingavatar.preprocessing.portrait import preprocess_portrait
 
                 made = preprocess_portrait(config, bars)
                 print(f"{made.frames} frames, {len(made.unusable)} of them not to be learned from")
                 print(f"capture: {capture_folder(config)}")
                 return 0
-            outcome = preprocess(config, bars, VideoWriter)
+            else:
+                outcome = preprocess(config, bars, VideoWriter)
         except Preempted:
             print("stopped; start the same command again to continue")
             print(f"capture: {capture_folder(config)}")

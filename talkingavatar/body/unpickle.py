@@ -83,10 +83,16 @@ def _plain(value: Any) -> Any:
     return value.array() if isinstance(value, (_Chumpy, _Sparse)) else value
 
 
-def read_arrays(path: Path, field: str = "body.path") -> dict[str, Any]:
+def read_arrays(
+    path: Path,
+    field: str = "body.path",
+    expected: str = "a complete model file as published (.npz or .pkl)",
+    action: str = "download it again, or check that the path names the right file",
+) -> dict[str, Any]:
     """The entries of an `.npz`, `.pkl` or object `.npy` file, arrays as plain numpy.
 
-    Entries of an `.npz` that are themselves pickled (SMPL-X's name tables) are left out.
+    Entries of an `.npz` that are themselves pickled (SMPL-X's name tables) are left out. `expected` and `action` are
+    what a reader of the error is told.
 
     Raises:
         UserError: the file cannot be read as its ending says, or names foreign code.
@@ -103,12 +109,7 @@ def read_arrays(path: Path, field: str = "body.path") -> dict[str, Any]:
         return {key: _plain(value) for key, value in content.items()}
     except Exception as problem:  # a damaged file makes pickle, zipfile and numpy raise of every kind
         reason = (str(problem).splitlines() or [type(problem).__name__])[0][:200]
-        raise UserError(
-            field,
-            f"{path}, unreadable: {reason}",
-            "a complete model file as published (.npz or .pkl)",
-            "download it again, or check that the path names the right file",
-        ) from problem
+        raise UserError(field, f"{path}, unreadable: {reason}", expected, action) from problem
 
 
 def _read_npz(path: Path) -> dict[str, Any]:

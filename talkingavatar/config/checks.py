@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from talkingavatar.config.emotions import chosen_emotions
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.names import suggestion
 from talkingavatar.config.ranges import check_ranges, check_value
@@ -33,6 +34,7 @@ def check_values(config: FitConfig) -> None:
         _check_options(stage, f"stages.{name}.")
     check_ranges(config)
     check_stages(config)
+    chosen_emotions(config.data.emotions)
     for name in config.method.silence:
         if name not in INPUTS:
             expected = f"some of {', '.join(INPUTS)}"

@@ -107,20 +107,12 @@ class DriverOptions:
 
 
 @dataclass
-class Audio2Param(DriverOptions):
+class RigDriver(DriverOptions):
+    """Drivers that foretell parts of a pose."""
+
     targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])  # some of jaw | mouth | upper | eyes | head
     width: int = within(128, 8, 8192)  # of all layers
     heads: int = within(4, 1, 1024)  # of attention, which share the width
-    encoder_layers: int = within(2, 1, 100)
-    decoder_layers: int = within(1, 1, 100)
-    past: int = within(8, 1, 10**4)  # frames before its own that a layer sees
-    look: int = within(1, 0, 10**4)  # frames after its own that an encoder layer sees: each costs a frame of delay
-    align: int = within(1, 0, 10**4)  # frames of sound to each side that the decoder sees
-    feedback: str = one_of(
-        "none", "teacher", "free"
-    )  # its last output told to the decoder: in training the true one, own
-    smooth: float = within(1.0, 0.0, 1000.0)  # standard deviation in frames of the kernel over the outputs; 0 is none
-    dropout: float = within(0.3, 0.0, 0.9)  # share
     windows: int = within(8, 1, 4096)  # sequences a step; several processes share them
     length: int = within(75, 8, 10**5)  # frames of each, fewer where a clip has no stretch as long
     variation: float = within(1.0, 0.0, 100.0)  # of the sound, as by other microphones and rooms (log-mel); 0 none
@@ -132,6 +124,39 @@ class Audio2Param(DriverOptions):
     weight_decay: float = within(0.01, 0.0, 1000.0)  # AdamW's
 
 
+@dataclass
+class Audio2Param(RigDriver):
+    encoder_layers: int = within(2, 1, 100)
+    decoder_layers: int = within(1, 1, 100)
+    past: int = within(8, 1, 10**4)  # frames before its own that a layer sees
+    look: int = within(1, 0, 10**4)  # frames after its own that an encoder layer sees: each costs a frame of delay
+    align: int = within(1, 0, 10**4)  # frames of sound to each side that the decoder sees
+    feedback: str = one_of(
+        "none", "teacher", "free"
+    )  # its last output told to the decoder: in training the true one, own
+    smooth: float = within(1.0, 0.0, 1000.0)  # standard deviation in frames of the kernel over the outputs; 0 is none
+    dropout: float = within(0.3, 0.0, 0.9)  # share
+
+
+@dataclass
+class Diffusion(RigDriver):
+    """Motion drawn in windows of `length` frames."""
+
+    targets: list[str] = field(default_factory=lambda: ["jaw", "mouth", "upper", "eyes", "head"])
+    # Noise is taken away in steps; or, as rows to compare with: one step from nothing, and that by recurrent layers.
+    kind: str = one_of("ddim", "regression", "gru")
+    layers: int = within(4, 1, 100)
+    windows: int = within(16, 1, 4096)
+    length: int = within(60, 8, 10**5)  # the published window at 25 frames a second
+    overlap: int = within(10, 0, 10**5)  # frames of a window that the one before has made
+    grain: float = within(0.5, 0.0, 1000.0)
+    least_r: float = within(0.0, 0.0, 1.0)  # what sound leaves free is drawn
+    most_gain: float = within(1.0, 1.0, 1000.0)  # what is drawn has its extent already
+    steps: int = within(10, 1, 500)  # of sampling
+    deaf: float = within(0.1, 0.0, 0.9)  # share of sequences that are learned without their sound
+    guidance: float = within(1.15, 0.0, 100.0)  # of sound against none (JoyVASA's); 1 leaves the latter out
+
+
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
     "method": {
         "thgs": Thgs,
@@ -139,6 +164,6 @@ OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
         "motion_latent": MotionLatent,
         "audio_deformed": AudioDeformed,
     },
-    "driver": {"audio2param": Audio2Param},
+    "driver": {"audio2param": Audio2Param, "diffusion": Diffusion},
     "pretrained": {"syncnet": SyncNet, "mesh_code": MeshCode},
 }

@@ -24,7 +24,11 @@ OF_PORTRAITS = (
     "frames",
     "heldout",
     "progress",
+    "source",
+    "motion",
+    "weights",
 )  # what means something to them
+OF_LIVE_PORTRAIT = ("motion", "weights")
 Box = tuple[int, int, int, int]
 
 
@@ -37,6 +41,9 @@ class PreprocessConfig:
     name: str | None = None  # of the capture; None: the file's name
     out: str | None = None  # capture folder; None: $TALKINGAVATAR_CAPTURES/<name>, else captures/<name>
     frames: int = 600  # of a portrait's motion, at 25 a second
+    source: str = "mesh_code"  # mesh_code | liveportrait: what moves a portrait
+    motion: str | None = None  # of LivePortrait: a capture, a template or a sound; None: the package's speech
+    weights: str | None = None  # folder of LivePortrait's and its drivers' files; None looks in the usual places
     start: float = 0.0  # seconds from the clip's beginning
     end: float | None = None  # seconds
     fps: float | None = None  # of the capture; None: the source's average, rounded to a usual rate of at most 30
@@ -67,6 +74,7 @@ class PreprocessConfig:
 
 
 CHOICES = {
+    "source": ("mesh_code", "liveportrait"),
     "sound": ("required", "optional"),
     "landmarks": ("mediapipe", "openpose", "openface"),
     "body": ("open", "open_flame", "smplx", "flame"),
@@ -132,6 +140,11 @@ def _check_kind(config: PreprocessConfig, given: Iterable[str]) -> None:
         raise UserError("frames", f"{config.frames} of a video", "a portrait's, which is moved so long",
                         "drop it; end= cuts a video")  # fmt: skip
     for key in given:
+        if config.portrait is None and key in ("source", *OF_LIVE_PORTRAIT):
+            raise UserError(key, f"{key}={getattr(config, key)} of a video", "of a portrait, which it moves", "drop it")
+        if config.source != "liveportrait" and key in OF_LIVE_PORTRAIT:
+            found = f"{key}={getattr(config, key)}, with source={config.source}"
+            raise UserError(key, found, "of source=liveportrait", "give it, or drop this")
         if config.portrait is not None and key not in OF_PORTRAITS:
             kind = "a video as well" if key == "video" else f"{key}={getattr(config, key)}"
             raise UserError(key, f"{kind}, with a portrait", f"of {', '.join(OF_PORTRAITS[1:])}", "drop it")

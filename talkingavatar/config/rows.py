@@ -44,7 +44,10 @@ ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the
         "motion_latent": Rows((*GROUPS, *LATENT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *LATENT_TERMS, "sds")),
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },
-    "driver": {"audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render"))},
+    "driver": {
+        "audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render")),
+        "diffusion": Rows(("network",), ("params", "velocity", "acceleration", "lips")),
+    },
     "pretrained": {
         "syncnet": Rows(("network",), ("contrast", "mouth_lips", "mouth_sound")),
         "mesh_code": Rows(("network",), ("own", "others")),

@@ -26,10 +26,12 @@ class DataConfig:
     frames: int = within(600, 20, 6000)  # of the embedded portrait's motion, at 25 a second
     fps: int = within(25, 10, 240)  # frames per second of the embedded performance
     size: int = within(512, 64, 8192)  # picture width and height, pixels
+    emotions: str = "none"  # felt by the embedded person, heard and labelled: none | all | some, as happy+sad
+    cameras: int = within(1, 1, 11)  # that record the embedded person: one in front, others aside (see views)
     framing: str = "body"  # of the embedded person: body (head to hips) | head (head and shoulders)
     cloth: str = "own"  # of the embedded person's top: own | pinstripe (a stripe every 6 pixels of the default size)
     tracker_noise: float = within(1.0, 0.0, 1000.0)  # scales the simulated tracker's faults; 0: true parameters
-    views: list[str] = field(default_factory=list)  # cameras trained on, a step each in turn; none named: the first
+    views: list[str] = field(default_factory=list)  # cameras trained on, in turn; none: the first, [all]: all
     heldout: float = within(0.2, 0.001, 0.999)  # share of the clip, at its end, that is never trained on
     stride: int = within(4, 1, 10**6)  # every n-th frame of the first part is trained on
     face_gains: bool = True  # make up for what landmarks show that tracked faces lack, alike in all frames

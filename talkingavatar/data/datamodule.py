@@ -33,14 +33,17 @@ def thinned(frames: list[int], most: int) -> list[int]:
 
 
 def trained_views(manifest: Manifest, named: Sequence[str]) -> list[str]:
-    """The cameras that steps take turns with: those named, else the first.
+    """The cameras that steps take turns with: those named ("all" is all), else the first.
 
     Raises:
         UserError: there is no such view, or it is held out.
     """
     there = [view for view in manifest.views if view not in manifest.test_views]
+    if list(named) == ["all"] and "all" not in there:
+        return there
     if unknown := [view for view in named if view not in there]:
-        raise UserError("data.views", ", ".join(unknown), f"some of {', '.join(there)}", "correct it")
+        raise UserError("data.views", ", ".join(unknown), f"some of {', '.join(there)}",
+                        "correct it; more cameras record the embedded speaker with data.cameras=3")  # fmt: skip
     return list(named) or there[:1]
 
 

@@ -13,11 +13,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.audio.features import audio_features
-from talkingavatar.audio.speech import load_speech
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import AudioConfig, DataConfig
 from talkingavatar.data.capture import RATE, Capture, Manifest, Model, Span, paper_split
 from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.data.speaker.script import said
 from talkingavatar.types import BodyPose
 
 Stretch = tuple[int, int]  # start and stop of neighbouring frames
@@ -100,8 +100,8 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
 
 def whole_speech(config: DataConfig, identity: int, fps: float) -> DataConfig:
     """Another identity saying all that its voice has recorded."""
-    seconds = math.floor(load_speech(identity).duration * fps) / fps
-    return replace(config, identity=identity, seconds=seconds)
+    other = replace(config, identity=identity)
+    return replace(other, seconds=math.floor(said(other).speech.duration * fps) / fps)
 
 
 def spans(manifest: Manifest, part: Sequence[Span]) -> list[Stretch]:

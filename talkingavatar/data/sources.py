@@ -89,9 +89,9 @@ class EmbeddedSpeaker(Source):
 
     def unheard(self, data: DataConfig, seconds: float) -> Float[ndarray, " N"] | None:
         """No more of it than the capture is long."""
-        from talkingavatar.audio.speech import load_speech
+        from talkingavatar.data.speaker.script import said
 
-        speech, seconds = load_speech(data.identity), min(seconds, data.seconds)
+        speech, seconds = said(data).speech, min(seconds, data.seconds)
         start = min(data.seconds, speech.duration - seconds)
         return speech.excerpt(start, start + seconds).samples
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 DRIVERS = {
     "audio2param": "talkingavatar.drivers.audio2param.driver:Audio2ParamDriver",
+    "diffusion": "talkingavatar.drivers.diffusion.driver:DiffusionDriver",
     "ridge": "talkingavatar.drivers.ridge:RidgeMouth",
 }
 

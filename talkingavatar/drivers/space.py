@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +15,7 @@ from talkingavatar.data.inputs import reposed
 from talkingavatar.types import DrivingSignal
 
 
+@runtime_checkable  # while tests run, annotations are checked
 class MotionSpace(Protocol):
     """P numbers a frame, by name."""
 
@@ -35,7 +36,7 @@ class RigParameters:
         Raises:
             UserError: as `PoseParts`.
         """
-        self.parts = PoseParts(body, parts)
+        self.body, self.parts = body, PoseParts(body, parts)
         self.names = self.parts.names
 
     def read(self, signal: DrivingSignal) -> Float[Tensor, "B P"]:

@@ -20,7 +20,7 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
-from talkingavatar.data.portrait.rig_motion import RigMotion
+from talkingavatar.data.portrait.rig_motion import FittedMotion, RigMotion
 from talkingavatar.errors import UserError
 from talkingavatar.losses import sharpened
 from talkingavatar.methods.aside import swung
@@ -30,7 +30,7 @@ from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper
 from talkingavatar.networks.latent_residual import OWN, LatentResidual, by_attribute
-from talkingavatar.networks.mesh_code import POSE
+from talkingavatar.networks.mesh_code import DYN, POSE
 from talkingavatar.networks.patch_critic import PatchCritic
 from talkingavatar.training.critic import Critic
 from talkingavatar.training.likeness import Likeness
@@ -60,13 +60,11 @@ class MotionLatent(TriangleBound):
         self.options = read_options(Options(), context.config.method.options)
         super().__init__(context, self.options, skin=self.options.deform == "skin")
         body, pose = self.body, context.pose
-        viewmat = context.look(context.train_frames[:1]).cameras.viewmats[0]
-        self.motion = RigMotion(body, self.betas, viewmat)
-        self.motion.lie(pose, None if context.latent is None else context.latent[:, -3:])
-        codes, known = self._codes(context), pose[context.train_frames]
-        head = body.joint_names.index("head")
+        known, head = pose[context.train_frames], body.joint_names.index("head")
         face_joints = torch.tensor([j for j, parent in enumerate(body.parents) if parent == head])
         held_joints = torch.tensor([j for j, name in enumerate(body.joint_names) if j == 0 or name in HELD])
+        self.motion = self._motion(context, [*face_joints.tolist(), *held_joints.tolist()])
+        codes = self.motion(known) if context.latent is None else context.latent[context.train_frames]
         self.register_buffer("face_joints", face_joints, persistent=False)
         self.register_buffer("held_joints", held_joints, persistent=False)
         self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
@@ -194,14 +192,14 @@ class MotionLatent(TriangleBound):
         row = self.config.loss.terms.get(term)
         return 0.0 if row is None else row.weight
 
-    def _codes(self, context: MethodContext) -> Float[Tensor, "T D"]:
-        """Of the training frames."""
-        frames = context.train_frames
-        if context.latent is None:
-            return self.motion(context.pose[frames])
-        if (found := context.latent.shape[1]) != (expected := self.dyn + POSE):
-            raise UserError("data", f"a motion latent of {found} numbers", f"{expected}", "choose another capture")
-        return context.latent[frames]
+    def _motion(self, context: MethodContext, joints: list[int]) -> RigMotion | FittedMotion:
+        """What reads a latent of the capture's kind off a pose."""
+        latents, frames = context.latent, context.train_frames
+        if latents is not None and latents.shape[1] != DYN + POSE:
+            return FittedMotion(context.pose[frames], latents[frames], joints)
+        motion = RigMotion(self.body, self.betas, context.look(frames[:1]).cameras.viewmats[0])
+        motion.lie(context.pose, None if latents is None else latents[:, -3:])
+        return motion
 
     def _face_values(self, pose: BodyPose) -> Float[Tensor, "T P"]:
         return torch.cat([pose.expression, pose.full_pose[:, self.face_joints].flatten(1)], 1)

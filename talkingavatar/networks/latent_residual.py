@@ -15,6 +15,7 @@ ATTRIBUTES = {"means": 3, "quats": 4, "scales": 3, "sh": 3, "opacities": 1}
 WIDTH = 64
 OCTAVES = 4  # of the places, as published
 BASIS = 16  # directions of a Gaussian's change
+FAINT = 0.01  # of the widest direction's mean square: others of so little count by half
 OWN = 8  # numbers that each Gaussian learns for itself
 
 
@@ -33,8 +34,9 @@ class LatentResidual(nn.Module):
     """Changes of raw attributes; none at the start.
 
     As a network (published), each Gaussian's place and own numbers are read with the code. As a basis, they give each
-    Gaussian a few directions, and the code says how far along each: while nothing is learned, directions are kept, and
-    a frame costs one product.
+    Gaussian a few directions, and the code says in proportion how far along each: while nothing is learned, they are
+    kept, and a frame costs one product. A network in place of the proportion knows its frames by heart and
+    fails on others.
     """
 
     mean: Tensor
@@ -48,7 +50,7 @@ class LatentResidual(nn.Module):
         given, out = 3 + 6 * OCTAVES + OWN, sum(ATTRIBUTES.values())
         self.basis = basis
         if basis:
-            self.amounts = _layers(codes.shape[1], BASIS)
+            self.amounts = _excited((codes - self.mean) / self.std)
         self.network = _layers(given if basis else given + codes.shape[1], out * BASIS if basis else out)
         nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]
@@ -72,6 +74,17 @@ class LatentResidual(nn.Module):
         """Each direction of all Gaussians in a row, so that a frame's is one matrix product."""
         made = self.network(torch.cat([encoded(places), own], 1)).unflatten(1, (BASIS, -1))
         return made.transpose(0, 1).flatten(1).contiguous()
+
+
+def _excited(codes: Float[Tensor, "T D"]) -> nn.Linear:
+    """The codes' widest directions: what they do not excite is not answered with chance."""
+    amounts = nn.Linear(codes.shape[1], BASIS, bias=False)
+    strength, axes = torch.linalg.eigh(codes.T @ codes)
+    heard = strength / (strength + FAINT * strength[-1]).clamp_min(1e-12)
+    with torch.no_grad():
+        amounts.weight.zero_()
+        amounts.weight[: len(heard)] = (axes * heard).flip(1).T[:BASIS]
+    return amounts
 
 
 def _layers(given: int, out: int) -> nn.Sequential:

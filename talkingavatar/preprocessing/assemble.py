@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,25 @@ class Split:
         """The frames of a part, without those left out of both."""
         return sorted(set(part.frames) - set(self.unusable))
 
+    def without(self, frames: Iterable[int]) -> Split:
+        """The same with these frames left out of both parts as well."""
+        return replace(self, unusable=sorted({*self.unusable, *frames}))
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What is known of frames that were made and not filmed."""
+
+    motion: Table  # the latent of each
+    confidence: Path  # a folder of pictures
+    invalid: dict[int, str]  # frames that are not to be learned from, and why
+    told: dict[str, Any]  # for the provenance
+
+    @property
+    def key(self) -> str:
+        """Digest of all that it was made of."""
+        return str(self.told["moved"])
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -62,6 +82,7 @@ class Parts:
     body: Body
     offset: float  # frames by which the sound is moved earlier
     split: Split
+    moved: Moved | None = None
 
 
 def split_frames(
@@ -144,6 +165,8 @@ def write_capture(parts: Parts, provenance: dict[str, Any], folder: Path) -> Non
     if parts.actions is not None:
         writer.table("actions", bridged(parts.actions, clip.shots))
     writer.landmarks(keypoints.face68().astype(np.float32))
+    if parts.moved is not None:
+        _write_moved(parts.moved, writer, clip.frames)
     keypoints.save(folder / "keypoints.npz")
     writer.regions(region_boxes(keypoints, clip.width, clip.height))
     writer.finish(
@@ -162,6 +185,12 @@ def write_capture(parts: Parts, provenance: dict[str, Any], folder: Path) -> Non
         )
     )
     write_json(folder / CONTENTS, [name for name in ALL_PARTS if (folder / name).exists()])
+
+
+def _write_moved(moved: Moved, writer: CaptureWriter, frames: int) -> None:
+    writer.table("motion", moved.motion)
+    for index in range(frames):
+        writer.link_confidence(index, moved.confidence / f"{index:06d}.png")
 
 
 def bridged(actions: Actions, shots: list[tuple[int, int]]) -> Table:

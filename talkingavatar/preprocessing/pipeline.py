@@ -74,6 +74,7 @@ class Job:
     folder: Path
     progress: ProgressFunction
     video_writer: VideoWriter
+    moved: assemble.Moved | None = None  # of a film that was made of a portrait
 
     @property
     def work(self) -> Path:
@@ -94,18 +95,24 @@ def capture_folder(config: PreprocessConfig) -> Path:
     return user_path(os.environ.get("TALKINGAVATAR_CAPTURES") or "captures") / config.title
 
 
-def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_writer: VideoWriter) -> Outcome:
+def preprocess(
+    config: PreprocessConfig,
+    progress: ProgressFunction,
+    video_writer: VideoWriter,
+    moved: assemble.Moved | None = None,
+) -> Outcome:
     """Make the capture, from wherever an earlier start left off.
 
     Args:
         config: what is wanted.
         progress: `progress(title, total)` returns what is called after each of `total` pieces of work.
         video_writer: opens an mp4 for the overlay: (file, fps, sound), a context with `write(picture)`.
+        moved: of a film that was made of a portrait.
 
     Raises:
         UserError: a mistake in what was given, or a clip nothing can be made of.
     """
-    job = Job(config, capture_folder(config), progress, video_writer)
+    job = Job(config, capture_folder(config), progress, video_writer, moved)
     check_file(job.video, "video", "a video")
     if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
         raise UserError(
@@ -124,6 +131,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         _warn(seen.believed)
         check_person(seen.keypoints, footage)
         split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
+        split = split if moved is None else split.without(moved.invalid)
         body = load_body(config.body, config.body_path, config.gender)
         _matte_and_align(job, footage, seen, body, keys)
         with made_anew(job.work / "align"):
@@ -132,7 +140,7 @@ def preprocess(config: PreprocessConfig, progress: ProgressFunction, video_write
         measured = estimate_offset(mouth_opening(seen.keypoints), footage.audio, footage.fps, footage.shots)
         offset = chosen_offset(sync_frames(config), measured)
         matte = job.work / "matte"
-        parts = assemble.Parts(config.title, footage, steadied, seen.actions, matte, found, body, offset, split)
+        parts = assemble.Parts(config.title, footage, steadied, seen.actions, matte, found, body, offset, split, moved)
         _assemble(job, parts, measured, {"landmarks": dict(seen.believed), "mattes": _believed_mattes(job)}, keys)
         _overlay(job, parts, keys["align"])
         return Outcome(job.folder, write_report(parts, measured, job.folder))
@@ -295,7 +303,8 @@ def _assemble(
 ) -> None:
     """The capture itself. It is made in the work folder and then moved to its place."""
     options = {"name": parts.name, "offset": parts.offset, "split": asdict(parts.split)}
-    stage = Stage("capture", assemble.ASSEMBLE_VERSION, options, keys)
+    made = {} if job.moved is None else {"moved": job.moved.key}
+    stage = Stage("capture", assemble.ASSEMBLE_VERSION, options, keys | made)
     if assemble.published(job.folder, stage.key):
         return
     if not (job.work / stage.name / assemble.MANIFEST).is_file():
@@ -308,6 +317,7 @@ def _assemble(
         "cutout": asdict(parts.clip.cutout),
         "offset": asdict(measured) | {"corrected_frames": parts.offset},
         **believed,
+        **({} if job.moved is None else job.moved.told),
     }
     staged = run_stage(job.work, stage, lambda folder: assemble.write_capture(parts, provenance, folder))
     assemble.publish(job.folder, staged)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +49,34 @@ PICTURE, MATTE = "picture.png", "matte.png"
 MOST_APART = 0.08  # of the face's height, by which the fitted body's landmarks may miss the detector's
 
 
-def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction) -> Manifest:
-    """Make the capture of `config.portrait`, from wherever an earlier start left off.
+@dataclass(frozen=True)
+class Fitted:
+    """A portrait in its work folder: the head cut out, the rig fitted to it."""
+
+    folder: Path  # the capture's
+    file: Path
+    cut: Stage
+    fit: Stage
+    mesh: FaceMesh
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    def still(self) -> Still:
+        with made_anew(self.work):
+            return _still(self.work / self.fit.name, self.mesh)
+
+    def told(self) -> dict[str, Any]:
+        """Of the picture, for a capture's provenance."""
+        with made_anew(self.work):
+            box = json.loads((self.work / self.cut.name / "cut.json").read_text())
+        return {"portrait": self.file.name, "sha256": self.cut.inputs["portrait"], "cut": box}
+
+
+@contextmanager
+def fitted_portrait(config: PreprocessConfig, progress: ProgressFunction) -> Iterator[Fitted]:
+    """`config.portrait`, from wherever an earlier start left off; the work folder is this process's meanwhile.
 
     Raises:
         UserError: a mistake in what was given, or a picture that nothing can be made of.
@@ -65,16 +94,26 @@ def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction) ->
         mesh = FaceMesh(load_body("open"))
         fit = Stage("fit", VERSIONS["fit"], {}, {"cut": cut.key, "body": mesh.body.checksum})
         run_stage(work, fit, lambda made: _fit(work / cut.name, mesh, made, progress))
+        yield Fitted(folder, file, cut, fit, mesh)
+
+
+def preprocess_portrait(config: PreprocessConfig, progress: ProgressFunction) -> Manifest:
+    """Make the capture of `config.portrait`, moved by its mesh code.
+
+    Raises:
+        UserError: as `fitted_portrait`.
+    """
+    with fitted_portrait(config, progress) as fitted:
         told = {"name": config.title, "frames": config.frames, "heldout": config.heldout, "record": RECORD_VERSION}
-        capture = Stage("capture", VERSIONS["capture"], told, {"fit": fit.key, "code": sha256(SHIPPED)})
-        if not published(folder, capture.key):
+        capture = Stage("capture", VERSIONS["capture"], told, {"fit": fitted.fit.key, "code": sha256(SHIPPED)})
+        if not published(fitted.folder, capture.key):
+            work = fitted.work
             if not (work / capture.name / MANIFEST).is_file():
                 remove(work / capture.name)  # it was published, and the capture deleted since
-            with made_anew(work):
-                box, still = json.loads((work / cut.name / "cut.json").read_text()), _still(work / fit.name, mesh)
-            source = {"portrait": file.name, "sha256": sha256(file), "cut": box, "key": capture.key}
-            publish(folder, run_stage(work, capture, lambda made: _write(config, mesh, still, source, made, progress)))
-    return Capture(folder).manifest
+            still, source = fitted.still(), fitted.told() | {"key": capture.key}
+            made = run_stage(work, capture, lambda to: _write(config, fitted.mesh, still, source, to, progress))
+            publish(fitted.folder, made)
+    return Capture(fitted.folder).manifest
 
 
 def _cut(picture: UInt8[ndarray, "H W 3"], config: PreprocessConfig, folder: Path, progress: ProgressFunction) -> None:

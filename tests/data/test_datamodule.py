@@ -82,6 +82,7 @@ def test_steps_take_turns_with_the_views():
     assert torch.equal((side.image[0] * 255).round(), torch.from_numpy(data.capture.frame(frame, "30")).float())
     with pytest.raises(UserError, match=r"data\.views: found 60, left; expected some of front, 30"):
         trained_views(data.capture.manifest, ["60", "left"])
+    assert trained_views(data.capture.manifest, ["all"]) == [v for v in data.capture.manifest.views if v != "60"]
 
 
 def test_motion_is_told_by_neighbours_of_the_same_shot():

@@ -10,6 +10,7 @@ from PIL import Image
 from talkingavatar.audio.features import RATE
 from talkingavatar.data.importers import FORMATS, Options
 from talkingavatar.data.importers.cameras import pinhole
+from talkingavatar.data.importers.clocks import Clocks, lag
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from tests.data.published import SIZE, half_mask, imported, picture
@@ -197,6 +198,7 @@ def test_emotalk3d_some_of_it(talk, tmp_path):
         ("imges: a", "layout"),
         ("camera: cam_09", "cam_09"),
         ("first: 4", "1 pictures"),
+        ("intensities: {'01': 2}", "intensities: found 2; expected a number from 0 to 1"),
         ("images: '{subject}/of_{sequence}/{frame}.png'", "layout.sequences"),
         ("sequences: [3-00-01]", "3-00-01"),
     ],
@@ -207,6 +209,46 @@ def test_emotalk3d_a_mistake_in_the_layout_is_named(talk, tmp_path, change, expe
     (tmp_path / "bad.yaml").write_text(f"{kept}\n{change}\n")
     with pytest.raises(UserError, match=expected):
         FORMATS["emotalk3d"](Options(path=talk, layout=tmp_path / "bad.yaml"))
+
+
+def test_emotalk3d_intensities_are_what_the_layout_says(talk, tmp_path):
+    """What it does not tell is taken as 1, with a line that says so."""
+    (tmp_path / "told.yaml").write_text(LAYOUT + "intensities: {'01': 0.7}\n")
+    clip = FORMATS["emotalk3d"](Options(path=talk, layout=tmp_path / "told.yaml"))
+    table = clip.tables["emotion"]
+    assert table.names == ["1", "happy"]
+    np.testing.assert_allclose(table.values[[0, 4, 11]], [[1, 0], [0, 0.7], [0, 0.7]], atol=1e-6)
+    assert len(clip.warnings) == 2
+    assert clip.warnings[0].startswith("emotions 1: no names") and clip.warnings[1].startswith("intensities 00: no")
+
+
+def test_views_of_different_length_are_told_before_anything_is_written(talk, tmp_path):
+    (talk / "0048" / "2-01-01" / "cam_03" / "000005.png").unlink()
+    with pytest.raises(UserError, match="found 4 pictures of 2-01-01 by cam_03; expected 5, as by cam_05"):
+        FORMATS["emotalk3d"](Options(path=talk, layout=tmp_path / "layout.yaml"))
+
+
+@pytest.mark.parametrize(("late", "told"), [(3, "3 frames behind front"), (-2, "2 frames ahead of front"), (0, None)])
+def test_a_camera_on_another_clock_is_told(late, told):
+    """By what moves: a dark square that is pushed about, seen from aside; first frames of shots tell nothing."""
+    clocks, steps = Clocks([(0, 30), (30, 80)]), np.random.default_rng(0).uniform(0, 3, 100)
+    places = 10 + np.cumsum(steps * np.where(np.arange(100) % 20 < 10, 1, -1))
+    for view, shift, left in (("front", 0, 0), ("side", late, 6)):
+        for i in range(80):
+            frame, place = np.full((64, 64, 3), 255, np.uint8), round(places[i + 10 - shift]) + left
+            frame[20:40, place : place + 12] = 40
+            clocks.see(view, i, frame)
+    if told is None:
+        clocks.check("data")
+    else:
+        with pytest.raises(UserError, match=f"data: camera side: found {told}; expected cameras on one clock"):
+            clocks.check("data")
+
+
+def test_still_or_short_views_say_nothing_of_their_clocks():
+    assert lag(np.zeros(80), np.zeros(80)) == 0
+    moved = np.random.default_rng(1).uniform(size=90)
+    assert lag(moved[:80], moved[4:84]) == -4 and lag(moved[:30], moved[4:34]) == 0
 
 
 def test_a_held_out_view_must_be_there(talk, tmp_path):
@@ -291,6 +333,8 @@ def test_renderme360_containers(tmp_path, meaning):
     assert pose.full_pose[0, :, 0].tolist() == [0, 1, 2, 3, 4] and pose.transl[0, 0] == 5
     assert pose.betas.shape == (1, 100) and pose.expression.shape == (1, 50) and pose.expression[0, 0] == 4
     assert manifest.provenance["facts"]["age"] == 30
+    assert capture.table("emotion").names == ["e1"] and (capture.table("emotion").values == 1).all()
+    assert manifest.provenance["warnings"][0].startswith("expressions e1: not named by the dataset")
     with pytest.raises(UserError, match="one of 25"):
         FORMATS["renderme360"](Options(path=tmp_path / "raw" / "0026", camera="7"))
 
@@ -304,7 +348,8 @@ def test_renderme360_all_speech_of_a_person_by_all_cameras(tmp_path):
     manifest = capture.manifest
     assert (manifest.name, manifest.shots, manifest.views) == ("0026", [(0, 3), (3, 7)], ["25", "18"])
     assert (manifest.train, manifest.test, manifest.test_views) == ([(0, 3, 1)], [(3, 7, 1)], ["18"])
-    assert manifest.provenance["performances"] == ["0026_s1", "0026_s2"]
+    assert manifest.provenance["performances"] == ["0026_s1", "0026_s2"] and capture.table("emotion") is None
+    assert manifest.provenance["warnings"] == ["0026_s1: cameras 31 left out: not as many frames of all performances"]
     assert capture.frame(4, "25")[0, 0].tolist() == [200, 25, 1] and capture.frame(4, "18")[0, 0].tolist() == [
         200,
         18,
@@ -313,6 +358,7 @@ def test_renderme360_all_speech_of_a_person_by_all_cameras(tmp_path):
     assert capture.cameras([4], "18").viewmats[0, 0, 3] == pytest.approx(w2c[0, 3] - 7)
     chosen = FORMATS["renderme360"](Options(path=tmp_path / "raw" / "0026", sequence="e1,s2"))
     assert chosen.provenance["performances"] == ["0026_e1", "0026_s2"] and chosen.parameters == {}
+    assert chosen.tables["emotion"].values[:, 0].tolist() == [1.0] * 2 + [0.0] * 4
 
 
 def test_renderme360_unfolded(tmp_path):

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from talkingavatar.body.action_units import NAMES
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.capture import Capture
+from talkingavatar.config.emotions import EMOTIONS
+from talkingavatar.data.action_units import JAW_JOINT, JAW_OPEN, read_action_units
+from talkingavatar.data.capture import Capture, CaptureWriter, Table
 from talkingavatar.data.faces import FACE_JOINTS, Face
-from talkingavatar.data.speaker.record import SIDES, _digest, recording_of, speaker_capture
+from talkingavatar.data.speaker.record import AROUND, SIDES, _digest, _write, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
 from talkingavatar.errors import UserError
@@ -27,6 +30,11 @@ def quietly(title, total):
 @pytest.fixture(scope="module")
 def folder(cache):
     return speaker_capture(CONFIG, quietly)
+
+
+@pytest.fixture(scope="module")
+def scene(cache):
+    return SpeakerScene(CONFIG.identity, 64, 64, CONFIG.framing)
 
 
 def digests(folder):
@@ -129,7 +137,7 @@ def test_the_speaker_can_be_drawn_with_any_face(folder):
     assert len(rows) and rows.min() > 0.5 * (top + bottom)
 
 
-def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, tmp_path, monkeypatch):
+def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, scene, tmp_path, monkeypatch):
     """What a held-out camera sees is the true pose, drawn once; a plain capture reads what is there."""
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy, ignore=lambda place, names: set(SIDES) & set(names))
@@ -138,7 +146,7 @@ def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, tmp_path,
     with pytest.raises(UserError, match="no such file"):
         Capture(copy).frame(41, "30")
     drawn = list(capture.view_pictures("30", [41, 45]))
-    scene, pose = SpeakerScene(CONFIG.identity, 64, 64, CONFIG.framing), capture.true_pose([41])
+    pose = capture.true_pose([41])
     true = (pose.full_pose[0].numpy(), pose.transl[0].numpy(), pose.expression[0].numpy())
     expected = scene.render(*true, scene.side_camera(30.0))
     assert all(np.array_equal(a, b) for a, b in zip(drawn[0], expected, strict=True))
@@ -152,6 +160,28 @@ def test_views_from_the_side_are_drawn_when_they_are_asked_for(folder, tmp_path,
         cameras.Ks[0], K.astype(np.float32)
     )
     assert np.array_equal(capture.frame(41), Capture(folder).frame(41))
+
+
+def test_emotions_are_written_with_action_units_and_seen_by_several_cameras(scene, tmp_path):
+    config = replace(CONFIG, fps=10, emotions="all", cameras=3)
+    recording = recording_of(config)
+    vars(recording)["scene"] = scene  # as it is, seconds sooner
+    _write(recording, tmp_path, quietly)
+    capture = Capture(tmp_path)
+    assert capture.manifest.views == ["front", "35", "325", *SIDES] and capture.manifest.test_views == list(SIDES)
+    assert not set(AROUND) & set(SIDES) and len({*AROUND}) == 11 - 1  # the most that `data.cameras` may be
+    seen = [capture.frame(17, view) for view in ("front", "35", "325")]
+    assert not np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[1], seen[2])
+    assert capture.seen_by("35", range(20)) == [*capture.train_frames, *capture.test_frames]
+    labels, felt = capture.table("emotion"), capture.table("emotion", truth=True)
+    assert labels.names == felt.names == list(EMOTIONS)
+    np.testing.assert_allclose(felt.values.sum(1), 1.0, atol=1e-6)
+    assert labels.values.argmax(1)[10] == felt.values.argmax(1)[10]
+    true, tracked = read_action_units(capture, truth=True), read_action_units(capture)
+    assert true.names == tracked.names == list(NAMES) and true.scale == 5
+    assert true.values.max() <= 5 and true.values[:, -1].max() > tracked.values[:, -1].max() - 0.5
+    jaw = recording.performance.full_pose[:, JAW_JOINT, 0]
+    np.testing.assert_allclose(true.values[:, true.names.index("AU26")], 5 * np.clip(jaw / JAW_OPEN, 0, 1), atol=1e-5)
 
 
 def test_actions_are_those_that_pose_the_face(folder):
@@ -195,3 +225,25 @@ def test_truth_and_tracking_differ_as_configured():
     assert np.array_equal(exact.tracked.full_pose, exact.performance.full_pose)
     noisy = recording_of(CONFIG)
     assert not np.array_equal(noisy.tracked.full_pose, noisy.performance.full_pose)
+
+
+def test_a_capture_without_action_units_says_so(folder, tmp_path):
+    """Facial actions stand in for them; a table of others than OpenFace's, or out of their range, is refused."""
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    own, true = read_action_units(Capture(copy)), read_action_units(Capture(copy), truth=True)
+    assert own.values.shape == (50, 17) and np.abs(own.values - true.values).max() > 0.2
+    (copy / "actions.npz").unlink()
+    with pytest.raises(UserError, match=r"no action units; expected aus\.npz, or actions\.npz .*; take the embedded"):
+        read_action_units(Capture(copy))
+    writer = CaptureWriter(copy)
+    writer.table("actions", Table(own.names[::-1], own.values[:, ::-1], 5.0))  # as OpenFace's are kept
+    assert np.array_equal(read_action_units(Capture(copy)).values, own.values)
+    writer.table("aus", Table(["AU01"], np.zeros((50, 1), np.float32), 5.0))
+    with pytest.raises(UserError, match=r"aus\.npz:names: found no AU02"):
+        read_action_units(Capture(copy))
+    high = own.values.copy()
+    high[3, 2] = 6.0
+    writer.table("aus", Table(own.names, high, 5.0))
+    with pytest.raises(UserError, match=r"AU04 is 6 in frame 3; expected 0 to 5"):
+        read_action_units(Capture(copy))

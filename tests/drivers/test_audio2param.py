@@ -9,11 +9,12 @@ import torch
 from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.config.family_options import Audio2Param as Options
 from talkingavatar.config.schema import LossTermConfig
 from talkingavatar.config.stages import seen_by
 from talkingavatar.data.motion_batches import MotionData, Sequences
-from talkingavatar.drivers.audio2param.options import FIELD, read
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
+from talkingavatar.drivers.rig_options import FIELD, read
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.errors import UserError
 from tests.planted_motion import planted_clip
@@ -264,7 +265,7 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
 def test_a_mistake_in_the_options_is_named(options, message):
     config = configured(**options)
     with pytest.raises(UserError, match=message) as error:
-        read(config)
+        read(Options(), config)
     assert FIELD in str(error.value)
 
 

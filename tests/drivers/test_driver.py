@@ -79,6 +79,31 @@ def test_a_chain_hands_on_what_is_foretold_and_each_takes_its_part_of_the_prompt
         chain.foretell(signal(head), heard, Prompt(guidance={"audio": 2.0}))
 
 
+class Eyes(Face):
+    """Draws where the eyes look."""
+
+    def __init__(self, head):
+        super().__init__(head)
+        self.space = RigParameters(head, ["eyes"])
+
+    def sample(self, heard, prompt, seed, count=1):
+        return torch.full((count, heard.frames, len(self.space.names)), float(seed))
+
+
+def test_drivers_of_other_parts_of_a_pose_speak_together(head, heard):
+    """Whichever comes last; what each foretells is written where it belongs."""
+    face, eyes = Face(head), Eyes(head)
+    heard = replace(heard, motion=torch.rand(25, 2))
+    for chain in (Chain([face, eyes]), Chain([eyes, face])):
+        spoken = chain.foretell(signal(head), heard, seed=4)
+        assert chain.space.names == RigParameters(head, ["jaw", "eyes"]).names and len(chain.scale) == len(
+            chain.space.names
+        )
+        assert (eyes.space.read(spoken) == 4).all() and face.space.read(spoken).any()
+    alone = Chain([Face(head), Face(head)])
+    assert alone.space.names == face.space.names and len(alone.scale) == len(face.space.names)
+
+
 def test_a_field_of_the_signal_is_a_space_too(head, heard):
     foretold = Speech().foretell(signal(head), heard)
     assert foretold.actions.shape == (25, 2) and torch.equal(Speech.space.read(foretold), foretold.actions)

@@ -175,3 +175,21 @@ def test_what_is_not_to_be_had_is_said(make):
     config = compose(["experiment=vasa3d_full", "loss.terms.sds.weight=1"])
     with pytest.raises(UserError, match=r"loss.terms.sds.weight: found 1.0.*Stable Diffusion 2.1"):
         method_class(config.method.name).check(config)
+
+
+def test_latents_of_another_source_have_numbers_of_their_own(body, poses):  # noqa: F811
+    config = compose(["experiment=vasa3d_full", "data.size=64", "method.options.perceptual=edges"])
+    latents = torch.randn(len(poses), 70, generator=torch.Generator().manual_seed(2))
+
+    def look(frames):
+        batch = batch_of(poses, frames)
+        return replace(batch, signal=replace(batch.signal, latent=latents[frames]))
+
+    method = method_class(config.method.name)(MethodContext(config, body, poses, TRAIN, 44, look, latents))
+    assert method.dyn == 63
+    told = replace(signal(poses, TRAIN[0]), latent=latents[[TRAIN[0]]])
+    moved = replace(told, latent=latents[[TRAIN[1]]])
+    assert not torch.allclose(method.drive(told).means, method.drive(moved).means)
+    unread = replace(told, latent=None)  # as a performance has it: of a pose alone
+    assert method.latent_of(unread).shape == (1, 70)
+    torch.testing.assert_close(method.latent_of(unread), latents[[TRAIN[0]]], atol=0.3, rtol=0)

@@ -8,7 +8,8 @@ from scipy.optimize import lsq_linear
 from talkingavatar.body.action_units import UNITS, action_units
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.speaker.record import BodyParameters, Pinhole, recording_of
+from talkingavatar.data.speaker.parameters import BodyParameters
+from talkingavatar.data.speaker.record import Pinhole, recording_of
 from talkingavatar.data.speaker.tracker import noisy_landmarks
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.action_units import AuEstimator, au_error, bounded_ridge

@@ -4,7 +4,8 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
-from talkingavatar.data.speaker.record import BodyParameters, Pinhole, recording_of
+from talkingavatar.data.speaker.parameters import BodyParameters
+from talkingavatar.data.speaker.record import Pinhole, recording_of
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.motion import JitterMeter, acceleration_error, jitter, jitter_ratio, sample_colours
 

@@ -63,6 +63,17 @@ def test_kept_directions_give_what_those_made_anew_do():
     torch.testing.assert_close(kept[0], anew.detach())
 
 
+def test_what_no_code_excites_changes_nothing():
+    """Frames tell what some directions of a code do; the others are not to be answered with chance."""
+    codes = torch.zeros(50, 24)
+    codes[:, :3] = torch.randn(50, 3)
+    residual = LatentResidual(codes, basis=True)
+    torch.nn.init.normal_(residual.network[-1].weight, std=0.1)
+    places, own, mean = torch.rand(5, 3), torch.randn(5, OWN), codes.mean(0)
+    told = [residual(places, own, mean + 0.01 * torch.eye(24)[i]).abs().max().item() for i in (1, 20)]
+    assert told[0] > 1e-3 and told[1] < 1e-6 and not residual(places, own, mean).any()
+
+
 def test_octaves_tell_near_places_apart():
     near = encoded(torch.tensor([[0.0, 0.0, 0.0], [0.02, 0.0, 0.0]]))
     assert near.shape == (2, 27) and (near[0] - near[1]).norm() > 10 * 0.02

@@ -1,12 +1,13 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from PIL import Image
 
 from talkingavatar.body.models import load_body
-from talkingavatar.data.capture import RATE, Capture, Span
+from talkingavatar.data.capture import RATE, Capture, Span, Table
 from talkingavatar.errors import UserError
 from talkingavatar.preprocessing import assemble
 from talkingavatar.preprocessing.aligned import load_alignment, save_alignment
@@ -161,6 +162,24 @@ def test_what_is_published_is_a_capture(parts, tmp_path):
     kept = Keypoints.load(folder / "keypoints.npz")
     assert all(np.array_equal(getattr(kept, f.name), getattr(parts.keypoints, f.name), equal_nan=True)
                for f in fields(Keypoints))  # fmt: skip
+
+
+def test_a_film_that_was_made_keeps_what_moved_it(parts, tmp_path):
+    (tmp_path / "shown").mkdir()
+    for index in range(FRAMES):
+        Image.fromarray(np.full((parts.clip.height, parts.clip.width), 8 * index, np.uint8)).save(
+            tmp_path / "shown" / f"{index:06d}.png"
+        )
+    motion = Table([f"dyn_{i}" for i in range(70)], np.random.default_rng(0).normal(size=(FRAMES, 70)))
+    moved = assemble.Moved(motion, tmp_path / "shown", {7: "turned"}, {"moved": "m", "latent": "LivePortrait"})
+    split = parts.split.without(moved.invalid)
+    assert split.unusable == [4, 7]
+    folder = tmp_path / "x"
+    folder.mkdir()
+    assemble.publish(folder, staged(replace(parts, moved=moved, split=split), tmp_path))
+    capture = Capture(folder)
+    assert capture.table("motion").values == pytest.approx(motion.values, abs=1e-6)
+    assert capture.confidence(9).max() == pytest.approx(72 / 255, abs=1e-3) and 7 not in capture.train_frames
 
 
 def test_actions_of_a_face_that_was_lost_lie_between_those_seen():

@@ -70,7 +70,7 @@ def whole(capture, tmp_path_factory):
 
 
 def test_it_is_fitted_and_shown_and_a_stop_changes_nothing(capture, whole, tmp_path):
-    assert {"turntable.mp4", "expression_sweep.png"} <= {file.name for file in (whole / "media").iterdir()}
+    assert {"turn.mp4", "turntable.mp4", "expression_sweep.png"} <= {file.name for file in (whole / "media").iterdir()}
     with pytest.raises(Preempted):
         run_fit(config(capture, f"run.path={tmp_path}", "run.stop_after=9"), StopFlag())
     run_fit(config(capture, f"run.path={tmp_path}"), StopFlag())

@@ -16,7 +16,8 @@
   regions.npz                boxes (T,4) in the first view, pixels, x0 y0 x1 y1, of head, mouth, left_hand,
                              right_hand; NaN where unseen
   actions.npz                facial actions, where known: names (A), values (T,A), scale (`Table`)
-  emotion.npz, motion.npz    alike: what is felt, a motion's latent
+  emotion.npz, motion.npz    alike: share of each emotion that a frame is labelled with, a motion's latent
+  aus.npz                    alike: OpenFace's 17 action units, 0 to 5 (`data.action_units` reads them, or makes them)
   features/<kind>.npy        audio windows (T,16,C) on the video clock, made on first use
   keypoints.npz              what was seen: `preprocessing.keypoints.Keypoints`, where the capture was made from a video
   background.png             the first view's scene without the person, where it could be made

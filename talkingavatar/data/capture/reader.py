@@ -37,7 +37,7 @@ from talkingavatar.types import BodyPose, Cameras
 Model = Literal["smplx", "flame"]
 RATE = 16_000  # Hz, of the sound
 JOINTS: dict[Model, int] = {"smplx": 55, "flame": 5}
-TABLES = ("actions", "emotion", "motion")
+TABLES = ("actions", "aus", "emotion", "motion")
 REMAKE = "remove it: it is made anew"
 
 
@@ -147,7 +147,7 @@ class Capture:
         return _body_pose(self._parameters(file, model), indices) if file.is_file() else None
 
     def table(self, name: str, truth: bool = False) -> Table | None:
-        """`<name>.npz`: actions, emotion, motion; None where the capture has none. True values for evaluation only.
+        """`<name>.npz`, one of `TABLES`; None where the capture has none. True values for evaluation only.
 
         Raises:
             UserError: it is damaged, of the wrong length or not finite.

@@ -45,6 +45,12 @@ class CaptureWriter:
         with whole(file, durable=False) as temporary:
             Image.fromarray(values).save(temporary, "PNG", compress_level=1)
 
+    def link_confidence(self, index: int, values: Path, view: str = FRONT) -> None:
+        """The same of a file that is there already."""
+        name = f"confidence/{view}/{index:06d}.png"
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        self.link(values, name)
+
     def link_picture(self, index: int, frame: Path, matte: Path, view: str = FRONT) -> None:
         """The same of files that are there already: linked, not copied, where the disk can."""
         for kind, source in {"frames": frame, "mattes": matte}.items():

@@ -14,6 +14,7 @@ from numpy import ndarray
 from PIL import Image
 
 from talkingavatar.data.capture import FRONT, RATE, REGIONS, CaptureWriter, Manifest, Model, Span, Table, paper_split
+from talkingavatar.data.importers.clocks import Clocks
 from talkingavatar.errors import UserError
 from talkingavatar.runtime import arrays
 from talkingavatar.runtime.arrays import damage_told
@@ -221,7 +222,8 @@ def _write_pictures(
 ) -> tuple[tuple[int, int], list[tuple[float, float]]]:
     """Frames on white and mattes; the size (width, height) written, and the scale of each view in x and y."""
     advance = progress("importing", clip.frames * len(clip.views))
-    size, scales = None, []
+    source = str(clip.provenance.get("source", clip.name))
+    size, scales, clocks = None, [], Clocks(clip.shots or [(0, clip.frames)])
     for view in clip.views:
         seen = False
         for index in range(clip.frames):
@@ -238,11 +240,12 @@ def _write_pictures(
             share = coverage[..., None] / 255
             on_white = np.round(picture * share + 255 * (1 - share)).astype(np.uint8)
             writer.picture(index, _resized(on_white, size), _resized(coverage, size), view)
+            clocks.see(view, index, on_white)
             advance()
         if not seen:
-            source = str(clip.provenance.get("source", clip.name))
             raise UserError(f"{source}: masks", f"nobody in any frame of view {view}", "the person's", COMPLETE)
     assert size is not None, "a clip has frames"
+    clocks.check(source)
     return size, scales
 
 

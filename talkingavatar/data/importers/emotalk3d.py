@@ -14,6 +14,7 @@ audio: "{subject}/audio/{sequence}.wav"
 meshes: "{subject}/{sequence}/meshes/{frame:06d}.obj"           # noted, not read
 flame: "{subject}/{sequence}/flame/{frame:06d}.npz"             # may be left out
 emotions: {"2": "happy"}        # names of the sequences' first numbers; may be left out
+intensities: {"00": 0.45}       # 0 to 1, of their second numbers; may be left out: what one means is not published
 ```
 
 A subject's sequences become shots of one capture, all cameras its views. A sentence is held out in every emotion.
@@ -69,6 +70,7 @@ class Layout:
     meshes: str | None = None
     flame: str | None = None
     emotions: dict[str, str] = field(default_factory=dict)
+    intensities: dict[str, float] = field(default_factory=dict)
     axes: str = "opencv"
 
     def path(self, root: Path, template: str, sequence: str, camera: str = "", frame: int = 0) -> Path:
@@ -109,7 +111,7 @@ def read_emotalk3d(options: Options) -> ImportedClip:
     names = _sequences(root, layout)
     calibrations = [_read_cameras(layout.path(root, layout.cameras, name)) for name in names]
     views = _views(root, layout, names, calibrations[0].names())
-    sequences = [Sequence(name, _count(root, layout, name, views[0])) for name in names]
+    sequences = [Sequence(name, _length(root, layout, name, views)) for name in names]
     lengths = [sequence.frames for sequence in sequences]
     shots, places = shots_of(lengths), [(s.name, i) for s in sequences for i in range(s.frames)]
     seen = [[_camera(calibration, view, layout) for view in views] for calibration in calibrations]
@@ -137,6 +139,7 @@ def read_emotalk3d(options: Options) -> ImportedClip:
         parameters=_flame(root, layout, places),
         shots=shots,
         tables={"emotion": _emotion_table(sequences, layout)},
+        warnings=_guessed(sequences, layout),
         provenance={
             "format": "emotalk3d",
             "source": str(root),
@@ -154,11 +157,24 @@ def _sentences(sequences: list[Sequence]) -> list[str]:
 
 
 def _emotion_table(sequences: list[Sequence], layout: Layout) -> Table:
-    """A column for each emotion; 1 in the frames spoken with it. What an intensity means is not published."""
+    """A column for each emotion: its intensity in the frames spoken with it, 1 where the layout does not tell."""
     felt = [layout.emotions.get(s.numbers[0], s.numbers[0] or "unknown") for s in sequences]
     names = sorted(set(felt))
     rows = np.eye(len(names), dtype=np.float32)[[names.index(emotion) for emotion in felt]]
+    rows *= np.array([[layout.intensities.get(s.numbers[1], 1.0)] for s in sequences], np.float32)
     return Table(names, np.repeat(rows, [s.frames for s in sequences], axis=0))
+
+
+def _guessed(sequences: list[Sequence], layout: Layout) -> list[str]:
+    """What the labels are taken to mean, where the layout does not tell."""
+    emotions = sorted({s.numbers[0] for s in sequences} - layout.emotions.keys() - {""})
+    intensities = sorted({s.numbers[1] for s in sequences} - layout.intensities.keys() - {""})
+    told = []
+    if emotions:
+        told.append(f"emotions {', '.join(emotions)}: no names in the layout; they are called by their numbers")
+    if intensities:
+        told.append(f"intensities {', '.join(intensities)}: no strengths in the layout; taken as 1")
+    return told
 
 
 def _flame(root: Path, layout: Layout, places: list[tuple[str, int]]) -> dict[Model, dict[str, ndarray]]:
@@ -212,6 +228,9 @@ def _typed(stated: Stated, name: str) -> Any:
     if name == "emotions":
         stated.names()
         return {str(key): _name(replace(stated, value=value)) for key, value in stated.value.items()}
+    if name == "intensities":
+        stated.names()
+        return {str(key): replace(stated, value=value).number(0, 1) for key, value in stated.value.items()}
     if name == "fps":
         return stated.number(1, 1000)
     return stated.whole(0) if name == "first" else _name(stated)
@@ -243,6 +262,21 @@ def _views(root: Path, layout: Layout, names: list[str], cameras: list[str]) -> 
     first = layout.camera or cameras[0]
     seen = [c for c in cameras if all(layout.path(root, layout.images, name, c).is_file() for name in names)]
     return [first, *(camera for camera in seen if camera != first)]
+
+
+def _length(root: Path, layout: Layout, sequence: str, views: list[str]) -> int:
+    """Frames of a sequence, as many by every view.
+
+    Raises:
+        UserError: a view has more of them, or fewer.
+    """
+    counts = {view: _count(root, layout, sequence, view) for view in views}
+    first = counts[views[0]]
+    if other := [view for view in views if counts[view] != first]:
+        found = f"{counts[other[0]]} pictures of {sequence} by {other[0]}"
+        expected = f"{first}, as by {views[0]}"
+        raise UserError("layout.images", found, expected, "complete it, or take the camera out of the cameras' file")
+    return first
 
 
 def _count(root: Path, layout: Layout, sequence: str, camera: str) -> int:

@@ -17,7 +17,7 @@ from PIL import Image
 from talkingavatar.audio.features import resample
 from talkingavatar.audio.mono import as_float, to_mono
 from talkingavatar.audio.reading import read_sound
-from talkingavatar.data.capture import RATE, Model
+from talkingavatar.data.capture import RATE, Model, Table
 from talkingavatar.data.importers.cameras import Reading, choose_reading, over_shots, pinhole, rigid
 from talkingavatar.data.importers.clip import (
     COMPLETE,
@@ -40,6 +40,9 @@ from talkingavatar.runtime.arrays import check_array, read_npy
 FPS, CAMERA = 30.0, 25
 READINGS = "camera to world", "world to camera"  # of RT; the official code takes the first
 LANDMARK_FRAMES = 10
+EXPRESSION = re.compile(
+    r"(?:^|_)(e\d+)(?:_|$)"
+)  # in a performance's name; of e1 to e11 no documentation says what is shown
 SPEECH = re.compile(r"_s\d+(_\w+)?_raw\.smc")
 
 
@@ -92,6 +95,8 @@ def read_renderme360(options: Options) -> ImportedClip:
         test_views=held_out_views(options, views),
         parameters=_flame(parts, lengths),
         shots=shots,
+        tables=_emotions(parts, lengths),
+        warnings=_guessed(parts, views),
         provenance={
             "format": "renderme360",
             "source": str(options.path),
@@ -112,6 +117,35 @@ def _views(parts: list[Source], first: str) -> list[str]:
         raise UserError("camera", first, f"one of {', '.join(common) or 'none'}", "correct it")
     whole = [camera for camera in common if all(known[camera] == known[first] for known in frames)]
     return [first, *(camera for camera in whole if camera != first)]
+
+
+def _emotions(parts: list[Source], lengths: list[int]) -> dict[str, Table]:
+    """A column for each expression performed, by its number in the dataset; e0 is neutral. Speech is not labelled."""
+    shown = [_expression(part) for part in parts]
+    names = sorted({expression for expression in shown if expression is not None})
+    if not names:
+        return {}
+    rows = np.array([[float(name == expression) for name in names] for expression in shown], np.float32)
+    return {"emotion": Table(names, np.repeat(rows, lengths, axis=0))}
+
+
+def _expression(part: Source) -> str | None:
+    found = EXPRESSION.search(part.name)
+    if found is None:
+        return None
+    return "neutral" if found[1] == "e0" else found[1]
+
+
+def _guessed(parts: list[Source], views: list[str]) -> list[str]:
+    """What was left out, and what is not known."""
+    told = []
+    for part in parts:
+        if others := sorted(part.frames().keys() - views):
+            told.append(f"{part.name}: cameras {', '.join(others)} left out: not as many frames of all performances")
+    named = sorted({expression for part in parts if (expression := _expression(part)) not in (None, "neutral")})
+    if named:
+        told.append(f"expressions {', '.join(named)}: not named by the dataset; they are called by their numbers")
+    return told
 
 
 def _sounds(parts: list[Source], options: Options) -> list[Float[ndarray, "..."] | None]:

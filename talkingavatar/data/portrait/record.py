@@ -27,7 +27,7 @@ from talkingavatar.geometry.similarity import head_rotation
 from talkingavatar.networks.mesh_code import MotionLatent
 from talkingavatar.types import BodyPose
 
-RECORD_VERSION = 3  # raise when the same portrait and script would give other pictures or tables
+RECORD_VERSION = 4  # raise when the same portrait and script would give other pictures or tables
 POSE_NAMES = ("scale", "pitch", "yaw", "roll", "x", "y", "z")
 GROWN = {"head": (0.2, 0.55, 0.2, 0.08), "mouth": (0.25,) * 4}  # shares of the landmarks' box, left, up, right, down
 

@@ -1,4 +1,6 @@
-"""The motion latent of a body that was tracked: its face mesh is read as a portrait's is, no picture is asked for."""
+"""The motion latent of a body that was tracked, without a picture: its face mesh is read as a portrait's is, or, where
+the latents are of a source that reads pictures, what it said of the tracked poses is told of others.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from talkingavatar.data.portrait.mesh_warp import SHIPPED
 from talkingavatar.data.portrait.portrait import UPRIGHT
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_angles, similarity
-from talkingavatar.networks.mesh_code import EVERY, load_mesh_code
+from talkingavatar.networks.mesh_code import EVERY, POSE, load_mesh_code
 from talkingavatar.types import BodyPose
 
 CHUNK = 64  # frames at once
+RIDGE = 1e-2  # of the least squares, in the values' mean square
 
 
 class RigMotion(nn.Module):
@@ -76,3 +79,39 @@ class RigMotion(nn.Module):
         laid = (seen[:, stiff:] - place[:, None]) @ rotation / scale[:, None, None]
         dyn = self.code.encoder(((laid - neutral[:, stiff:]) / self.size).flatten(1))
         return torch.cat([dyn, scale.log()[:, None], head_angles(rotation), place / self.size - self.origin], 1)
+
+
+class FittedMotion(nn.Module):
+    """Latents of any source from poses: the least squares of those that were tracked with its latents."""
+
+    mean: Tensor
+    std: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, pose: BodyPose, latents: Float[Tensor, "T D"], joints: list[int]) -> None:
+        """
+        Args:
+            joints: whose rotations are read, beside expression and place.
+
+        Raises:
+            UserError: there are not even numbers for the pose.
+        """
+        super().__init__()
+        self.joints, self.dyn = joints, latents.shape[1] - POSE
+        if self.dyn < 1:
+            raise UserError("data", f"a motion latent of {latents.shape[1]} numbers", f"{POSE} of pose, and the face's",
+                            "choose another capture")  # fmt: skip
+        values = self._values(pose)
+        mean, std, bias = values.mean(0), values.std(0).clamp_min(1e-3), latents.mean(0)
+        scaled = (values - mean) / std
+        alike = scaled.T @ scaled + RIDGE * len(scaled) * torch.eye(scaled.shape[1])
+        weight = torch.linalg.solve(alike, scaled.T @ (latents - bias))
+        for name, value in {"mean": mean, "std": std, "weight": weight, "bias": bias}.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, pose: BodyPose) -> Float[Tensor, "B D"]:
+        return (self._values(pose) - self.mean) / self.std @ self.weight + self.bias
+
+    def _values(self, pose: BodyPose) -> Float[Tensor, "B P"]:
+        return torch.cat([pose.expression, pose.full_pose[:, self.joints].flatten(1), pose.transl], 1)

@@ -18,7 +18,7 @@ from talkingavatar.data.portrait.mesh_warp import BANK, MeshWarp
 from talkingavatar.errors import UserError
 from talkingavatar.networks.mesh_code import MotionLatent
 
-LENGTH = 100  # frames of a stretch: a sentence or two
+LENGTH = 50  # frames of a stretch, a phrase: so motions of many kinds are among few frames
 
 
 class Stretch(NamedTuple):

@@ -6,6 +6,7 @@ i / fps), so that the same seed gives the same motion at any frame rate.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,9 @@ from scipy.spatial.transform import Rotation
 
 from talkingavatar.audio.speech import Speech
 from talkingavatar.data.speaker import gestures, visemes
+from talkingavatar.data.speaker.curves import RATE, pulse, smooth_noise
+from talkingavatar.data.speaker.emotions import Feelings
 
-RATE = 100  # steps per second
 PELVIS, SPINE, NECK, HEAD, COLLARS, JAW, EYES = 0, (3, 6, 9), 12, 15, (13, 14), 22, (23, 24)  # SMPL-X joints
 
 # What a feeling does to the face at full strength; the smile and the puzzled look are one-sided.
@@ -79,7 +81,14 @@ class Performance:
         return np.stack([self.expression.get(name, absent) for name in names], 1)
 
 
-def perform(speech: Speech, frames: int, fps: float | int, seed: int, style: Style | None = None) -> Performance:
+def perform(
+    speech: Speech,
+    frames: int,
+    fps: float | int,
+    seed: int,
+    style: Style | None = None,
+    feelings: Callable[[Float[ndarray, " T"]], Feelings] | None = None,
+) -> Performance:
     """The speaker saying `speech`; the same arguments give the same bytes.
 
     Args:
@@ -87,19 +96,22 @@ def perform(speech: Speech, frames: int, fps: float | int, seed: int, style: Sty
         fps: frames per second.
         seed: of all that chance decides (gestures, gaze, blinks, sway, feelings).
         style: the person's; one of `STYLES` for example.
+        feelings: what is felt at given times; None: each of `FEELINGS` in turn, whatever is said.
     """
     style = style or Style()
     times = np.arange(int(np.ceil(frames / fps * RATE)) + RATE) / RATE
+    felt = None if feelings is None else feelings(times)
     # One generator per part, so that a change in one leaves the others as they are.
     rng = dict(zip(("face", "head", "hands", "gaze"), np.random.default_rng(seed).spawn(4), strict=True))
     loudness = loudness_of(speech, times)
     stresses = stressed_words(speech, loudness, times)
     pose = np.zeros((len(times), 55, 3))
-    head = _move_trunk(pose, times, stresses, style, rng["head"])
+    held = np.zeros((len(times), 3)) if felt is None else felt.head()
+    head = _move_trunk(pose, times, stresses, style, rng["head"], held)
     beats = thin(stresses, style.beat_interval)
     gestures.pose_arms(pose, _arms(beats, times, style, rng["hands"]))
     _move_eyes(pose, head, times, rng["gaze"])
-    actions = _face(pose, speech, times, loudness, stresses, style, rng["face"])
+    actions = _face(pose, speech, times, loudness, stresses, style, rng["face"], felt)
     transl = 0.006 * np.stack([smooth_noise(rng["head"], len(times), 2.5) for _ in range(3)], 1)
     at = np.arange(frames) / fps
     return Performance(
@@ -141,21 +153,6 @@ def thin(stresses: list[tuple[float, float]], interval: float) -> list[tuple[flo
     return sorted(kept)
 
 
-def smooth_noise(rng: np.random.Generator, steps: int, seconds: float) -> Float[ndarray, " T"]:
-    """Noise of unit variance whose memory is about `seconds` long."""
-    sigma = 0.4 * seconds * RATE
-    pad = int(4 * sigma)
-    noise = gaussian_filter1d(rng.standard_normal(steps + 2 * pad), sigma)[pad : pad + steps]
-    return noise * np.sqrt(2 * np.sqrt(np.pi) * sigma)
-
-
-def pulse(times: Float[ndarray, " T"], start: float, rise: float, hold: float, fall: float) -> Float[ndarray, " T"]:
-    """0 to 1 to 0 with continuous speed: up from `start` in `rise` seconds, held, down in `fall`."""
-    up = np.clip((times - start) / rise, 0, 1)
-    down = np.clip((times - start - rise - hold) / fall, 0, 1)
-    return up * up * (3 - 2 * up) - down * down * (3 - 2 * down)
-
-
 def _at(at: Float[ndarray, " F"], times: Float[ndarray, " T"], rows: Float[ndarray, "T D"]) -> Float32[ndarray, "F D"]:
     return np.stack([np.interp(at, times, column) for column in rows.T], 1).astype(np.float32)
 
@@ -166,8 +163,9 @@ def _move_trunk(
     stresses: list[tuple[float, float]],
     style: Style,
     rng: np.random.Generator,
+    held: Float[ndarray, "T 3"],
 ) -> Float[ndarray, "T 3"]:
-    """Sway, breathing and nods; returns the turn of the head against the trunk (pitch, yaw, roll)."""
+    """Sway, breathing and nods about how the head is `held`; returns its turn against the trunk (pitch, yaw, roll)."""
     steps = len(times)
     sway = np.stack([smooth_noise(rng, steps, s) for s in (1.6, 1.8, 1.5)], 1) * [0.030, 0.060, 0.030]
     drift = np.stack([smooth_noise(rng, steps, s) for s in (3.0, 3.5, 3.0)], 1) * [0.012, 0.030, 0.012]
@@ -177,7 +175,7 @@ def _move_trunk(
         if rng.random() < 0.7:
             size = (0.025 + 0.06 * strength) * rng.uniform(0.6, 1.2)
             nods += size * pulse(times, time - 0.16, 0.16, 0.02, 0.32)
-    head = style.head * sway + [0, 0, -style.tilt]
+    head = style.head * sway + [0, 0, -style.tilt] + held
     head[:, 0] += style.head * nods
     pose[:, NECK], pose[:, HEAD] = 0.4 * head, 0.6 * head
     pose[:, PELVIS, 1] = style.turn + 0.3 * drift[:, 1]
@@ -228,15 +226,18 @@ def _face(
     stresses: list[tuple[float, float]],
     style: Style,
     rng: np.random.Generator,
+    felt: Feelings | None,
 ) -> dict[str, Float[ndarray, " T"]]:
     """Facial actions; the jaw goes into `pose`."""
     mouth = visemes.articulation(speech.phonemes, times, loudness)
+    if felt is not None:
+        mouth = felt.articulated(mouth)
     jaw = np.clip(style.mouth * mouth["jaw"], 0.0, 0.28)
     pose[:, JAW, 0] = jaw
     pose[:, JAW, 1] = 0.006 * smooth_noise(rng, len(times), 0.8) * np.clip(jaw / 0.1, 0, 1)
     parts = [
         visemes.lip_actions(mouth, style.mouth),
-        _feelings(times, style, rng),
+        _feelings(times, style, rng) if felt is None else felt.actions(mouth["seal"]),
         _blinks(speech, times, style, rng),
         _brows(times, stresses, style, rng),
     ]
@@ -245,7 +246,8 @@ def _face(
         for name, value in part.items():
             actions[name] = actions.get(name, 0.0) + value
     for side in ("Left", "Right"):  # a blink closes the lid from wherever it was
-        actions[f"eyeWide{side}"] = actions[f"eyeWide{side}"] * (1 - actions[f"eyeBlink{side}"])
+        wide = actions.get(f"eyeWide{side}", np.zeros(len(times)))
+        actions[f"eyeWide{side}"] = wide * (1 - actions[f"eyeBlink{side}"])
     actions = {name: np.clip(value, 0.0, 1.0) for name, value in actions.items()}
     actions["mouthClose"] = visemes.seal_lips(jaw, actions, mouth["seal"])
     return actions

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,27 +22,36 @@ from jaxtyping import Float, Float32
 from numpy import ndarray
 
 from talkingavatar import __version__
-from talkingavatar.audio.speech import Speech, load_speech, voices
+from talkingavatar.audio.speech import Speech, voices
 from talkingavatar.body.models import Body, load_body
+from talkingavatar.config.emotions import EMOTIONS, chosen_emotions
 from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.action_units import JAW_JOINT, unit_table
 from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
 from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
+from talkingavatar.data.speaker.emotions import Feelings
 from talkingavatar.data.speaker.identity import IDENTITIES, capture_name
+from talkingavatar.data.speaker.parameters import BodyParameters, head_parameters
+from talkingavatar.data.speaker.probe import heard_emotions
 from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
+from talkingavatar.data.speaker.script import said
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
-from talkingavatar.geometry.rotations import axis_angle_to_matrix
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.sealed import made_once
 from talkingavatar.runtime.threads import in_order
-from talkingavatar.types import BodyPose, Cameras
+from talkingavatar.types import Cameras
 
 SPEAKER_VERSION = 8  # raise when the same configuration would give other pictures or parameters
+SCRIPT_VERSION = 3  # the same of performances with labelled emotions
 # Fields of the configuration that the capture depends on; the others say what is done with it.
 DECISIVE = ("identity", "seed", "seconds", "fps", "size", "framing", "tracker_noise", "heldout", "stride")
 MODELS: tuple[Model, ...] = ("smplx", "flame")
+# Cameras beside the one in front, in the order in which more of them record; degrees, as `SIDES`.
+AROUND = ("35", "325", "70", "290", "15", "345", "50", "310", "110", "250")
+PROBED = 4  # takes of a speech in which it is probed how much of what is felt can be heard
 # Views that are never trained on: degrees from the front, to the left; drawn when asked for (`views`).
 SIDES = ("30", "60", "90", "180", "300", "330")
 # Bytes of a pixel: while one picture is drawn and learned from, and of a picture and its matte at least on the disk.
@@ -56,6 +66,7 @@ class Recording:
     body: Body
     betas: Float[ndarray, " S"]
     speech: Speech
+    feelings: Callable[[Float[ndarray, " T"]], Feelings] | None  # at given times; None: nothing is labelled
     performance: Performance
     tracked: Tracked
     frames: int
@@ -105,7 +116,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
 
     def make(made: Path) -> None:
-        check_room(config.size, round(config.seconds * config.fps), made)
+        check_room(config.size, len(_shots(config)), made)
         _write(recording_of(config), made, progress)
 
     return made_once(folder, make)
@@ -154,8 +165,8 @@ def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     """
     check_identity(config.identity)
     body = load_body("open")
-    voice = voices()[config.identity % len(voices())]
-    speech = load_speech(voice)
+    take = said(config)
+    speech = take.speech
     if config.seconds > speech.duration:
         raise UserError(
             "data.seconds",
@@ -167,56 +178,34 @@ def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     fps = fps or config.fps
     frames = round(config.seconds * fps)
     style = list(STYLES.values())[config.identity % len(STYLES)]
-    performance = perform(speech, frames, fps, config.seed, style)
-    betas = np.array(IDENTITIES[config.identity].betas, np.float64)
+    who = IDENTITIES[config.identity]
+    feels = partial(Feelings, take.felt, person=who.seed, crooked=who.crooked, seed=config.seed, strength=style.feeling)
+    feelings = feels if take.felt else None
+    performance = perform(speech, frames, fps, config.seed, style, feelings)
+    betas = np.array(who.betas, np.float64)
     true = BodyParameters.true(performance, betas, body.expression_names)
     tracked = track(**vars(true), names=body.expression_names, fps=fps, seed=config.seed,
                     quality=config.tracker_noise, framing=FRAMINGS[config.framing] / FRAMINGS["body"])  # fmt: skip
-    return Recording(config, body, betas, speech, performance, tracked, frames, fps)
-
-
-@dataclass(frozen=True)
-class BodyParameters:
-    """SMPL-X parameters as the tables hold them."""
-
-    betas: Float[ndarray, " S"]
-    expression: Float[ndarray, "T E"]
-    full_pose: Float[ndarray, "T J 3"]
-    transl: Float[ndarray, "T 3"]
-
-    @staticmethod
-    def true(performance: Performance, betas: Float[ndarray, " S"], names: Sequence[str]) -> BodyParameters:
-        expression = performance.expression_matrix(list(names))
-        return BodyParameters(betas, expression, performance.full_pose, performance.transl)
-
-    def pose(self) -> BodyPose:
-        """The table as a pose of all frames."""
-        tensors = {k: torch.from_numpy(np.asarray(v, np.float32)) for k, v in vars(self).items()}
-        tensors["betas"] = tensors["betas"].expand(len(self.transl), -1)
-        return BodyPose(**tensors)
-
-    def posed(self, body: Body) -> tuple[Float[ndarray, "T V 3"], Float[ndarray, "T 55 3"]]:
-        """Vertices and joints of every frame, metres."""
-        pose = self.pose()
-        chunks = [body(pose[start : start + 32]) for start in range(0, len(pose), 32)]
-        return tuple(torch.cat(parts).numpy() for parts in zip(*chunks, strict=True))  # type: ignore[return-value]
+    return Recording(config, body, betas, speech, feelings, performance, tracked, frames, fps)
 
 
 def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Callable[[], None]]) -> None:
     """All files of the capture; the manifest last."""
-    config, frames, writer = recording.config, recording.frames, CaptureWriter(folder)
+    config, frames = recording.config, recording.frames
+    writer = CaptureWriter(folder, _recorded(config))
     with ThreadPoolExecutor(2) as pool:
         scene = pool.submit(lambda: recording.scene)
         pool.submit(compile_kernels)
         _write_parameters(writer, recording)
         vertices, _ = recording.parameters("smplx", truth=True).posed(recording.body)
         K, viewmat = scene.result().camera()
-    sides = [recording.scene.side_camera(float(degrees)) for degrees in SIDES]
-    Ks, viewmats = zip((K, viewmat), *sides, strict=True)
+    recorded = _recorded(config)
+    cameras = [recording.scene.side_camera(_degrees(view)) for view in (*recorded, *SIDES)]
+    Ks, viewmats = zip(*cameras, strict=True)
     writer.cameras(np.stack(viewmats)[:, None], np.stack(Ks)[:, None])
     _write_seen(writer, recording, vertices, Pinhole(K, viewmat))
     writer.sound(recording.sound())
-    _draw(recording, writer, progress("making the speaker", frames))
+    _draw(recording, writer, progress("making the speaker", len(_shots(config))))
     train, test = paper_split(frames, config.heldout, config.stride)
     writer.finish(
         Manifest(
@@ -227,7 +216,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
             frames=frames,
             train=[train],
             test=[test],
-            views=[FRONT, *SIDES],
+            views=[*recorded, *SIDES],
             test_views=list(SIDES),
             body={"smplx": recording.body.checksum, "flame": load_body("open_flame").checksum},
             provenance={
@@ -236,6 +225,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
                 "voice": voices()[config.identity % len(voices())],
                 "text": recording.speech.text,
                 "consent": "nobody: the person does not exist",
+                **_heard(config),
             },
         )
     )
@@ -249,6 +239,19 @@ def _write_parameters(writer: CaptureWriter, recording: Recording) -> None:
             writer.parameters(model, vars(recording.parameters(model, truth)), names, truth)
         values = recording.parameters("smplx", truth).expression.astype(np.float32)
         writer.table("actions", Table(list(names), values), truth)
+        if recording.feelings is not None:
+            _write_felt(writer, recording, truth)
+
+
+def _write_felt(writer: CaptureWriter, recording: Recording, truth: bool) -> None:
+    """Emotions as labelled or as felt, action units as tracked or as they are."""
+    assert recording.feelings is not None, "asked for by the configuration"
+    felt = recording.feelings(np.arange(recording.frames) / recording.fps)
+    shares = felt.intensities if truth else felt.labels
+    writer.table("emotion", Table(list(EMOTIONS), shares.astype(np.float32)), truth)
+    tracked = recording.parameters("smplx", truth)
+    units = unit_table(tracked.expression, recording.body.expression_names, tracked.full_pose[:, JAW_JOINT, 0])
+    writer.table("aus", units, truth)
 
 
 @dataclass(frozen=True)
@@ -302,40 +305,46 @@ def _box(points: Float[ndarray, "T P 2"], size: int) -> Float[ndarray, "T 4"]:
     return box
 
 
-def head_parameters(parameters: BodyParameters, body: Body) -> BodyParameters:
-    """The head's part of the parameters, for the open rig's FLAME file.
-
-    Joints: neck, head, jaw, left eye, right eye, where the two files agree at rest; the neck turns in world space.
-    """
-    count = len(parameters.transl)
-    betas = torch.from_numpy(np.asarray(parameters.betas, np.float32)).expand(count, -1)
-    pose = torch.from_numpy(np.asarray(parameters.full_pose, np.float32))
-    transforms = body.joint_transforms(betas, pose)
-    joints = [body.joint_names.index(n) for n in ("neck", "head", "jaw", "left_eye_smplhf", "right_eye_smplhf")]
-    neck = transforms[:, joints[0]]
-    local = axis_angle_to_matrix(pose[:, joints])
-    local[:, 0] = neck[:, :3, :3]
-    rest = body.rest_joints(betas)[:, joints[0], :, None]
-    moved = (neck[:, :3, :3] @ rest + neck[:, :3, 3:] - rest)[..., 0].numpy() + parameters.transl
-    return BodyParameters(parameters.betas, parameters.expression, _rotation_vectors(local.numpy()), moved)
+def _recorded(config: DataConfig) -> list[str]:
+    """Views that are there for good."""
+    return [FRONT, *AROUND[: config.cameras - 1]]
 
 
-def _rotation_vectors(matrices: Float[ndarray, "T J 3 3"]) -> Float[ndarray, "T J 3"]:
-    from scipy.spatial.transform import Rotation
+def _degrees(view: str) -> float:
+    return 0.0 if view == FRONT else float(view)
 
-    return Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec().reshape(matrices.shape[:-1])
+
+def _shots(config: DataConfig) -> list[tuple[int, str]]:
+    """Frame and view of every picture: all frames by the front camera, by others what is trained on or held out."""
+    frames = round(config.seconds * config.fps)
+    train, test = paper_split(frames, config.heldout, config.stride)
+    used = sorted({*train.frames, *test.frames})
+    return [(i, FRONT) for i in range(frames)] + [(i, view) for view in _recorded(config)[1:] for i in used]
 
 
 def _draw(recording: Recording, writer: CaptureWriter, tick: Callable[[], None]) -> None:
-    """Every frame through the mesh renderer, shared out over the processor's cores."""
+    """Every frame by every camera through the mesh renderer, shared out over the processor's cores."""
     scene, performance = recording.scene, recording.performance
     expression = performance.expression_matrix(recording.body.expression_names)
+    cameras = {view: scene.side_camera(_degrees(view)) for view in _recorded(recording.config)}
 
-    def draw(i: int) -> None:
-        writer.picture(i, *scene.render(performance.full_pose[i], performance.transl[i], expression[i]))
+    def draw(shot: tuple[int, str]) -> None:
+        i, view = shot
+        pose = performance.full_pose[i], performance.transl[i], expression[i]
+        writer.picture(i, *scene.render(*pose, cameras[view]), view)
 
-    for _ in in_order(draw, range(recording.frames)):
+    for _ in in_order(draw, _shots(recording.config)):
         tick()
+
+
+def _heard(config: DataConfig) -> dict[str, Any]:
+    """Whether a driver from sound has anything to hear, where there are phrases enough to say so."""
+    emotions = chosen_emotions(config.emotions)
+    if len(emotions) < 2 or len([f for f in said(config).felt if f.start < config.seconds]) < len(emotions):
+        return {}
+    takes = [said(replace(config, seed=config.seed + k)) for k in range(PROBED)]
+    told = "share of phrases whose emotion a linear probe tells from log-mel, the phrases held out"
+    return {"emotion_heard": round(heard_emotions(takes), 3), "chance": round(1 / len(emotions), 3), "heard": told}
 
 
 def _digest(config: DataConfig) -> str:
@@ -344,4 +353,8 @@ def _digest(config: DataConfig) -> str:
     kept |= {"version": SPEAKER_VERSION, "sealed": True, "rig": load_body("open").checksum}
     if config.cloth != "own":
         kept |= {"cloth": config.cloth}
+    if emotions := chosen_emotions(config.emotions):
+        kept |= {"emotions": emotions, "script": SCRIPT_VERSION}
+    if config.cameras > 1:
+        kept |= {"cameras": config.cameras}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:10]

@@ -18,16 +18,17 @@ from talkingavatar.audio.features import BANDS, RATE
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
+from talkingavatar.config.family_options import Audio2Param as Options
 from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
-from talkingavatar.drivers.audio2param.options import read, shape_of
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Prompt
+from talkingavatar.drivers.rig_options import read, shape_of
 from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.engine.driver import required
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.errors import UserError
-from talkingavatar.networks.audio2param import Audio2Param
+from talkingavatar.networks.audio2param import Audio2Param, Shape
 from talkingavatar.types import DrivingSignal
 
 HEADER = ("chunk, ms", "frames", "ms a chunk", "99 of 100", "look-ahead, ms", "delay, ms", "times real time", "apart")
@@ -116,10 +117,10 @@ def _drawing(trained: FittedRun, driver: Driver) -> Callable[[Tensor, int], None
 def _untrained() -> Driver:
     """A driver of the default's size with random weights."""
     config, body = compose(["experiment=audio2param"]), load_body("open_flame")
-    options = read(config)
+    options = read(Options(), config)
     space = RigParameters(body, options.targets)
     torch.manual_seed(0)
-    shape = shape_of(options, BANDS, len(space.names), 1)
+    shape = shape_of(Shape, options, BANDS, len(space.names), 1)
     network = Audio2Param(shape)
     torch.nn.init.normal_(network.out.weight, std=0.1)
     card = DriverCard(

@@ -26,16 +26,17 @@ from talkingavatar.types import Cameras, DrivingSignal
 
 Picture = UInt8[ndarray, "H W 3"]
 TURNTABLE_FRAMES = 50
+ASIDE = math.radians(45)  # to either side, while the person talks
 SWEEP = ("mouthSmileLeft", "jawOpen", "browInnerUp", "mouthPucker", "eyeBlinkLeft")
 SWEPT = 5  # values of each
 
 
 @torch.no_grad()
 def write_media(method: Method, data: CaptureData, folder: Path, check: Callable[[], None]) -> list[Path]:
-    """Side-by-side video with sound, turntable, expression sweep, contact sheet. `check` may raise to stop."""
+    """Side-by-side video with sound, a turn, turntable, expression sweep, contact sheet. `check` may raise to stop."""
     most = data.config.budget.media_frames or None
     frames, turns = data.capture.test_frames[:most], min(TURNTABLE_FRAMES, most or TURNTABLE_FRAMES)
-    total = len(frames) + turns + len(_swept(method)) * SWEPT + 4
+    total = len(frames) + 2 * turns + len(_swept(method)) * SWEPT + 4
     with ProgressBar("media", total, data.config.trainer.progress) as bar:
 
         def tick() -> None:
@@ -44,6 +45,7 @@ def write_media(method: Method, data: CaptureData, folder: Path, check: Callable
 
         return [
             _side_by_side(method, data, frames, folder / "side_by_side.mp4", tick),
+            _turn(method, data, frames[:turns], folder / "turn.mp4", tick),
             _turntable(method, data, turns, folder / "turntable.mp4", tick),
             _expression_sweep(method, data, folder / "expression_sweep.png", tick),
             _contact_sheet(method, data, folder / "contact_sheet.png", tick),
@@ -77,6 +79,18 @@ def _side_by_side(method: Method, data: CaptureData, frames: list[int], file: Pa
             drawn = draw(method, data.signal([frame]), capture.cameras([frame]))
             pair = [label(capture.frame(frame), "ground truth"), label(drawn, data.config.experiment)]
             video.write(np.concatenate(pair, 1))
+            tick()
+    return file
+
+
+def _turn(method: Method, data: CaptureData, frames: list[int], file: Path, tick: Callable[[], None]) -> Path:
+    """Held-out motion while the camera goes from the middle to one side, to the other and back."""
+    capture = data.capture
+    centre = method.drive(data.signal(frames[:1]).to(method.device)).means.mean(0).cpu()
+    with VideoWriter(file, capture.manifest.fps) as video:
+        for i, frame in enumerate(frames):
+            angle = ASIDE * math.sin(2 * math.pi * i / len(frames))
+            video.write(draw(method, data.signal([frame]), orbit(capture.cameras([frame]), centre, angle)))
             tick()
     return file
 

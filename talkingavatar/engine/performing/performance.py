@@ -20,6 +20,7 @@ from talkingavatar.data.motion_clips import spans
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.performing.borrowed import borrowed_motion
+from talkingavatar.engine.performing.controls import Controls
 from talkingavatar.engine.performing.editing import Edit, OpenedEdit, edited, named_face, open_edit
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
@@ -60,6 +61,7 @@ class Request:
     samples: int = 1  # of the same, that a driver draws with this seed and those after it
     prompt: Prompt = field(default_factory=Prompt)  # to the driver
     edit: Edit = field(default_factory=Edit)  # of the face, whoever foretells it
+    controls: Controls = field(default_factory=Controls)  # of what it gives
 
 
 @dataclass(frozen=True)
@@ -110,13 +112,14 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     features = features_of(data, speech, frames)
     signal = DrivingSignal(torch.full((frames,), -1), pose, attention_windows(features))
     cameras = capture.cameras([camera])
-    foretold, notes = [signal], [] if opened.edit is None else opened.edit.notes
+    heard, signals = Heard(fps, speech, features), [signal]
     if driver is not None:
-        heard = Heard(fps, speech, features)
-        foretold = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
+        signals = [driver.foretell(signal, heard, request.prompt, request.seed + k) for k in range(request.samples)]
+    notes = [] if opened.edit is None else opened.edit.notes
     if opened.edit is not None and track is not None:
-        foretold = [edited(signal, body, track, opened.edit.rule) for signal in foretold]
-    return [Performance(fps, signal, opened.sound, cameras, driver, notes) for signal in foretold]
+        signals = [edited(signal, body, track, opened.edit.rule) for signal in signals]
+    shown = [request.controls.applied(signal, body, cameras) for signal in signals]
+    return [Performance(fps, signal, opened.sound, cameras, driver, notes) for signal in shown]
 
 
 def _refuse(driver: Driver | None, request: Request) -> None:

@@ -135,7 +135,7 @@ class DriverFit(Stage):
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
         own, driver = self.clips[0], self.speaking()
-        if not isinstance(driver.space, RigParameters):
+        if not _opens_mouths(driver):
             return {}, ""
         r = measure_clip(own, driver, self.body, SPOKEN).found["spoken"].metrics["driver/opening_r/tracked"]
         return {"preview/driver_opening_r": r}, f"held-out lips follow the tracked ones with r = {r:.2f}"
@@ -144,8 +144,8 @@ class DriverFit(Stage):
         torch.set_num_threads(cores(self.config))
         driver, results, table, media = self.speaking(), Results(skipped=dict(self.skipped)), [], []
         measured_clips = self.measured
-        if not isinstance(driver.space, RigParameters):
-            measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no pose to compare"
+        if not _opens_mouths(driver):
+            measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no mouth to compare"
         single = len(measured_clips) == 1
         for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
@@ -165,3 +165,7 @@ class DriverFit(Stage):
             "lookahead_s": driver.lookahead,
             "targets": driver.card.targets,
         }
+
+
+def _opens_mouths(driver: Driver) -> bool:
+    return isinstance(driver.space, RigParameters) and "jaw" in driver.space.parts.parts

@@ -1,4 +1,4 @@
-"""Views that were never trained on."""
+"""What cameras aside of the first see: those never trained on, or those that are asked for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORN = 0.1  # metres that clothes and hair may stand off a body
 
 
 class HeldOutViews(Measure):
-    """PSNR, SSIM, LPIPS and silhouettes by held-out cameras, as `view_<name>/<metric>`, and a picture of them.
+    """PSNR, SSIM, LPIPS and silhouettes by cameras aside, as `view_<name>/<metric>`, and a picture of them.
 
     Of a few frames, under the condition `full` alone, in the true pose where it is known: it is the avatar that is
     looked at from aside, not the tracker. A condition with a `view` measures all frames of its own, as tracked.
@@ -34,8 +34,8 @@ class HeldOutViews(Measure):
     keys = ("view",)
     needs = ("avatar", "plain")
     definitions: ClassVar = {
-        "view": "by a camera never trained on, named behind it (of the embedded speaker: degrees from the front, "
-        "round by the person's left), in the true pose where it is known",
+        "view": "by a camera never trained on, or one asked for, named behind it (of the embedded speaker: degrees "
+        "from the front, round by the person's left), in the true pose where it is known",
         "view_<name>/overlap": "intersection over union of the avatar's silhouette and the true one",
         "view_<name>/holes_percent": "as for expressions, over the whole picture",
         "view_<name>/spikes_percent": "likewise; of a recording without such a camera, in its calmest frame against "
@@ -48,11 +48,12 @@ class HeldOutViews(Measure):
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
         capture = self.held.pictures.capture
-        there, chosen = capture.manifest.test_views, _chosen(self.setting)
+        there, chosen = capture.manifest.views[1:], _chosen(self.setting)
         known = {view: capture.seen_by(view, self.held.frames) for view in chosen if view in there}
         frames = {view: evenly(few, FRAMES) for view, few in known.items() if few}
-        orbited = {view: float(view) for view in chosen if not there and view.isdecimal()}
-        why = f"no pictures of such a held-out view; there are {', '.join(there) or 'none'}"
+        round_it = not capture.manifest.test_views
+        orbited = {view: float(view) for view in chosen if round_it and view not in there and view.isdecimal()}
+        why = f"no pictures by such a camera; there are {', '.join(there) or 'none'}"
         findings = Findings(skipped={f"view_{view}": why for view in chosen if view not in frames})
         pairs: list[Pair] = []
         with ProgressBar("held-out views", sum(map(len, frames.values())), self.setting.progress) as bar:

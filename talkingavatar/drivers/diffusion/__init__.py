@@ -1,0 +1,1 @@
+"""Motion that is drawn, window after window, from noise and sound."""

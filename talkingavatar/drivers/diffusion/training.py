@@ -1,0 +1,75 @@
+"""Training of a driver that draws: motion with noise of any level in it, told from it by the sound.
+
+A window's first frames are given without noise half of the time, as they are at work from the second window on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from talkingavatar.body.models import Body
+from talkingavatar.config.family_options import Diffusion as Options
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.motion_clips import MotionClip
+from talkingavatar.drivers.diffusion.sampler import scheduler
+from talkingavatar.drivers.rig_options import FIELD, read, shape_of
+from talkingavatar.drivers.rig_training import RigTraining
+from talkingavatar.errors import UserError
+from talkingavatar.networks.motion_denoiser import LEVELS, MotionDenoiser, Shape
+from talkingavatar.training.precision import reduced
+
+CONTINUED = 0.5  # share of the windows whose first frames are known
+
+
+def read_options(config: FitConfig) -> Options:
+    """Options from configuration.
+
+    Raises:
+        UserError: as `drivers.rig_options.read`, or windows that overlap whole.
+    """
+    options = read(Options(), config)
+    if options.overlap >= options.length:
+        expected = f"fewer than the window's {options.length} frames"
+        raise UserError(f"{FIELD}.overlap", str(options.overlap), expected, "lower it, or raise length")
+    return options
+
+
+@final
+class DiffusionTraining(RigTraining):
+    """One step trains the windows of one batch."""
+
+    name = "diffusion"
+    options: Options
+
+    def __init__(self, config: FitConfig, body: Body, clips: Sequence[MotionClip]) -> None:
+        """
+        Raises:
+            UserError: a mistake in the options, the terms or the schedule, or clips that are too short.
+        """
+        super().__init__(config, body, clips, read_options(config))
+        channels = self.clips[0].features.shape[-1]
+        self.network = MotionDenoiser(shape_of(Shape, self.options, channels, len(self.parts), len(self.clips)))
+        self.noise = scheduler()
+
+    def foretold(
+        self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
+    ) -> Float[Tensor, "N L P"]:
+        """From the truth with noise in it, or from none of it."""
+        count, length = truth.shape[:2]
+        level = torch.randint(LEVELS, (count,), device=truth.device)
+        if self.options.kind == "ddim":
+            noisy = self.noise.add_noise(truth, torch.randn_like(truth), cast(Any, level))
+        else:
+            noisy, level = torch.zeros_like(truth), torch.full_like(level, LEVELS - 1)
+        known = torch.rand(count, 1, device=truth.device) < CONTINUED
+        known = known & (torch.arange(length, device=truth.device) < self.options.overlap)
+        deaf = torch.rand(count, 1, 1, device=truth.device) < self.options.deaf
+        with reduced(self.config.trainer, self.device):
+            heard = torch.where(deaf, self.network.quiet, self.network.hear(features))
+            given = torch.where(known[:, :, None], truth, noisy)
+            return self.network(given, known, level, heard, self.network.style(speaker)).float()

@@ -1,0 +1,97 @@
+"""Trained networks at work that foretell parts of a pose: what is common to them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor, nn
+
+from talkingavatar.audio.stream import LogMelStream
+from talkingavatar.body.models import Body
+from talkingavatar.config.names import suggestion
+from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.driver import Driver, Prompt
+from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.standardise import Standardise
+from talkingavatar.errors import UserError
+
+
+@runtime_checkable  # while tests run, annotations are checked
+class FeatureStream(Protocol):
+    """Feature windows in, standardised parameters out as soon as they are certain."""
+
+    def push(self, features: Float[Tensor, "1 n 16 C"]) -> Float[Tensor, "B m P"]:
+        """The next frames; outputs that are certain now, possibly none."""
+
+    def finish(self) -> Float[Tensor, "B m P"]:
+        """What is left at the sequence's end."""
+
+
+class RigDriver(Driver):
+    """A network with what its numbers mean."""
+
+    takes = frozenset({"speaker"})
+
+    def __init__(self, network: nn.Module, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
+        self.network: Any = network.eval()
+        self.standard, self.space, self.card = standard, space, card
+
+    @staticmethod
+    @abstractmethod
+    def network_of(shape: dict[str, Any]) -> nn.Module:
+        """A network of these sizes, those of its card."""
+
+    @classmethod
+    def load(cls, checkpoint: dict[str, Any], body: Body) -> RigDriver:
+        card = DriverCard.of(checkpoint)
+        network, standard = cls.network_of(card.shape), Standardise(len(card.names))
+        for module, prefix in ((network, "network."), (standard, "standard.")):
+            state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+            module.load_state_dict(state)
+        return cls(network.requires_grad_(False), standard, RigParameters(body, card.targets), card)
+
+    @property
+    def scale(self) -> Float[Tensor, " P"]:
+        return self.standard.std
+
+    def style_of(self, speaker: str | None) -> Float[Tensor, "1 D"]:
+        """
+        Raises:
+            UserError: the driver knows no such speaker.
+        """
+        known = self.card.speakers
+        name = known[0] if speaker is None else speaker
+        if name not in known:
+            raise UserError("speaker", repr(name), f"one of {', '.join(known)}", suggestion(name, known))
+        return self.network.style.weight[None, known.index(name)].detach()
+
+    def check_live(self, prompt: Prompt) -> None:
+        """
+        Raises:
+            UserError: the driver's features are not made of sound as it comes, or it lacks what is asked for.
+        """
+        if self.card.features != "logmel":
+            expected = "logmel, which can be made as sound comes"
+            raise UserError("audio.name", self.card.features, expected, "train with audio=logmel")
+        self.refuse(prompt)
+
+
+class SoundStream:
+    """Parameters as soon as they are certain (`Driver.lookahead`); the same as for the whole file."""
+
+    def __init__(self, driver: RigDriver, frames: FeatureStream) -> None:
+        self.standard, self.sound, self.frames = driver.standard, LogMelStream(driver.card.fps), frames
+
+    def push(self, samples: Float[ndarray, " N"]) -> Float[Tensor, "n P"]:
+        return self.standard.raised(self.frames.push(self._features(self.sound.push(samples)))[0])
+
+    def finish(self, frames: int | None = None) -> Float[Tensor, "n P"]:
+        rest = [self.frames.push(self._features(self.sound.finish(frames))), self.frames.finish()]
+        return self.standard.raised(torch.cat(rest, 1)[0])
+
+    def _features(self, windows: Float[ndarray, "n 16 C"]) -> Float[Tensor, "1 n 16 C"]:
+        return torch.from_numpy(windows)[None].to(self.standard.mean)

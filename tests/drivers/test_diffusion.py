@@ -1,0 +1,171 @@
+"""A driver that draws: its noise, its windows, its seeds, and a planted map learned to the end."""
+
+from dataclasses import asdict, replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from talkingavatar.body.models import load_body
+from talkingavatar.config.compose import compose
+from talkingavatar.config.stages import seen_by
+from talkingavatar.data.motion_batches import MotionData, Sequences
+from talkingavatar.drivers.diffusion.driver import DiffusionDriver
+from talkingavatar.drivers.diffusion.sampler import MotionStream, scheduler
+from talkingavatar.drivers.diffusion.training import DiffusionTraining
+from talkingavatar.drivers.driver import Heard, Prompt
+from talkingavatar.errors import UserError
+from talkingavatar.networks.motion_denoiser import LEVELS, MotionDenoiser, Shape
+from tests.drivers.test_audio2param import fit, one_thread  # noqa: F401
+from tests.planted_motion import planted_clip
+
+SMALL = {
+    "width": 32, "heads": 2, "layers": 1, "windows": 8, "length": 24, "overlap": 4, "grain": 0.0, "variation": 0.0,
+    "identities": [], "targets": ["jaw", "mouth"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def head(cache):
+    return load_body("open_flame")
+
+
+@pytest.fixture(scope="module")
+def clips(head):
+    return [planted_clip(head, "first", 300, 0), planted_clip(head, "second", 300, 1)]
+
+
+def training(head, clips, steps=6, lr=5e-3, **options):
+    given = ["driver=diffusion", f"stages.driver.steps={steps}", f"driver.paper_steps={steps}"]
+    config = seen_by(compose(["experiment=audio2param", "tracking=none", *given]), "driver")
+    driver = replace(config.driver, options=config.driver.options | SMALL | options)
+    driver.schedule["network"].lr, driver.schedule["network"].lr_end = lr, lr / 10
+    return DiffusionTraining(replace(config, driver=driver), head, clips)
+
+
+def batches(made):
+    options = made.options
+    return MotionData(made.clips, Sequences(options.windows, options.length), 0, made.config.budget.steps)
+
+
+def at_work(made, head):
+    return DiffusionDriver.load({"driver": asdict(made.card), "state_dict": made.state_dict()}, head)
+
+
+def heard_of(clip, frames=None):
+    return Heard(clip.fps, clip.samples[: 640 * (frames or clip.frames)], clip.features[:frames])
+
+
+def lively(**changes):
+    """A network that answers to all it is told."""
+    torch.manual_seed(0)
+    network = MotionDenoiser(Shape(channels=4, outputs=3, width=16, heads=2, layers=1, length=12, overlap=3, **changes))
+    torch.nn.init.normal_(network.out[1].weight, std=0.5)
+    torch.nn.init.normal_(network.quiet)
+    return network.eval().requires_grad_(False)
+
+
+def drawn(network, features, seeds, pieces=(), steps=4, guidance=1.5):
+    stream = MotionStream(network, torch.zeros(1, 16), seeds, steps, guidance)
+    ends = [0, *pieces, features.shape[1]]
+    parts = [stream.push(features[:, a:b]) for a, b in pairwise(ends)]
+    return torch.cat([*parts, stream.finish()], 1)
+
+
+def test_motion_that_is_known_is_what_noise_becomes():
+    """Standardised motion goes beyond 1: a scheduler that clips it, as is usual of pictures, would flatten it."""
+    motion, schedule = 3 * torch.randn(2, 5, 3), scheduler()
+    schedule.set_timesteps(10)
+    noisy = torch.randn(2, 5, 3)
+    for level in schedule.timesteps:
+        noisy = schedule.step(motion, level, noisy).prev_sample
+    torch.testing.assert_close(noisy, motion)
+    assert schedule.timesteps[0] == LEVELS - 1 and float(schedule.alphas_cumprod[-1]) < 1e-6
+
+
+@pytest.mark.parametrize("frames", [2, 12, 13, 40])
+def test_a_sound_in_pieces_gives_the_motion_of_the_whole(frames):
+    network, features = lively(), torch.randn(1, frames, 16, 4)
+    whole = drawn(network, features, [0, 1])
+    assert whole.shape == (2, frames, 3)
+    for pieces in ((1, 2), tuple(range(1, frames)), (min(frames, 11),)):
+        torch.testing.assert_close(drawn(network, features, [0, 1], pieces), whole)
+
+
+def test_a_motion_is_of_its_seed_alone():
+    network, features = lively(), torch.randn(1, 30, 16, 4)
+    several, one = drawn(network, features, [5, 6, 7]), drawn(network, features, [6])
+    torch.testing.assert_close(several[1:2], one)
+    assert float((several[0] - several[1]).abs().min(1).values.max()) > 1e-3
+    assert torch.equal(drawn(network, features, [6]), one)
+
+
+def test_a_window_goes_on_from_the_one_before():
+    """With frames known, what they are told to be is what they stay, and it tells on those after them."""
+    network, features = lively(), torch.randn(1, 12, 16, 4)
+    made = []
+    for known in (0.0, 2.0):
+        stream = MotionStream(network, torch.zeros(1, 16), [0], 4, 1.0)
+        stream.known = torch.full((1, 3, 3), known)
+        made.append(stream.push(features))
+        assert made[-1].shape == (1, 9, 3) and torch.equal(stream.known, made[-1][:, -3:])
+    assert float((made[0] - made[1]).abs().max()) > 1e-3
+
+
+def test_guidance_leads_away_from_silence():
+    network, features = lively(), torch.randn(1, 12, 16, 4)
+    quiet = replace(network.shape, kind="regression")
+    network.shape = replace(quiet, kind="ddim")
+    plain, twice = (drawn(network, features, [0], steps=1, guidance=g) for g in (1.0, 2.0))
+    network.hear = lambda features: network.quiet.expand(1, features.shape[1], -1)
+    without = drawn(network, features, [0], steps=1, guidance=1.0)
+    torch.testing.assert_close(twice - plain, plain - without, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["ddim", "gru"])
+def test_a_small_driver_learns_a_planted_map(head, clips, kind):
+    made = training(head, clips, steps=150 if kind == "ddim" else 100, lr=1e-2, kind=kind)
+    fit(made, batches(made))
+    driver, (start, stop) = at_work(made, head), clips[0].test[0]
+    samples = driver.sample(heard_of(clips[0]), Prompt(guidance={"audio": 1.0}), 0, 3)
+    assert driver.draws == (kind == "ddim") and samples.shape == (3, 300, len(made.parts))
+    truth = made.standard(made.parts.read(clips[0].pose))[start:stop]
+    told = len(made.parts) // 2
+    foretold = made.standard(samples)[:, start:stop]
+    error = (foretold.mean(0) - truth)[:, :told].square().mean() / truth[:, :told].var(0).mean()
+    assert float(error) < 0.4
+    if kind == "ddim":  # what sound does not tell is drawn, as wide as it was
+        spread, wide = foretold.std(0).mean(0), foretold[:, :, told:].std(1).mean() / truth[:, told:].std(0).mean()
+        assert float(spread[told:].mean()) > 3 * float(spread[:told].mean()) and 0.6 < float(wide) < 1.3
+    else:
+        assert torch.equal(samples[0], samples[2])
+
+
+def test_a_run_that_was_stopped_equals_one_that_was_not(head, clips, tmp_path):
+    through, stopped, again = (training(head, clips) for _ in range(3))
+    fit(through, batches(through))
+    fit(stopped, batches(stopped), stop=3).save_checkpoint(tmp_path / "driver.ckpt")
+    fit(again, batches(again), tmp_path / "driver.ckpt")
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), through.parameters(), strict=True))
+    assert not torch.equal(stopped.network.motion.weight, through.network.motion.weight)
+
+
+def test_a_speech_is_foretold_as_it_comes(head, clips):
+    """Of the sound's own features, which the stream makes; the planted ones are of no sound."""
+    from talkingavatar.audio.features import audio_features
+
+    made = training(head, clips)
+    torch.nn.init.normal_(made.network.out[1].weight, std=0.1)
+    driver, samples = at_work(made, head), clips[0].samples[: 640 * 60]
+    features = torch.from_numpy(audio_features(samples, 16000, 25.0, 60, "logmel", None, "logits"))
+    whole = driver.sample(Heard(25.0, samples, features), Prompt(), 0)[0]
+    stream = driver.stream(Prompt())
+    parts = [stream.push(samples[a : a + 3200]) for a in range(0, len(samples), 3200)]
+    torch.testing.assert_close(torch.cat([*parts, stream.finish(60)]), whole, atol=1e-4, rtol=1e-4)
+    seconds = next(number for number, part in enumerate(parts, 1) if len(part)) * 0.2
+    assert driver.lookahead <= seconds + 0.2 < driver.lookahead + 0.4
+
+
+def test_windows_that_overlap_whole_are_refused(head, clips):
+    with pytest.raises(UserError, match=r"driver\.options\.overlap: found 24; expected fewer than the window's 24"):
+        training(head, clips, overlap=24)
