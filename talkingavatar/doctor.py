@@ -161,6 +161,7 @@ def _assets() -> Iterator[tuple[str, str, str, str]]:
     state = str(embedder.path) if embedder.path else f"off: {embedder.why_skipped}"
     yield "ArcFace", "evaluate: identity", state, _short(embedder.path)
     yield from _speech_models()
+    yield from _word_encoder()
     yield from _animators()
 
 
@@ -179,6 +180,15 @@ def _animators() -> Iterator[tuple[str, str, str, str]]:
     for name, driver, file in (("JoyVASA", joyvasa, joyvasa.generator), ("Ditto", ditto, ditto.denoiser)):
         state = f"{file} ({untried})" if driver.found else f"off: {driver.why_skipped}; motion=<capture> serves"
         yield name, "LivePortrait from sound", state, _short(file)
+
+
+def _word_encoder() -> Iterator[tuple[str, str, str, str]]:
+    """What places the words of a prompt that the lexicon lacks."""
+    from talkingavatar.data.prompts.placing import FOLDER, encoder_folder
+
+    folder = encoder_folder()
+    state = f"off: no folder {FOLDER}; the words of conf/text serve" if folder is None else str(folder)
+    yield FOLDER, "drive emotion=...", state, _short(folder and folder / "model.safetensors")
 
 
 def _speech_models() -> Iterator[tuple[str, str, str, str]]:
