@@ -9,11 +9,12 @@ from talkingavatar.config.emotions import chosen_emotions
 from talkingavatar.config.family_options import OPTIONS
 from talkingavatar.config.names import suggestion
 from talkingavatar.config.ranges import check_ranges, check_value
-from talkingavatar.config.schema import CHOICES, INPUTS, SCHEMA, SOURCES, FitConfig
+from talkingavatar.config.schema import CHOICES, INPUTS, SCHEMA, SOURCES, DataConfig, FitConfig
 from talkingavatar.config.stages import check_stages
 from talkingavatar.errors import UserError
 
 # Where a path is read, by the choice; with another it would be passed over, and another body or person taken.
+FILMED = ("emotions", "cameras", "cloth")  # what the embedded speaker alone is filmed with; others would pass it over
 READ_BY = {"data": ("capture", "portrait"), "body": ("smplx", "flame"), "audio": ("wav2vec2", "deepspeech")}
 
 
@@ -42,6 +43,14 @@ def check_values(config: FitConfig) -> None:
     for key, expected in SOURCES[config.data.name].items():
         if not getattr(config.data, key):
             raise UserError(f"data.{key}", "nothing", expected, f"give data.{key}=...")
+    usual = DataConfig()
+    for name in FILMED:
+        value = getattr(config.data, name)
+        if config.data.name != "speaker" and value != getattr(usual, name):
+            found = f"{value!r} with data={config.data.name}, which is not filmed here"
+            raise UserError(
+                f"data.{name}", found, repr(getattr(usual, name)), "give data=speaker as well, or leave it out"
+            )
     for section, names in READ_BY.items():
         part = getattr(config, section)
         if part.path is not None and part.name not in names:

@@ -119,6 +119,16 @@ def test_a_mistake_is_one_clear_line(override, expected):
     assert re.search(r".+: found .+; expected .+; .+", message)
 
 
+@pytest.mark.parametrize(("override", "usual"), [("data.emotions=all", "'none'"), ("data.cameras=3", "1")])
+def test_what_only_the_embedded_speaker_is_filmed_with_is_refused_of_others(override, usual):
+    compose(["data=speaker_head", override])
+    for other in (["data=portrait"], ["data=capture", "data.path=mine"]):
+        with pytest.raises(
+            UserError, match=rf"with data=\w+, which is not filmed here; expected {usual}; give data=spea"
+        ):
+            compose([*other, override])
+
+
 def test_a_whole_row_and_a_section_of_a_stage_are_typed_as_such():
     words = ["+loss.terms.x={weight: 2}", "++method.schedule.foo={lr: 0.1}", "loss.terms.l1={start: 3}"]
     config = compose([*words, "stages.avatar.density={name: none}"])
