@@ -54,6 +54,13 @@ def test_eyes_turn_by_the_angle_that_is_asked_for(head, signal, cameras):
         assert turned.latent is None  # which told of another pose
 
 
+def test_eyes_that_look_aside_already_turn_no_farther_than_eyes_do(head, signal, cameras):
+    eyes = [number for number, name in enumerate(head.joint_names) if "eye" in name]
+    signal.pose.full_pose[:, eyes, 1] = 0.4
+    turned = Controls((25.0, 0.0)).applied(signal, head, cameras).pose.full_pose[:, eyes]
+    torch.testing.assert_close(turned[:, :, 1].rad2deg(), torch.full((3, 2), 30.0), atol=1.5, rtol=0)
+
+
 def test_the_head_comes_nearer_on_the_line_to_the_camera(head, signal, cameras):
     number = head.joint_names.index("head" if "head" in head.joint_names else "neck")
     apart = head(signal.pose)[1][:, number] - EYE

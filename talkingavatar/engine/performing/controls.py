@@ -5,6 +5,7 @@ VASA-1 conditions its generator on both; here they are exact changes of the pose
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +20,8 @@ from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_qua
 from talkingavatar.geometry.slerp import quat_to_axis_angle
 from talkingavatar.types import Cameras, DrivingSignal
 
-SIDE, UP = 35.0, 25.0  # degrees that eyes turn at most
+SIDE, UP = 30.0, 25.0  # degrees that eyes may be asked to turn
+MOST = 30.0  # degrees that they turn in all: nobody was filmed with eyes farther aside
 NEAR, FAR = 0.5, 2.0  # of the distance
 
 
@@ -56,4 +58,5 @@ def _turned(before: Float[Tensor, "B n 3"], side: float, up: float) -> Float[Ten
     """Axis-angles of eyes, turned in the head by degrees: about its upright axis, after that upwards."""
     angles = torch.deg2rad(before.new_tensor([[0.0, side, 0.0], [-up, 0.0, 0.0]]))
     about, over = axis_angle_to_matrix(angles)
-    return quat_to_axis_angle(matrix_to_quat(about @ over @ axis_angle_to_matrix(before)))
+    turned = quat_to_axis_angle(matrix_to_quat(about @ over @ axis_angle_to_matrix(before)))
+    return turned * (math.radians(MOST) / turned.norm(dim=-1, keepdim=True).clamp_min(1e-6)).clamp(max=1)
