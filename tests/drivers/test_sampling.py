@@ -115,7 +115,7 @@ def test_samples_differ_and_the_same_seed_gives_them_again(run, tmp_path, capsys
     for folder in ("a", "b"):
         assert main([*given, f"out={tmp_path / folder / 'new.mp4'}"]) == 0
         films.append([pictures(tmp_path / folder / f"new-{number}.mp4") for number in (1, 2, 3)])
-        assert {file.suffix for file in (tmp_path / folder).iterdir()} == {".mp4", ".json"}
+        assert {file.suffix for file in (tmp_path / folder).iterdir()} == {".csv", ".json", ".mp4"}
     assert capsys.readouterr().out.count("video: ") == 6
     for one, again in zip(*films, strict=True):
         assert len(one) == 10 and np.array_equal(one, again)
