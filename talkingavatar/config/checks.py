@@ -13,8 +13,8 @@ from talkingavatar.config.schema import CHOICES, INPUTS, SCHEMA, SOURCES, DataCo
 from talkingavatar.config.stages import check_stages
 from talkingavatar.errors import UserError
 
-# Where a path is read, by the choice; with another it would be passed over, and another body or person taken.
 FILMED = ("emotions", "cameras", "cloth")  # what the embedded speaker alone is filmed with; others would pass it over
+# Where a path is read, by the choice; with another it would be passed over, and another body or person taken.
 READ_BY = {"data": ("capture", "portrait"), "body": ("smplx", "flame"), "audio": ("wav2vec2", "deepspeech")}
 
 

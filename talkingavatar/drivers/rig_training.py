@@ -26,7 +26,7 @@ from talkingavatar.data.motion_batches import MotionBatch, MotionData, Sequences
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.standardise import Standardise
-from talkingavatar.drivers.training import DriverTraining, RenderTerm, shares_of
+from talkingavatar.drivers.training import DriverTraining, shares_of
 from talkingavatar.errors import UserError
 from talkingavatar.losses import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.training.schedule import of_one_group, scale_step
@@ -47,21 +47,14 @@ class RigTraining(DriverTraining):
     lips: Int[Tensor, " V"] | None
     network: Any  # an nn.Module with `shape` and `style`
 
-    def __init__(
-        self,
-        config: FitConfig,
-        body: Body,
-        clips: Sequence[MotionClip],
-        options: Options,
-        render: RenderTerm | None = None,
-    ) -> None:
+    def __init__(self, config: FitConfig, body: Body, clips: Sequence[MotionClip], options: Options) -> None:
         """Seeds what comes after: the network is to be made next.
 
         Raises:
             UserError: a mistake in the terms or the schedule, or clips that are too short.
         """
         super().__init__()
-        self.config, self.body, self.clips, self.options, self.render = config, body, list(clips), options, render
+        self.config, self.body, self.clips, self.options = config, body, list(clips), options
         self.parts = PoseParts(body, options.targets)
         self.schedule = of_one_group(
             config.driver.schedule, "driver.schedule", GROUP, config.budget, config.driver.paper_steps
@@ -72,7 +65,9 @@ class RigTraining(DriverTraining):
         self.scalars = NONE
         self.step = 0
         self._check_terms()
-        self.skipped = self._skipped()
+        self.skipped = {}
+        if self.lips is None and "lips" in config.driver.terms:
+            self.skipped["driver/loss/lips"] = f"{body.name} does not know its lips"
         shares = shares_of(self.clips, options.own_share)
         self.standard = Standardise(len(self.parts)).fit(
             self.parts, self.clips, shares, options.least_std, options.least_r, options.most_gain
@@ -86,14 +81,6 @@ class RigTraining(DriverTraining):
         if not any(self.counts(name) for name in able):
             expected = f"one of {', '.join(sorted(able))}"
             raise UserError("driver.terms", "none that counts from the first step", expected, "give one start 0")
-
-    def _skipped(self) -> dict[str, str]:
-        rows, skipped = self.config.driver.terms, {}
-        if self.lips is None and "lips" in rows:
-            skipped["driver/loss/lips"] = f"{self.body.name} does not know its lips"
-        if self.render is None and "render" in rows and rows["render"].weight > 0:
-            skipped["driver/loss/render"] = "there is no avatar to draw"
-        return skipped
 
     def _sequences(self, shares: Sequence[float]) -> Sequences:
         options = self.options

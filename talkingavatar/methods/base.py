@@ -383,12 +383,9 @@ class Method(L.LightningModule, ABC):
         made_with, here = checkpoint["body"], {"name": self.body.name, "checksum": self.body.checksum}
         if made_with != here:
             describe = "{name} ({checksum:.12})".format
-            raise UserError(
-                "body",
-                describe(**here),
-                f"{describe(**made_with)}, which the checkpoint was made with",
-                "give that model by body=... body.path=..., or start anew with run.fresh=true",
-            )
+            expected = f"{describe(**made_with)}, which the checkpoint was made with"
+            action = "give that model by body=... body.path=..., or start anew with run.fresh=true"
+            raise UserError("body", describe(**here), expected, action)
         self.step = checkpoint["global_step"]
         state = checkpoint["state_dict"]
         policy, first = self.density_policy(), len(self.gaussians["means"])

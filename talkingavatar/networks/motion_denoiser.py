@@ -18,7 +18,6 @@ from talkingavatar.networks.window_attention import EncoderLayer
 
 LEVELS = 500  # of noise, as JoyVASA trains with
 WAVES = 32  # frequencies that a level is told by
-KINDS = ("ddim", "regression", "gru")
 
 
 @dataclass(frozen=True)

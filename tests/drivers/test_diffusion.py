@@ -114,8 +114,6 @@ def test_a_window_goes_on_from_the_one_before():
 
 def test_guidance_leads_away_from_silence():
     network, features = lively(), torch.randn(1, 12, 16, 4)
-    quiet = replace(network.shape, kind="regression")
-    network.shape = replace(quiet, kind="ddim")
     plain, twice = (drawn(network, features, [0], steps=1, guidance=g) for g in (1.0, 2.0))
     network.hear = lambda features: network.quiet.expand(1, features.shape[1], -1)
     without = drawn(network, features, [0], steps=1, guidance=1.0)

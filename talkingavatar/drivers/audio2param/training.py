@@ -40,7 +40,10 @@ class Audio2ParamTraining(RigTraining):
             UserError: a mistake in the options, the terms or the schedule, or clips that are too short.
         """
         options = read(Options(), config)
-        super().__init__(config, body, clips, options, render)
+        super().__init__(config, body, clips, options)
+        self.render = render
+        if render is None and (row := config.driver.terms.get("render")) is not None and row.weight > 0:
+            self.skipped["driver/loss/render"] = "there is no avatar to draw"
         self._own: tuple[Tensor, BodyPose] | None = None
         channels = self.clips[0].features.shape[-1]
         self.network = Audio2Param(shape_of(Shape, options, channels, len(self.parts), len(self.clips)))

@@ -37,7 +37,8 @@ class MotionStream:
         steps: int,
         guidance: float,
     ) -> None:
-        self.network, self.seeds, self.steps, self.guidance = network, seeds, steps, guidance
+        self.network, self.seeds, self.guidance, self.schedule = network, seeds, guidance, scheduler()
+        self.schedule.set_timesteps(steps)
         self.style = style.expand(len(seeds), -1)
         self.heard = style.new_zeros(1, 0, style.shape[1])  # of the window that is waited for
         self.known = style.new_zeros(len(seeds), 0, network.shape.outputs)  # its first frames, where they are made
@@ -74,12 +75,11 @@ class MotionStream:
         if self.network.shape.kind != "ddim":
             level = torch.full((rows,), LEVELS - 1, device=heard.device)
             return self._joined(self.network(given, known, level, heard.expand(rows, -1, -1), self.style))
-        schedule, motion = scheduler(), self._noise(length).to(heard)
-        schedule.set_timesteps(self.steps)
-        for level in schedule.timesteps:
+        motion = self._noise(length).to(heard)
+        for level in self.schedule.timesteps:
             motion = torch.where(known[:, :, None], given, motion)
             told = self._told(motion, known, level.expand(rows).to(heard.device), heard)
-            motion = schedule.step(told, level, motion, return_dict=False)[0]
+            motion = self.schedule.step(told, level, motion, return_dict=False)[0]
         return self._joined(motion)
 
     def _joined(self, motion: Float[Tensor, "K L P"]) -> Float[Tensor, "K L P"]:
