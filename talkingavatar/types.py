@@ -138,7 +138,7 @@ class DrivingSignal(FrameTree):
     pose: BodyPose
     audio: Float[Tensor, "B 8 T C"] | None = None  # windows of the 8 frames [i-4, i+4), features on the video clock
     latent: Float[Tensor, "B D"] | None = None  # of 2D motion
-    actions: Float[Tensor, "B A"] | None = None  # facial actions, as the capture's table names and scales them
+    actions: Float[Tensor, "B 17"] | None = None  # intensities 0 to 5 of OpenFace's action units
     emotion: Float[Tensor, "B E"] | None = None  # share of each
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from talkingavatar.body.action_units import INTENSITY, JAW_OPEN, NAMES, action_units
+from talkingavatar.body.action_units import INTENSITY, JAW_OPEN, NAMES, action_units, is_named
 from talkingavatar.data.capture import Capture, Table
 from talkingavatar.errors import UserError
 
@@ -42,17 +42,30 @@ def read_action_units(capture: Capture, truth: bool = False) -> Table:
     Raises:
         UserError: the capture knows none, or its table has other units or intensities than OpenFace's.
     """
+    table = known_action_units(capture, truth)
+    if table is None:
+        place = capture.folder / "truth" if truth else capture.folder
+        expected = "aus.npz, or actions.npz of OpenFace or ARKit"
+        raise UserError("data.path", f"{place}: no action units", expected, ACTION)
+    return table
+
+
+def known_action_units(capture: Capture, truth: bool = False) -> Table | None:
+    """As `read_action_units`; None where the capture knows none.
+
+    Raises:
+        UserError: its table has other units or intensities than OpenFace's.
+    """
     place = capture.folder / "truth" if truth else capture.folder
     actions, every = capture.table("actions", truth), list(range(capture.manifest.frames))
     for name, table in (("aus", capture.table("aus", truth)), ("actions", actions)):
         if table is not None and (name == "aus" or "AU01" in table.names):
             return _checked(table, f"{place / name}.npz")
-    pose = (capture.true_pose(every) if truth else capture.pose(every)) if actions is not None else None
-    if actions is None or pose is None or "jawOpen" not in actions.names:
-        raise UserError(
-            "data.path", f"{place}: no action units", "aus.npz, or actions.npz of OpenFace or ARKit", ACTION
-        )
-    return unit_table(actions.values, actions.names, pose.full_pose[:, JAW_JOINT, 0].numpy(), actions.scale)
+    if actions is None or not is_named(actions.names):
+        return None
+    pose = capture.true_pose(every) if truth else capture.pose(every)
+    jaw = None if pose is None else pose.full_pose[:, JAW_JOINT, 0].numpy()
+    return None if jaw is None else unit_table(actions.values, actions.names, jaw, actions.scale)
 
 
 def _checked(table: Table, file: str) -> Table:

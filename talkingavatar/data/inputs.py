@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from talkingavatar.data.action_units import known_action_units
 from talkingavatar.data.capture import Capture
 from talkingavatar.types import BodyPose, DrivingSignal
 
@@ -31,7 +32,7 @@ class Input:
 
     field: str  # of the signal, where it lies
     without: Callable[[DrivingSignal, Rest], DrivingSignal]
-    table: str | None = None  # of the capture, that it is read from; None: with the pose or the sound
+    table: str | None = None  # of the capture, that it is read from; None: see `read_tables`
     moves: bool = False  # its change from frame to frame tells where it was while the shutter was open
 
 
@@ -67,7 +68,7 @@ INPUTS = {
     "expression": Input("pose", _expressionless, moves=True),
     "jaw": Input("pose", _shut, moves=True),
     "latent": Input("latent", _zeroed("latent"), table="motion", moves=True),
-    "actions": Input("actions", _zeroed("actions"), table="actions", moves=True),
+    "actions": Input("actions", _zeroed("actions"), moves=True),
     "emotion": Input("emotion", _zeroed("emotion"), table="emotion"),
 }
 MOVING = sorted({known.field for known in INPUTS.values() if known.moves})
@@ -76,6 +77,7 @@ MOVING = sorted({known.field for known in INPUTS.values() if known.moves})
 def read_tables(capture: Capture) -> dict[str, Float[Tensor, "T D"]]:
     """Fields of the signal that the capture keeps as tables, of all frames."""
     tables = {known.field: capture.table(known.table) for known in INPUTS.values() if known.table}
+    tables["actions"] = known_action_units(capture)
     return {name: torch.from_numpy(table.values) for name, table in tables.items() if table is not None}
 
 
@@ -87,8 +89,8 @@ def withheld(signal: DrivingSignal, inputs: Iterable[str], rest: Rest) -> Drivin
 
 
 def reposed(signal: DrivingSignal, pose: BodyPose) -> DrivingSignal:
-    """The signal in another pose than the recorded one, of which a recorded latent would tell."""
-    return replace(signal, pose=pose, latent=None)
+    """The signal in another pose than the recorded one, of which recorded latents and actions would tell."""
+    return replace(signal, pose=pose, latent=None, actions=None)
 
 
 def change(before: DrivingSignal, after: DrivingSignal, frames: int) -> DrivingSignal:

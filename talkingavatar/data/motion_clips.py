@@ -15,6 +15,7 @@ from torch import Tensor
 from talkingavatar.audio.features import audio_features
 from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.schema import AudioConfig, DataConfig
+from talkingavatar.data.action_units import known_action_units
 from talkingavatar.data.capture import RATE, Capture, Manifest, Model, Span, paper_split
 from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.data.speaker.script import said
@@ -36,6 +37,7 @@ class MotionClip:
     train: list[Stretch]  # of the training part, without a cut or an unusable frame inside
     test: list[Stretch]  # of the held-out part, likewise
     truth: BodyPose | None = None  # the true motion, where it is known; for evaluation only
+    units: Float[Tensor, "T 17"] | None = None  # intensities 0 to 5 of the action units, where they are known
 
     @property
     def frames(self) -> int:
@@ -53,7 +55,7 @@ def capture_clip(capture: Capture, audio: AudioConfig, model: Model) -> MotionCl
         UserError: the capture lacks this model's table, or the features are not to be had.
     """
     manifest = capture.manifest
-    every = list(range(manifest.frames))
+    every, units = list(range(manifest.frames)), known_action_units(capture)
     return MotionClip(
         name=manifest.name,
         features=capture.features(audio.name, audio.path, audio.output),
@@ -64,6 +66,7 @@ def capture_clip(capture: Capture, audio: AudioConfig, model: Model) -> MotionCl
         train=spans(manifest, manifest.train),
         test=spans(manifest, manifest.test),
         truth=capture.true_pose(every, model),
+        units=None if units is None else torch.from_numpy(units.values),
     )
 
 
@@ -95,6 +98,7 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
         train=[(0, start)],
         test=[(start, frames)] if start < frames else [],
         truth=recording.parameters(model, truth=True).pose(),
+        units=torch.from_numpy(recording.action_units().values),
     )
 
 

@@ -4,7 +4,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.schema import INPUTS
 from talkingavatar.data.datamodule import JAW
 from talkingavatar.data.inputs import INPUTS as TABLE
-from talkingavatar.data.inputs import Rest, change, moved, withheld
+from talkingavatar.data.inputs import Rest, change, moved, reposed, withheld
 from talkingavatar.engine.build import build_data
 
 OVERRIDES = ["data.seconds=2", "data.size=64", "trainer.progress=false"]
@@ -35,6 +35,12 @@ def test_nothing_withheld_changes_nothing(cache):
     signal = data.signal([3])
     same = withheld(signal, (), Rest(data.quiet, JAW[data.model]))
     assert torch.equal(same.audio, signal.audio) and torch.equal(same.pose.expression, signal.pose.expression)
+
+
+def test_action_units_are_of_the_recorded_pose(cache):
+    signal = build_data(compose(OVERRIDES)).signal([3, 4])
+    assert signal.actions.shape == (2, 17) and 0 < signal.actions.max() <= 5
+    assert reposed(signal, signal.pose).actions is None
 
 
 def test_the_configuration_knows_every_input():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from talkingavatar.body import action_units
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.drivers import driver_class
@@ -20,7 +21,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 from tests.planted_motion import planted_clip
 
-NAMES = ["AU12", "AU26"]
+NAMES = list(action_units.NAMES)
+JAW = NAMES.index("AU26") - len(NAMES)  # counted from the end
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,12 @@ class Speech(Driver):
 
     def sample(self, heard, prompt, seed, count=1):
         assert prompt.speaker is None
-        loud = heard.features.abs().mean((1, 2))[:, None].expand(-1, 2)
+        loud = heard.features.abs().mean((1, 2))[:, None].expand(-1, 17)
         return torch.stack([loud + torch.manual_seed(seed + k).initial_seed() for k in range(count)])
 
 
 class Face(Driver):
-    """Opens the jaw by the second action."""
+    """Opens the jaw by its action."""
 
     takes = frozenset({"speaker"})
 
@@ -55,7 +57,7 @@ class Face(Driver):
 
     def sample(self, heard, prompt, seed, count=1):
         assert prompt.emotion is None
-        return torch.nn.functional.pad(heard.motion[:, 1:], (0, 2)).expand(count, -1, -1)
+        return torch.nn.functional.pad(heard.motion[:, JAW : JAW + 1], (0, 2)).expand(count, -1, -1)
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_drivers_of_other_parts_of_a_pose_speak_together(head, heard):
 
 def test_a_field_of_the_signal_is_a_space_too(head, heard):
     foretold = Speech().foretell(signal(head), heard)
-    assert foretold.actions.shape == (25, 2) and torch.equal(Speech.space.read(foretold), foretold.actions)
+    assert foretold.actions.shape == (25, 17) and torch.equal(Speech.space.read(foretold), foretold.actions)
     assert torch.equal(foretold.pose.full_pose, signal(head).pose.full_pose)
 
 

@@ -87,6 +87,11 @@ class Recording:
             parameters = BodyParameters(tracked.betas, tracked.expression, tracked.full_pose, tracked.transl)
         return parameters if model == "smplx" else head_parameters(parameters, self.body)
 
+    def action_units(self, truth: bool = False) -> Table:
+        """Intensities 0 to 5 of OpenFace's units."""
+        found = self.parameters("smplx", truth)
+        return unit_table(found.expression, self.body.expression_names, found.full_pose[:, JAW_JOINT, 0])
+
     def face_gains(self, model: Model, seen: int) -> FaceGains:
         """What landmarks in a portrait of the first `seen` frames show that tracked faces lack."""
         body = self.body if model == "smplx" else load_body("open_flame")
@@ -249,9 +254,7 @@ def _write_felt(writer: CaptureWriter, recording: Recording, truth: bool) -> Non
     felt = recording.feelings(np.arange(recording.frames) / recording.fps)
     shares = felt.intensities if truth else felt.labels
     writer.table("emotion", Table(list(EMOTIONS), shares.astype(np.float32)), truth)
-    tracked = recording.parameters("smplx", truth)
-    units = unit_table(tracked.expression, recording.body.expression_names, tracked.full_pose[:, JAW_JOINT, 0])
-    writer.table("aus", units, truth)
+    writer.table("aus", recording.action_units(truth), truth)
 
 
 @dataclass(frozen=True)
