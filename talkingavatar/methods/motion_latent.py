@@ -28,7 +28,7 @@ from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
 from talkingavatar.networks.kept import Chosen, Kept
-from talkingavatar.networks.latent_mapper import LatentMapper
+from talkingavatar.networks.latent_mapper import LatentMapper, Pairs
 from talkingavatar.networks.latent_residual import OWN, LatentResidual, by_attribute
 from talkingavatar.networks.mesh_code import DYN, POSE
 from talkingavatar.networks.patch_critic import PatchCritic
@@ -69,7 +69,7 @@ class MotionLatent(TriangleBound):
         self.register_buffer("held_joints", held_joints, persistent=False)
         self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
         warm = self.options.mapper == "warm"
-        self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm)
+        self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm, self._single_moves(known))
         self.head_mapper = LatentMapper(codes[:, self.dyn :], self._head_values(known), warm)
         self.shape = nn.Parameter(torch.zeros_like(self.betas))
         rest = self.figure.resting(self.betas[0])
@@ -200,6 +200,16 @@ class MotionLatent(TriangleBound):
         motion = RigMotion(self.body, self.betas, context.look(frames[:1]).cameras.viewmats[0])
         motion.lie(context.pose, None if latents is None else latents[:, -3:])
         return motion
+
+    def _single_moves(self, known: BodyPose) -> Pairs | None:
+        """What the face's numbers tell of each part of the rig alone, where they are read off the rig."""
+        if not isinstance(self.motion, RigMotion):
+            return None
+        full_pose = torch.zeros_like(known.full_pose[:1])
+        full_pose[:, self.held_joints] = self.still[:, self.held_joints]
+        rest = BodyPose(self.betas, torch.zeros_like(known.expression[:1]), full_pose, known.transl[:1])
+        codes, poses = self.motion.single_moves(rest)
+        return codes, self._face_values(poses)
 
     def _face_values(self, pose: BodyPose) -> Float[Tensor, "T P"]:
         return torch.cat([pose.expression, pose.full_pose[:, self.face_joints].flatten(1)], 1)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from talkingavatar.body.action_units import JAW_OPEN
 from talkingavatar.body.models import load_body
 from talkingavatar.data.portrait.rig_motion import FittedMotion, RigMotion
 from talkingavatar.errors import UserError
@@ -41,6 +42,17 @@ def test_actions_are_read_alike_whatever_the_head_does(body):
     found = RigMotion(body, rest.betas[:1], FRONT)(pose)[:, :-7]
     assert found[0].norm() > 0.5
     torch.testing.assert_close(found[0], found[1], atol=2e-3, rtol=0)
+
+
+def test_single_moves_are_the_rigs_one_by_one(body):
+    read, rest = RigMotion(body, body.zero_pose(1).betas, FRONT), body.zero_pose(1)
+    codes, poses = read.single_moves(rest)
+    smile, opened = (body.expression_names.index(name) for name in ("mouthSmileLeft", "jawOpen"))
+    assert len(codes) == len(poses) and codes.shape[1] == read.dyn
+    assert torch.equal(poses.expression[smile], torch.eye(len(body.expression_names))[smile] * 0.5)
+    torch.testing.assert_close(codes[smile], read(poses[[smile]])[0, : read.dyn], atol=1e-3, rtol=0)
+    assert not poses.expression[:, opened].any()
+    assert poses.full_pose[opened, body.joint_names.index("jaw"), 0] == pytest.approx(0.5 * JAW_OPEN)
 
 
 def test_places_are_told_from_where_a_latent_says_they_are(body):

@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 
+from talkingavatar.body.action_units import JAW_OPEN
 from talkingavatar.config.compose import compose
 from talkingavatar.config.rows import GROUPS
 from talkingavatar.errors import UserError
@@ -66,6 +67,17 @@ def test_warm_mappers_start_at_the_tracked_pose_of_a_recorded_person(make, poses
         torch.testing.assert_close(mapped.expression, poses.expression[[frame]], atol=0.05, rtol=0)
         torch.testing.assert_close(mapped.full_pose, poses.full_pose[[frame]], atol=0.05, rtol=0)
         torch.testing.assert_close(mapped.transl, poses.transl[[frame]], atol=5e-3, rtol=0)
+
+
+def test_what_no_frame_shows_is_mapped_too(make, poses):  # noqa: F811
+    """A mouth that the action jawOpen opens, of a person whose tracker only ever turns the jaw."""
+    method, asked = make("vasa3d_full", False), signal(poses, 1)
+    expression = asked.pose.expression.clone()
+    expression[:, method.body.expression_names.index("jawOpen")] = 0.8
+    opened = method.refined_pose(replace(asked, pose=replace(asked.pose, expression=expression)))
+    jaw = method.body.joint_names.index("jaw")
+    turned = opened.full_pose[0, jaw, 0] - method.refined_pose(asked).full_pose[0, jaw, 0]
+    assert 0.5 * JAW_OPEN * 0.8 < turned < 1.2 * JAW_OPEN * 0.8
 
 
 def test_both_layers_are_the_same_until_the_residual_learns(make, poses):  # noqa: F811

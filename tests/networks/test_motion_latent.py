@@ -24,6 +24,20 @@ def test_a_warm_mapper_knows_a_linear_rig_at_once_and_one_from_scratch_its_mean(
     assert (scratch(codes) - values).std() < 0.15 * values.std()
 
 
+def test_single_moves_tell_apart_what_frames_only_show_together():
+    torch.manual_seed(0)
+    rig = torch.randn(3, 6)  # what each of three parts does to a code
+    smiles = torch.rand(200, 1)
+    values = torch.cat([smiles, smiles, torch.rand(200, 1)], 1)  # whoever does the first does the second
+    moves = (rig, torch.eye(3))
+    frames, told = LatentMapper(values @ rig, values, True), LatentMapper(values @ rig, values, True, moves)
+    for mapper, worst in ((frames, 0.9), (told, 0.1)):
+        answered = mapper(values[:1] @ rig + rig[:1]) - mapper(values[:1] @ rig)
+        off = (answered - torch.tensor([[1.0, 0.0, 0.0]])).abs().max()
+        assert off < worst and (off > 0.3 or mapper is told)
+    assert (told(values @ rig) - values).std() < 0.05 * values.std()
+
+
 @pytest.mark.parametrize("basis", [True, False])
 def test_a_latent_changes_nothing_at_first_and_learns_what_depends_on_it(basis):
     torch.manual_seed(0)

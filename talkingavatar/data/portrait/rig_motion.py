@@ -4,12 +4,14 @@ the latents are of a source that reads pictures, what it said of the tracked pos
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from talkingavatar.body.action_units import JAW, JAW_OPEN
 from talkingavatar.body.body import Body
 from talkingavatar.body.face_mesh import FaceMesh
 from talkingavatar.data.portrait.mesh_warp import SHIPPED
@@ -21,6 +23,11 @@ from talkingavatar.types import BodyPose
 
 CHUNK = 64  # frames at once
 RIDGE = 1e-2  # of the least squares, in the values' mean square
+STRENGTHS = (0.5, 1.0)  # of actions, each alone
+TURNS = {
+    "jaw": ((0, 0.15), (0, 0.3)),
+    "eye": ((0, -0.3), (0, 0.3), (1, -0.3), (1, 0.3)),
+}  # axis, radians of joints alone
 
 
 class RigMotion(nn.Module):
@@ -70,6 +77,37 @@ class RigMotion(nn.Module):
         """Let the heads of these frames be in the mean where `place` says, or else the first where places begin."""
         found = self(pose)[:, -3:]
         self.origin += found[0] if place is None else (found - place).mean(0)
+
+    @torch.no_grad()
+    def single_moves(self, rest: BodyPose) -> tuple[Float[Tensor, "M D"], BodyPose]:
+        """By how much a face's numbers change where the rig does one thing alone, and the poses that do it.
+
+        A mouth that is opened by its action is said to be opened by the jaw's joint, as a tracker says it.
+
+        Args:
+            rest: a pose without expression.
+        """
+        actions = len(self.body.expression_names)
+        turns = [
+            (joint, axis, angle)
+            for name, turned in TURNS.items()
+            for joint in self._joints(name)
+            for axis, angle in turned
+        ]
+        pose = rest[[0] * (len(STRENGTHS) * actions + len(turns) + 1)]
+        expression, full_pose = torch.zeros_like(pose.expression), pose.full_pose.clone()
+        for number, strength in enumerate(STRENGTHS):
+            expression[number * actions : (number + 1) * actions] = strength * torch.eye(actions)
+        for row, (joint, axis, angle) in enumerate(turns, len(STRENGTHS) * actions):
+            full_pose[row, joint, axis] = angle
+        codes = self(replace(pose, expression=expression, full_pose=full_pose))[:, : self.dyn]
+        opened = self.body.expression_names.index(JAW)
+        full_pose[:, self._joints("jaw"), 0] += JAW_OPEN * expression[:, [opened]]
+        expression[:, opened] = 0
+        return (codes - codes[-1:])[:-1], replace(pose, expression=expression, full_pose=full_pose)[:-1]
+
+    def _joints(self, part: str) -> list[int]:
+        return [number for number, name in enumerate(self.body.joint_names) if part in name]
 
     def _read(self, pose: BodyPose) -> Float[Tensor, "B D"]:
         world, _ = self.body(pose, self.rows)
