@@ -37,6 +37,7 @@ from talkingavatar.training.likeness import Likeness
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
 
 BASE, SIDE, SIDE_BASE = "base", "side", "side_base"
+OF_BASE = ("base_l1", "base_dssim", "base_perceptual")  # terms of the base's front
 SIDES = (35.0, 55.0)  # degrees to either side at which both layers are to look alike (methods C.4)
 HELD = ("neck", "head")  # joints that the pose numbers turn, beside the root
 MARGIN = 0.05  # metres round the figure at rest, which is the places' box
@@ -108,9 +109,12 @@ class MotionLatent(TriangleBound):
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
     def deform(self, signal: DrivingSignal) -> Layers:
+        """While it is trained without the base in steps that compare none of it."""
         latent, raw = self.latent_of(signal), dict(self.gaussians)
         pose = self._mapped(latent, self.frame_row(signal))
-        return {BASE: self.in_pose(pose, raw), SHOWN: self.in_pose(pose, self._changed(raw, latent[0]))}
+        wanted = not self.training or self.counts("consistency") or self._sees_base()
+        base = {BASE: self.in_pose(pose, raw)} if wanted else {}
+        return base | {SHOWN: self.in_pose(pose, self._changed(raw, latent[0]))}
 
     def drive(self, signal: DrivingSignal) -> Gaussians:
         """Without the layer that nobody sees."""
@@ -153,7 +157,8 @@ class MotionLatent(TriangleBound):
 
     def shots(self, batch: Batch) -> dict[str, Shot]:
         shots = super().shots(batch)
-        shots[BASE] = Shot(BASE, batch.cameras, batch.background, grows=False)
+        if self._sees_base():
+            shots[BASE] = Shot(BASE, batch.cameras, batch.background, grows=False)
         if self.counts("consistency"):
             side = self._side(batch)
             shots[SIDE] = Shot(SHOWN, side, batch.background, grows=False)
@@ -162,12 +167,13 @@ class MotionLatent(TriangleBound):
 
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
-        base, shown, weight = drawn[BASE].rgb, drawn[SHOWN].rgb, batch.weight
-        terms |= {f"base_{name}": values for name, values in self.pixel_terms(drawn[BASE], batch).items()}
+        shown, weight = drawn[SHOWN].rgb, batch.weight
+        if BASE in drawn:
+            terms |= {f"base_{name}": values for name, values in self.pixel_terms(drawn[BASE], batch).items()}
         if self.counts("perceptual"):
             terms["perceptual"] = self.likeness(shown, batch.image, weight)
         if self.counts("base_perceptual"):
-            terms["base_perceptual"] = self.likeness(base, batch.image, weight)
+            terms["base_perceptual"] = self.likeness(drawn[BASE].rgb, batch.image, weight)
         if self.counts("sharp"):
             terms["sharp"] = self.likeness(shown, sharpened(batch.image), weight)
         if SIDE in drawn:
@@ -187,6 +193,9 @@ class MotionLatent(TriangleBound):
         return None if self.patches is None else Critic(("critic",), self._critic_loss)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _sees_base(self) -> bool:
+        return any(self.counts(term) for term in OF_BASE)
 
     def _weight_of(self, term: str) -> float:
         row = self.config.loss.terms.get(term)

@@ -81,7 +81,7 @@ def test_what_no_frame_shows_is_mapped_too(make, poses):  # noqa: F811
 
 
 def test_both_layers_are_the_same_until_the_residual_learns(make, poses):  # noqa: F811
-    method = make()
+    method = make().eval()
     layers = method.deform(signal(poses, 1))
     assert list(layers) == ["base", "shown"]
     assert torch.equal(layers["base"].means, layers["shown"].means)
@@ -157,7 +157,8 @@ def steps_of(method, poses, latents, count):  # noqa: F811
 STARTED = (
     "method.paper_steps=1000",
     *(f"method.schedule.{n}.start=0" for n in ("pose", "shoulders", "mapper", "shape", "own", "residual", "critic")),
-    *(f"loss.terms.{n}.start=0" for n in ("perceptual", "base_perceptual", "consistency", "sharp", "open")),
+    *(f"loss.terms.base_{n}.start=0" for n in ("l1", "dssim", "perceptual")),
+    *(f"loss.terms.{n}.start=0" for n in ("perceptual", "consistency", "sharp", "open")),
     "loss.terms.adversarial.weight=0.001", "loss.terms.adversarial.start=0",
 )  # fmt: skip
 
@@ -180,7 +181,16 @@ def test_every_group_learns_and_every_term_counts(make, poses, latents):  # noqa
 def test_rows_of_the_ablation_take_a_step(make, poses, latents, experiment):  # noqa: F811
     method = make(experiment)
     assert bool(method.residuals) == (experiment != "vasa3d_base")
-    assert "loss/base_l1" in steps_of(method, poses, latents, 1)
+    assert "loss/l1" in steps_of(method, poses, latents, 1)
+
+
+def test_the_base_is_drawn_where_it_is_compared_alone(make, poses, latents):  # noqa: F811
+    method = make()
+    batch = batch_of(poses, [0])
+    batch = replace(batch, signal=replace(batch.signal, latent=latents[[0]]))
+    for step, wanted in ((0, False), (100, True), (101, False)):  # the residual begins with the 50th of 1,000
+        method.step = step
+        assert ("base" in method.shots(batch)) == ("base" in method.deform(batch.signal)) == wanted
 
 
 def test_what_is_not_to_be_had_is_said(make):
