@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,12 @@ OPACITY_LIMIT = 1e-6  # opacities are stored as logits, so 0 and 1 are moved ins
 
 
 def write_ply(path: Path, gaussians: Gaussians) -> None:
-    """Write N Gaussians: log scales, logit opacities, harmonics by channel, quaternions (w, x, y, z)."""
+    """The file of `ply`."""
+    path.write_bytes(ply(gaussians))
+
+
+def ply(gaussians: Gaussians, comments: Sequence[str] = ()) -> bytes:
+    """N Gaussians: log scales, logit opacities, harmonics by channel, quaternions (w, x, y, z)."""
     g = {name: value.detach().cpu().float() for name, value in vars(gaussians).items()}
     count = len(g["means"])
     opacities = torch.logit(g["opacities"].clamp(OPACITY_LIMIT, 1 - OPACITY_LIMIT))
@@ -25,8 +31,9 @@ def write_ply(path: Path, gaussians: Gaussians) -> None:
     parts = [g["means"], normals, g["sh"][:, 0], rest, opacities[:, None], g["scales"].log(), g["quats"]]
     table = torch.cat(parts, 1).numpy().astype("<f4")
     names = _columns(g["sh"].shape[1])
-    header = [*FORMAT, f"element vertex {count}", *(f"property float {n}" for n in names), "end_header\n"]
-    path.write_bytes("\n".join(header).encode("ascii") + table.tobytes())
+    told = [f"comment {comment}" for comment in comments]
+    header = [*FORMAT, *told, f"element vertex {count}", *(f"property float {n}" for n in names), "end_header\n"]
+    return "\n".join(header).encode("ascii") + table.tobytes()
 
 
 def read_ply(path: Path) -> Gaussians:

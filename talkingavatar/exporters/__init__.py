@@ -1,0 +1,1 @@
+"""Fitted avatars as files that other programs open."""

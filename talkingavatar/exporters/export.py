@@ -1,0 +1,143 @@
+"""A fitted avatar at one moment of its capture, or frame by frame of a performance, to files of other programs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from talkingavatar.data.faces import Face, check_face, with_face
+from talkingavatar.engine.fitted import FittedRun, load_run
+from talkingavatar.engine.performing.performance import Request, open_request, prepare
+from talkingavatar.errors import UserError
+from talkingavatar.exporters.glb import glb
+from talkingavatar.exporters.sog import sog
+from talkingavatar.exporters.splat import splat
+from talkingavatar.exporters.spz import spz
+from talkingavatar.exporters.static import settled, surfels, turned
+from talkingavatar.runtime.files import folder_for, write_atomically
+from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.splatting.files import ply
+from talkingavatar.types import DrivingSignal, Gaussians
+
+UPSIDE = ("ply", "splat", "sog")  # formats whose viewers turn what they read by 180 degrees about z
+CONSTANT = ("splat", "sog")  # that are written without view-dependent colour
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What `export` is given."""
+
+    run: Path
+    to: tuple[str, ...]  # formats, of `FORMATS`, or "frames"
+    frame: int | None = None  # of the capture; None: the middle one of those held out
+    actions: Mapping[str, float] = field(default_factory=dict)  # the face by name; none: as it is in the frame
+    world: bool = False  # leave all axes as they are: y up, the face along z
+    audio: Path | None = None  # what is spoken in frames; given with them alone
+    seed: int = 0
+    out: Path | None = None  # folder; None: `exports` in the run
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files that were written, and what is to be known of them."""
+
+    files: list[Path]
+    notes: list[str]
+
+
+def export(config: ExportConfig) -> Exported:
+    """Write each format; a file appears when it is whole, and is written over.
+
+    Raises:
+        UserError: a mistake in what was given, or an avatar that is no Gaussians.
+    """
+    moving = None if config.audio is None else open_request(Request(audio=config.audio, seed=config.seed))
+    trained = load_run(config.run)
+    folder = folder_for(config.out or trained.run.path / "exports", "out", "choose another")
+    extras = {"run": trained.run.path.name, "body": trained.body.name, "use": _bound_to(trained)}
+    files = []
+    if still := [name for name in config.to if name != "frames"]:
+        number, signal = _moment(trained, config)
+        gaussians, stem = _shown(trained, signal), f"avatar-{number}"
+        for name in still:
+            file = folder / f"{stem}.{name}"
+            write_atomically(file, _written(trained, name, gaussians, config.world, extras))
+            files.append(file)
+    if config.audio is not None and moving is not None:
+        (performance,) = prepare(trained, moving)
+        files.append(_frames(trained, performance.signal, folder / f"frames-{config.audio.stem}", config))
+    notes = [f"use: {extras['use']}"]
+    if trained.data.config.method.options.get("sh_degree") and (flat := [n for n in config.to if n in CONSTANT]):
+        notes.append(f"{', '.join(flat)}: without view-dependent colour")
+    return Exported(files, notes)
+
+
+def _moment(trained: FittedRun, config: ExportConfig) -> tuple[int, DrivingSignal]:
+    """Its number, and what drives the avatar there.
+
+    Raises:
+        UserError: no such frame, or an action that the body has not.
+    """
+    data, body = trained.data, trained.body
+    held, count = data.capture.test_frames, data.capture.manifest.frames
+    number = held[len(held) // 2] if config.frame is None else config.frame
+    if not 0 <= number < count:
+        raise UserError("frame", str(number), f"a frame of the capture, 0 to {count - 1}", "correct it")
+    signal = data.signal([number])
+    if config.actions:
+        face = Face("actions", config.actions, {})
+        check_face(face, body.expression_names, body.joint_names)
+        pose = with_face(signal.pose, face, body.expression_names, body.joint_names)
+        signal = trained.method.reposed(signal, pose)
+    return number, signal
+
+
+@torch.no_grad()
+def _shown(trained: FittedRun, signal: DrivingSignal) -> Gaussians:
+    gaussians = trained.method.drive(signal.to(trained.method.device)).detach().to("cpu")
+    return settled(surfels(gaussians) if _is_surfels(trained) else gaussians)
+
+
+def _is_surfels(trained: FittedRun) -> bool:
+    return trained.data.config.renderer.mode == "2dgs"
+
+
+def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool, extras: dict[str, str]) -> bytes:
+    gaussians = turned(gaussians) if name in UPSIDE and not world else gaussians
+    flat = _is_surfels(trained)
+    writers: dict[str, Callable[[], bytes]] = {
+        "ply": lambda: ply(gaussians, ["SplatRenderMode: 2dgs"] if flat else []),
+        "splat": lambda: splat(gaussians),
+        "spz": lambda: spz(gaussians),
+        "sog": lambda: sog(gaussians, flat),
+        "glb": lambda: glb(gaussians, extras),
+    }
+    return writers[name]()
+
+
+def _frames(trained: FittedRun, signal: DrivingSignal, folder: Path, config: ExportConfig) -> Path:
+    """A .ply a frame, as viewers of sequences take a folder of them; it appears when it is whole."""
+    unfinished = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    with ProgressBar("frames", len(signal), config.progress) as bar:
+        for t in range(len(signal)):
+            gaussians = _shown(trained, signal[t : t + 1])
+            (unfinished / f"{t:06d}.ply").write_bytes(_written(trained, "ply", gaussians, config.world, {}))
+            bar.advance()
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.replace(folder)
+    return folder
+
+
+def _bound_to(trained: FittedRun) -> str:
+    """By what the use of the file is bound, beside the rights of the person it shows."""
+    name = trained.body.name
+    if name.startswith("open"):
+        return "the body's shapes are CC0"
+    return f"places and shapes derive from {name}, whose licence holds for this file too"
