@@ -17,6 +17,7 @@ OCTAVES = 4  # of the places, as published
 BASIS = 16  # directions of a Gaussian's change
 FAINT = 0.01  # of the widest direction's mean square: others of so little count by half
 OWN = 8  # numbers that each Gaussian learns for itself
+BEYOND = 1.25  # times what the frames excite of a number of the code, up to which it is followed
 
 
 def encoded(places: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
@@ -36,21 +37,26 @@ class LatentResidual(nn.Module):
     As a network (published), each Gaussian's place and own numbers are read with the code. As a basis, they give each
     Gaussian a few directions, and the code says in proportion how far along each: while nothing is learned, they are
     kept, and a frame costs one product. A network in place of the proportion knows its frames by heart and
-    fails on others.
+    fails on others. Of a code far beyond those of the frames nobody knows what it does: it does no more than they.
     """
 
     mean: Tensor
     std: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, codes: Float[Tensor, "T D"], basis: bool) -> None:
         """`codes` of some frames, for their mean and standard deviation."""
         super().__init__()
         self.register_buffer("mean", codes.mean(0))
         self.register_buffer("std", codes.std(0).clamp_min(1e-3))
+        scaled = (codes - self.mean) / self.std
+        self.register_buffer("low", BEYOND * scaled.amin(0))
+        self.register_buffer("high", BEYOND * scaled.amax(0))
         given, out = 3 + 6 * OCTAVES + OWN, sum(ATTRIBUTES.values())
         self.basis = basis
         if basis:
-            self.amounts = _excited((codes - self.mean) / self.std)
+            self.amounts = _excited(scaled)
         self.network = _layers(given if basis else given + codes.shape[1], out * BASIS if basis else out)
         nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]
@@ -64,7 +70,7 @@ class LatentResidual(nn.Module):
         Args:
             places: where the Gaussians lie at rest, in [-1, 1].
         """
-        scaled = (code - self.mean) / self.std
+        scaled = ((code - self.mean) / self.std).clamp(self.low, self.high)
         if self.basis:
             directions = self._directions.get(lambda: self._made(places, own), places, own, *self.network.parameters())
             return (self.amounts(scaled[None]) @ directions).reshape(len(own), -1)

@@ -77,6 +77,16 @@ def test_kept_directions_give_what_those_made_anew_do():
     torch.testing.assert_close(kept[0], anew.detach())
 
 
+@pytest.mark.parametrize("basis", [True, False])
+def test_a_code_beyond_those_of_the_frames_does_no_more_than_they(basis):
+    codes = torch.randn(60, 4)
+    residual = LatentResidual(codes, basis)
+    torch.nn.init.normal_(residual.network[-1].weight)
+    places, own, far = torch.rand(10, 3), torch.randn(10, OWN), 9 * codes.abs().amax(0)
+    inside = [by_attribute(residual(places, own, code))["means"] for code in (codes[0], far, 3 * far)]
+    assert torch.equal(inside[1], inside[2]) and not torch.equal(inside[0], inside[1])
+
+
 def test_what_no_code_excites_changes_nothing():
     """Frames tell what some directions of a code do; the others are not to be answered with chance."""
     codes = torch.zeros(50, 24)
