@@ -66,7 +66,7 @@ def find_head(picture: Picture, python: Path) -> Box:
         raise UserError(
             FIELD,
             "no face",
-            "one person who faces the camera, large enough to be found",
+            f"one person who faces the camera, the face at least {SMALLEST} pixels high",
             ACTION + ", or crop=x0,y0,x1,y1",
         )
     largest = max(face.height for face in faces)
