@@ -15,7 +15,7 @@ def show(outcome: "Outcome") -> None:
     summary = outcome.summary
     metrics = summary["metrics"]
     table = Table(title=f"{summary['experiment']}, {summary['steps']} steps, {summary['wall_s']:.0f} s")
-    for column in outcome.table[0]:
+    for column in outcome.table[0] if outcome.table else ["held-out"]:
         table.add_column(column, justify="left" if column == "held-out" else "right")
     for row in outcome.table:
         table.add_row(*(str(value) for value in row.values()))
