@@ -69,6 +69,17 @@ class MotionLatent(FlameRigged):
 
 
 @dataclass
+class AuDiffusion(FlameRigged):
+    """EmoDiffTalk's head."""
+
+    # What action units do beyond the rig: in proportion, as read by networks (published), nothing.
+    residual: str = one_of("basis", "mlp", "none")
+    features: int = within(8, 1, 256)  # floats of a Gaussian's line of a unit that networks read (published: 16)
+    perceptual: str = one_of("auto", "squeeze", "alex", "vgg", "edges")  # as MotionLatent's, and so
+    patch: int = within(224, 0, 8192)
+
+
+@dataclass
 class AudioDeformed(TriangleBound):
     margin: float = within(0.05, 0.0, 10.0)  # metres round the figure's head, whose Gaussians the sound deforms
 
@@ -162,6 +173,7 @@ OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
         "thgs": Thgs,
         "flame_rigged": FlameRigged,
         "motion_latent": MotionLatent,
+        "au_diffusion": AuDiffusion,
         "audio_deformed": AudioDeformed,
     },
     "driver": {"audio2param": Audio2Param, "diffusion": Diffusion},

@@ -37,11 +37,15 @@ LATENT_TERMS = (
     "adversarial",
 )
 
+UNIT_GROUPS = ("lines", "pose", "expression", "shoulders", "residual")
+UNIT_TERMS = ("perceptual", "residual", "unasked")
+
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none
     "method": {
         "thgs": Rows((*GROUPS, *THGS_GROUPS), (*TERMS, *SKIN_TERMS, "scale", "leb")),
         "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), (*BOUND_TERMS, *SKIN_TERMS)),
         "motion_latent": Rows((*GROUPS, *LATENT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *LATENT_TERMS, "sds")),
+        "au_diffusion": Rows((*GROUPS, *UNIT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *UNIT_TERMS)),
         "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
     },
     "driver": {

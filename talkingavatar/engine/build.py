@@ -98,6 +98,7 @@ def build_method(config: FitConfig, data: CaptureData, body: Body) -> Method:
         audio_channels=data.features.shape[-1],
         look=data.batch,
         latent=data.tables.get("latent"),
+        actions=data.tables.get("actions"),
     )
     torch.manual_seed(config.seed)
     return method_class(config.method.name)(context)

@@ -12,6 +12,7 @@ from talkingavatar.losses.geometry import (
 from talkingavatar.losses.image import dssim, l1, ssim_map
 from talkingavatar.losses.motion import acceleration_difference, lip_distance, parameter_difference, velocity_difference
 from talkingavatar.losses.sharpness import edge_difference, sharpened
+from talkingavatar.losses.units import unasked_change
 
 __all__ = [
     "acceleration_difference",
@@ -29,6 +30,7 @@ __all__ = [
     "skin_binding",
     "ssim_map",
     "sync_contrast",
+    "unasked_change",
     "velocity_difference",
     "vertex_binding",
 ]

@@ -11,6 +11,7 @@ METHODS = {
     "thgs": "talkingavatar.methods.thgs:THGS",
     "flame_rigged": "talkingavatar.methods.flame_rigged:FlameRigged",
     "motion_latent": "talkingavatar.methods.motion_latent:MotionLatent",
+    "au_diffusion": "talkingavatar.methods.au_diffusion:AuDiffusion",
     "audio_deformed": "talkingavatar.methods.audio_deformed:AudioDeformed",
 }
 

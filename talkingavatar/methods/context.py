@@ -24,3 +24,4 @@ class MethodContext:
     audio_channels: int
     look: Callable[[list[int]], Batch]  # training frames with their pictures, to start from
     latent: Float[Tensor, "T D"] | None = None  # the capture's own, of all frames
+    actions: Float[Tensor, "T 17"] | None = None  # intensities of its action units, likewise

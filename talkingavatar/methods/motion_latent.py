@@ -32,6 +32,7 @@ from talkingavatar.networks.latent_mapper import LatentMapper, Pairs
 from talkingavatar.networks.latent_residual import OWN, LatentResidual, by_attribute
 from talkingavatar.networks.mesh_code import DYN, POSE
 from talkingavatar.networks.patch_critic import PatchCritic
+from talkingavatar.networks.residual import RestBox, changed
 from talkingavatar.training.critic import Critic
 from talkingavatar.training.likeness import Likeness
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Layers, Rendering, Shot
@@ -40,7 +41,6 @@ BASE, SIDE, SIDE_BASE = "base", "side", "side_base"
 OF_BASE = ("base_l1", "base_dssim", "base_perceptual")  # terms of the base's front
 SIDES = (35.0, 55.0)  # degrees to either side at which both layers are to look alike (methods C.4)
 HELD = ("neck", "head")  # joints that the pose numbers turn, beside the root
-MARGIN = 0.05  # metres round the figure at rest, which is the places' box
 
 
 @final
@@ -50,8 +50,6 @@ class MotionLatent(TriangleBound):
     layers = (BASE, SHOWN)
     group_names, term_names = ROWS["method"]["motion_latent"].groups, ROWS["method"]["motion_latent"].terms
 
-    low: Tensor
-    extent: Tensor
     still: Tensor
     face_joints: Tensor  # jaw and eyes
     held_joints: Tensor  # root, neck and head
@@ -73,9 +71,7 @@ class MotionLatent(TriangleBound):
         self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm, self._single_moves(known))
         self.head_mapper = LatentMapper(codes[:, self.dyn :], self._head_values(known), warm)
         self.shape = nn.Parameter(torch.zeros_like(self.betas))
-        rest = self.figure.resting(self.betas[0])
-        self.register_buffer("low", rest.amin(0) - MARGIN, persistent=False)
-        self.register_buffer("extent", rest.amax(0) - rest.amin(0) + 2 * MARGIN, persistent=False)
+        self.box = RestBox(self.figure.resting(self.betas[0]))
         on_head = torch.isin(self.figure.faces, body.regions["head"]).all(1)
         self.register_buffer("on_head", on_head, persistent=False)
         self.residuals = nn.ModuleDict()
@@ -245,16 +241,12 @@ class MotionLatent(TriangleBound):
             made.append(self.residuals[name](where, own, code))
         order = self._order.get(lambda: torch.cat([face, below]).argsort(), face, below, graph=False)
         self._changes = torch.cat(made)[order]
-        changes = by_attribute(self._changes)
-        changes["opacities"] = changes["opacities"][:, 0]
-        colours = raw["sh"][:, :1] + changes.pop("sh")[:, None]
-        changed = raw | {name: raw[name] + change for name, change in changes.items()}
-        return changed | {"sh": torch.cat([colours, raw["sh"][:, 1:]], 1)}
+        return changed(raw, by_attribute(self._changes))
 
     @torch.no_grad()
     def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
         """Where the Gaussians lie at rest, in [-1, 1] of the figure's box."""
-        return 2 * (self.at_rest(raw).means - self.low) / self.extent - 1
+        return self.box(self.at_rest(raw).means)
 
     def _side(self, batch: Batch) -> Cameras:
         """A view that no frame has, another one in each step, with coarser pixels."""

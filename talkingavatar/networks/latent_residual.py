@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import torch
@@ -10,20 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.networks.kept import Kept
+from talkingavatar.networks.residual import PLACED, encoded, silent_layers
 
 ATTRIBUTES = {"means": 3, "quats": 4, "scales": 3, "sh": 3, "opacities": 1}
 WIDTH = 64
-OCTAVES = 4  # of the places, as published
 BASIS = 16  # directions of a Gaussian's change
 FAINT = 0.01  # of the widest direction's mean square: others of so little count by half
 OWN = 8  # numbers that each Gaussian learns for itself
 BEYOND = 1.25  # times what the frames excite of a number of the code, up to which it is followed
-
-
-def encoded(places: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:
-    """Places in [-1, 1] with the sines and cosines of their octaves, C = 3 + 6 OCTAVES."""
-    turns = places[:, None] * (math.pi * 2.0 ** torch.arange(OCTAVES, device=places.device))[:, None]
-    return torch.cat([places, turns.sin().flatten(1), turns.cos().flatten(1)], 1)
 
 
 def by_attribute(changes: Float[Tensor, "N C"]) -> dict[str, Float[Tensor, "N _"]]:
@@ -53,13 +46,11 @@ class LatentResidual(nn.Module):
         scaled = (codes - self.mean) / self.std
         self.register_buffer("low", BEYOND * scaled.amin(0))
         self.register_buffer("high", BEYOND * scaled.amax(0))
-        given, out = 3 + 6 * OCTAVES + OWN, sum(ATTRIBUTES.values())
+        given, out = PLACED + OWN, sum(ATTRIBUTES.values())
         self.basis = basis
         if basis:
             self.amounts = _excited(scaled)
-        self.network = _layers(given if basis else given + codes.shape[1], out * BASIS if basis else out)
-        nn.init.zeros_(self.network[-1].weight)  # type: ignore[arg-type]
-        nn.init.zeros_(self.network[-1].bias)  # type: ignore[arg-type]
+        self.network = silent_layers(given if basis else given + codes.shape[1], WIDTH, out * BASIS if basis else out)
         self._directions = Kept[Tensor]()
 
     def forward(
@@ -91,7 +82,3 @@ def _excited(codes: Float[Tensor, "T D"]) -> nn.Linear:
         amounts.weight.zero_()
         amounts.weight[: len(heard)] = (axes * heard).flip(1).T[:BASIS]
     return amounts
-
-
-def _layers(given: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(given, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, out))

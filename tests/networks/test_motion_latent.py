@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from talkingavatar.networks.latent_mapper import LatentMapper
-from talkingavatar.networks.latent_residual import ATTRIBUTES, OWN, LatentResidual, by_attribute, encoded
+from talkingavatar.networks.latent_residual import ATTRIBUTES, OWN, LatentResidual, by_attribute
 from talkingavatar.networks.patch_critic import PatchCritic
+from talkingavatar.networks.residual import encoded
 
 
 def test_a_warm_mapper_knows_a_linear_rig_at_once_and_one_from_scratch_its_mean():

@@ -18,11 +18,11 @@ from talkingavatar.data.portrait.mesh_warp import SHIPPED
 from talkingavatar.data.portrait.portrait import UPRIGHT
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.similarity import head_angles, similarity
+from talkingavatar.networks.least_squares import LeastSquares
 from talkingavatar.networks.mesh_code import EVERY, POSE, load_mesh_code
 from talkingavatar.types import BodyPose
 
 CHUNK = 64  # frames at once
-RIDGE = 1e-2  # of the least squares, in the values' mean square
 STRENGTHS = (0.5, 1.0)  # of actions, each alone
 TURNS = {
     "jaw": ((0, 0.15), (0, 0.3)),
@@ -122,11 +122,6 @@ class RigMotion(nn.Module):
 class FittedMotion(nn.Module):
     """Latents of any source from poses: the least squares of those that were tracked with its latents."""
 
-    mean: Tensor
-    std: Tensor
-    weight: Tensor
-    bias: Tensor
-
     def __init__(self, pose: BodyPose, latents: Float[Tensor, "T D"], joints: list[int]) -> None:
         """
         Args:
@@ -140,16 +135,10 @@ class FittedMotion(nn.Module):
         if self.dyn < 1:
             raise UserError("data", f"a motion latent of {latents.shape[1]} numbers", f"{POSE} of pose, and the face's",
                             "choose another capture")  # fmt: skip
-        values = self._values(pose)
-        mean, std, bias = values.mean(0), values.std(0).clamp_min(1e-3), latents.mean(0)
-        scaled = (values - mean) / std
-        alike = scaled.T @ scaled + RIDGE * len(scaled) * torch.eye(scaled.shape[1])
-        weight = torch.linalg.solve(alike, scaled.T @ (latents - bias))
-        for name, value in {"mean": mean, "std": std, "weight": weight, "bias": bias}.items():
-            self.register_buffer(name, value, persistent=False)
+        self.fitted = LeastSquares(self._values(pose), latents)
 
     def forward(self, pose: BodyPose) -> Float[Tensor, "B D"]:
-        return (self._values(pose) - self.mean) / self.std @ self.weight + self.bias
+        return self.fitted(self._values(pose))
 
     def _values(self, pose: BodyPose) -> Float[Tensor, "B P"]:
         return torch.cat([pose.expression, pose.full_pose[:, self.joints].flatten(1), pose.transl], 1)

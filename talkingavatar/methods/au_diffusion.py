@@ -1,0 +1,126 @@
+"""EmoDiffTalk's head: Gaussians on a rig, whose opacity and rotation go with the face's action units (methods D).
+
+Where a face folds, a furrow is there or is not: a mesh that moves cannot say so, an opacity that a unit changes can.
+The units are the signal's (a driver's, a capture's), or those of the pose where a performance has none. Colours stay.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from talkingavatar.body.action_units import INTENSITY, is_named
+from talkingavatar.config.family_options import AuDiffusion as Options
+from talkingavatar.config.options import read_options
+from talkingavatar.config.rows import ROWS
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.inputs import reposed
+from talkingavatar.errors import UserError
+from talkingavatar.losses import unasked_change
+from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.context import MethodContext
+from talkingavatar.methods.triangle_bound import TriangleBound
+from talkingavatar.networks.kept import Chosen, Kept
+from talkingavatar.networks.residual import RestBox, changed
+from talkingavatar.networks.unit_reader import NamedUnits, SeenUnits
+from talkingavatar.networks.unit_residual import UnitResidual
+from talkingavatar.training.likeness import Likeness
+from talkingavatar.types import Batch, BodyPose, DrivingSignal, Layers, Rendering
+
+
+@final
+class AuDiffusion(TriangleBound):
+    """Works with any body whose actions have names, and with any capture of which action units are known."""
+
+    group_names, term_names = ROWS["method"]["au_diffusion"].groups, ROWS["method"]["au_diffusion"].terms
+
+    def __init__(self, context: MethodContext) -> None:
+        """
+        Raises:
+            UserError: nothing tells the face's action units.
+        """
+        self.options = read_options(Options(), context.config.method.options)
+        super().__init__(context, self.options, skin=self.options.deform == "skin")
+        self.reader = self._reader(context)
+        self.residual: UnitResidual | None = None
+        if self.options.residual != "none":
+            self.residual = UnitResidual(self.options.residual == "mlp", self.options.features)
+            self.gaussians["lines"] = nn.Parameter(self.residual.lines(len(self.figure.faces)))
+            self.box = RestBox(self.figure.resting(self.betas[0]))
+        self.likeness = Likeness(self.options.perceptual, self.options.patch)
+        self._face, self._told, self._places = Chosen(), Kept[Tensor](), Kept[Tensor]()
+        self._changes: dict[str, Tensor] = {}  # by the last units
+        self._units = torch.zeros(0)
+
+    @classmethod
+    def check(cls, config: FitConfig) -> None:
+        read_options(Options(), config.method.options)
+        super().check(config)
+
+    # -- what the base asks for ----------------------------------------------------------------------------------------
+
+    def deform(self, signal: DrivingSignal) -> Layers:
+        raw = self._changed(dict(self.gaussians), self.units_of(signal)[0])
+        return {SHOWN: self.in_pose(self.refined_pose(signal), raw)}
+
+    def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 17"]:
+        """Intensities, 0 to 5: the signal's, or what is read off its pose where it has none."""
+        return self.reader(signal.pose) if signal.actions is None else signal.actions
+
+    def reposed(self, signal: DrivingSignal, pose: BodyPose) -> DrivingSignal:
+        """Recorded units would tell of the recorded pose."""
+        return reposed(signal, pose)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        if self.residual is None:
+            return super().parameter_groups() | {"lines": [], "residual": []}
+        return super().parameter_groups() | {"residual": list(self.residual.parameters())}
+
+    def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
+        terms = super().terms(drawn, batch)
+        if self.counts("perceptual"):
+            terms["perceptual"] = self.likeness(drawn[SHOWN].rgb, batch.image, batch.weight)
+        if self._changes:
+            terms["residual"] = torch.cat(list(self._changes.values()), 1).square()
+            terms["unasked"] = unasked_change(self._changes["opacities"][:, 0], self._units / INTENSITY)
+        return terms
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _reader(self, context: MethodContext) -> NamedUnits | SeenUnits:
+        """What reads units off a pose."""
+        if is_named(self.body.expression_names):
+            return NamedUnits(self.body)
+        if context.actions is None:
+            raise UserError(
+                "data", f"a capture without action units, and {self.body.name}, whose expressions have no names",
+                "aus.npz, or actions.npz of OpenFace", "preprocess with OpenFace, or use body=open_flame",
+            )  # fmt: skip
+        frames = context.train_frames
+        return SeenUnits(self.body, context.pose[frames], context.actions[frames])
+
+    def _changed(self, raw: dict[str, Tensor], units: Float[Tensor, " 17"]) -> dict[str, Tensor]:
+        """The raw attributes with what the units do to those of the face beyond the rig."""
+        if self.residual is None:
+            return raw
+        lines, on_face = raw.pop("lines"), self.carried_face if self.surface is not None else self.carried_binding
+        face = self._face.get(lambda: self.moving_face[on_face], on_face, on_face._version)
+        told = self._told.get(lambda: lines[face], lines, face)
+        if self.residual.networks:
+            places = self._places.get(lambda: self._places_of(raw), raw["means"], self.carried_binding, graph=False)
+            self._changes = self.residual(told, units, places[face], raw["quats"].detach()[face])
+        else:
+            self._changes = self.residual(told, units)
+        self._units = units
+        spread = {
+            name: change.new_zeros(len(lines), change.shape[1]).index_copy(0, face, change)
+            for name, change in self._changes.items()
+        }
+        return changed(raw, spread)
+
+    @torch.no_grad()
+    def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
+        return self.box(self.at_rest(raw).means)
