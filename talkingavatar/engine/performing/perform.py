@@ -15,10 +15,8 @@ from numpy import ndarray
 from PIL import ImageColor
 from torch import Tensor
 
-from talkingavatar.audio.features import RATE, resample
 from talkingavatar.body.action_units import NamedFace, is_named
 from talkingavatar.body.lips import LipRuler
-from talkingavatar.data.sources import source_of
 from talkingavatar.engine.driver import heard_of
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
@@ -31,6 +29,7 @@ from talkingavatar.engine.performing.performance import (
     Request,
     open_request,
     prepare,
+    unheard_sound,
 )
 from talkingavatar.engine.performing.unit_curves import write_units
 from talkingavatar.errors import UserError
@@ -113,16 +112,10 @@ def _driven(
 
 def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
     """A video of speech that was not trained on: what the person says next, else held-out speech anew."""
-    data = trained.data
-    capture, config = data.capture, data.config
-    sound = source_of(config.data).unheard(config.data, seconds)
-    if sound is None:
-        start, stop, _ = capture.manifest.test[0]
-        fps = capture.manifest.fps
-        sound = capture.audio[round(start / fps * RATE) : round(min(stop / fps, start / fps + seconds) * RATE)]
-    (performance,) = prepare(trained, OpenedRequest(Request(), resample(sound, RATE, SOUND_RATE), None))
+    sound = unheard_sound(trained.data, trained.data.config.data, seconds)
+    (performance,) = prepare(trained, OpenedRequest(Request(), sound, None))
     file = trained.run.media / "speech.mp4"
-    film(trained, performance, file, progress=config.trainer.progress)
+    film(trained, performance, file, progress=trained.data.config.trainer.progress)
     return file
 
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from talkingavatar.audio.features import attention_windows, audio_features, resample
 from talkingavatar.audio.reading import SILENT, read_sound
 from talkingavatar.body.models import Body
+from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import spans
+from talkingavatar.data.sources import source_of
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.performing.borrowed import borrowed_motion
@@ -142,6 +144,16 @@ def idle_motion(data: CaptureData, body: Body, frames: int, seed: int) -> tuple[
         joints = torch.cat([body(pose[i : i + 64])[1] for i in range(0, len(pose), 64)])
     path = idle_path(joints.numpy(), stretch, frames, capture.manifest.fps, seed)
     return path.apply(pose), int(path.first[0])
+
+
+def unheard_sound(data: CaptureData, said: DataConfig, seconds: float) -> Float[ndarray, " N"]:
+    """Speech that was not trained on, 48 kHz mono: what the person of `said` says next, else held-out speech anew."""
+    sound, manifest = source_of(said).unheard(said, seconds), data.capture.manifest
+    if sound is None:
+        start, stop, _ = manifest.test[0]
+        begin, end = start / manifest.fps, min(stop / manifest.fps, start / manifest.fps + seconds)
+        sound = data.capture.audio[round(begin * RATE) : round(end * RATE)]
+    return resample(sound, RATE, SOUND_RATE)
 
 
 def _sound(request: Request, other: Capture | None) -> Float[ndarray, " N"]:

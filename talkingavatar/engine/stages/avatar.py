@@ -16,6 +16,7 @@ from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.avatar_scores import measure, table
 from talkingavatar.engine.media.end_of_fit import write_media
+from talkingavatar.engine.media.feelings import feels, write_feelings
 from talkingavatar.engine.performing.perform import speak
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.stage import Conclusion, Stage, StageContext
@@ -88,4 +89,6 @@ class AvatarFit(Stage):
         media = write_media(method, self.capture_data, run.media, check)
         if driver is not None:
             media.append(speak(avatar))
+        if feels(avatar):
+            media += write_feelings(avatar, check)
         return Conclusion(results, table(results), media)
