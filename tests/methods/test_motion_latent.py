@@ -132,16 +132,18 @@ def test_sides_are_drawn_of_both_layers_and_the_base_is_not_taught_there(make, p
     assert {"side", "side_base"}.isdisjoint(method.shots(batch))
 
 
-def steps_of(method, poses, latents, count):  # noqa: F811
-    """A few steps as Lightning takes them; the terms that were told."""
+def steps_of(method, poses, count, **inputs):  # noqa: F811
+    """A few steps as Lightning takes them, with these inputs of all frames; the terms that were told."""
     optimiser = method.configure_optimizers()
     method.optimizers = lambda use_pl_optimizer=True: optimiser
     told = set()
     for step in range(count):
         method._trainer = type("Trainer", (), {"global_step": step})()
         type(method).global_step = property(lambda self: self._trainer.global_step)
-        batch = batch_of(poses, [TRAIN[step % 3]])
-        batch = replace(batch, signal=replace(batch.signal, latent=latents[[TRAIN[step % 3]]]))
+        frame = [TRAIN[step % 3]]
+        batch = batch_of(poses, frame)
+        chosen = {name: values[frame] for name, values in inputs.items()}
+        batch = replace(batch, signal=replace(batch.signal, **chosen))
         method.on_train_batch_start(batch, step)
 
         def closure(batch=batch, step=step):
@@ -168,7 +170,7 @@ def test_every_group_learns_and_every_term_counts(make, poses, latents):  # noqa
     assert set(method.group_names) == {*GROUPS, *method.parameter_groups(), "own"}
     before = {name: [p.detach().clone() for p in group] for name, group in method.parameter_groups().items()}
     own = method.gaussians["own"].detach().clone()
-    told = steps_of(method, poses, latents, 2)
+    told = steps_of(method, poses, 2, latent=latents)
     terms = {f"loss/{name}" for name, row in method.config.loss.terms.items() if row.weight}
     assert terms - told <= {"loss/position"}  # of triangles alone
     for name in ("pose", "shoulders", "mapper", "shape", "residual", "critic"):
@@ -181,7 +183,7 @@ def test_every_group_learns_and_every_term_counts(make, poses, latents):  # noqa
 def test_rows_of_the_ablation_take_a_step(make, poses, latents, experiment):  # noqa: F811
     method = make(experiment)
     assert bool(method.residuals) == (experiment != "vasa3d_base")
-    assert "loss/l1" in steps_of(method, poses, latents, 1)
+    assert "loss/l1" in steps_of(method, poses, 1, latent=latents)
 
 
 def test_the_base_is_drawn_where_it_is_compared_alone(make, poses, latents):  # noqa: F811
