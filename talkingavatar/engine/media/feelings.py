@@ -33,7 +33,7 @@ from talkingavatar.types import Cameras
 
 SECONDS = 3.0  # of the sentence
 PANEL = 224  # pixels of a face, each way
-ROOM = 1.5  # of the face's own extent, that a panel shows
+ROOM = 1.7  # of what its landmarks span, that a panel shows
 IN_A_ROW = 4
 SLID = "happy"  # the edit that comes and goes
 STEPS = 12  # on its way up, and on its way down
@@ -115,9 +115,9 @@ def _sides(trained: FittedRun, slid: Performance, frames: int, file: Path, tick:
     return file
 
 
-def _face(trained: FittedRun, performance: Performance) -> Float[Tensor, "V 3"]:
-    """Vertices of the face in the first frame, metres in the world."""
-    return trained.body(performance.signal.pose[:1])[0][0, trained.body.face]
+def _face(trained: FittedRun, performance: Performance) -> Float[Tensor, "68 3"]:
+    """Landmarks of the first frame, metres in the world."""
+    return trained.body.posed_landmarks(performance.signal.pose[:1])[0]
 
 
 def _close(trained: FittedRun, performance: Performance) -> Cameras:
