@@ -7,7 +7,7 @@ face. It is an estimator with faults of its own (a landmark does not see a dimpl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -182,10 +182,21 @@ def au_error(a: Float[ndarray, "T A"], b: Float[ndarray, "S B"], names: Sequence
     if a.shape != b.shape or a.shape[1] != len(names):
         found, expected = f"{a.shape} against {b.shape}, {len(names)} names", "the same frames and actions in both"
         raise UserError("action units", found, expected, "estimate both over the same frames")
-    x, y = action_units(a, names), action_units(b, names)
+    return unit_error(*(np.stack(list(action_units(values, names).values()), 1) for values in (a, b)))
+
+
+def unit_error(a: Float[ndarray, "T 17"], b: Float[ndarray, "T 17"]) -> dict[str, float]:
+    """The same of intensities 0 to 5, in OpenFace's order."""
+    x, y = (dict(zip(UNITS, values.T, strict=True)) for values in (a, b))
     errors = {unit: _mean(np.square(x[unit] - y[unit])) for unit in UNITS}
     sums = {f"aue_{side}": _sum(errors[unit] for unit in units) for side, units in (("lower", LOWER), ("upper", UPPER))}
     return sums | {f"r/{unit}": _correlation(x[unit], y[unit]) for unit in UNITS}
+
+
+def mean_correlation(compared: Mapping[str, float]) -> float:
+    """Of the units that move; NaN where none does."""
+    moving = [value for name, value in compared.items() if name.startswith("r/") and np.isfinite(value)]
+    return float(np.mean(moving)) if moving else float("nan")
 
 
 def _sum(values: Iterable[float]) -> float:

@@ -1,11 +1,14 @@
 """A metric is one object: what it needs and does not find is a visible skip, and all of them stand in one list."""
 
+from copy import copy
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+from talkingavatar.body.action_units import NamedFace
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
@@ -14,6 +17,7 @@ from talkingavatar.engine.measuring.foretold import Foretold
 from talkingavatar.engine.measuring.held_out import held_out_of_clip
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Found, Measure, Networks, Options, Setting
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
+from talkingavatar.engine.measuring.measures.face_motion import FaceMotion
 from talkingavatar.engine.measuring.measures.registry import MEASURES, definitions, find_networks
 from talkingavatar.engine.measuring.scoring import Scoring, score_motion
 from talkingavatar.runtime.readers import Unreadable
@@ -156,3 +160,31 @@ def test_motion_told_from_sound_is_measured_without_pictures(held):
     assert metrics["driver/lips_mm/true"] == pytest.approx(0, abs=1e-4)
     assert metrics["driver/jitter/predicted"] == metrics["driver/jitter/true"]
     assert metrics["driver/opening_r/tracked"] < 1
+
+
+def test_the_true_face_is_no_way_from_itself(held):
+    body = held.body
+    foretold = Foretold(DrivingSignal(torch.tensor(held.frames), held.truth))
+    found = score_motion(Setting(held, Networks(), Options(), {}, foretold=foretold), [FaceMotion])
+    own = {key: value for key, value in found.metrics.items() if key.endswith("/true")}
+    errors = {key: value for key, value in own.items() if "/r_" not in key and "mean_r" not in key}
+    assert len(errors) == 7 and max(map(abs, errors.values())) < 1e-6
+    assert own["motion/mean_r/true"] == pytest.approx(1) and own["motion/r_AU26/true"] == pytest.approx(1)
+    assert found.metrics["motion/lve_mm2/tracked"] > 0.01
+    other = replace(held, body=replace_names(body))
+    unnamed = score_motion(Setting(other, Networks(), Options(), {}, foretold=foretold), [FaceMotion])
+    assert "no names" in unnamed.skipped["motion/mean_r"] and "motion/lve_mm2/true" in unnamed.metrics
+
+
+def test_what_the_units_stage_said_is_measured_beside_the_face(held):
+    true = torch.from_numpy(NamedFace(held.body).units(held.truth)).float()
+    signal = DrivingSignal(torch.tensor(held.frames), held.tracked, actions=true)
+    found = score_motion(Setting(held, Networks(), Options(), {}, foretold=Foretold(signal)), [FaceMotion]).metrics
+    assert found["units/aue_lower/true"] < 1e-6 < 0.01 < found["motion/aue_lower/true"]
+
+
+def replace_names(body):
+    """The same body, whose expressions nobody named."""
+    unnamed = copy(body)
+    unnamed.expression_names = [f"exp_{i}" for i in range(len(body.expression_names))]
+    return unnamed

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from talkingavatar.engine.measuring.measure import Findings, Measure
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.action_units import AuEstimator, au_error
+from talkingavatar.metrics.action_units import AuEstimator, au_error, mean_correlation
 
 
 class FacialActions(Measure):
@@ -30,6 +28,5 @@ class FacialActions(Measure):
             compared = au_error(ours, true, estimator.names)
         except UserError as error:  # a body whose expressions have no names: a skip, no mistake
             return Findings(skipped={"au": str(error)})
-        moving = [value for name, value in compared.items() if name.startswith("r/") and np.isfinite(value)]
-        compared["mean_r"] = float(np.mean(moving)) if moving else float("nan")
+        compared["mean_r"] = mean_correlation(compared)
         return Findings({f"au/landmark_fit/{name}": value for name, value in compared.items()})

@@ -10,6 +10,7 @@ from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, 
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
 from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
 from talkingavatar.engine.measuring.measures.face_landmarks import LandmarkDistance, Landmarks
+from talkingavatar.engine.measuring.measures.face_motion import FaceMotion
 from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
 from talkingavatar.engine.measuring.measures.gaussian_facts import GaussianFacts
 from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
@@ -32,6 +33,7 @@ MEASURES: list[type[Measure]] = [
     FacialActions,
     AvatarLips,
     DriverMotion,
+    FaceMotion,
     Speed,
     GaussianFacts,
     BodyDistance,
