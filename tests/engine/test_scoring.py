@@ -150,7 +150,7 @@ def test_motion_told_from_sound_is_measured_without_pictures(held):
     parts = PoseParts(body, ("jaw", "mouth"))
     moving = parts.read(held.truth).std(0) > 0
     signal = DrivingSignal(torch.tensor(held.frames), held.truth)
-    foretold = Foretold(signal, None, parts, torch.ones(len(parts)), moving)
+    foretold = Foretold(signal, (), parts, torch.ones(len(parts)), moving)
     setting = Setting(held, Networks(), Options(), {}, foretold=foretold)
     metrics = score_motion(setting, [DriverMotion]).metrics
     assert metrics["driver/opening_r/true"] == pytest.approx(1)

@@ -16,6 +16,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import of_kind
 from talkingavatar.engine.driver import driver_files
 from talkingavatar.engine.fitted import FittedDriver, FittedRun, load_driver_run, load_run
+from talkingavatar.engine.measuring.confusion_picture import draw_confusion
 from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.foretold import foretold_of_clip
 from talkingavatar.engine.measuring.held_out import HeldOut, held_out, held_out_of_clip
@@ -115,6 +116,7 @@ class EvaluatedAvatar(EvaluatedRun):
         driven = DrivenFrames(self.avatar, self.held, setting.condition)
         setting = replace(self._for(setting), foretold=driven.foretold)
         scored = score_avatar(setting, measures, truth, driven, name)
+        draw_confusion(scored.findings, setting.folder, name)
         if scored.pairs and setting.folder is not None:
             strip(scored.pairs, f"{self.config.experiment}, {name}", setting.folder / f"{name}.png")
         return scored.findings
@@ -150,7 +152,7 @@ class EvaluatedDriver(EvaluatedRun):
         self.fitted, self.run, self.config = fitted, fitted.run, fitted.config
         self.body, self.device = fitted.body, torch.device("cpu")
         self.steps = sum(_steps_of(file) for file in self.checkpoints(Condition()))
-        self.held = held_out_of_clip(fitted.clip, fitted.body, most)
+        self.held = held_out_of_clip(fitted.clip, fitted.body, most, self.config.data)
 
     def checkpoints(self, condition: Condition) -> list[Path]:
         return list(driver_files(self.run, self.config).values())
@@ -164,11 +166,13 @@ class EvaluatedDriver(EvaluatedRun):
         if condition.silence:
             raise Unmeasurable("a driver alone hears all of its clip: nothing can be withheld")
         setting = replace(setting, absent={**setting.absent, **_not_told(condition)})
-        if not condition.spoken:
-            return score_motion(setting, measures)
-        clip, driver, stages = self.fitted.clip, self.fitted.driver, of_kind(self.config, "driver")
-        foretold = foretold_of_clip(clip, driver, self.body, self.held.frames, condition, stages)
-        return score_motion(replace(setting, foretold=foretold), measures)
+        if condition.spoken:
+            clip, driver, stages = self.fitted.clip, self.fitted.driver, of_kind(self.config, "driver")
+            foretold = foretold_of_clip(clip, driver, self.body, self.held.frames, condition, stages)
+            setting = replace(setting, foretold=foretold)
+        found = score_motion(setting, measures)
+        draw_confusion(found, setting.folder, name)
+        return found
 
     def score_truth(self, setting: Setting, measures: Measures) -> Findings:
         return Findings()

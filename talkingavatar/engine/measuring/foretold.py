@@ -30,7 +30,7 @@ class Foretold:
     """What drives the held-out frames, with what a driver makes of the sound in it."""
 
     signal: DrivingSignal  # T frames
-    samples: Float[Tensor, "K T P"] | None = None  # all answers that were asked for; the first is the signal's
+    answers: Sequence[DrivingSignal] = ()  # all that were asked for, the signal first; none where it was asked for one
     parts: PoseParts | None = None  # of the pose, that are compared; None where something else is foretold
     scale: Float[Tensor, " P"] | None = None  # of their parameters
     moving: Bool[Tensor, " P"] | None = None  # what stays at its mean would look steady
@@ -80,14 +80,13 @@ def _foretold(
         raise Unmeasurable(f"{driver.card.driver} gives one answer to a sound: it does not sample")
     mine = prompt.only(driver.takes)
     told = driver.foretell(signal, heard, mine, condition.seed)
-    samples = driver.sample(heard, mine, condition.seed, condition.samples) if condition.samples > 1 else None
-    if samples is not None and heard.wanted is not None:
-        samples = samples[:, heard.wanted]
+    others = [driver.foretell(signal, heard, mine, condition.seed + k) for k in range(1, condition.samples)]
+    answers = [told, *others] if others else []
     if not isinstance(own.space, RigParameters):
-        return Foretold(told, samples)
+        return Foretold(told, answers)
     usual = told if own is driver else own.foretell(signal, heard, prompt.only(own.takes))
     moving = own.space.read(usual).std(0) > STILL
-    return Foretold(told, samples, own.space.parts, own.scale, moving)
+    return Foretold(told, answers, own.space.parts, own.scale, moving)
 
 
 def _required(driver: Driver | None, stages: Sequence[str], condition: Condition) -> Driver:

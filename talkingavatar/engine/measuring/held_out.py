@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -16,9 +16,11 @@ from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.body.mesh_geometry import vertex_normals
+from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.data.motion_clips import MotionClip
+from talkingavatar.engine.measuring.labelled_takes import capture_labels, is_labelled, speaker_labels
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.lipsync.crop import CropTrack, crop_track, detector_boxes
@@ -47,6 +49,8 @@ class HeldOut:
     tracked: BodyPose
     truth: BodyPose | None  # the true motion, where it is known
     data: CaptureData | None = None  # None: speech and motion without pictures
+    labels: Float[ndarray, "T 8"] | None = None  # share of each emotion that a frame is labelled with
+    speaker: DataConfig | None = None  # who it is, where it is an embedded person who feels something
 
     @property
     def pose(self) -> BodyPose:
@@ -157,18 +161,27 @@ def some_held_out(data: CaptureData, body: Body, frames: list[int]) -> HeldOut:
     capture = data.capture
     shots, fps = stretches(frames, capture.manifest.shots), capture.manifest.fps
     tracked, truth = capture.pose(frames, data.model), capture.true_pose(frames, data.model)
-    return HeldOut(body, frames, shots, fps, sound_of(capture.audio, frames, shots, fps), tracked, truth, data)
+    sound, labels, config = sound_of(capture.audio, frames, shots, fps), capture_labels(capture), data.config.data
+    return HeldOut(
+        body, frames, shots, fps, sound, tracked, truth, data,
+        None if labels is None else labels[frames], config if is_labelled(config) else None,
+    )  # fmt: skip
 
 
-def held_out_of_clip(clip: MotionClip, body: Body, most: int = 0) -> HeldOut:
+def held_out_of_clip(clip: MotionClip, body: Body, most: int = 0, config: DataConfig | None = None) -> HeldOut:
     """The held-out frames of speech and motion without pictures, at most `most` from the start (0: all).
+
+    Args:
+        config: by which the clip was made, for what is labelled in it.
 
     Raises:
         UserError: there are too few.
     """
     frames = clip.test_frames[: most or None]
     enough(frames, clip.name)
-    return motion_held_out(clip, body, frames)
+    held = motion_held_out(clip, body, frames)
+    labels = None if config is None else speaker_labels(config, clip.fps)
+    return held if labels is None else replace(held, labels=labels[frames], speaker=config)
 
 
 def motion_held_out(clip: MotionClip, body: Body, frames: list[int]) -> HeldOut:

@@ -8,6 +8,8 @@ from talkingavatar.engine.measuring.measure import Measure, Networks, Options
 from talkingavatar.engine.measuring.measures.avatar_lips import AvatarLips
 from talkingavatar.engine.measuring.measures.body_distance import BodyDistance, PoseError
 from talkingavatar.engine.measuring.measures.driver_motion import DriverMotion
+from talkingavatar.engine.measuring.measures.driver_samples import DriverSamples
+from talkingavatar.engine.measuring.measures.emotion_accuracy import EmotionAccuracy
 from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
 from talkingavatar.engine.measuring.measures.face_landmarks import LandmarkDistance, Landmarks
 from talkingavatar.engine.measuring.measures.face_motion import FaceMotion
@@ -34,6 +36,8 @@ MEASURES: list[type[Measure]] = [
     AvatarLips,
     DriverMotion,
     FaceMotion,
+    DriverSamples,
+    EmotionAccuracy,
     Speed,
     GaussianFacts,
     BodyDistance,
