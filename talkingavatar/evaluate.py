@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from talkingavatar.engine.measuring.evaluate import EvaluateConfig, Evaluated
 
 KEYS = (
-    "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "expressions", "out",
-    "fresh", "progress",
+    "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "expressions",
+    "also", "out", "fresh", "progress",
 )  # fmt: skip
 HELP = """Measure fitted runs on the frames they never saw, all by one suite; several runs make a table.
 
@@ -34,6 +34,7 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   landmarks  mediapipe, none (mediapipe: in an environment of its own, made on first use)
   views      held-out cameras of the capture, by name (all; of the embedded speaker 30,60: degrees from the front); none
   expressions  faces that nobody filmed, of conf/evaluate/expression/; all, none (none; protocol=expressions: all)
+  also       {asked}: what takes its time (those that the protocols' columns show); none
   out        folder of the tables (the run's own `evaluation`; for several runs a new folder beside them)
   fresh      true: measure again what was measured
   progress   false: no progress bar
@@ -52,9 +53,13 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
-        from talkingavatar.config.protocol import names
+        from talkingavatar.config.protocol import ASKED, names
 
-        print(HELP.format(protocols=", ".join(names("protocol")), conditions=", ".join(names("condition"))))
+        print(
+            HELP.format(
+                protocols=", ".join(names("protocol")), conditions=", ".join(names("condition")), asked=", ".join(ASKED)
+            )
+        )
         return 0
     config = parse(arguments)
     from talkingavatar.runtime.signals import Preempted, stop_flag
@@ -125,6 +130,7 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
         landmarks=choice("landmarks", given.get("landmarks", "mediapipe"), ("mediapipe", "none")),
         views=() if given.get("views") == "none" else lists["views"] or None,
         expressions=_expressions(given.get("expressions"), lists),
+        also=_also(given.get("also"), lists),
         out=user_path(given["out"]) if "out" in given else None,
         fresh=boolean("fresh", given.get("fresh", "false")),
         progress=boolean("progress", given.get("progress", "true")),
@@ -147,6 +153,20 @@ def _expressions(given: str | None, lists: "Mapping[str, tuple[str, ...]]") -> t
         return () if given == "none" else None
     read_expressions(lists["expressions"])
     return lists["expressions"]
+
+
+def _also(given: str | None, lists: "Mapping[str, tuple[str, ...]]") -> frozenset[str]:
+    """What is measured where it is asked for.
+
+    Raises:
+        UserError: there is nothing of that name.
+    """
+    from talkingavatar.config.arguments import choice
+    from talkingavatar.config.protocol import ASKED, read_protocol
+
+    if given is None:
+        return frozenset().union(*(read_protocol(name).asked for name in lists["protocol"]))
+    return frozenset() if given == "none" else frozenset(choice("also", name, ASKED) for name in lists["also"])
 
 
 if __name__ == "__main__":

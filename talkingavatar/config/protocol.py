@@ -22,6 +22,7 @@ from talkingavatar.errors import UserError
 BEST = ("high", "low", "none")
 REFERENCES = ("captured", "true")
 CAPTURED = "captured"  # in place of a layer: the capture's own pictures, as those of a teacher
+ASKED = ("cpbd", "edits")  # what takes its time: measured where a protocol's columns, or a user, ask for it
 RIDGE = "ridge"  # in place of a stage: the closed-form mouth of `audio.mouth`, fitted to the training frames
 
 
@@ -75,6 +76,11 @@ class Protocol:
     columns: list[Column]
     rows: list[Row] = field(default_factory=lambda: [Row()])
     truth: bool = False  # a first row scores the ground truth by the same code
+
+    @property
+    def asked(self) -> set[str]:
+        """Which of `ASKED` its columns show."""
+        return {name for name in ASKED for column in self.columns if name in column.key.split("/")}
 
     @property
     def conditions(self) -> list[str]:

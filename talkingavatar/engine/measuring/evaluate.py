@@ -47,6 +47,7 @@ class EvaluateConfig:
     landmarks: str = "mediapipe"  # mediapipe | none
     views: tuple[str, ...] | None = None  # held-out cameras; None: all of the capture
     expressions: tuple[str, ...] | None = ()  # faces that nobody filmed; None: all
+    also: frozenset[str] = frozenset()  # of `config.protocol.ASKED`
     out: Path | None = None
     fresh: bool = False  # measure again what was measured
     progress: bool = True
@@ -58,7 +59,7 @@ class EvaluateConfig:
             print(message, file=sys.stderr, flush=True)
 
         looked_at = self.views, self.expressions
-        return Options(self.lpips, self.weights, self.syncnet, self.landmarks, *looked_at, device, announce)
+        return Options(self.lpips, self.weights, self.syncnet, self.landmarks, *looked_at, self.also, device, announce)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Measurement:
     def _key(self, condition: Condition) -> str:
         opened = self.opened
         checkpoints = opened.checkpoints(condition)
-        looked_at = [self.config.views, self._faces]
+        looked_at = [self.config.views, self._faces, sorted(self.config.also)]
         return result_key(checkpoints, opened.config, opened.held, condition, self.networks, looked_at)
 
     @cached_property
@@ -165,7 +166,7 @@ class Measurement:
 
     def _truth(self, condition: Condition) -> Findings:
         """The ground truth's own numbers, the same for all runs of a capture: measured once and kept in the cache."""
-        key = truth_key(self.opened.held, condition, self.networks)
+        key = truth_key(self.opened.held, condition, self.networks, self.config.also)
         file = cache_root() / "evaluation" / f"truth-{key[:16]}.npz"
         if key not in self.truths:
             known = None if self.config.fresh else _kept(file)

@@ -110,7 +110,7 @@ class EvaluatedAvatar(EvaluatedRun):
         return [self.avatar.checkpoint, *(file for file in drivers if file.is_file())]
 
     def setting(self, networks: Networks, options: Options) -> Setting:
-        return Setting(self.held, networks, options, {"brief": NOT_ASKED}, avatar=self.avatar)
+        return Setting(self.held, networks, options, {"brief": NOT_ASKED, **options.not_asked}, avatar=self.avatar)
 
     def score(self, setting: Setting, measures: Measures, truth: Findings, name: str) -> Findings:
         driven = DrivenFrames(self.avatar, self.held, setting.condition)
@@ -159,6 +159,7 @@ class EvaluatedDriver(EvaluatedRun):
 
     def setting(self, networks: Networks, options: Options) -> Setting:
         absent = dict.fromkeys(("pictures", "truth", "face", "avatar"), ALONE) | {"brief": NOT_ASKED}
+        absent |= options.not_asked
         return Setting(self.held, networks, options, absent)
 
     def score(self, setting: Setting, measures: Measures, truth: Findings, name: str) -> Findings:

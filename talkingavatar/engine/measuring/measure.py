@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.config.protocol import Condition
+from talkingavatar.config.protocol import ASKED, Condition
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.foretold import Foretold
 from talkingavatar.engine.measuring.held_out import HeldOut
@@ -98,8 +98,14 @@ class Options:
     landmarks: str = "mediapipe"  # mediapipe | none
     views: tuple[str, ...] | None = ()  # held-out cameras; None: all of the capture
     expressions: tuple[str, ...] | None = ()  # of `conf/evaluate/expression/default.yaml`; None: all
+    also: frozenset[str] = frozenset()  # of `config.protocol.ASKED`
     device: torch.device | str = "cpu"
     announce: Callable[[str], None] = lambda message: None  # is told what takes long
+
+    @property
+    def not_asked(self) -> dict[str, str]:
+        """What measures may need and nobody asks for."""
+        return {name: NOT_ASKED for name in ASKED if name not in self.also}
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class Setting:
     `absent` names what measures may need and do not find here, with the reason (`NOT_ASKED`: they say nothing of it):
     "frames" (one after the other, as at the end of a fit they are not), "pictures" (there are any), "truth" (the
     pictures of `Batch` to compare with), "face" (its place in the pictures is known), "avatar", "plain" (nothing but
-    the capture drives), "foretold", "samples", and the name of any network.
+    the capture drives), "foretold", "samples", what nobody asks for (`ASKED`), and the name of any network.
     """
 
     held: HeldOut

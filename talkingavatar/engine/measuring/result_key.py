@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,15 +32,19 @@ def result_key(
 
     Args:
         checkpoints: of every stage that they come from.
-        looked_at: views from the side, and faces that nobody filmed.
+        looked_at: views from the side, faces that nobody filmed, and what is measured where it is asked for.
     """
     run = [[sha256(file) for file in checkpoints], _drawn_by(config), held.digest()]
     return digest([SUITE_VERSION, versions(MEASURES), asdict(condition), run, _at_hand(networks), looked_at])
 
 
-def truth_key(held: HeldOut, condition: Condition, networks: Networks) -> str:
-    """Of the ground truth's own numbers, whatever the run."""
-    pictures = [condition.reference, condition.view]
+def truth_key(held: HeldOut, condition: Condition, networks: Networks, also: Collection[str] = ()) -> str:
+    """Of the ground truth's own numbers, whatever the run.
+
+    Args:
+        also: what is measured where it is asked for.
+    """
+    pictures = [condition.reference, condition.view, sorted(also)]
     return digest([SUITE_VERSION, versions(MEASURES), pictures, held.digest(), _at_hand(networks)])
 
 

@@ -18,12 +18,14 @@ from talkingavatar.engine.measuring.measures.gaussian_facts import GaussianFacts
 from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
 from talkingavatar.engine.measuring.measures.jitter import MotionJitter, RelativeJitter, SkinFlicker
 from talkingavatar.engine.measuring.measures.picture_quality import PictureQuality
+from talkingavatar.engine.measuring.measures.sharpness import Sharpness
 from talkingavatar.engine.measuring.measures.speed import Speed
 from talkingavatar.engine.measuring.measures.sync_scores import MouthAndSound, SyncNetScores
 from talkingavatar.engine.measuring.measures.unfilmed_faces import UnfilmedFaces
 
 MEASURES: list[type[Measure]] = [
     PictureQuality,
+    Sharpness,
     MouthAndSound,
     SyncNetScores,
     FaceIdentity,
