@@ -8,11 +8,10 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from talkingavatar.engine.measuring.held_out import HeldOut
 from talkingavatar.engine.measuring.measure import Findings, Found, Measure, Options, Picture, Setting
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.landmarks import PARTS, landmark_distances, lmd
-from talkingavatar.metrics.lipsync.crop import SIZE
+from talkingavatar.metrics.lipsync.crop import SIZE, CropTrack
 from talkingavatar.metrics.motion import acceleration_error, jitter
 from talkingavatar.preprocessing.landmarks.face_stream import DETECTOR, FaceStream
 from talkingavatar.types import Batch, DrivingSignal
@@ -43,7 +42,7 @@ class Landmarks(Measure):
         self.faces.add(shown.face)
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
-        marks = in_frame(self.faces.finish(), self.held)
+        marks = in_frame(self.faces.finish(), self.held.track)
         points, shots = seen_points(marks), self.held.shots
         metrics = {
             "jitter/landmarks_px": jitter(points, shots),
@@ -75,12 +74,12 @@ class LandmarkDistance(Measure):
         return Findings(metrics)
 
 
-def in_frame(marks: Float[ndarray, "T 68 3"], held: HeldOut) -> Float[ndarray, "T 68 3"]:
+def in_frame(marks: Float[ndarray, "T 68 3"], track: CropTrack) -> Float[ndarray, "T 68 3"]:
     """From pixels of the crops to those of the frames."""
-    half, side = held.track.half[:, None], 2.8 * held.track.half[:, None] / SIZE
+    half, side = track.half[:, None], 2.8 * track.half[:, None] / SIZE
     moved = marks.copy()
-    moved[..., 0] = marks[..., 0] * side + held.track.x[:, None] - 1.4 * half
-    moved[..., 1] = marks[..., 1] * side + held.track.y[:, None] - half
+    moved[..., 0] = marks[..., 0] * side + track.x[:, None] - 1.4 * half
+    moved[..., 1] = marks[..., 1] * side + track.y[:, None] - half
     return moved
 
 

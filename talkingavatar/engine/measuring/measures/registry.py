@@ -21,6 +21,7 @@ from talkingavatar.engine.measuring.measures.picture_quality import PictureQuali
 from talkingavatar.engine.measuring.measures.sharpness import Sharpness
 from talkingavatar.engine.measuring.measures.speed import Speed
 from talkingavatar.engine.measuring.measures.sync_scores import MouthAndSound, SyncNetScores
+from talkingavatar.engine.measuring.measures.text_edits import TextEdits
 from talkingavatar.engine.measuring.measures.unfilmed_faces import UnfilmedFaces
 
 MEASURES: list[type[Measure]] = [
@@ -46,6 +47,7 @@ MEASURES: list[type[Measure]] = [
     HeldOutViews,
     UnfilmedFaces,
     PoseError,
+    TextEdits,
 ]
 
 
