@@ -18,7 +18,19 @@ from talkingavatar.paths import cache_root
 from talkingavatar.tables.runs import Run
 
 FOLDERS = ("media", "evaluation")
-FIRST = ("side_by_side", "contact_sheet", "full", "views", "turn", "turntable", "silent", "expression_sweep")
+FIRST = (
+    "side_by_side",
+    "contact_sheet",
+    "full",
+    "views",
+    "edits",
+    "edits_faces",
+    "emotions_spoken",
+    "turn",
+    "turntable",
+    "silent",
+    "expression_sweep",
+)
 WIDEST = 1600  # pixels of an embedded picture, either side
 QUALITY = 80  # of its JPEG
 JPEG = b"\xff\xd8", b"\xff\xd9"  # how a whole one begins and ends

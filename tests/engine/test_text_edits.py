@@ -7,6 +7,8 @@ import pytest
 
 from talkingavatar.body.action_units import NAMES
 from talkingavatar.config.compose import compose
+from talkingavatar.config.emotions import EMOTIONS
+from talkingavatar.data.prompts.lexicon import lexicon
 from talkingavatar.engine.build import build_body, build_data, build_method
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.loop.machine import prepare_torch
@@ -17,6 +19,7 @@ from talkingavatar.engine.measuring.measures import text_edits
 from talkingavatar.engine.measuring.measures.text_edits import Stairs, TextEdits
 from talkingavatar.engine.measuring.seen_faces import Seen
 from talkingavatar.engine.run.directory import RunDirectory
+from talkingavatar.metrics.emotion import EmotionClassifier
 
 HAPPY = NAMES.index("AU12")
 
@@ -39,14 +42,26 @@ def setting(avatar):
     return Setting(held, blind, Options(), {}, avatar=avatar)
 
 
+def classifier():
+    """Of faces that do nothing but what their feeling's words ask."""
+    labels, rng = np.arange(400) % 8, np.random.default_rng(0)
+    units = rng.uniform(0, 0.5, (400, 17))
+    for label, emotion in enumerate(EMOTIONS):
+        for key, value in lexicon().words.emotions[emotion].units.items():
+            units[labels == label, NAMES.index(key[:4])] = value
+    return EmotionClassifier.fitted(np.concatenate([units, units], 1), labels, 8)
+
+
 def test_what_is_asked_for_rises_and_the_lips_go_on(setting, monkeypatch, tmp_path):
     monkeypatch.setattr(text_edits, "PROMPTS", {"happy": PROMPTS["happy"]})
+    monkeypatch.setattr(text_edits, "emotion_classifier", lambda seed: classifier())
     measure = TextEdits(replace(setting, folder=tmp_path))
     found = measure.finish(Findings(), Findings())
     assert found.skipped == {"edits/seen": "nobody looks"}
     metrics = found.metrics
     assert metrics["edits/spearman"] == 1 and metrics["edits/in_order_percent"] == 100
     assert metrics["edits/gain"] == metrics["edits/gain_happy"] > 2
+    assert metrics["edits/told_percent"] == 100
     assert metrics["edits/leak_beyond"] <= metrics["edits/leak"] < 0.3
     assert metrics["edits/lips_percent"] < 10 and 0 < metrics["edits/edge"] < 5
     assert metrics["edits/opening_mm_edited"] == pytest.approx(metrics["edits/opening_mm_unedited"], rel=0.2)

@@ -29,7 +29,7 @@ class EmotionAccuracy(Measure):
         "emotion": "emotion of each held-out phrase, told from mean and peak of the face's action units by linear "
         "discriminants fitted to true faces of embedded speakers in other takes. accuracy: share that is right (chance "
         "is one in eight); ceiling: the same of the true face, or the tracked one where that is not known; phrases: "
-        "how many there are",
+        "how many there are; heard: share that a linear probe tells from the sound alone",
     }
 
     def __init__(self, setting: Setting) -> None:
@@ -51,6 +51,8 @@ class EmotionAccuracy(Measure):
         classifier = emotion_classifier(None if held.speaker is None else held.speaker.seed)
         ours, true = (self._told(classifier, pose) for pose in (BodyPose.cat(self.poses), held.pose))
         numbers = {"accuracy": _right(ours), "ceiling": _right(true), "phrases": float(len(self.phrases))}
+        heard = None if held.data is None else held.data.capture.manifest.provenance.get("emotion_heard")
+        numbers |= {"heard": float(heard)} if isinstance(heard, int | float) else {}
         return Findings({f"emotion/{name}": value for name, value in numbers.items()}, tables={CONFUSION: ours})
 
     def _told(self, classifier: EmotionClassifier, pose: BodyPose) -> Int[ndarray, "8 8"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,14 +13,18 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from talkingavatar.body.action_units import NAMES, is_named
+from talkingavatar.config.emotions import EMOTIONS
+from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.prompts.ask import FADE
 from talkingavatar.engine.measuring.edit_pictures import draw_edits, draw_faces
 from talkingavatar.engine.measuring.edited_speech import PROMPTS, STRENGTHS, Edited, EditedSpeech
+from talkingavatar.engine.measuring.labelled_takes import emotion_classifier
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting
 from talkingavatar.engine.measuring.measures.face_motion import UNNAMED
 from talkingavatar.engine.measuring.seen_faces import Seen, SeenFaces
 from talkingavatar.metrics.action_units import UNSEEN
 from talkingavatar.metrics.edits import edge_roughness, in_order, leak, moves_along, rank_correlation
+from talkingavatar.metrics.emotion import phrase_features
 from talkingavatar.runtime.progress import track
 
 PICTURES = 8  # of each performance
@@ -37,13 +41,14 @@ class TextEdits(Measure):
     definitions: ClassVar = {
         "edits": "eight prompts (seven feelings, raised brows) at three strengths over the middle of held-out speech, "
         "performed anew. gain: rise of the units asked for at the highest strength, 0 to 5, mean over prompts; "
-        "spearman: their rank correlation with the strength; in_order_percent: prompts of which each strength is above "
-        "the one before; leak: mean change of units that nothing is asked of, leak_beyond: what of it goes beyond what "
-        "a true face's units do together; opening_mm_unedited, opening_mm_edited: distance of the lips' opening from "
-        "the true one; lips_percent: change of the opening by an edit, of its mean; edge: greatest second difference "
-        "that an edit brings at its edges, by the speech's own greatest; seen_: the same of units and lips detected in "
-        f"pictures, without units that landmarks do not tell ({', '.join(UNSEEN)}), landmarks shifted so that unedited "
-        "speech is seen as it is posed",
+        "spearman: their rank correlation with the strength; in_order_percent: prompts of which each strength beats the "
+        "one before; told_percent: feelings that, at the highest, the classifier of emotion/accuracy tells as such; "
+        "leak: mean change of units that nothing is asked of, leak_beyond: what of it goes beyond what a true face's "
+        "units do together; opening_mm_unedited, opening_mm_edited: distance of the lips' opening from the true one; "
+        "lips_percent: change of the opening by an edit, of its mean; edge: greatest second difference that an edit "
+        "brings at its edges, by the speech's own greatest; seen_: the same of units and lips detected in pictures, "
+        f"without units that landmarks do not tell ({', '.join(UNSEEN)}), landmarks shifted so that unedited speech is "
+        "seen as it is posed",
     }
 
     def __init__(self, setting: Setting) -> None:
@@ -62,6 +67,7 @@ class TextEdits(Measure):
         parts = [stair.numbers() for stair in stairs.values()]
         findings.metrics |= {f"edits/{name}": float(np.mean([part[name] for part in parts])) for name in parts[0]}
         findings.metrics["edits/opening_mm_unedited"] = _opening_error(speech, speech.opening(speech.plain))
+        findings.metrics["edits/told_percent"] = _told(list(stairs.values()), self.held.speaker)
         seen = self._seen(speech, stairs, findings)
         if self.setting.folder is not None:
             draw_edits(posed, seen, self.setting.folder / "edits.png")
@@ -129,6 +135,11 @@ class Stairs:
         performances = [self.speech.plain, *(edit.performance for edit in self.edits)]
         return np.stack([self.speech.units(performance) for performance in performances])
 
+    @property
+    def strongest(self) -> Float[ndarray, "t 17"]:
+        """Units of the face that is asked for most, while it is."""
+        return self.units[-1, self.speech.steady]
+
     @cached_property
     def means(self) -> Float[ndarray, "L 17"]:
         """Over the frames in which the edit is wholly there."""
@@ -168,6 +179,14 @@ def _graded(levels: Levels, ahead: str) -> dict[str, float]:
         f"{ahead}in_order_percent": 100 * float(np.mean([in_order(values) for values in levels.values()])),
         **{f"{ahead}gain_{prompt}": gain for prompt, gain in gains.items()},
     }
+
+
+def _told(stairs: Sequence[Stairs], speaker: DataConfig | None) -> float:
+    """Per cent of the feelings that are told as such, at the highest strength."""
+    felt = [stair for stair in stairs if stair.prompt in EMOTIONS]
+    classifier = emotion_classifier(None if speaker is None else speaker.seed)
+    told = classifier.told(np.stack([phrase_features(stair.strongest) for stair in felt]))
+    return 100 * float(np.mean([EMOTIONS[number] == stair.prompt for number, stair in zip(told, felt, strict=True)]))
 
 
 def _opening_error(speech: EditedSpeech, opening: Float[ndarray, " T"]) -> float:
