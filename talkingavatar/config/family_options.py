@@ -116,12 +116,18 @@ class DriverOptions:
     captures: list[str] = field(default_factory=list)  # folders of further captures
     own_share: float = within(0.2, 0.0, 1.0)  # that the run's own capture has; the others share the rest by length
 
+    @property
+    def needs_units(self) -> bool:
+        """Whether it learns of clips alone whose action units are known."""
+        return False
+
 
 @dataclass
 class RigDriver(DriverOptions):
-    """Drivers that foretell parts of a pose."""
+    """Drivers that foretell parts of a pose, or action units."""
 
-    targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])  # some of jaw | mouth | upper | eyes | head
+    # Some of jaw | mouth | upper | eyes | head; or units alone: OpenFace's 17 action units.
+    targets: list[str] = field(default_factory=lambda: ["jaw", "mouth"])
     width: int = within(128, 8, 8192)  # of all layers
     heads: int = within(4, 1, 1024)  # of attention, which share the width
     windows: int = within(8, 1, 4096)  # sequences a step; several processes share them
@@ -133,6 +139,10 @@ class RigDriver(DriverOptions):
     least_r: float = within(0.1, 0.0, 1.0)  # what a linear guess follows with less r stays at its mean; 0 trains all
     most_gain: float = within(2.0, 1.0, 1000.0)  # motion is raised by that r inverse, at most so much; 1 leaves it
     weight_decay: float = within(0.01, 0.0, 1000.0)  # AdamW's
+
+    @property
+    def needs_units(self) -> bool:
+        return "units" in self.targets
 
 
 @dataclass
@@ -164,8 +174,16 @@ class Diffusion(RigDriver):
     least_r: float = within(0.0, 0.0, 1.0)  # what sound leaves free is drawn
     most_gain: float = within(1.0, 1.0, 1000.0)  # what is drawn has its extent already
     steps: int = within(10, 1, 500)  # of sampling
-    deaf: float = within(0.1, 0.0, 0.9)  # share of sequences that are learned without their sound
+    units: bool = False  # prompted with action units, which a stage before it foretells; in training the clip's own
+    deaf: float = within(
+        0.1, 0.0, 0.3
+    )  # share of sequences that are learned without sound; as many without units, both
     guidance: float = within(1.15, 0.0, 100.0)  # of sound against none (JoyVASA's); 1 leaves the latter out
+    units_guidance: float = within(1.0, 0.0, 100.0)  # of units against none
+
+    @property
+    def needs_units(self) -> bool:
+        return self.units or super().needs_units
 
 
 OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import lightning as L
@@ -16,7 +16,7 @@ from talkingavatar.audio.features import FLOOR, LOG_MEAN, LOG_STD
 from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.data.sampler import StepLoader
 from talkingavatar.errors import UserError
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 
 FEWEST = 8  # frames of a sequence, from which something can be learned about motion
 
@@ -25,8 +25,12 @@ class MotionBatch(NamedTuple):
     """N sequences of L frames."""
 
     features: Float[Tensor, "N L 16 C"]
-    pose: BodyPose  # of N L frames, sequence after sequence
+    signal: DrivingSignal  # of N L frames, sequence after sequence, all but their sound
     speaker: Int[Tensor, " N"]  # numbers of the clips
+
+    @property
+    def pose(self) -> BodyPose:
+        return self.signal.pose
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class MotionData(L.LightningDataModule):
         """
         super().__init__()
         self.clips, self.sequences, self.seed, self.steps = list(clips), sequences, seed, steps
+        prompted = all(clip.units is not None for clip in self.clips)
+        self.signals = [clip.signal if prompted else replace(clip.signal, actions=None) for clip in self.clips]
         longest = [max((stop - start for start, stop in clip.train), default=0) for clip in self.clips]
         # All sequences are as long as the shortest clip allows: no frame is made up.
         self.length = min(sequences.length, *longest)
@@ -90,10 +96,10 @@ class MotionData(L.LightningDataModule):
         """The share of process `rank` of `world` in the sequences of a step."""
         numbers = range(rank, self.sequences.windows, world)
         parts = [self._sequence(np.random.default_rng([self.seed, step, number])) for number in numbers]
-        features, poses, speakers = zip(*parts, strict=True)
-        return MotionBatch(torch.stack(features), BodyPose.cat(poses), torch.tensor(speakers))
+        features, signals, speakers = zip(*parts, strict=True)
+        return MotionBatch(torch.stack(features), DrivingSignal.cat(signals), torch.tensor(speakers))
 
-    def _sequence(self, draw: np.random.Generator) -> tuple[Float[Tensor, "L 16 C"], BodyPose, int]:
+    def _sequence(self, draw: np.random.Generator) -> tuple[Float[Tensor, "L 16 C"], DrivingSignal, int]:
         which = int(draw.choice(len(self.clips), p=self.shares))
         start = _place(self.places[which], self.length, draw)
         part = slice(start, start + self.length)
@@ -102,7 +108,7 @@ class MotionData(L.LightningDataModule):
             features = varied(features, self.sequences.variation, draw)
         if self.grain > 0:
             features = features + self.grain * torch.from_numpy(draw.standard_normal(features.shape, np.float32))
-        return features, self.clips[which].pose[part], which
+        return features, self.signals[which][part], which
 
 
 def _place(places: list[Stretch], length: int, draw: np.random.Generator) -> int:

@@ -19,7 +19,7 @@ from talkingavatar.data.action_units import known_action_units
 from talkingavatar.data.capture import RATE, Capture, Manifest, Model, Span, paper_split
 from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.data.speaker.script import said
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 
 Stretch = tuple[int, int]  # start and stop of neighbouring frames
 
@@ -42,6 +42,11 @@ class MotionClip:
     @property
     def frames(self) -> int:
         return len(self.pose)
+
+    @property
+    def signal(self) -> DrivingSignal:
+        """What is known of all frames but their sound."""
+        return DrivingSignal(torch.arange(self.frames), self.pose, actions=self.units)
 
     @property
     def test_frames(self) -> list[int]:

@@ -11,14 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
-from talkingavatar.drivers.space import MotionSpace, RigParameters
+from talkingavatar.drivers.space import MotionSpace, RigParameters, SignalField, Together, is_units
 
 
 @final
 class Chain(Driver):
     """Each driver hears the sound and what the one before it foretold.
 
-    The last one's motion is the chain's; where each foretells other parts of a pose, all of them together.
+    Action units that one foretells, with the prompt's edit in them, are heard by all after it that are prompted by
+    them. The last one's motion is the chain's; where each foretells something else, all of it together.
     """
 
     def __init__(self, drivers: Sequence[Driver]) -> None:
@@ -27,6 +28,8 @@ class Chain(Driver):
         self.space, self._columns = _together([driver.space for driver in self.drivers])
         self.lookahead = sum(driver.lookahead for driver in self.drivers)
         self.takes = frozenset().union(*(driver.takes for driver in self.drivers))
+        if any(driver.prompted for driver in self.drivers):
+            self.takes |= {"edit"}
         self.draws = any(driver.draws for driver in self.drivers)
 
     @property
@@ -39,16 +42,23 @@ class Chain(Driver):
     def _one(self, heard: Heard, prompt: Prompt, seed: int) -> Float[Tensor, "T P"]:
         motions = []
         for driver in self.drivers:
-            motions.append(driver.sample(heard, prompt.only(driver.takes), seed)[0])
-            heard = replace(heard, motion=motions[-1])
+            motion = driver.sample(heard, prompt.only(driver.takes), seed)[0]
+            if is_units(driver.space):
+                motion = motion if prompt.edit is None else prompt.edit.applied(motion)
+                heard = replace(heard, units=motion)
+            motions.append(motion)
+            heard = replace(heard, motion=motion)
         return torch.cat(motions, 1)[:, self._columns]
 
 
 def _together(spaces: Sequence[MotionSpace]) -> tuple[MotionSpace, list[int]]:
     """Where a chain's motion lies, and which of all its drivers' numbers, one after the other, it is."""
     names = [name for space in spaces for name in space.names]
+    if len(set(names)) < len(names):
+        return spaces[-1], list(range(len(names) - len(spaces[-1].names), len(names)))
     rigs = [space for space in spaces if isinstance(space, RigParameters)]
-    if len(rigs) == len(spaces) and len(set(names)) == len(names):
-        whole = RigParameters(rigs[0].body, [part for rig in rigs for part in rig.parts.parts])
-        return whole, [names.index(name) for name in whole.names]
-    return spaces[-1], list(range(len(names) - len(spaces[-1].names), len(names)))
+    parts = [part for rig in rigs for part in rig.parts.parts]
+    each: list[RigParameters | SignalField] = [RigParameters(rigs[0].body, parts)] if rigs else []
+    each += [space for space in spaces if isinstance(space, SignalField)]
+    whole: MotionSpace = each[0] if len(each) == 1 else Together(each)
+    return whole, [names.index(name) for name in whole.names]

@@ -19,6 +19,7 @@ from talkingavatar.data.motion_clips import MotionClip, Stretch
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.space import MotionSpace
 from talkingavatar.drivers.training import DriverTraining, RenderTerm
+from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 
@@ -33,6 +34,7 @@ class Heard:
     shots: Sequence[Stretch] = ()  # (start, stop) of each, that hear nothing of each other; none means one
     wanted: list[int] | None = None  # frames that a signal is made of; None: all
     motion: Float[Tensor, "T Q"] | None = None  # what the driver before this one foretold, in its space
+    units: Float[Tensor, "T 17"] | None = None  # of these those that are action units, of any driver before this one
 
     @property
     def frames(self) -> int:
@@ -41,17 +43,16 @@ class Heard:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked of a driver besides what it hears. Text is turned into edits or emotion before."""
+    """What is asked of a driver besides what it hears. Text is turned into an edit before."""
 
     speaker: str | None = None  # whose style; None: the first that the driver knows, the run's own
-    edits: tuple[tuple[float, dict[str, float]], ...] = ()  # (seconds, intensities of facial actions from there on)
-    emotion: str | None = None
-    guidance: dict[str, float] = field(default_factory=dict)  # weights by condition
+    edit: UnitEdit | None = None  # of the action units that it is prompted with
+    guidance: dict[str, float] = field(default_factory=dict)  # weights by condition: "audio", "units"
     steps: int | None = None  # of a sampler; None: the driver's own
 
     def given(self) -> list[str]:
         """Names of what is asked for."""
-        return [f.name for f in fields(self) if getattr(self, f.name) not in (None, (), {})]
+        return [f.name for f in fields(self) if getattr(self, f.name) not in (None, {})]
 
     def only(self, names: Collection[str]) -> Prompt:
         """Less what is asked for under other names."""
@@ -76,6 +77,7 @@ class Driver(ABC):
     card: DriverCard
     lookahead: float  # seconds of sound after a frame that its parameters wait for; inf: the whole
     takes: frozenset[str] = frozenset()  # what of a prompt it understands
+    prompted: bool = False  # whether it needs action units, which a driver before it foretells
     draws: bool = False  # whether another seed gives another motion
 
     @abstractmethod

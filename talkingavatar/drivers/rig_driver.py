@@ -1,4 +1,4 @@
-"""Trained networks at work that foretell parts of a pose: what is common to them."""
+"""Trained networks at work that foretell parts of a pose, or action units: what is common to them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from talkingavatar.body.models import Body
 from talkingavatar.config.names import suggestion
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Driver, Prompt
-from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.space import RigParameters, SignalField, space_of
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.errors import UserError
+
+Space = RigParameters | SignalField
 
 
 @runtime_checkable  # while tests run, annotations are checked
@@ -36,7 +38,7 @@ class RigDriver(Driver):
 
     takes = frozenset({"speaker"})
 
-    def __init__(self, network: nn.Module, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
+    def __init__(self, network: nn.Module, standard: Standardise, space: Space, card: DriverCard) -> None:
         self.network: Any = network.eval()
         self.standard, self.space, self.card = standard, space, card
 
@@ -52,7 +54,11 @@ class RigDriver(Driver):
         for module, prefix in ((network, "network."), (standard, "standard.")):
             state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
             module.load_state_dict(state)
-        return cls(network.requires_grad_(False), standard, RigParameters(body, card.targets), card)
+        return cls(network.requires_grad_(False), standard, space_of(body, card.targets), card)
+
+    def values(self, output: Float[Tensor, "*b P"]) -> Float[Tensor, "*b P"]:
+        """What the network's output means, motion at its extent."""
+        return self.standard.raised(output).clamp(*self.space.limits)
 
     @property
     def scale(self) -> Float[Tensor, " P"]:
@@ -84,14 +90,14 @@ class SoundStream:
     """Parameters as soon as they are certain (`Driver.lookahead`); the same as for the whole file."""
 
     def __init__(self, driver: RigDriver, frames: FeatureStream) -> None:
-        self.standard, self.sound, self.frames = driver.standard, LogMelStream(driver.card.fps), frames
+        self.driver, self.sound, self.frames = driver, LogMelStream(driver.card.fps), frames
 
     def push(self, samples: Float[ndarray, " N"]) -> Float[Tensor, "n P"]:
-        return self.standard.raised(self.frames.push(self._features(self.sound.push(samples)))[0])
+        return self.driver.values(self.frames.push(self._features(self.sound.push(samples)))[0])
 
     def finish(self, frames: int | None = None) -> Float[Tensor, "n P"]:
         rest = [self.frames.push(self._features(self.sound.finish(frames))), self.frames.finish()]
-        return self.standard.raised(torch.cat(rest, 1)[0])
+        return self.driver.values(torch.cat(rest, 1)[0])
 
     def _features(self, windows: Float[ndarray, "n 16 C"]) -> Float[Tensor, "1 n 16 C"]:
-        return torch.from_numpy(windows)[None].to(self.standard.mean)
+        return torch.from_numpy(windows)[None].to(self.driver.standard.mean)

@@ -1,4 +1,4 @@
-"""Training of drivers that foretell parts of a pose: all that their networks share.
+"""Training of drivers that foretell parts of a pose, or action units: all that their networks share.
 
 Parameters are compared in standard deviations, lips in millimetres on the body's own surface, and motion by its first
 and second differences. Nothing here knows which body it is.
@@ -18,13 +18,13 @@ from torch.optim import AdamW
 
 from talkingavatar.body.lips import lips_of, still_lips
 from talkingavatar.body.models import Body
-from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.family_options import RigDriver as Options
 from talkingavatar.config.rows import ROWS, check_names
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_batches import MotionBatch, MotionData, Sequences, Variation
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.space import UNITS, space_of
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.drivers.training import DriverTraining, shares_of
 from talkingavatar.errors import UserError
@@ -55,22 +55,25 @@ class RigTraining(DriverTraining):
         """
         super().__init__()
         self.config, self.body, self.clips, self.options = config, body, list(clips), options
-        self.parts = PoseParts(body, options.targets)
+        self.space = space_of(body, options.targets)
         self.schedule = of_one_group(
             config.driver.schedule, "driver.schedule", GROUP, config.budget, config.driver.paper_steps
         )
         lips = lips_of(body)
-        # A body that does not know its lips is trained without their term.
-        self.register_buffer("lips", lips if len(lips) else None, persistent=False)
+        known = len(lips) > 0 and self.space.rig is not None
+        self.register_buffer("lips", lips if known else None, persistent=False)
         self.scalars = NONE
         self.step = 0
         self._check_terms()
         self.skipped = {}
         if self.lips is None and "lips" in config.driver.terms:
-            self.skipped["driver/loss/lips"] = f"{body.name} does not know its lips"
+            rig = self.space.rig is not None
+            self.skipped["driver/loss/lips"] = (
+                f"{body.name} does not know its lips" if rig else "action units move no lips"
+            )
         shares = shares_of(self.clips, options.own_share)
-        self.standard = Standardise(len(self.parts)).fit(
-            self.parts, self.clips, shares, options.least_std, options.least_r, options.most_gain
+        self.standard = Standardise(len(self.space.names)).fit(
+            self.space, self.clips, shares, options.least_std, options.least_r, options.most_gain
         )
         self.data = MotionData(self.clips, self._sequences(shares), config.seed, config.budget.steps)
         torch.manual_seed(config.seed)
@@ -92,9 +95,17 @@ class RigTraining(DriverTraining):
 
     @abstractmethod
     def foretold(
-        self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
+        self,
+        features: Float[Tensor, "N L 16 C"],
+        speaker: Int[Tensor, " N"],
+        truth: Float[Tensor, "N L P"],
+        units: Float[Tensor, "N L 17"] | None = None,
     ) -> Float[Tensor, "N L P"]:
-        """What the network makes of the sound, in standard deviations; it may be told something of the truth."""
+        """What the network makes of the sound, in standard deviations; it may be told something of the truth.
+
+        Args:
+            units: action units, where they are known.
+        """
 
     def training_step(self, batch: MotionBatch, batch_idx: int) -> Float[Tensor, ""]:
         values = {name: losses.mean() for name, losses in self.terms(batch).items()}
@@ -105,16 +116,18 @@ class RigTraining(DriverTraining):
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
         """Unreduced losses by the names of the terms' table, of those that count at this step."""
         count, squared = len(batch.speaker), self.options.squared
-        truth = self.standard(self.parts.read(batch.pose)).unflatten(0, (count, -1))
-        predicted = self.foretold(batch.features, batch.speaker, truth)
+        truth = self.standard(self.space.read(batch.signal)).unflatten(0, (count, -1))
+        units = batch.signal.actions
+        given = None if units is None else units.unflatten(0, (count, -1))
+        predicted = self.foretold(batch.features, batch.speaker, truth, given)
         losses: dict[str, Float[Tensor, "..."]] = {}
         for name, difference in DIFFERENCES.items():
             if self.counts(name):
                 losses[name] = difference(predicted, truth, squared) * self.standard.audible
-        if self.counts("lips") and self.lips is not None:
+        if self.counts("lips") and self.lips is not None and (rig := self.space.rig) is not None:
             values = self.standard.back(self._completed(predicted, truth).flatten(0, 1))
-            rows = (values, self.parts.read(batch.pose))
-            losses["lips"] = lip_distance(*(still_lips(self.body, self.parts, self.lips, r, batch.pose) for r in rows))
+            rows = (values, rig.read(batch.signal))
+            losses["lips"] = lip_distance(*(still_lips(self.body, rig.parts, self.lips, r, batch.pose) for r in rows))
         return losses
 
     def counts(self, term: str) -> bool:
@@ -151,8 +164,8 @@ class RigTraining(DriverTraining):
         return DriverCard(
             driver=self.name,
             shape=asdict(self.network.shape),
-            targets=list(self.parts.parts),
-            names=self.parts.names,
+            targets=[UNITS] if self.space.rig is None else list(self.space.rig.parts.parts),
+            names=self.space.names,
             speakers=[clip.name for clip in self.clips],
             features=self.config.audio.name,
             output=self.config.audio.output,

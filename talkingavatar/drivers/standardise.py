@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.audio.audible import audible_correlation
-from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.data.motion_clips import MotionClip
+from talkingavatar.drivers.space import MotionSpace
 
 
 class Standardise(nn.Module):
@@ -29,11 +29,11 @@ class Standardise(nn.Module):
             self.register_buffer(name, torch.ones(parameters))
 
     def forward(self, values: Float[Tensor, "*b P"]) -> Float[Tensor, "*b P"]:
-        """Radians and coefficients, in standard deviations."""
+        """Radians, coefficients or intensities, in standard deviations."""
         return (values - self.mean) / self.std
 
     def back(self, standard: Float[Tensor, "*b P"]) -> Float[Tensor, "*b P"]:
-        """Radians and coefficients."""
+        """The way back."""
         return self.mean + self.std * standard
 
     def raised(self, output: Float[Tensor, "*b P"]) -> Float[Tensor, "*b P"]:
@@ -43,7 +43,7 @@ class Standardise(nn.Module):
     @torch.no_grad()
     def fit(
         self,
-        parts: PoseParts,
+        space: MotionSpace,
         clips: Sequence[MotionClip],
         shares: Sequence[float],
         least_std: float,
@@ -58,13 +58,13 @@ class Standardise(nn.Module):
             least_r: correlation with sound below which a parameter stays at its mean; 0 trains all.
             most_gain: the limit of the gain.
         """
-        self.mean, self.std = _statistics(parts, clips, shares, least_std)
-        self.audible, self.gain = _audible(parts, clips, least_r, most_gain)
+        self.mean, self.std = _statistics(space, clips, shares, least_std)
+        self.audible, self.gain = _audible(space, clips, least_r, most_gain)
         return self
 
 
 def _audible(
-    parts: PoseParts, clips: Sequence[MotionClip], least_r: float, most_gain: float
+    space: MotionSpace, clips: Sequence[MotionClip], least_r: float, most_gain: float
 ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Weights of mean 1, in proportion to how well a linear guess follows each parameter, and gains.
 
@@ -72,7 +72,9 @@ def _audible(
     tells with correlation r, the best guess moves r times as far: all of speech would look mumbled. The gain gives
     the motion its extent back, where that does not raise the errors beyond `most_gain`.
     """
-    r = audible_correlation([(clip.features[a:b], parts.read(clip.pose[a:b])) for clip in clips for a, b in clip.train])
+    r = audible_correlation(
+        [(clip.features[a:b], space.read(clip.signal[a:b])) for clip in clips for a, b in clip.train]
+    )
     gain = (1 / r.clamp_min(1e-3)).clamp(1.0, most_gain)
     audible = torch.where(r >= least_r, r, 0.0)
     if least_r == 0 or not audible.any():
@@ -82,21 +84,18 @@ def _audible(
 
 
 def _statistics(
-    parts: PoseParts, clips: Sequence[MotionClip], shares: Sequence[float], least: float
+    space: MotionSpace, clips: Sequence[MotionClip], shares: Sequence[float], least: float
 ) -> tuple[Float[Tensor, " P"], Float[Tensor, " P"]]:
     """Mean and standard deviation.
 
     Parameters that hardly move hold a tracker's noise; in standard deviations they would weigh as much as the jaw. No
-    deviation is taken as smaller than the share `least` of the largest of its kind (angles, coefficients).
+    deviation is taken as smaller than the share `least` of the largest of its kind (angles, coefficients, intensities).
     """
     weights = torch.tensor(shares, dtype=torch.float32) / sum(shares)
-    frames = [torch.cat([parts.read(clip.pose[start:stop]) for start, stop in clip.train]) for clip in clips]
+    frames = [torch.cat([space.read(clip.signal[start:stop]) for start, stop in clip.train]) for clip in clips]
     means = torch.stack([rows.mean(0) for rows in frames])
     mean = weights @ means
     squares = torch.stack([(rows - mean).square().mean(0) for rows in frames])
     std = (weights @ squares).sqrt()
-    split = 3 * len(parts.joints)
-    floors = [part.max() * least for part in (std[:split], std[split:]) if len(part)]
-    counts = [len(part) for part in (std[:split], std[split:]) if len(part)]
-    floor = torch.cat([value.expand(count) for value, count in zip(floors, counts, strict=True)])
+    floor = torch.cat([(part.max() * least).expand(len(part)) for part in std.split(space.kinds)])
     return mean, cast(Tensor, torch.maximum(std, floor).clamp_min(1e-6))

@@ -1,4 +1,4 @@
-"""A transformer that tells motion from noise by what is heard with it.
+"""A transformer that tells motion from noise by what is heard with it: sound, and the face's action units.
 
 Of the kind of DiffPoseTalk (arXiv 2310.00434), JoyVASA (2411.09209) and VASA-1's motion generator (2404.10667): it
 foretells the motion itself, not the noise, of a window whose first frames may be known.
@@ -17,6 +17,7 @@ from talkingavatar.networks.audio import AudioNet
 from talkingavatar.networks.window_attention import EncoderLayer
 
 LEVELS = 500  # of noise, as JoyVASA trains with
+UNITS = 17  # action units, 0 to 5
 WAVES = 32  # frequencies that a level is told by
 
 
@@ -34,6 +35,8 @@ class Shape:
     overlap: int = 10
     steps: int = 10  # of sampling, where nobody asks for others
     guidance: float = 1.15  # of sound against none, likewise
+    units: bool = False  # whether it is prompted with action units
+    units_guidance: float = 1.0  # of them against none
     kind: str = "ddim"  # what it is trained to begin with: noise, or nothing at all; "gru": so with recurrent layers
 
 
@@ -48,6 +51,9 @@ class MotionDenoiser(nn.Module):
         width = shape.width
         self.frame = AudioNet(shape.channels, width)
         self.quiet = nn.Parameter(torch.zeros(width))  # in place of sound, where none is told of
+        if shape.units:
+            self.units = nn.Sequential(nn.Linear(UNITS, width), nn.SiLU(), nn.Linear(width, width))
+            self.unprompted = nn.Parameter(torch.zeros(width))  # in place of units, likewise
         self.style = nn.Embedding(shape.speakers, width)
         nn.init.zeros_(self.style.weight)
         self.motion = nn.Linear(shape.outputs + 1, width)
@@ -77,7 +83,7 @@ class MotionDenoiser(nn.Module):
         Args:
             noisy: known frames without noise, the others at their level.
             level: of the noise, from 0 to `LEVELS` - 1.
-            heard: of `hear`, or `quiet`.
+            heard: of `hear`, or `quiet`; with units, of `units` or `unprompted` on top.
         """
         moved = self.motion(torch.cat([noisy, known[:, :, None].to(noisy)], -1))
         of_all = self.level(self._waves(level)) + style

@@ -76,22 +76,22 @@ def fit(made, data, file=None, stop=None):
 
 def test_parameters_are_told_in_deviations_of_what_is_trained_on(head, clips):
     made = training(head, clips)
-    rows = [made.parts.read(clip.pose)[: clip.train[0][1]] for clip in clips]
+    rows = [made.space.rig.parts.read(clip.pose)[: clip.train[0][1]] for clip in clips]
     mean = torch.stack([row.mean(0) for row in rows]).mean(0)
     torch.testing.assert_close(made.standard.mean, mean)
     pooled = torch.stack([(row - mean).square().mean(0) for row in rows]).mean(0).sqrt()
     floors = torch.cat([pooled[:3].max().expand(3), pooled[3:].max().expand(len(mean) - 3)]) * made.options.least_std
     torch.testing.assert_close(made.standard.std, torch.maximum(pooled, floors))
-    values = made.parts.read(clips[0].pose)
+    values = made.space.rig.parts.read(clips[0].pose)
     torch.testing.assert_close(made.standard.back(made.standard(values)), values)
 
 
 def test_what_sound_does_not_tell_is_not_trained(head, clips):
     made = training(head, clips)
-    half = len(made.parts) // 2
+    half = len(made.space.rig.parts) // 2
     assert (made.standard.audible[:half] > 0).all() and not made.standard.audible[half:].any()
     assert float(made.standard.audible.mean()) == pytest.approx(1)
-    assert torch.equal(training(head, clips, least_r=0.0).standard.audible, torch.ones(len(made.parts)))
+    assert torch.equal(training(head, clips, least_r=0.0).standard.audible, torch.ones(len(made.space.rig.parts)))
     gain = made.standard.gain
     assert not gain[half:].any() and (gain[:half] >= 1).all() and (gain[:half] < 1.5).all()
     assert torch.equal(training(head, clips, most_gain=1.0).standard.gain, (made.standard.audible > 0).float())
@@ -105,10 +105,10 @@ def test_every_term_is_unreduced_and_nothing_at_the_truth(head, clips):
     made = training(head, clips, terms=terms, smooth=0.0, least_r=0.0)
     batch = batches(made, clips).batch(0)
     losses = made.terms(batch)
-    count = len(made.parts)
+    count = len(made.space.rig.parts)
     shapes = {"params": (3, 24, count), "velocity": (3, 23, count), "acceleration": (3, 22, count)}
     assert {name: tuple(loss.shape) for name, loss in losses.items()} == shapes | {"lips": (72, len(lips_of(head)))}
-    truth = made.standard(made.parts.read(batch.pose)).unflatten(0, (3, -1))
+    truth = made.standard(made.space.rig.parts.read(batch.pose)).unflatten(0, (3, -1))
     made.network.forward = lambda features, speaker, truth: truth
     assert {name: float(loss.detach().max()) for name, loss in made.terms(batch).items()} == pytest.approx(
         dict.fromkeys(losses, 0.0), abs=1e-3
@@ -145,8 +145,10 @@ def test_what_is_drawn_joins_with_the_foretold_parts_of_one_frame(head, clips):
         made.terms(batches(made, clips).batch(0))
     pose, frame = seen[-1]
     foretold = made.standard.back(whole[frame : frame + 1])
-    foretold = torch.where(made.standard.audible > 0, foretold, made.parts.read(clips[0].pose[frame : frame + 1]))
-    torch.testing.assert_close(made.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
+    foretold = torch.where(
+        made.standard.audible > 0, foretold, made.space.rig.parts.read(clips[0].pose[frame : frame + 1])
+    )
+    torch.testing.assert_close(made.space.rig.parts.read(pose), foretold, atol=1e-5, rtol=1e-4)
 
 
 def test_the_network_alone_may_work_in_bfloat16(head, clips):
@@ -180,7 +182,7 @@ def test_a_run_that_was_stopped_equals_one_that_was_not(head, clips, tmp_path):
     stopped = training(head, clips, dropout=0.3, grain=0.5)
     fit(stopped, batches(stopped, clips), stop=3).save_checkpoint(tmp_path / "driver.ckpt")
     content = torch.load(tmp_path / "driver.ckpt", weights_only=True)
-    assert content["driver"]["speakers"] == ["first", "second"] and content["driver"]["names"] == through.parts.names
+    assert content["driver"]["speakers"] == ["first", "second"] and content["driver"]["names"] == through.space.names
     again = training(head, clips, dropout=0.3, grain=0.5)
     data = batches(again, clips)
     fit(again, data, tmp_path / "driver.ckpt")
@@ -242,7 +244,7 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     made.eval()
     with torch.no_grad():
         foretold = made.network(clips[0].features[None], torch.zeros(1, dtype=torch.long))[0]
-    truth, audible = made.standard(made.parts.read(clips[0].pose)), made.standard.audible > 0
+    truth, audible = made.standard(made.space.rig.parts.read(clips[0].pose)), made.standard.audible > 0
     held = slice(*clips[0].test[0])
     error = (foretold - truth)[held][:, audible].square().mean() / truth[held][:, audible].var(0).mean()
     assert float(error) < 0.25 and not foretold[:, ~audible].any()

@@ -11,7 +11,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.stages import seen_by
 from talkingavatar.data.motion_batches import MotionData, Sequences
 from talkingavatar.drivers.diffusion.driver import DiffusionDriver
-from talkingavatar.drivers.diffusion.sampler import MotionStream, scheduler
+from talkingavatar.drivers.diffusion.sampler import Guidance, MotionStream, scheduler
 from talkingavatar.drivers.diffusion.training import DiffusionTraining
 from talkingavatar.drivers.driver import Heard, Prompt
 from talkingavatar.errors import UserError
@@ -66,7 +66,7 @@ def lively(**changes):
 
 
 def drawn(network, features, seeds, pieces=(), steps=4, guidance=1.5):
-    stream = MotionStream(network, torch.zeros(1, 16), seeds, steps, guidance)
+    stream = MotionStream(network, torch.zeros(1, 16), seeds, steps, Guidance(guidance))
     ends = [0, *pieces, features.shape[1]]
     parts = [stream.push(features[:, a:b]) for a, b in pairwise(ends)]
     return torch.cat([*parts, stream.finish()], 1)
@@ -105,7 +105,7 @@ def test_a_window_goes_on_from_the_one_before():
     network, features = lively(), torch.randn(1, 12, 16, 4)
     made = []
     for known in (0.0, 2.0):
-        stream = MotionStream(network, torch.zeros(1, 16), [0], 4, 1.0)
+        stream = MotionStream(network, torch.zeros(1, 16), [0], 4, Guidance())
         stream.known = torch.full((1, 3, 3), known)
         made.append(stream.push(features))
         assert made[-1].shape == (1, 9, 3) and torch.equal(stream.known, made[-1][:, -3:])
@@ -126,9 +126,9 @@ def test_a_small_driver_learns_a_planted_map(head, clips, kind):
     fit(made, batches(made))
     driver, (start, stop) = at_work(made, head), clips[0].test[0]
     samples = driver.sample(heard_of(clips[0]), Prompt(guidance={"audio": 1.0}), 0, 3)
-    assert driver.draws == (kind == "ddim") and samples.shape == (3, 300, len(made.parts))
-    truth = made.standard(made.parts.read(clips[0].pose))[start:stop]
-    told = len(made.parts) // 2
+    assert driver.draws == (kind == "ddim") and samples.shape == (3, 300, len(made.space.rig.parts))
+    truth = made.standard(made.space.rig.parts.read(clips[0].pose))[start:stop]
+    told = len(made.space.rig.parts) // 2
     foretold = made.standard(samples)[:, start:stop]
     error = (foretold.mean(0) - truth)[:, :told].square().mean() / truth[:, :told].var(0).mean()
     assert float(error) < 0.4

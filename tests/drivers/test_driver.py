@@ -9,6 +9,7 @@ import torch
 from talkingavatar.body import action_units
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.data.prompts.ask import track_of
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
 from talkingavatar.drivers.card import DriverCard
@@ -17,6 +18,7 @@ from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.ridge import RidgeMouth
 from talkingavatar.drivers.space import RigParameters, SignalField
 from talkingavatar.drivers.standardise import Standardise
+from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal
 from tests.planted_motion import planted_clip
@@ -38,7 +40,7 @@ class Speech(Driver):
     """Draws actions about as strong as the sound's features are."""
 
     space, card, lookahead, draws = SignalField("actions", NAMES), card("speech", NAMES), 0.1, True
-    takes = frozenset({"emotion"})
+    takes = frozenset({"steps"})
 
     def sample(self, heard, prompt, seed, count=1):
         assert prompt.speaker is None
@@ -56,7 +58,7 @@ class Face(Driver):
         self.card = card("face", self.space.names)
 
     def sample(self, heard, prompt, seed, count=1):
-        assert prompt.emotion is None
+        assert prompt.steps is None
         return torch.nn.functional.pad(heard.motion[:, JAW : JAW + 1], (0, 2)).expand(count, -1, -1)
 
 
@@ -71,13 +73,15 @@ def signal(head, frames=25):
 
 def test_a_chain_hands_on_what_is_foretold_and_each_takes_its_part_of_the_prompt(head, heard):
     chain = Chain([Speech(), Face(head)])
-    assert chain.lookahead == pytest.approx(0.3) and chain.draws and chain.space.names == Face(head).space.names
-    spoken = chain.foretell(signal(head), heard, Prompt(speaker="someone", emotion="joy"), seed=3)
+    assert chain.lookahead == pytest.approx(0.3) and chain.draws
+    assert chain.space.names == [*Face(head).space.names, *NAMES] and len(chain.scale) == 20
+    spoken = chain.foretell(signal(head), heard, Prompt(speaker="someone", steps=3), seed=3)
     jaw = spoken.pose.full_pose[:, head.joint_names.index("jaw")]
     torch.testing.assert_close(jaw[:, 0], heard.features.abs().mean((1, 2)) + 3)
-    assert not jaw[:, 1:].any() and spoken.actions is None
+    assert not jaw[:, 1:].any()
+    torch.testing.assert_close(spoken.actions[:, JAW], jaw[:, 0])  # what the face was prompted with
     torch.testing.assert_close(chain.sample(heard, Prompt(), 5, 3)[2], chain.sample(heard, Prompt(), 7)[0])
-    with pytest.raises(UserError, match=r"guidance: found .*face takes emotion, speaker"):
+    with pytest.raises(UserError, match=r"guidance: found .*face takes speaker, steps"):
         chain.foretell(signal(head), heard, Prompt(guidance={"audio": 2.0}))
 
 
@@ -119,7 +123,7 @@ def test_some_frames_of_what_is_heard(head, heard):
 
 
 @pytest.mark.parametrize(
-    "prompt", [Prompt(speaker="x"), Prompt(edits=((0.0, {"AU12": 1.0}),)), Prompt(steps=5), Prompt(emotion="joy")]
+    "prompt", [Prompt(speaker="x"), Prompt(edit=UnitEdit(track_of([], 25.0, 25))), Prompt(steps=5)]
 )
 def test_what_a_driver_lacks_is_refused(head, heard, prompt):
     clip = planted_clip(head)

@@ -18,9 +18,8 @@ from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
 from talkingavatar.drivers.card import DriverCard
 from talkingavatar.drivers.driver import Heard, Prompt
-from talkingavatar.drivers.rig_driver import RigDriver, SoundStream
+from talkingavatar.drivers.rig_driver import RigDriver, SoundStream, Space
 from talkingavatar.drivers.rig_options import read
-from talkingavatar.drivers.space import RigParameters
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.networks.audio2param import Audio2Param, Shape
@@ -33,7 +32,7 @@ CHUNK = 500  # frames that are worked on at once, however long the sound
 class Audio2ParamDriver(RigDriver):
     """A network with what its numbers mean."""
 
-    def __init__(self, network: Audio2Param, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
+    def __init__(self, network: Audio2Param, standard: Standardise, space: Space, card: DriverCard) -> None:
         super().__init__(network, standard, space, card)
         self.lookahead = network.ahead / card.fps + LogMelStream(card.fps).lookahead
 
@@ -60,7 +59,7 @@ class Audio2ParamDriver(RigDriver):
                 features = heard.features[None, first : min(stop, first + CHUNK)]
                 rows.append(stream.push(features.to(self.standard.mean)))
             rows.append(stream.finish())
-        return self.standard.raised(torch.cat(rows, 1)).expand(count, -1, -1)
+        return self.values(torch.cat(rows, 1)).expand(count, -1, -1)
 
     def stream(self, prompt: Prompt) -> SoundStream:
         """

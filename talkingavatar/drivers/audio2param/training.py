@@ -1,4 +1,4 @@
-"""Training of Audio2Param: from speech features to those parts of a pose that sound tells of.
+"""Training of Audio2Param: from speech features to those parts of a pose that sound tells of, or to action units.
 
 Once an avatar is there, a term on what it draws (`RenderTerm`) can join.
 """
@@ -41,12 +41,13 @@ class Audio2ParamTraining(RigTraining):
         """
         options = read(Options(), config)
         super().__init__(config, body, clips, options)
-        self.render = render
-        if render is None and (row := config.driver.terms.get("render")) is not None and row.weight > 0:
-            self.skipped["driver/loss/render"] = "there is no avatar to draw"
+        self.render = None if self.space.rig is None else render
+        if self.render is None and (row := config.driver.terms.get("render")) is not None and row.weight > 0:
+            why = "there is no avatar to draw" if render is None else "action units are not drawn"
+            self.skipped["driver/loss/render"] = why
         self._own: tuple[Tensor, BodyPose] | None = None
         channels = self.clips[0].features.shape[-1]
-        self.network = Audio2Param(shape_of(Shape, options, channels, len(self.parts), len(self.clips)))
+        self.network = Audio2Param(shape_of(Shape, options, channels, len(self.space.names), len(self.clips)))
 
     def terms(self, batch: MotionBatch) -> dict[str, Float[Tensor, "..."]]:
         losses = super().terms(batch)
@@ -55,7 +56,11 @@ class Audio2ParamTraining(RigTraining):
         return losses
 
     def foretold(
-        self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
+        self,
+        features: Float[Tensor, "N L 16 C"],
+        speaker: Int[Tensor, " N"],
+        truth: Float[Tensor, "N L P"],
+        units: Float[Tensor, "N L 17"] | None = None,
     ) -> Float[Tensor, "N L P"]:
         """It may be fed back the truth, but of what sound tells only."""
         with reduced(self.config.trainer, self.device):
@@ -64,15 +69,16 @@ class Audio2ParamTraining(RigTraining):
     def _drawn(self, render: RenderTerm) -> Float[Tensor, "..."]:
         """What the avatar draws of one training frame, foretold from the sound round it."""
         (frame,) = frames_of_step(render.frames, self.config.seed, self.step)
-        own = self.clips[0]
+        own, rig = self.clips[0], self.space.rig
+        assert rig is not None
         heard, pose = self._own_clip()
         first, last = next(shot for shot in own.shots if shot[0] <= frame < shot[1])
         first, last = max(first, frame - self.network.past), min(last, frame + self.network.ahead + 1)
         features = heard[None, first:last]
-        truth = self.standard(self.parts.read(pose[first:last]))[None]
+        truth = self.standard(rig.parts.read(pose[first:last]))[None]
         foretold = self.foretold(features, torch.zeros(1, dtype=torch.long, device=self.device), truth)
         values = self.standard.back(self._completed(foretold, truth)[0, frame - first : frame - first + 1])
-        return render.loss(self.parts.write(pose[frame : frame + 1], values), frame)
+        return render.loss(rig.parts.write(pose[frame : frame + 1], values), frame)
 
     def _own_clip(self) -> tuple[Float[Tensor, "T 16 C"], BodyPose]:
         """Features and poses of the run's own clip, sent to the device once."""

@@ -15,13 +15,13 @@ from talkingavatar.config.family_options import DriverOptions
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
-from talkingavatar.drivers.diffusion.sampler import MotionStream
+from talkingavatar.drivers.diffusion.sampler import Guidance, MotionStream
 from talkingavatar.drivers.diffusion.training import DiffusionTraining, read_options
 from talkingavatar.drivers.driver import Heard, Prompt
-from talkingavatar.drivers.rig_driver import RigDriver, SoundStream
-from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.rig_driver import RigDriver, SoundStream, Space
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.drivers.training import RenderTerm
+from talkingavatar.errors import UserError
 from talkingavatar.networks.motion_denoiser import MotionDenoiser, Shape
 
 
@@ -31,9 +31,9 @@ class DiffusionDriver(RigDriver):
 
     takes = frozenset({"speaker", "guidance", "steps"})
 
-    def __init__(self, network: MotionDenoiser, standard: Standardise, space: RigParameters, card: DriverCard) -> None:
+    def __init__(self, network: MotionDenoiser, standard: Standardise, space: Space, card: DriverCard) -> None:
         super().__init__(network, standard, space, card)
-        self.draws = network.shape.kind == "ddim"
+        self.draws, self.prompted = network.shape.kind == "ddim", network.shape.units
         self.lookahead = network.shape.length / card.fps + LogMelStream(card.fps).lookahead
 
     @classmethod
@@ -51,12 +51,14 @@ class DiffusionDriver(RigDriver):
         return MotionDenoiser(Shape(**shape))
 
     def sample(self, heard: Heard, prompt: Prompt, seed: int, count: int = 1) -> Float[Tensor, "count T P"]:
+        units = self._units(heard)
         rows = []
         for start, stop in heard.shots or [(0, heard.frames)]:
             stream = self._motions(prompt, [seed + k for k in range(count if self.draws else 1)])
             features = heard.features[None, start:stop].to(self.standard.mean)
-            rows += [stream.push(features), stream.finish()]
-        return self.standard.raised(torch.cat(rows, 1)).expand(count, -1, -1)
+            prompts = None if units is None else units[None, start:stop].to(self.standard.mean)
+            rows += [stream.push(features, prompts), stream.finish()]
+        return self.values(torch.cat(rows, 1)).expand(count, -1, -1)
 
     def stream(self, prompt: Prompt) -> SoundStream:
         """
@@ -66,8 +68,21 @@ class DiffusionDriver(RigDriver):
         self.check_live(prompt)
         return SoundStream(self, self._motions(prompt, [0]))
 
+    def _units(self, heard: Heard) -> Float[Tensor, "T 17"] | None:
+        """
+        Raises:
+            UserError: it is prompted with units, and none were foretold.
+        """
+        if self.prompted and heard.units is None:
+            expected = f"action units, which {self.card.driver} is prompted with"
+            raise UserError("driver", "nothing before it", expected, "give it a stage before it with targets=[units]")
+        return heard.units if self.prompted else None
+
     def _motions(self, prompt: Prompt, seeds: list[int]) -> MotionStream:
         shape = self.network.shape
-        guidance = prompt.guidance.get("audio", shape.guidance)
+        given = {"audio": shape.guidance} | ({"units": shape.units_guidance} if shape.units else {})
+        if unknown := sorted(prompt.guidance.keys() - given.keys()):
+            raise UserError("guidance", unknown[0], f"some of {', '.join(given)}", "correct it, or use another driver")
+        guidance = Guidance(**given | prompt.guidance)
         steps = shape.steps if prompt.steps is None else prompt.steps
         return MotionStream(self.network, self.style_of(prompt.speaker), seeds, steps, guidance)

@@ -53,11 +53,15 @@ class DiffusionTraining(RigTraining):
         """
         super().__init__(config, body, clips, read_options(config))
         channels = self.clips[0].features.shape[-1]
-        self.network = MotionDenoiser(shape_of(Shape, self.options, channels, len(self.parts), len(self.clips)))
+        self.network = MotionDenoiser(shape_of(Shape, self.options, channels, len(self.space.names), len(self.clips)))
         self.noise = scheduler()
 
     def foretold(
-        self, features: Float[Tensor, "N L 16 C"], speaker: Int[Tensor, " N"], truth: Float[Tensor, "N L P"]
+        self,
+        features: Float[Tensor, "N L 16 C"],
+        speaker: Int[Tensor, " N"],
+        truth: Float[Tensor, "N L P"],
+        units: Float[Tensor, "N L 17"] | None = None,
     ) -> Float[Tensor, "N L P"]:
         """From the truth with noise in it, or from none of it."""
         count, length = truth.shape[:2]
@@ -68,8 +72,20 @@ class DiffusionTraining(RigTraining):
             noisy, level = torch.zeros_like(truth), torch.full_like(level, LEVELS - 1)
         known = torch.rand(count, 1, device=truth.device) < CONTINUED
         known = known & (torch.arange(length, device=truth.device) < self.options.overlap)
-        deaf = torch.rand(count, 1, 1, device=truth.device) < self.options.deaf
         with reduced(self.config.trainer, self.device):
-            heard = torch.where(deaf, self.network.quiet, self.network.hear(features))
+            heard = self._heard(features, units)
             given = torch.where(known[:, :, None], truth, noisy)
             return self.network(given, known, level, heard, self.network.style(speaker)).float()
+
+    def _heard(
+        self, features: Float[Tensor, "N L 16 C"], units: Float[Tensor, "N L 17"] | None
+    ) -> Float[Tensor, "N L D"]:
+        """Sound and units; of some sequences one of them alone, of as many neither."""
+        network, share = self.network, self.options.deaf
+        draw = torch.rand(len(features), 1, 1, device=features.device)
+        if not self.options.units:
+            return torch.where(draw < share, network.quiet, network.hear(features))
+        assert units is not None, "clips without units are not trained on"
+        sound = torch.where(draw < 2 * share, network.quiet, network.hear(features))
+        unprompted = (draw >= share) & (draw < 3 * share)
+        return sound + torch.where(unprompted, network.unprompted, network.units(units))

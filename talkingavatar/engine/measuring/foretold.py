@@ -16,7 +16,6 @@ from talkingavatar.config.stages import of_kind
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.driver import Driver, Heard, Prompt
 from talkingavatar.drivers.ridge import RidgeMouth
-from talkingavatar.drivers.space import RigParameters
 from talkingavatar.engine.driver import heard_of, ridge_of
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
@@ -81,12 +80,12 @@ def _foretold(
     mine = prompt.only(driver.takes)
     told = driver.foretell(signal, heard, mine, condition.seed)
     others = [driver.foretell(signal, heard, mine, condition.seed + k) for k in range(1, condition.samples)]
-    answers = [told, *others] if others else []
-    if not isinstance(own.space, RigParameters):
+    answers, rig = [told, *others] if others else [], own.space.rig
+    if rig is None:
         return Foretold(told, answers)
     usual = told if own is driver else own.foretell(signal, heard, prompt.only(own.takes))
-    moving = own.space.read(usual).std(0) > STILL
-    return Foretold(told, answers, own.space.parts, own.scale, moving)
+    moving = rig.read(usual).std(0) > STILL
+    return Foretold(told, answers, rig.parts, own.scale[: len(rig.names)], moving)
 
 
 def _required(driver: Driver | None, stages: Sequence[str], condition: Condition) -> Driver:

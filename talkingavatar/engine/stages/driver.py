@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.action_units import ACTION as UNITS_ACTION
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.motion_clips import (
     MotionClip,
@@ -23,12 +24,13 @@ from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
-from talkingavatar.drivers.space import RigParameters
+from talkingavatar.drivers.space import is_units
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.engine.build import build_body, build_clip, clip_of, model_of
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.fit_results import Results
 from talkingavatar.engine.measuring.motion_scores import SPOKEN, measure_clip, plot_opening
+from talkingavatar.engine.measuring.unit_scores import DEFINITION, measure_units
 from talkingavatar.engine.run import checkpoint
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.avatar import AvatarFit
@@ -59,6 +61,7 @@ class DriverFit(Stage):
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
         render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
+        self._check_prompts()
         self.module = self.training = self.kind.training(config, deepcopy(self.body), self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
@@ -82,6 +85,7 @@ class DriverFit(Stage):
             own = capture_clip(avatar.capture_data.capture, config.audio, self.model)
         further = (Capture(user_path(path), cache_mb=1) for path in self.options.captures)
         clips = [own, *(clip_of(capture, config, self.body) for capture in further)]
+        clips = self._with_units(clips) if self.options.needs_units else clips
         for identity in self._identities():
             data = whole_speech(config.data, identity, own.fps)
             heldout = config.data.heldout if avatar is None else 0.0
@@ -97,6 +101,28 @@ class DriverFit(Stage):
             replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
             for number, clip in enumerate(clips)
         ]
+
+    def _check_prompts(self) -> None:
+        """
+        Raises:
+            UserError: what is prompted with action units has nothing before it that foretells them.
+        """
+        if getattr(self.options, "units", False) and not any(is_units(driver.space) for driver in self.earlier):
+            found, expected = "true, and no stage before it foretells them", "a driver of action units before it"
+            raise UserError("driver.options.units", found, expected, "give it a stage before it with targets=[units]")
+
+    def _with_units(self, clips: list[MotionClip]) -> list[MotionClip]:
+        """Those whose action units are known.
+
+        Raises:
+            UserError: the run's own are not.
+        """
+        if clips[0].units is None:
+            found = f"{clips[0].name}, whose action units are not known"
+            raise UserError("data", found, f"those that stage {self.name} learns of", UNITS_ACTION)
+        unknown = [clip.name for clip in clips if clip.units is None]
+        self.skipped |= {f"{self.name}/{name}": "its action units are not known" for name in unknown}
+        return [clip for clip in clips if clip.units is not None]
 
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
@@ -135,6 +161,9 @@ class DriverFit(Stage):
     def preview(self) -> tuple[dict[str, float], str]:
         """Lip opening on the held-out tail of the first clip, against the tracked one."""
         own, driver = self.clips[0], self.speaking()
+        if is_units(driver.space):
+            r = measure_units(own, driver).r
+            return {"preview/units_r": r}, f"held-out action units follow the tracked ones with r = {r:.2f}"
         if not _opens_mouths(driver):
             return {}, ""
         r = measure_clip(own, driver, self.body, SPOKEN).found["spoken"].metrics["driver/opening_r/tracked"]
@@ -143,14 +172,20 @@ class DriverFit(Stage):
     def conclude(self, run: RunDirectory, check: Callable[[], None]) -> Conclusion:
         torch.set_num_threads(cores(self.config))
         driver, results, table, media = self.speaking(), Results(skipped=dict(self.skipped)), [], []
+        units = is_units(driver.space)
         measured_clips = self.measured
-        if not _opens_mouths(driver):
+        if not units and not _opens_mouths(driver):
             measured_clips, results.skipped[self.name] = [], f"{driver.card.driver} foretells no mouth to compare"
         single = len(measured_clips) == 1
         for clip in track(measured_clips, "held-out speech", len(measured_clips), self.config.trainer.progress):
             check()
-            measured = measure_clip(clip, driver, self.body)
             prefix = self.name if single else f"{self.name}/{clip.name}"
+            if units:
+                scores = measure_units(clip, driver)
+                results.metrics |= scores.metrics(prefix)
+                table += scores.rows()
+                continue
+            measured = measure_clip(clip, driver, self.body)
             results.add(measured.results(prefix, own=clip is self.clips[0]))
             table += measured.rows()
             file = run.media / f"{prefix.replace('/', '-')}-lips.png"
@@ -164,8 +199,9 @@ class DriverFit(Stage):
             "trained_on": {clip.name: clip.train for clip in self.clips},
             "lookahead_s": driver.lookahead,
             "targets": driver.card.targets,
+            **({"figures": DEFINITION} if is_units(driver.space) else {}),
         }
 
 
 def _opens_mouths(driver: Driver) -> bool:
-    return isinstance(driver.space, RigParameters) and "jaw" in driver.space.parts.parts
+    return driver.space.rig is not None and "jaw" in driver.space.rig.parts.parts
