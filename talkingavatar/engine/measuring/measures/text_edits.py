@@ -41,8 +41,8 @@ class TextEdits(Measure):
     definitions: ClassVar = {
         "edits": "eight prompts (seven feelings, raised brows) at three strengths over the middle of held-out speech, "
         "performed anew. gain: rise of the units asked for at the highest strength, 0 to 5, mean over prompts; "
-        "spearman: their rank correlation with the strength; in_order_percent: prompts of which each strength beats the "
-        "one before; told_percent: feelings that, at the highest, the classifier of emotion/accuracy tells as such; "
+        "spearman: their rank correlation with the strength; in_order_percent: prompts of which each strength "
+        "beats the one before; told_percent: feelings that, at the highest, emotion/accuracy's classifier tells so; "
         "leak: mean change of units that nothing is asked of, leak_beyond: what of it goes beyond what a true face's "
         "units do together; opening_mm_unedited, opening_mm_edited: distance of the lips' opening from the true one; "
         "lips_percent: change of the opening by an edit, of its mean; edge: greatest second difference that an edit "
