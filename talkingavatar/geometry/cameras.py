@@ -28,3 +28,19 @@ def orbit(camera: Cameras, centre: Float[Tensor, " 3"], angle: float) -> Cameras
     turn[0, 0], turn[0, 2], turn[2, 0], turn[2, 2] = c, s, -s, c  # number by number: a copy from the host would wait
     turn[:3, 3] = centre - turn[:3, :3] @ centre
     return Cameras(camera.viewmats @ turn, camera.Ks, camera.width, camera.height)
+
+
+def close_up(camera: Cameras, points: Float[Tensor, "N 3"], size: int, room: float) -> Cameras:
+    """The camera (C = 1) with a square picture of what spans the points, they in its middle.
+
+    Args:
+        size: of the picture, pixels each way.
+        room: what it shows, in the points' own span.
+    """
+    pixels = project(points[None], camera)[0]
+    low, high = pixels.amin(0), pixels.amax(0)
+    zoom = size / (room * (high - low).amax())
+    Ks = camera.Ks.clone()
+    Ks[:, :2] *= zoom
+    Ks[:, :2, 2] += size / 2 - zoom * (low + high) / 2
+    return Cameras(camera.viewmats, Ks, size, size)

@@ -27,16 +27,15 @@ from talkingavatar.engine.performing.performance import (
     prepare,
     unheard_sound,
 )
-from talkingavatar.geometry.cameras import orbit
+from talkingavatar.geometry.cameras import close_up, orbit
 from talkingavatar.runtime.progress import ProgressBar
-from talkingavatar.types import Cameras
 
 SECONDS = 3.0  # of the sentence
 PANEL = 224  # pixels of a face, each way
 ROOM = 1.7  # of what its landmarks span, that a panel shows
 IN_A_ROW = 4
 SLID = "happy"  # the edit that comes and goes
-STEPS = 12  # on its way up, and on its way down
+STEPS = 24  # on its way up, and on its way down
 ASIDE = (-35.0, 0.0, 35.0)  # degrees of the three views
 
 
@@ -51,8 +50,10 @@ def write_feelings(trained: FittedRun, check: Callable[[], None]) -> list[Path]:
     config = trained.data.config
     # As it is said when nothing is felt: what is felt is asked for.
     sound = unheard_sound(trained.data, replace(config.data, emotions="none"), SECONDS)
-    asked = [_performed(trained, sound, open_edit(Edit(emotion))) for emotion in EMOTIONS]
-    slid = _performed(trained, sound, _coming_and_going(open_edit(Edit(SLID)), len(sound) / SOUND_RATE))
+    edits = [open_edit(Edit(emotion)) for emotion in (*EMOTIONS, SLID)]
+    assert edits[-1] is not None, "it asks for something"
+    edits[-1] = coming_and_going(edits[-1], len(sound) / SOUND_RATE)
+    *asked, slid = [_performed(trained, sound, edit) for edit in edits]
     frames = min(len(slid), config.budget.media_frames or len(slid))
     with ProgressBar("emotions", 2 * frames, config.trainer.progress) as bar:
 
@@ -71,9 +72,8 @@ def _performed(trained: FittedRun, sound: Float[np.ndarray, " N"], edit: OpenedE
     return performance
 
 
-def _coming_and_going(edit: OpenedEdit | None, seconds: float) -> OpenedEdit:
-    """The edit in strengths from none to all in the middle, and back."""
-    assert edit is not None, "it asks for something"
+def coming_and_going(edit: OpenedEdit, seconds: float) -> OpenedEdit:
+    """An edit in strengths from none to all in the middle, and back."""
     edges = np.linspace(0, seconds, 2 * STEPS + 1)
     return replace(edit, asks=[
         _weakened(ask, 1 - abs(k + 0.5 - STEPS) / STEPS, float(edges[max(k - 1, 0)]), float(edges[k + 1]))
@@ -88,7 +88,7 @@ def _weakened(ask: Ask, share: float, start: float, stop: float) -> Ask:
 
 def _grid(trained: FittedRun, asked: Sequence[Performance], frames: int, file: Path, tick: Callable[[], None]) -> Path:
     """The performances side by side, with their sound."""
-    cameras = _close(trained, asked[0])
+    cameras = close_up(asked[0].cameras, _face(trained, asked[0]), PANEL, ROOM)
     with VideoWriter(file, asked[0].fps, asked[0].sound.astype(np.float32), SOUND_RATE) as video:
         for t in range(frames):
             panels = [
@@ -103,8 +103,9 @@ def _grid(trained: FittedRun, asked: Sequence[Performance], frames: int, file: P
 
 def _sides(trained: FittedRun, slid: Performance, frames: int, file: Path, tick: Callable[[], None]) -> Path:
     """One performance from three sides, with its sound."""
-    close, centre = _close(trained, slid), _face(trained, slid).mean(0)
-    views = [orbit(close, centre, math.radians(angle)) for angle in ASIDE]
+    face = _face(trained, slid)
+    close = close_up(slid.cameras, face, PANEL, ROOM)
+    views = [orbit(close, face.mean(0), math.radians(angle)) for angle in ASIDE]
     with VideoWriter(file, slid.fps, slid.sound.astype(np.float32), SOUND_RATE) as video:
         for t in range(frames):
             share = 1 - abs(2 * t / max(1, len(slid) - 1) - 1)
@@ -118,17 +119,3 @@ def _sides(trained: FittedRun, slid: Performance, frames: int, file: Path, tick:
 def _face(trained: FittedRun, performance: Performance) -> Float[Tensor, "68 3"]:
     """Landmarks of the first frame, metres in the world."""
     return trained.body.posed_landmarks(performance.signal.pose[:1])[0]
-
-
-def _close(trained: FittedRun, performance: Performance) -> Cameras:
-    """The performance's camera with the face alone in its picture."""
-    cameras, face = performance.cameras, _face(trained, performance)
-    seen = face @ cameras.viewmats[0, :3, :3].T + cameras.viewmats[0, :3, 3]
-    pixels = seen @ cameras.Ks[0].T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    low, high = pixels.amin(0), pixels.amax(0)
-    zoom = PANEL / float(ROOM * (high - low).amax())
-    Ks = cameras.Ks.clone()
-    Ks[:, :2] *= zoom
-    Ks[:, :2, 2] += PANEL / 2 - zoom * (low + high) / 2
-    return Cameras(cameras.viewmats, Ks, PANEL, PANEL)
