@@ -39,7 +39,8 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   edit        floor: a face does at least what is asked (the default); published: EmoDiffTalk's rule, which scales
   gaze        degrees by which the eyes look to the person's left and up, beyond where they would: 20,-5
   distance    of the head from the camera, in what it would be: 0.5 to 2 (1)
-  guidance    of a driver that draws, how far the sound leads it (its own)
+  guidance    of a driver that draws, how far the sound leads it (its own), and action units where it is prompted with
+              them: 1.5, or audio=1.15,units=1.3
   steps       of the same, how often noise is taken away (its own)
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
@@ -128,7 +129,10 @@ def _prompt(given: dict[str, str]) -> "Prompt":
     from talkingavatar.config.arguments import number, whole_number
     from talkingavatar.drivers.driver import Prompt
 
-    guidance = {"audio": number("guidance", given["guidance"], 0.0, 100.0)} if "guidance" in given else {}
+    guidance = {}
+    for part in given["guidance"].split(",") if "guidance" in given else []:
+        name, equals, weight = part.rpartition("=")
+        guidance[name.strip() if equals else "audio"] = number("guidance", weight, 0.0, 100.0)
     steps = whole_number("steps", given["steps"], 1, 500) if "steps" in given else None
     return Prompt(given.get("speaker"), guidance=guidance, steps=steps)
 

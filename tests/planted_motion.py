@@ -15,8 +15,8 @@ CHANNELS, HIDDEN = 44, 3
 def planted_clip(body: Body, name: str = "planted", frames: int = 200, seed: int = 0, fps: float = 25.0) -> MotionClip:
     """Three hidden walks are heard in all channels, and the first half of the mouth's parameters follows them.
 
-    The other half moves by itself. The head turns steadily, so that frames can be told apart; the last fifth is held
-    out.
+    The other half moves by itself, as its action units tell. The head turns steadily, so that frames can be
+    told apart; the last fifth is held out.
     """
     draw, map_draw = (torch.Generator().manual_seed(number) for number in (seed, 7))
     walk = torch.randn(2 * frames + 16, HIDDEN, generator=draw).cumsum(0)
@@ -33,4 +33,5 @@ def planted_clip(body: Body, name: str = "planted", frames: int = 200, seed: int
     pose = parts.write(replace(body.zero_pose(frames), full_pose=root), torch.cat([told, untold], 1))
     held = frames - frames // 5
     sound = np.random.default_rng(seed).normal(0, 0.05, round(frames / fps * 16000)).astype(np.float32)
-    return MotionClip(name, features, pose, sound, fps, [(0, frames)], [(0, held)], [(held, frames)], pose)
+    units = torch.cat([2.5 + 20 * untold, torch.zeros(frames, 17)], 1)[:, :17].clamp(0, 5)
+    return MotionClip(name, features, pose, sound, fps, [(0, frames)], [(0, held)], [(held, frames)], pose, units)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import final
 
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.drivers.driver import Driver, Heard, Prompt
+from talkingavatar.drivers.driver import Driver, DriverStream, Heard, Prompt
 from talkingavatar.drivers.space import MotionSpace, RigParameters, SignalField, Together, is_units
+from talkingavatar.drivers.unit_edit import UnitEdit
 
 
 @final
@@ -48,7 +50,45 @@ class Chain(Driver):
                 heard = replace(heard, units=motion)
             motions.append(motion)
             heard = replace(heard, motion=motion)
-        return torch.cat(motions, 1)[:, self._columns]
+        return self.joined(torch.cat(motions, 1))
+
+    def joined(self, motions: Float[Tensor, "n Q"]) -> Float[Tensor, "n P"]:
+        """The chain's own of all its drivers' numbers, one after the other."""
+        return motions[:, self._columns]
+
+    def stream(self, prompt: Prompt) -> ChainStream | None:
+        self.refuse(prompt)
+        streams = [driver.stream(prompt.only(driver.takes)) for driver in self.drivers]
+        live = [stream for stream in streams if stream is not None]
+        return ChainStream(self, live, prompt.edit) if len(live) == len(streams) else None
+
+
+class ChainStream:
+    """Frames of all drivers, as soon as the last of them is certain of them; the same as for the whole sound."""
+
+    def __init__(self, chain: Chain, streams: Sequence[DriverStream], edit: UnitEdit | None) -> None:
+        self.chain, self.streams, self.edit = chain, list(streams), edit
+        self.waiting = [driver.scale.new_zeros(0, len(driver.space.names)) for driver in chain.drivers]
+        self.units = 0  # frames of them that have come
+
+    def push(self, samples: Float[ndarray, " N"], *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
+        return self._advance(lambda stream, *units: stream.push(samples, *units))
+
+    def finish(self, frames: int | None = None, *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
+        return self._advance(lambda stream, *units: stream.finish(frames, *units))
+
+    def _advance(self, ask: Callable[..., Tensor]) -> Float[Tensor, "n P"]:
+        units: list[Tensor] = []
+        for number, (driver, stream) in enumerate(zip(self.chain.drivers, self.streams, strict=True)):
+            come = ask(stream, *(units if driver.prompted else []))
+            if is_units(driver.space):
+                come = come if self.edit is None else self.edit.applied(come, self.units)
+                units, self.units = [come], self.units + len(come)
+            self.waiting[number] = torch.cat([self.waiting[number], come])
+        count = min(len(rows) for rows in self.waiting)
+        made = torch.cat([rows[:count] for rows in self.waiting], 1)
+        self.waiting = [rows[count:] for rows in self.waiting]
+        return self.chain.joined(made)
 
 
 def _together(spaces: Sequence[MotionSpace]) -> tuple[MotionSpace, list[int]]:

@@ -63,10 +63,10 @@ class Prompt:
 class DriverStream(Protocol):
     """Samples in (16 kHz mono), parameters out as soon as they are certain."""
 
-    def push(self, samples: Float[ndarray, " N"]) -> Float[Tensor, "n P"]:
-        """The next samples; the frames that they make certain."""
+    def push(self, samples: Float[ndarray, " N"], *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
+        """The next samples, and of a driver that is prompted units; the frames that they make certain."""
 
-    def finish(self, frames: int | None = None) -> Float[Tensor, "n P"]:
+    def finish(self, frames: int | None = None, *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
         """The rest of the frames, of `frames` in all or as many as the sound is long."""
 
 

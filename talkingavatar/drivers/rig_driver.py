@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -26,8 +27,10 @@ Space = RigParameters | SignalField
 class FeatureStream(Protocol):
     """Feature windows in, standardised parameters out as soon as they are certain."""
 
-    def push(self, features: Float[Tensor, "1 n 16 C"]) -> Float[Tensor, "B m P"]:
-        """The next frames; outputs that are certain now, possibly none."""
+    @property
+    def push(self) -> Callable[..., Tensor]:
+        """Of the next frames (1,n,16,C), of one that is prompted their units (1,u,17) too, outputs that are certain now
+        (B,m,P), possibly none."""
 
     def finish(self) -> Float[Tensor, "B m P"]:
         """What is left at the sequence's end."""
@@ -92,11 +95,13 @@ class SoundStream:
     def __init__(self, driver: RigDriver, frames: FeatureStream) -> None:
         self.driver, self.sound, self.frames = driver, LogMelStream(driver.card.fps), frames
 
-    def push(self, samples: Float[ndarray, " N"]) -> Float[Tensor, "n P"]:
-        return self.driver.values(self.frames.push(self._features(self.sound.push(samples)))[0])
+    def push(self, samples: Float[ndarray, " N"], *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
+        units = [prompt[None] for prompt in prompts]
+        return self.driver.values(self.frames.push(self._features(self.sound.push(samples)), *units)[0])
 
-    def finish(self, frames: int | None = None) -> Float[Tensor, "n P"]:
-        rest = [self.frames.push(self._features(self.sound.finish(frames))), self.frames.finish()]
+    def finish(self, frames: int | None = None, *prompts: Float[Tensor, "u 17"]) -> Float[Tensor, "n P"]:
+        units = [prompt[None] for prompt in prompts]
+        rest = [self.frames.push(self._features(self.sound.finish(frames)), *units), self.frames.finish()]
         return self.driver.values(torch.cat(rest, 1)[0])
 
     def _features(self, windows: Float[ndarray, "n 16 C"]) -> Float[Tensor, "1 n 16 C"]:

@@ -21,15 +21,16 @@ class UnitEdit:
     track: Track
     rule: str = "floor"  # or "published"
 
-    def applied(self, units: Float[Tensor, "T 17"]) -> Float[Tensor, "T 17"]:
-        """Intensities 0 to 5 with the edit in them. A unit is the mean of its sides, as it is read off a face.
+    def applied(self, units: Float[Tensor, "T 17"], first: int = 0) -> Float[Tensor, "T 17"]:
+        """Intensities, of the frames from `first` on, with the edit in them.
 
         `floor`: what was there, less what is calmed, and at least what is asked. `published` (EmoDiffTalk): what is
-        asked for is on or off, E (1 + alpha) or E (1 - beta).
+        asked for is on or off, E (1 + alpha) or E (1 - beta). A unit is the mean of its sides, as read off a face.
         """
-        raised, calmed = (torch.from_numpy(curve.mean(2)).to(units) for curve in (self.track.raised, self.track.calmed))
+        track, here = self.track, slice(first, first + len(units))
+        raised, calmed = (torch.from_numpy(curve[here].mean(2)).to(units) for curve in (track.raised, track.calmed))
         if self.rule == "published":
-            weight = torch.from_numpy(self.track.weight).to(units)[:, None]
+            weight = torch.from_numpy(track.weight[here]).to(units)[:, None]
             factor = torch.where(raised > 0, 1 + ALPHA, 1 - BETA)
             return (units * (1 + weight * (factor - 1))).clamp(0, INTENSITY)
         return torch.maximum(units * (1 - calmed), raised)

@@ -1,21 +1,26 @@
 """Audio2Param's training: statistics, terms, the step, checkpoints, and a planted map learned to the end."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import lightning as L
 import pytest
 import torch
 
+from talkingavatar.body.action_units import NAMES
 from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
+from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.config.compose import compose
 from talkingavatar.config.family_options import Audio2Param as Options
 from talkingavatar.config.schema import LossTermConfig
 from talkingavatar.config.stages import seen_by
 from talkingavatar.data.motion_batches import MotionData, Sequences
+from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
+from talkingavatar.drivers.driver import Heard, Prompt
 from talkingavatar.drivers.rig_options import FIELD, read
 from talkingavatar.drivers.training import RenderTerm
+from talkingavatar.engine.measuring.unit_scores import measure_units
 from talkingavatar.errors import UserError
 from tests.planted_motion import planted_clip
 
@@ -248,6 +253,34 @@ def test_a_small_driver_learns_a_planted_map(head, feedback):
     held = slice(*clips[0].test[0])
     error = (foretold - truth)[held][:, audible].square().mean() / truth[held][:, audible].var(0).mean()
     assert float(error) < 0.25 and not foretold[:, ~audible].any()
+
+
+def test_action_units_are_foretold_as_parts_of_a_pose_are(head, clips, tmp_path):
+    """Planted so that sound tells them; no lips, no pictures, and never beyond their scale."""
+    told = [replace(clip, units=(2.5 + 20 * made_units(head, clip)).clamp(0, 5)) for clip in clips]
+    made = training(head, told, targets=["units"], steps=120, lr=1e-2, width=32, windows=6, smooth=0.0, squared=False)
+    assert made.skipped["driver/loss/lips"] == "action units move no lips" and "driver/loss/render" in made.skipped
+    fit(made, batches(made, told), stop=60).save_checkpoint(tmp_path / "units.ckpt")
+    again = training(head, told, targets=["units"], steps=120, lr=1e-2, width=32, windows=6, smooth=0.0, squared=False)
+    fit(again, batches(again, told), tmp_path / "units.ckpt")
+    assert again.card.targets == ["units"] and again.card.names == list(NAMES)
+    driver = Audio2ParamDriver.load({"driver": asdict(again.card), "state_dict": again.state_dict()}, head)
+    clip = told[0]
+    scores = measure_units(clip, driver)
+    assert scores.r > 0.8 and scores.of["foretold"]["mae"] < 0.6 * scores.of["held"]["mae"]
+    assert scores.metrics("units").keys() >= {"units/r", "units/mae", "units/held/mae"} and len(scores.rows()) == 2
+    loud = Heard(clip.fps, clip.samples, 100 * clip.features)
+    units = driver.sample(loud, Prompt(), 0)[0]
+    assert float(units.min()) == 0 and float(units.max()) == 5
+    signal = driver.foretell(clip.signal, loud)
+    assert torch.equal(signal.actions, units) and signal.pose is clip.pose
+    with pytest.raises(UserError, match="jaw, units; expected units alone"):
+        training(head, told, targets=["jaw", "units"])
+
+
+def made_units(head, clip):
+    values = PoseParts(head, ("jaw", "mouth")).read(clip.pose)
+    return values[:, :13].repeat(1, 2)[:, :17]
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,20 @@ def lively(**changes):
     network = MotionDenoiser(Shape(channels=4, outputs=3, width=16, heads=2, layers=1, length=12, overlap=3, **changes))
     torch.nn.init.normal_(network.out[1].weight, std=0.5)
     torch.nn.init.normal_(network.quiet)
+    if network.shape.units:
+        torch.nn.init.normal_(network.unprompted)
     return network.eval().requires_grad_(False)
 
 
-def drawn(network, features, seeds, pieces=(), steps=4, guidance=1.5):
-    stream = MotionStream(network, torch.zeros(1, 16), seeds, steps, Guidance(guidance))
+def drawn(network, features, seeds, pieces=(), steps=4, guidance=1.5, units=None, further=1.0):
+    """Units come later than the sound that they are of."""
+    stream = MotionStream(network, torch.zeros(1, 16), seeds, steps, Guidance(guidance, further))
     ends = [0, *pieces, features.shape[1]]
-    parts = [stream.push(features[:, a:b]) for a, b in pairwise(ends)]
+    parts = [
+        stream.push(features[:, a:b]) if units is None else stream.push(features[:, a:b], units[:, a // 2 : b // 2])
+        for a, b in pairwise(ends)
+    ]
+    parts += [] if units is None else [stream.push(features[:, :0], units[:, features.shape[1] // 2 :])]
     return torch.cat([*parts, stream.finish()], 1)
 
 
@@ -83,13 +90,14 @@ def test_motion_that_is_known_is_what_noise_becomes():
     assert schedule.timesteps[0] == LEVELS - 1 and float(schedule.alphas_cumprod[-1]) < 1e-6
 
 
-@pytest.mark.parametrize("frames", [2, 12, 13, 40])
-def test_a_sound_in_pieces_gives_the_motion_of_the_whole(frames):
-    network, features = lively(), torch.randn(1, frames, 16, 4)
-    whole = drawn(network, features, [0, 1])
+@pytest.mark.parametrize(("frames", "prompted"), [(2, False), (12, False), (13, True), (40, False), (40, True)])
+def test_a_sound_in_pieces_gives_the_motion_of_the_whole(frames, prompted):
+    network, features = lively(units=prompted), torch.randn(1, frames, 16, 4)
+    units = 5 * torch.rand(1, frames, 17) if prompted else None
+    whole = drawn(network, features, [0, 1], units=units)
     assert whole.shape == (2, frames, 3)
     for pieces in ((1, 2), tuple(range(1, frames)), (min(frames, 11),)):
-        torch.testing.assert_close(drawn(network, features, [0, 1], pieces), whole)
+        torch.testing.assert_close(drawn(network, features, [0, 1], pieces, units=units), whole)
 
 
 def test_a_motion_is_of_its_seed_alone():
@@ -120,6 +128,35 @@ def test_guidance_leads_away_from_silence():
     torch.testing.assert_close(twice - plain, plain - without, atol=1e-5, rtol=1e-4)
 
 
+def test_guidance_of_units_and_sound_adds_up():
+    """From what neither tells to what sound does, and from there to what both do: each step as far as is asked."""
+    network, features, units = lively(units=True), torch.randn(1, 12, 16, 4), 5 * torch.rand(1, 12, 17)
+
+    def at(audio, further):
+        return drawn(network, features, [0], steps=1, guidance=audio, units=units, further=further)
+
+    both, sound, neither = at(1.0, 1.0), at(1.0, 0.0), at(0.0, 0.0)
+    assert float((both - sound).abs().max()) > 1e-3 and float((sound - neither).abs().max()) > 1e-3
+    expected = neither + 1.2 * (sound - neither) + 1.7 * (both - sound)
+    torch.testing.assert_close(at(1.2, 1.7), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_units_tell_what_the_sound_does_not(head, clips):
+    made = training(head, clips, steps=100, lr=1e-2, kind="gru", units=True)
+    fit(made, batches(made))
+    driver, (start, stop), clip = at_work(made, head), clips[0].test[0], clips[0]
+    with pytest.raises(UserError, match=r"driver: found nothing before it; expected action units, .*targets=.units."):
+        driver.sample(heard_of(clip), Prompt(), 0)
+    truth, told = made.standard(made.space.rig.parts.read(clip.pose))[start:stop], len(made.space.names) // 2
+    errors = []
+    for units in (clip.units, clip.units.flip(0)):
+        foretold = made.standard(driver.sample(replace(heard_of(clip), units=units), Prompt(), 0)[0])[start:stop]
+        errors.append(float((foretold - truth)[:, told:].square().mean() / truth[:, told:].var(0).mean()))
+    assert errors[0] < 0.4 and errors[1] > 1
+    with pytest.raises(UserError, match="guidance: found unit; expected some of audio, units"):
+        driver.sample(replace(heard_of(clip), units=clip.units), Prompt(guidance={"unit": 1.0}), 0)
+
+
 @pytest.mark.parametrize("kind", ["ddim", "gru"])
 def test_a_small_driver_learns_a_planted_map(head, clips, kind):
     made = training(head, clips, steps=150 if kind == "ddim" else 100, lr=1e-2, kind=kind)
@@ -139,8 +176,9 @@ def test_a_small_driver_learns_a_planted_map(head, clips, kind):
         assert torch.equal(samples[0], samples[2])
 
 
-def test_a_run_that_was_stopped_equals_one_that_was_not(head, clips, tmp_path):
-    through, stopped, again = (training(head, clips) for _ in range(3))
+@pytest.mark.parametrize("units", [False, True])
+def test_a_run_that_was_stopped_equals_one_that_was_not(head, clips, tmp_path, units):
+    through, stopped, again = (training(head, clips, units=units) for _ in range(3))
     fit(through, batches(through))
     fit(stopped, batches(stopped), stop=3).save_checkpoint(tmp_path / "driver.ckpt")
     fit(again, batches(again), tmp_path / "driver.ckpt")

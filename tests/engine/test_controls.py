@@ -95,3 +95,5 @@ def test_what_is_asked_for_reaches_the_request():
     assert request.controls == Controls((20.0, -5.0), 0.8)
     assert request.prompt.guidance == {"audio": 2.0} and request.prompt.steps == 4
     assert parse(["run=x"]).request.controls == Controls()
+    both = parse(["run=x", "guidance=audio=1.15,units=1.3"]).request.prompt.guidance
+    assert both == {"audio": 1.15, "units": 1.3}

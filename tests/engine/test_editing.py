@@ -11,7 +11,8 @@ from talkingavatar.body.action_units import NAMES, NamedFace
 from talkingavatar.body.lips import LipRuler
 from talkingavatar.body.models import load_body
 from talkingavatar.data.prompts.ask import Ask, track_of
-from talkingavatar.engine.performing.editing import ALPHA, BETA, Edit, edited, named_face, open_edit
+from talkingavatar.drivers.unit_edit import ALPHA, BETA
+from talkingavatar.engine.performing.editing import Edit, edited, named_face, open_edit
 from talkingavatar.engine.performing.unit_curves import UnitCurves, write_units
 from talkingavatar.errors import UserError
 from talkingavatar.types import DrivingSignal

@@ -51,7 +51,9 @@ class Controls:
         if self.distance != 1:
             head = body(pose)[1][:, body.joint_names.index("head" if "head" in body.joint_names else "neck")]
             pose = replace(pose, transl=pose.transl + (self.distance - 1) * (head - eyes(cameras.viewmats[:1])))
-        return signal if pose is signal.pose else reposed(signal, pose)
+        if pose is signal.pose:
+            return signal
+        return replace(reposed(signal, pose), actions=signal.actions)  # no unit is a gaze or a place
 
 
 def _turned(before: Float[Tensor, "B n 3"], side: float, up: float) -> Float[Tensor, "B n 3"]:

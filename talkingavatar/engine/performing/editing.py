@@ -21,6 +21,7 @@ from talkingavatar.data.prompts.lexicon import lexicon
 from talkingavatar.data.prompts.placing import Placing, encoder_folder, load_encoder
 from talkingavatar.data.prompts.text import Placer, parse_text
 from talkingavatar.data.prompts.unit_list import parse_units
+from talkingavatar.drivers.unit_edit import ALPHA, BETA
 from talkingavatar.engine.performing.unit_curves import UnitCurves
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
@@ -29,7 +30,6 @@ from talkingavatar.types import BodyPose, DrivingSignal
 
 RULES = ("floor", "published")
 STEP = 0.05  # radians of the jaw, over which the lips' opening is taken as linear
-ALPHA, BETA = 1.0, 0.3  # the published rule's; methods.md D.2: their values were not found
 
 
 @dataclass(frozen=True)

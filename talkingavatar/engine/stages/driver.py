@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from talkingavatar.config.schema import FitConfig
+from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.data.action_units import ACTION as UNITS_ACTION
 from talkingavatar.data.capture import Capture
 from talkingavatar.data.motion_clips import (
@@ -24,7 +25,7 @@ from talkingavatar.data.speaker.identity import capture_name
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
-from talkingavatar.drivers.space import is_units
+from talkingavatar.drivers.space import UNITS, is_units
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.engine.build import build_body, build_clip, clip_of, model_of
 from talkingavatar.engine.loop.machine import cores
@@ -61,7 +62,6 @@ class DriverFit(Stage):
         self.clips = self._clips(avatar)
         self.measured = [clip for clip in self.clips if clip.test]
         render = None if avatar is None else RenderTerm(avatar.mouth_loss, avatar.capture_data.train_frames)
-        self._check_prompts()
         self.module = self.training = self.kind.training(config, deepcopy(self.body), self.clips, render)
         self.data, self.skipped = self.training.data, self.skipped | self.training.skipped
         if config.driver.init is not None:
@@ -72,7 +72,15 @@ class DriverFit(Stage):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        driver_class(config.driver.name).options(config)
+        """
+        Raises:
+            UserError: a mistake in the options, or nothing foretells the units that it is to be prompted with.
+        """
+        options = driver_class(config.driver.name).options(config)
+        foretold = (seen_by(config, name).driver.options.get("targets") for name in of_kind(config, "driver"))
+        if getattr(options, "units", False) and [UNITS] not in list(foretold):
+            found, expected = "true, and no stage foretells them", "a driver of action units before it"
+            raise UserError("driver.options.units", found, expected, "add a stage before it with targets=[units]")
 
     # -- what is trained on --------------------------------------------------------------------------------------------
 
@@ -101,15 +109,6 @@ class DriverFit(Stage):
             replace(clip, name=f"{clip.name}#{number}") if clip.name in names[:number] else clip
             for number, clip in enumerate(clips)
         ]
-
-    def _check_prompts(self) -> None:
-        """
-        Raises:
-            UserError: what is prompted with action units has nothing before it that foretells them.
-        """
-        if getattr(self.options, "units", False) and not any(is_units(driver.space) for driver in self.earlier):
-            found, expected = "true, and no stage before it foretells them", "a driver of action units before it"
-            raise UserError("driver.options.units", found, expected, "give it a stage before it with targets=[units]")
 
     def _with_units(self, clips: list[MotionClip]) -> list[MotionClip]:
         """Those whose action units are known.
