@@ -63,7 +63,10 @@ def test_configuration(command, tiny, override, expected):
         (["stages=[avatar,driver]", "driver.name=audio2parm"], "did you mean audio2param?"),
         (["stages=[avatar,driver]", "driver.name=ridge"], "a driver that is trained"),
         (["stages=[avatar,driver]", "+driver.options.width=7"], "driver.options.width"),
-        (["stages=[avatar,driver]", "driver=diffusion", "driver.options.units=true"], "no stage foretells them"),
+        (
+            ["stages=[avatar,driver]", "driver=diffusion", "driver.options.units=true"],
+            "no stage before it foretells them",
+        ),
         (["+method.options.lebb=false"], "did you mean leb?"),
     ],
 )

@@ -1,5 +1,6 @@
 """Action units between two drivers of a chain: handed on, edited, written, and as the sound comes."""
 
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from talkingavatar.audio.features import audio_features
-from talkingavatar.body.action_units import NAMES
+from talkingavatar.body.action_units import NAMES, NamedFace
+from talkingavatar.body.lips import LipRuler
 from talkingavatar.body.models import load_body
 from talkingavatar.data.prompts.ask import Ask, track_of
 from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
@@ -18,6 +20,7 @@ from talkingavatar.drivers.driver import Heard, Prompt
 from talkingavatar.drivers.space import space_of
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.drivers.unit_edit import ALPHA, BETA, UnitEdit
+from talkingavatar.engine.performing.editing import foretold
 from talkingavatar.networks.audio2param import Audio2Param
 from talkingavatar.networks.audio2param import Shape as SpeechShape
 from talkingavatar.networks.motion_denoiser import MotionDenoiser
@@ -59,6 +62,10 @@ def heard():
     return Heard(FPS, samples, torch.from_numpy(np.asarray(features, np.float32)))
 
 
+def smile():
+    return UnitEdit(track_of([Ask(start=1.0, raised={"AU12": 4.5})], FPS, FRAMES))
+
+
 def happy():
     return UnitEdit(track_of([Ask(start=1.0, raised={"AU12": 4.5}, calmed={"AU26": 1.0})], FPS, FRAMES))
 
@@ -74,6 +81,25 @@ def test_the_face_hears_the_edited_units_and_the_signal_keeps_them(head, chain, 
     assert torch.equal(chain.space.rig.read(asked), alone) and chain.space.read(asked).shape == (FRAMES, 3 + 17)
     assert not torch.equal(chain.space.rig.read(plain), alone)
     assert chain.takes >= {"edit"} and "edit" not in face.takes
+
+
+def test_a_performance_is_edited_through_the_driver_and_its_lips_still_speak(head, chain, heard):
+    signal = DrivingSignal(torch.full((FRAMES,), -1), head.zero_pose(FRAMES))
+    small = Chain([chain.drivers[0], copy(chain.drivers[1])])  # a jaw that opens as one does
+    small.drivers[1].standard = Standardise(3)
+    small.drivers[1].standard.std *= 0.05
+    plain, asked = (foretold(small, signal, heard, Prompt(), 0, head, edit) for edit in (None, smile()))
+    assert torch.equal(asked.actions, smile().applied(plain.actions))
+    face = NamedFace(head)
+    smiles = face.read(asked.pose)[:, face.names.index("mouthSmileLeft")]
+    assert not smiles[:15].any() and smiles[40:].min() == pytest.approx(0.9, abs=1e-5)
+    ruler = LipRuler(head)
+    open_still = plain.pose.full_pose[:, head.joint_names.index("jaw"), 0] > 0
+    apart = (ruler.of_body(asked.pose) - ruler.of_body(plain.pose))[open_still.numpy()]
+    assert float(np.abs(apart).max()) < 1e-3  # metres
+    published = foretold(small, signal, heard, Prompt(), 0, head, replace(smile(), rule="published"))
+    assert torch.equal(published.actions, replace(smile(), rule="published").applied(plain.actions))
+    assert not published.pose.expression.any()  # the driver alone makes it
 
 
 def test_a_chain_speaks_as_the_sound_comes(chain, heard):

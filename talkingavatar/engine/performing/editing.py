@@ -21,7 +21,8 @@ from talkingavatar.data.prompts.lexicon import lexicon
 from talkingavatar.data.prompts.placing import Placing, encoder_folder, load_encoder
 from talkingavatar.data.prompts.text import Placer, parse_text
 from talkingavatar.data.prompts.unit_list import parse_units
-from talkingavatar.drivers.unit_edit import ALPHA, BETA
+from talkingavatar.drivers.driver import Driver, Heard, Prompt
+from talkingavatar.drivers.unit_edit import ALPHA, BETA, UnitEdit
 from talkingavatar.engine.performing.unit_curves import UnitCurves
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
@@ -102,13 +103,42 @@ def placer() -> Placer | None:
     return lambda phrase: loaded()(phrase)
 
 
-def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor") -> DrivingSignal:
+@torch.no_grad()
+def foretold(
+    driver: Driver, signal: DrivingSignal, heard: Heard, prompt: Prompt, seed: int, body: Body, edit: UnitEdit | None
+) -> DrivingSignal:
+    """What a driver makes of the sound, with an edit in its face and in its action units, where it foretells any.
+
+    A driver that takes edits makes the face that goes with them. What that face lacks of a `floor` is added, and its
+    lips stand as far apart as the sound alone would have them.
+
+    Raises:
+        UserError: as `Driver.foretell`, or a body whose expressions have no names.
+    """
+    spoken = driver.foretell(signal, heard, prompt, seed)
+    if edit is None:
+        return spoken
+    if "edit" not in driver.takes:
+        units = None if spoken.actions is None else edit.applied(spoken.actions)
+        return replace(edited(spoken, body, edit.track, edit.rule), actions=units)
+    made = driver.foretell(signal, heard, replace(prompt, edit=edit), seed)
+    if edit.rule == "published":
+        return made
+    return replace(edited(made, body, edit.track, edit.rule, spoken.pose), actions=made.actions)
+
+
+def edited(
+    signal: DrivingSignal, body: Body, track: Track, rule: str = "floor", speech: BodyPose | None = None
+) -> DrivingSignal:
     """The same frames with the track's action units in their faces.
 
     `floor`: each action is what it was, less what is calmed, and at least what is asked; where nothing is asked of the
     jaw, it turns so that the lips stand as far apart as before, which a smile alone would change. `published`
     (EmoDiffTalk): what is asked for is on or off, E (1 + alpha) or E (1 - beta); it scales, so that what rests stays
     at rest.
+
+    Args:
+        speech: whose lips stand as far apart as they shall, if not the signal's.
 
     Raises:
         UserError: a body whose expressions have no names.
@@ -126,13 +156,13 @@ def edited(signal: DrivingSignal, body: Body, track: Track, rule: str = "floor")
     if rule == "floor":
         spoken = [NAMES.index(name) for name in SPOKEN]
         free = (track.raised[:, spoken] + track.calmed[:, spoken]).max((1, 2)) == 0
-        pose = with_opening(body, signal.pose, pose, free & (track.weight > 0))
+        pose = with_opening(body, signal.pose if speech is None else speech, pose, free & (track.weight > 0))
     return reposed(signal, pose)
 
 
 @torch.no_grad()
 def with_opening(body: Body, before: BodyPose, after: BodyPose, where: Bool[ndarray, " T"]) -> BodyPose:
-    """In some frames the lips as far apart as before, by one step of the jaw, as far as the teeth let it."""
+    """In some frames the lips as far apart as `before`, by one step of the jaw, as far as the teeth let it."""
     ruler = LipRuler(body)
     rows = torch.from_numpy(np.flatnonzero(where))
     if not ruler.known or not len(rows):

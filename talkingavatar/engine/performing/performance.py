@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.performing.borrowed import borrowed_motion
 from talkingavatar.engine.performing.controls import Controls
-from talkingavatar.engine.performing.editing import Edit, OpenedEdit, edited, named_face, open_edit
+from talkingavatar.engine.performing.editing import Edit, OpenedEdit, edited, foretold, named_face, open_edit
 from talkingavatar.engine.performing.idle import idle_path
 from talkingavatar.errors import UserError
 from talkingavatar.types import BodyPose, Cameras, DrivingSignal
@@ -117,21 +117,14 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     cameras = capture.cameras([camera])
     heard, signals = Heard(fps, speech, features), [signal]
     edit = None if opened.edit is None or track is None else UnitEdit(track, opened.edit.rule)
-    prompted = driver is not None and "edit" in driver.takes
     if driver is not None:
-        prompt = replace(request.prompt, edit=edit if prompted else None)
-        signals = [driver.foretell(signal, heard, prompt, request.seed + k) for k in range(request.samples)]
+        given = (signal, heard, request.prompt)
+        signals = [foretold(driver, *given, request.seed + k, body, edit) for k in range(request.samples)]
+    elif edit is not None:
+        signals = [edited(signal, body, edit.track, edit.rule)]
     notes = [] if opened.edit is None else opened.edit.notes
-    if edit is not None and not (prompted and edit.rule == "published"):
-        signals = [_edited(signal, body, edit, prompted) for signal in signals]
     shown = [request.controls.applied(signal, body, cameras) for signal in signals]
     return [Performance(fps, signal, opened.sound, cameras, driver, notes) for signal in shown]
-
-
-def _edited(signal: DrivingSignal, body: Body, edit: UnitEdit, prompted: bool) -> DrivingSignal:
-    """What the face lacks of it even where the driver was prompted with it; its units, where it has any, go with it."""
-    units = signal.actions if prompted or signal.actions is None else edit.applied(signal.actions)
-    return replace(edited(signal, body, edit.track, edit.rule), actions=units)
 
 
 def _refuse(driver: Driver | None, request: Request) -> None:

@@ -77,9 +77,8 @@ class DriverFit(Stage):
             UserError: a mistake in the options, or nothing foretells the units that it is to be prompted with.
         """
         options = driver_class(config.driver.name).options(config)
-        foretold = (seen_by(config, name).driver.options.get("targets") for name in of_kind(config, "driver"))
-        if getattr(options, "units", False) and [UNITS] not in list(foretold):
-            found, expected = "true, and no stage foretells them", "a driver of action units before it"
+        if getattr(options, "units", False) and not _foretold_before(config):
+            found, expected = "true, and no stage before it foretells them", "a driver of action units"
             raise UserError("driver.options.units", found, expected, "add a stage before it with targets=[units]")
 
     # -- what is trained on --------------------------------------------------------------------------------------------
@@ -200,6 +199,13 @@ class DriverFit(Stage):
             "targets": driver.card.targets,
             **({"figures": DEFINITION} if is_units(driver.space) else {}),
         }
+
+
+def _foretold_before(config: FitConfig) -> bool:
+    """Whether a stage of a driver before the one that sees this configuration foretells action units."""
+    drivers = [seen_by(config, name).driver for name in of_kind(config, "driver")]
+    before = drivers[: drivers.index(config.driver)]
+    return any(driver.options.get("targets") == [UNITS] for driver in before)
 
 
 def _opens_mouths(driver: Driver) -> bool:
