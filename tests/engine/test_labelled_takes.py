@@ -71,6 +71,10 @@ def test_emotions_are_told_from_the_true_face_and_not_from_a_still_one(held, con
     still = held.truth[[0] * len(held.frames)]
     frozen = Foretold(DrivingSignal(torch.tensor(held.frames), still))
     assert score_motion(replace(setting, foretold=frozen), [EmotionAccuracy]).metrics["emotion/accuracy"] < 0.5
+    expression = held.truth.expression.clone()
+    expression[:, 0] = held.tracked.expression[:, 0]
+    partly = Foretold(DrivingSignal(torch.tensor(held.frames), replace(held.truth, expression=expression)))
+    assert "as tracked" in score_motion(replace(setting, foretold=partly), [EmotionAccuracy]).skipped["emotion"]
     draw_confusion(found, tmp_path, "spoken")
     assert (tmp_path / "emotions_spoken.png").stat().st_size > 5000
     unlabelled = score_motion(replace(setting, held=replace(held, labels=None)), [EmotionAccuracy])

@@ -19,7 +19,7 @@ from talkingavatar.drivers.ridge import RidgeMouth
 from talkingavatar.engine.driver import heard_of, ridge_of
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import BodyPose, DrivingSignal
 
 STILL = 1e-6  # radians or coefficients: a standard deviation below which a parameter does not move
 
@@ -33,6 +33,12 @@ class Foretold:
     parts: PoseParts | None = None  # of the pose, that are compared; None where something else is foretold
     scale: Float[Tensor, " P"] | None = None  # of their parameters
     moving: Bool[Tensor, " P"] | None = None  # what stays at its mean would look steady
+
+    def share(self, tracked: BodyPose) -> float:
+        """Of the expressions that move in the tracked motion, how many are not simply its own."""
+        moves = tracked.expression.std(0) > STILL
+        apart = (self.signal.pose.expression != tracked.expression).any(0)
+        return float(apart[moves].float().mean()) if moves.any() else 0.0
 
 
 @torch.no_grad()

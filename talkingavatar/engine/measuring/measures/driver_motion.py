@@ -31,7 +31,7 @@ class DriverMotion(Measure):
     needs = ("frames", "foretold")
     definitions: ClassVar = {
         "driver": "motion told from sound against tracked and true motion. opening: of the lips, its correlation (r), "
-        "offset in frames, mean distance in mm, and standard deviation by the other's (extent); params_r: mean "
+        "offset in frames, mean distance in mm (MOD), and standard deviation by the other's (extent); params_r: mean "
         "correlation of the parameters that move; lips_mm: mean distance of the lips' vertices, the head held still; "
         "jitter: of the parameters that are foretold, in their standard deviations in training",
     }

@@ -17,6 +17,7 @@ from talkingavatar.metrics.emotion import EmotionClassifier, confusion, phrase_f
 from talkingavatar.types import Batch, BodyPose, DrivingSignal
 
 UNLABELLED = "the capture has no labelled emotions"
+PARTLY = "a part of the face is as tracked, which tells the emotion: foretell all of it"
 CONFUSION = "emotion_confusion"  # table: how many phrases of each emotion (rows) are told as each
 
 
@@ -45,6 +46,9 @@ class EmotionAccuracy(Measure):
             return Findings(skipped={"emotion": UNLABELLED})
         if not is_named(held.body.expression_names):
             return Findings(skipped={"emotion": UNNAMED})
+        foretold = self.setting.foretold
+        if foretold is not None and foretold.share(held.tracked) < 1:
+            return Findings(skipped={"emotion": PARTLY})
         self.phrases = phrases_of(held.labels, held.shots, held.fps)
         if not self.phrases:
             return Findings(skipped={"emotion": "no phrase is held out whole"})

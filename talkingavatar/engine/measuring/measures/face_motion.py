@@ -33,8 +33,8 @@ class FaceMotion(Measure):
         "squared distance of a lip's vertex, mean over frames; fdd_mm2 (FDD): by how much more the other's upper face "
         "moves (deviation of squared distances from rest, whenever); velocity_lips_mm, velocity_upper_mm: "
         "mean difference of movements in a frame; upper_mm: mean distance of the upper face; aue_lower, aue_upper, "
-        "mean_r, r: error (summed mean squares, 0 to 5) and correlation of action units. Mean difference of mouth "
-        "opening (MOD) is driver/opening_mm",
+        "mean_r, r: error (summed mean squares, 0 to 5) and correlation of action units. foretold_percent: "
+        "of the expressions that move; the others are as tracked, which flatters. MOD is driver/opening_mm",
         "units": "the action units that a driver foretold, by which the face was prompted: errors as of motion",
     }
 
@@ -54,6 +54,8 @@ class FaceMotion(Measure):
         for name, other in others.items():
             findings.metrics |= {f"motion/{what}/{name}": value for what, value in self._apart(pose, other).items()}
         self._units(pose, others, findings)
+        assert self.setting.foretold is not None, "it needs what was foretold"
+        findings.metrics["motion/foretold_percent"] = 100 * self.setting.foretold.share(self.held.tracked)
         if why := StillFace(self.held.body).why_not:
             findings.skipped["motion/lve_mm2"] = why
         return findings

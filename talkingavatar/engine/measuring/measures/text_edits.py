@@ -22,6 +22,7 @@ from talkingavatar.engine.measuring.labelled_takes import emotion_classifier
 from talkingavatar.engine.measuring.measure import Findings, Measure, Setting
 from talkingavatar.engine.measuring.measures.face_motion import UNNAMED
 from talkingavatar.engine.measuring.seen_faces import Seen, SeenFaces
+from talkingavatar.errors import UserError
 from talkingavatar.metrics.action_units import UNSEEN
 from talkingavatar.metrics.edits import edge_roughness, in_order, leak, moves_along, rank_correlation
 from talkingavatar.metrics.emotion import phrase_features
@@ -56,8 +57,14 @@ class TextEdits(Measure):
         assert setting.avatar is not None, "it needs one"
         self.avatar = setting.avatar
 
-    @torch.no_grad()
     def finish(self, found: Findings, truth: Findings) -> Findings:
+        try:
+            return self._measured()
+        except UserError as error:  # features that cannot be made of new sound: a skip, no mistake
+            return Findings(skipped={"edits": str(error)})
+
+    @torch.no_grad()
+    def _measured(self) -> Findings:
         speech = EditedSpeech(self.avatar, self.held)
         if why := speech.why_not or ("" if is_named(self.avatar.body.expression_names) else UNNAMED):
             return Findings(skipped={"edits": why})
