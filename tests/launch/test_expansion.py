@@ -60,6 +60,10 @@ def test_a_table_has_all_its_rows(protocol, file):
     assert protocol not in TABLES or swept(file) <= swept("thgs_tables.yaml")
 
 
+def test_what_is_swept_of_emodifftalk_has_a_row():
+    assert swept("emodifftalk.yaml") <= {row.experiment for row in read_protocol("emodifftalk").rows}
+
+
 def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):
     jobs = expand(sweep({"experiment": {"values": ["thgs_full", "thgs_wo_leb"]}, "seed": {"values": [3, 1, 2]}}))
     assert [job.name for job in jobs[:4]] == [

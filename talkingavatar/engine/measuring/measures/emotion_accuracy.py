@@ -24,6 +24,7 @@ CONFUSION = "emotion_confusion"  # table: how many phrases of each emotion (rows
 class EmotionAccuracy(Measure):
     """Of the pose that drives, phrase by phrase; beside it what the same classifier makes of the true face."""
 
+    version = 2
     keys = ("emotion",)
     needs = ("frames",)
     definitions: ClassVar = {

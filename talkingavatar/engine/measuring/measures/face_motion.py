@@ -26,6 +26,7 @@ class FaceMotion(Measure):
     `motion` is of the face that is made, `units` of the action units that a driver foretold before it.
     """
 
+    version = 2
     keys = ("motion",)
     needs = ("frames", "foretold")
     definitions: ClassVar = {
