@@ -56,6 +56,7 @@ class RigTraining(DriverTraining):
         super().__init__()
         self.config, self.body, self.clips, self.options = config, body, list(clips), options
         self.space = space_of(body, options.targets)
+        self.parts = None if self.space.rig is None else self.space.rig.parts  # goes where the training goes
         self.schedule = of_one_group(
             config.driver.schedule, "driver.schedule", GROUP, config.budget, config.driver.paper_steps
         )
