@@ -8,7 +8,7 @@ from talkingavatar.data.capture import paper_split
 from talkingavatar.data.face_balance import shares_by_face
 from talkingavatar.data.motion_batches import MotionBatch
 from talkingavatar.data.sampler import StepLoader, background_of_step, frames_of_step
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 
 FRAMES = list(range(0, 80, 4))
 
@@ -40,12 +40,13 @@ def test_what_a_gpu_will_read_is_pinned_whatever_it_lies_in(monkeypatch):
     pinned: list[torch.Tensor] = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor.clone()) or pinned[-1])
     pose = BodyPose(torch.zeros(2, 1), torch.zeros(2, 2), torch.zeros(2, 3, 3), torch.zeros(2, 3))
-    item = MotionBatch(torch.zeros(1, 2, 16, 4), pose, torch.zeros(1, dtype=torch.long))
+    signal = DrivingSignal(torch.zeros(2, dtype=torch.long), pose, actions=torch.zeros(2, 17))
+    item = MotionBatch(torch.zeros(1, 2, 16, 4), signal, torch.zeros(1, dtype=torch.long))
     (plain,) = StepLoader(lambda step: item, 1)
     assert plain is item and not pinned
     (sent,) = StepLoader(lambda step: item, 1, pin=True)
-    leaves = [sent.features, *vars(sent.pose).values(), sent.speaker]
-    assert {id(leaf) for leaf in leaves} == {id(tensor) for tensor in pinned} and len(pinned) == 6
+    leaves = [sent.features, sent.signal.frame, *vars(sent.pose).values(), sent.signal.actions, sent.speaker]
+    assert {id(leaf) for leaf in leaves} == {id(tensor) for tensor in pinned} and len(pinned) == 8
     assert torch.equal(sent.pose.full_pose, pose.full_pose)
 
 
