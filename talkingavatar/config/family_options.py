@@ -175,9 +175,8 @@ class Diffusion(RigDriver):
     most_gain: float = within(1.0, 1.0, 1000.0)  # what is drawn has its extent already
     steps: int = within(10, 1, 500)  # of sampling
     units: bool = False  # prompted with action units, which a stage before it foretells; in training the clip's own
-    deaf: float = within(
-        0.1, 0.0, 0.3
-    )  # share of sequences that are learned without sound; as many without units, both
+    # Share of sequences that are learned without sound; as many without units, and without both.
+    deaf: float = within(0.1, 0.0, 0.3)
     guidance: float = within(1.15, 0.0, 100.0)  # of sound against none (JoyVASA's); 1 leaves the latter out
     units_guidance: float = within(1.0, 0.0, 100.0)  # of units against none
 

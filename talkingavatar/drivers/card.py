@@ -9,13 +9,8 @@ from talkingavatar.errors import UserError
 from talkingavatar.runtime.readers import is_number
 
 ALIKE = ("targets", "names", "speakers", "features", "output", "fps")  # of training and use
-FREE = (
-    "speakers",
-    "dropout",
-    "steps",
-    "guidance",
-    "units_guidance",
-)  # sizes that the speakers tell, or that do not matter at work
+# Sizes that the speakers tell, or that do not matter at work.
+FREE = ("speakers", "dropout", "steps", "guidance", "units_guidance")
 
 
 @dataclass(frozen=True)

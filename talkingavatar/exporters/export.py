@@ -99,7 +99,7 @@ def _moment(trained: FittedRun, config: ExportConfig) -> tuple[int, DrivingSigna
 
 @torch.no_grad()
 def _shown(trained: FittedRun, signal: DrivingSignal) -> Gaussians:
-    gaussians = trained.method.drive(signal.to(trained.method.device)).detach().to("cpu")
+    gaussians = trained.method.drive(signal.to(trained.method.device))
     return settled(surfels(gaussians) if _is_surfels(trained) else gaussians)
 
 

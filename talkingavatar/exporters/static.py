@@ -18,12 +18,12 @@ TURNED = (1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1)
 
 
 def settled(gaussians: Gaussians) -> Gaussians:
-    """On the CPU in float32, with unit quaternions whose first number is not negative, and none too thin to be drawn.
+    """On the CPU, with unit quaternions whose first number is not negative, and none too thin to be drawn.
 
     Raises:
         UserError: there are none, or some are no Gaussians.
     """
-    g = Gaussians(**{name: value.detach().cpu().float() for name, value in vars(gaussians).items()})
+    g = gaussians.detach().to("cpu")
     sound = g.scales.amin(1) >= 0
     for value in (g.means, g.quats, g.scales, g.opacities[:, None], g.sh.flatten(1)):
         sound &= value.isfinite().all(1)

@@ -68,7 +68,8 @@ class MotionLatent(TriangleBound):
         self.register_buffer("held_joints", held_joints, persistent=False)
         self.register_buffer("still", known.full_pose.mean(0, keepdim=True))
         warm = self.options.mapper == "warm"
-        self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm, self._single_moves(known))
+        moves = self._single_moves(known) if warm else None
+        self.face_mapper = LatentMapper(codes[:, : self.dyn], self._face_values(known), warm, moves)
         self.head_mapper = LatentMapper(codes[:, self.dyn :], self._head_values(known), warm)
         self.shape = nn.Parameter(torch.zeros_like(self.betas))
         self.box = RestBox(self.figure.resting(self.betas[0]))

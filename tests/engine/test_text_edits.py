@@ -6,37 +6,22 @@ import numpy as np
 import pytest
 
 from talkingavatar.body.action_units import NAMES
-from talkingavatar.config.compose import compose
 from talkingavatar.config.emotions import EMOTIONS
 from talkingavatar.data.prompts.lexicon import lexicon
-from talkingavatar.engine.build import build_body, build_data, build_method
-from talkingavatar.engine.fitted import FittedRun
-from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.measuring.edited_speech import PROMPTS, EditedSpeech
 from talkingavatar.engine.measuring.held_out import some_held_out
 from talkingavatar.engine.measuring.measure import Findings, Found, Networks, Options, Setting
 from talkingavatar.engine.measuring.measures import text_edits
 from talkingavatar.engine.measuring.measures.text_edits import Stairs, TextEdits
 from talkingavatar.engine.measuring.seen_faces import Seen
-from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.metrics.emotion import EmotionClassifier
+from tests.engine.test_driven_frames import avatar  # noqa: F401
 
 HAPPY = NAMES.index("AU12")
 
 
 @pytest.fixture(scope="module")
-def avatar(tmp_path_factory):
-    """An avatar as it begins: what it looks like does not matter."""
-    config = compose(["debug=one_step", "tracking=none", "trainer.progress=false"])
-    prepare_torch(config)
-    data = build_data(config)
-    method = build_method(config, data, build_body(config)).eval().requires_grad_(False)
-    run = RunDirectory(tmp_path_factory.mktemp("run"))
-    return FittedRun(run, run.checkpoint("avatar"), data, method)
-
-
-@pytest.fixture(scope="module")
-def setting(avatar):
+def setting(avatar):  # noqa: F811
     blind = Networks({"landmarks": Found(why="nobody looks")})
     held = some_held_out(avatar.data, avatar.body, list(range(avatar.data.capture.manifest.frames)))
     return Setting(held, blind, Options(), {}, avatar=avatar)
