@@ -64,7 +64,7 @@ def test_a_head_with_a_critic_killed_continues_to_the_bit(cache, tmp_path):
     config = compose(
         ["experiment=vasa3d_full", "stages=[avatar]", *TINY, *starts, "data.frames=20", "budget.steps=12",
          "loss.terms.adversarial.weight=0.001", "loss.terms.adversarial.start=0", "method.options.patch=32",
-         "trainer.checkpoint_every=3", "budget.aligned_frames=0", "budget.media_frames=0", "trainer.progress=false",
+         "trainer.checkpoint_every=3", "budget.aligned_frames=0", "budget.media_frames=1", "trainer.progress=false",
          "metrics.lpips=[]", f"run.path={tmp_path / 'whole'}"]
     )  # fmt: skip
     assert run_fit(config, StopFlag()) is not None
@@ -76,3 +76,23 @@ def test_a_head_with_a_critic_killed_continues_to_the_bit(cache, tmp_path):
     whole, part = (torch.load(tmp_path / name / "avatar.ckpt", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(values, part["state_dict"][key]) for key, values in whole["state_dict"].items())
     assert any(key.startswith("patches.") for key in whole["state_dict"])
+
+
+def test_an_avatar_its_units_and_what_they_prompt_killed_in_each_continue_to_the_bit(cache, tmp_path):
+    """Lines of units, speech to units, and the diffusion that hears both."""
+    small = ["data.cameras=1", "driver.options.identities=[]", "stages.units.driver.options.identities=[]"]
+    config = compose(
+        ["experiment=emodifftalk_full", *TINY, *small, "data.seconds=4", "budget.steps=10", "stages.units.steps=6",
+         "stages.driver.steps=6", "method.options.perceptual=edges", "trainer.checkpoint_every=3", "metrics.lpips=[]",
+         "budget.aligned_frames=0", "budget.media_frames=1", "trainer.progress=false", f"run.path={tmp_path / 'whole'}"]
+    )  # fmt: skip
+    assert run_fit(config, StopFlag()) is not None
+    parts = replace(config.run, path=str(tmp_path / "parts"))
+    for stop in (5, 14, 20):
+        with pytest.raises(Preempted):
+            run_fit(replace(config, run=replace(parts, stop_after=stop)), StopFlag())
+    assert run_fit(replace(config, run=parts), StopFlag()) is not None
+    names = ("avatar", "units", "driver")
+    for whole, part in zip(states(tmp_path / "whole", names), states(tmp_path / "parts", names), strict=True):
+        assert all(torch.equal(whole[key], part[key]) for key in whole)
+    assert states(tmp_path / "whole", ["avatar"])[0]["gaussians.lines"].any()
