@@ -9,9 +9,13 @@ from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--mute-audio", "--no-first-run",
+    "--headless=new", "--no-sandbox", "--hide-scrollbars", "--mute-audio", "--no-first-run",
     "--autoplay-policy=no-user-gesture-required", "--remote-debugging-pipe",
 )  # fmt: skip
+DRAWING = {
+    False: ("--disable-gpu",),
+    True: ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"),
+}
 
 
 def executable() -> str | None:
@@ -22,7 +26,8 @@ def executable() -> str | None:
 class Browser:
     """One page in one Chromium. Use it as a context; `errors` are what the page complained of."""
 
-    def __init__(self, profile: Path, width: int = 1440, height: int = 1000) -> None:
+    def __init__(self, profile: Path, width: int = 1440, height: int = 1000, webgl: bool = False) -> None:
+        """`webgl`: the page has WebGL2, drawn by the processor."""
         self.errors: list[str] = []
         self.count = 0
         self.session = ""
@@ -32,6 +37,7 @@ class Browser:
         command = [
             executable() or "chromium",
             *OPTIONS,
+            *DRAWING[webgl],
             f"--user-data-dir={profile}",
             f"--window-size={width},{height}",
         ]

@@ -1,0 +1,40 @@
+/** How long the GPU works on a frame, where the browser tells. */
+
+const NANOSECONDS = 1e6; // a millisecond
+
+export class Timer {
+  /** @param {WebGL2RenderingContext} gl */
+  constructor(gl) {
+    this.gl = gl;
+    this.extension = gl.getExtension('EXT_disjoint_timer_query_webgl2');
+    this.waiting = [];
+    /** Of the last frame that is known, null where none is. @type {number|null} */
+    this.ms = null;
+  }
+
+  /** @param {() => void} work */
+  measure(work) {
+    if (!this.extension) {
+      work();
+      return;
+    }
+    const {gl} = this;
+    const query = gl.createQuery();
+    gl.beginQuery(this.extension.TIME_ELAPSED_EXT, query);
+    work();
+    gl.endQuery(this.extension.TIME_ELAPSED_EXT);
+    this.waiting.push(query);
+    this.collect();
+  }
+
+  /** Take what the GPU has answered. */
+  collect() {
+    const {gl} = this;
+    while (this.waiting.length && gl.getQueryParameter(this.waiting[0], gl.QUERY_RESULT_AVAILABLE)) {
+      const query = this.waiting.shift();
+      const disturbed = gl.getParameter(this.extension.GPU_DISJOINT_EXT);
+      if (!disturbed) this.ms = gl.getQueryParameter(query, gl.QUERY_RESULT) / NANOSECONDS;
+      gl.deleteQuery(query);
+    }
+  }
+}
