@@ -8,7 +8,7 @@ import {Skeleton} from './skeleton.js';
 /** @typedef {import('./avatar.js').Avatar} Avatar */
 /** @typedef {{quats: Float32Array, transl: Float32Array, expression: Float32Array, residual: Float32Array}} Frame */
 
-const JOINTS = 8; // that carry a Gaussian
+const JOINTS = 8; // at most, that carry a Gaussian
 const NEVER = 2; // a cosine that no angle has
 
 export class Instance {
@@ -202,8 +202,7 @@ function splatTable(avatar, firsts) {
   const sh = of('gaussians.sh');
   const constant = Float32Array.from({length: 3 * count}, (_, i) => sh[Math.floor(i / 3) * 3 * bands + (i % 3)]);
   const {rows, groups, turns} = residualRows(avatar, firsts);
-  const carrier = of('weights.values');
-  const alone = Float32Array.from({length: JOINTS * count}, (_, i) => (i % JOINTS ? 0 : 1));
+  const carriers = avatar.arrays['weights.joints']?.shape[1] ?? 1;
   const table = sideBySide(count, [
     [of('gaussians.means'), 3, 0], [of('gaussians.opacities'), 1, 0],
     [of('gaussians.quats'), 4, 0],
@@ -212,8 +211,8 @@ function splatTable(avatar, firsts) {
     [of('skin.resting'), 3, 0], [groups, 1, 0],
     [of('skin.shares'), 3, 0], [null, 1, 0],
     [of('skin.corners'), 3, -1], [null, 1, 0],
-    [of('weights.joints'), JOINTS, avatar.joints],
-    [carrier ?? alone, JOINTS, 0],
+    [of('weights.joints'), carriers, avatar.joints], [null, JOINTS - carriers, 0],
+    [of('weights.values'), carriers, 1], [null, JOINTS - carriers, 0],
     [turns, 4, 0],
   ]);
   if (table.length !== 4 * SPLAT_TEXELS * count) throw new Error(`${avatar.name}: arrays that do not fit each other`);
