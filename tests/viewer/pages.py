@@ -64,3 +64,8 @@ def camera_text(cameras: Cameras) -> str:
     numbers |= {"width": cameras.width, "height": cameras.height}
     view = cameras.viewmats[0].flatten().tolist()
     return f"{{...{json.dumps(numbers)}, viewmat: new Float32Array({json.dumps(view)})}}"
+
+
+def said(browser: Browser, expression: str) -> str:
+    """What an expression, awaited, complains of."""
+    return str(browser.run(f"(async () => {{ try {{ await ({expression}); }} catch (e) {{ return e.message; }} }})()"))

@@ -37,19 +37,17 @@ export class Renderer {
     /** @type {Instance[]} */
     this.instances = [];
     this.gl = context(canvas);
-    /** The browser has taken the GPU away, for now. */
-    this.lost = false;
     this.sorter = new Sorter();
     this.#build();
     const {signal} = this.#listening;
-    canvas.addEventListener('webglcontextlost', (event) => {
-      event.preventDefault(); // else it is never given back
-      this.lost = true;
-    }, {signal});
-    canvas.addEventListener('webglcontextrestored', () => {
-      this.lost = false;
-      this.#build();
-    }, {signal});
+    // Prevented, for else it is never given back.
+    canvas.addEventListener('webglcontextlost', (event) => event.preventDefault(), {signal});
+    canvas.addEventListener('webglcontextrestored', () => this.#build(), {signal});
+  }
+
+  /** @returns {boolean} the browser has taken the GPU away, for now; all is drawn again once it is back */
+  get lost() {
+    return this.gl.isContextLost();
   }
 
   /** @param {Camera} camera world to camera, rows first, OpenCV's axes; pixels */
@@ -99,9 +97,7 @@ export class Renderer {
    */
   draw() {
     if (this.lost || !this.#camera) return false;
-    this.timer.collect();
-    let drawn = false;
-    this.timer.measure(() => (drawn = this.#drawn()));
+    const drawn = this.timer.measure(() => this.#drawn());
     if (drawn) this.#draws.push(performance.now());
     return drawn;
   }
@@ -120,6 +116,11 @@ export class Renderer {
   async readPass(instance) {
     instance.run();
     return instance.read();
+  }
+
+  /** @returns {boolean} a newer order than the one drawn is under way: `draw` again, a little later */
+  get pending() {
+    return this.#unsorted || this.sorter.busy || this.projection.fence !== null;
   }
 
   /** @returns {{fps: number, sortMs: number, gpuMs: number|null, gaussians: number, renderer: string}} */
@@ -191,8 +192,9 @@ export class Renderer {
 
   #sortNow() {
     if (!this.#unsorted) return;
+    const depths = this.projection.readDepths();
     const start = performance.now();
-    const order = farthestFirst(this.projection.readDepths());
+    const order = farthestFirst(depths);
     this.#takeOrder({order, layout: this.#layout, ms: performance.now() - start});
     this.#unsorted = false;
   }

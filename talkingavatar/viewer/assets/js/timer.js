@@ -12,23 +12,25 @@ export class Timer {
     this.ms = null;
   }
 
-  /** @param {() => void} work */
+  /**
+   * @param {() => boolean} work tells whether it was a frame's
+   * @returns {boolean} what it told
+   */
   measure(work) {
-    if (!this.extension) {
-      work();
-      return;
-    }
+    if (!this.extension) return work();
     const {gl} = this;
     const query = gl.createQuery();
     gl.beginQuery(this.extension.TIME_ELAPSED_EXT, query);
-    work();
+    const drawn = work();
     gl.endQuery(this.extension.TIME_ELAPSED_EXT);
-    this.waiting.push(query);
-    this.collect();
+    if (drawn) this.waiting.push(query);
+    else gl.deleteQuery(query);
+    this.#collect();
+    return drawn;
   }
 
   /** Take what the GPU has answered. */
-  collect() {
+  #collect() {
     const {gl} = this;
     while (this.waiting.length && gl.getQueryParameter(this.waiting[0], gl.QUERY_RESULT_AVAILABLE)) {
       const query = this.waiting.shift();
