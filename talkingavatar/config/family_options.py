@@ -166,6 +166,7 @@ class Diffusion(RigDriver):
     targets: list[str] = field(default_factory=lambda: ["jaw", "mouth", "upper", "eyes", "head"])
     # Noise is taken away in steps; or, as rows to compare with: one step from nothing, and that by recurrent layers.
     kind: str = one_of("ddim", "regression", "gru")
+    variable: str = one_of("expression", "vertices")  # the rig's numbers, or components of what they move (published)
     layers: int = within(4, 1, 100)
     windows: int = within(16, 1, 4096)
     length: int = within(60, 8, 10**5)  # the published window at 25 frames a second

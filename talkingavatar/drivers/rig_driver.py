@@ -53,7 +53,8 @@ class RigDriver(Driver):
     @classmethod
     def load(cls, checkpoint: dict[str, Any], body: Body) -> RigDriver:
         card = DriverCard.of(checkpoint)
-        network, standard = cls.network_of(card.shape), Standardise(len(card.names))
+        network = cls.network_of(card.shape)
+        standard = Standardise(len(card.names), checkpoint["state_dict"].get("standard.turn"))
         for module, prefix in ((network, "network."), (standard, "standard.")):
             state = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
             module.load_state_dict(state)
@@ -65,7 +66,7 @@ class RigDriver(Driver):
 
     @property
     def scale(self) -> Float[Tensor, " P"]:
-        return self.standard.std
+        return self.standard.scale
 
     def style_of(self, speaker: str | None) -> Float[Tensor, "1 D"]:
         """

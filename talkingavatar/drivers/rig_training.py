@@ -24,6 +24,7 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_batches import MotionBatch, MotionData, Sequences, Variation
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.card import DriverCard
+from talkingavatar.drivers.face_vertices import Components
 from talkingavatar.drivers.space import UNITS, space_of
 from talkingavatar.drivers.standardise import Standardise
 from talkingavatar.drivers.training import DriverTraining, shares_of
@@ -73,11 +74,16 @@ class RigTraining(DriverTraining):
                 f"{body.name} does not know its lips" if rig else "action units move no lips"
             )
         shares = shares_of(self.clips, options.own_share)
-        self.standard = Standardise(len(self.space.names)).fit(
-            self.space, self.clips, shares, options.least_std, options.least_r, options.most_gain
+        turn, kinds = self.components() or (None, None)
+        self.standard = Standardise(len(self.space.names), turn).fit(
+            self.space, self.clips, shares, options.least_std, options.least_r, options.most_gain, kinds
         )
         self.data = MotionData(self.clips, self._sequences(shares), config.seed, config.budget.steps)
         torch.manual_seed(config.seed)
+
+    def components(self) -> Components | None:
+        """What is foretold in place of the parameters themselves, if anything."""
+        return None
 
     def _check_terms(self) -> None:
         check_names("driver.terms", self.config.driver.terms, "term", ROWS["driver"][self.name].terms)

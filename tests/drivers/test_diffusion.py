@@ -205,3 +205,27 @@ def test_a_speech_is_foretold_as_it_comes(head, clips):
 def test_windows_that_overlap_whole_are_refused(head, clips):
     with pytest.raises(UserError, match=r"driver\.options\.overlap: found 24; expected fewer than the window's 24"):
         training(head, clips, overlap=24)
+
+
+def test_components_measure_how_far_the_face_moves(head, clips):
+    """Distances between components are the vertices'; eyes and head keep numbers of their own."""
+    made = training(head, clips, variable="vertices", targets=["jaw", "mouth", "head"], least_std=0.0)
+    parts, standard = made.space.rig.parts, made.standard
+    rows = parts.read(clips[0].pose)[:40]
+    turned = standard.components(rows)
+    torch.testing.assert_close(standard.restored(turned), rows, atol=1e-4, rtol=1e-3)
+    kept = 3 * (len(parts.joints) - 1)
+    torch.testing.assert_close(turned[:, -kept:], rows[:, 3 : 3 + kept])
+    face = head.expressiondirs.flatten(1).any(1).nonzero()[:, 0]
+    columns = rows.clone()
+    columns[:, : 3 * len(parts.joints)] = 0  # expressions alone are linear
+    moved = head(parts.write(head.zero_pose(40), columns), face)[0]
+    apart = (moved[1:] - moved[:-1]).square().sum(-1).mean(-1).sqrt()
+    torch.testing.assert_close(standard.components(columns).diff(dim=0).norm(dim=1), apart, atol=1e-6, rtol=1e-3)
+    train = torch.cat([standard.components(parts.read(clip.pose[a:b])) for clip in clips for a, b in clip.train])
+    assert (train[:, :-kept].var(0).diff() <= 1e-9).all()  # the widest first
+    driver = at_work(made, head)
+    torch.testing.assert_close(driver.values(standard(rows)), rows, atol=1e-4, rtol=1e-3)
+    assert driver.scale.shape == (len(parts),) and (driver.scale > 0).all()
+    with pytest.raises(UserError, match=r"driver.options.variable: found vertices, of AU01"):
+        training(head, clips, variable="vertices", targets=["units"])

@@ -17,6 +17,7 @@ from talkingavatar.config.family_options import Diffusion as Options
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.motion_clips import MotionClip
 from talkingavatar.drivers.diffusion.sampler import scheduler
+from talkingavatar.drivers.face_vertices import Components, vertex_components
 from talkingavatar.drivers.rig_options import FIELD, read, shape_of
 from talkingavatar.drivers.rig_training import RigTraining
 from talkingavatar.errors import UserError
@@ -55,6 +56,19 @@ class DiffusionTraining(RigTraining):
         channels = self.clips[0].features.shape[-1]
         self.network = MotionDenoiser(shape_of(Shape, self.options, channels, len(self.space.names), len(self.clips)))
         self.noise = scheduler()
+
+    def components(self) -> Components | None:
+        """
+        Raises:
+            UserError: action units move no vertices.
+        """
+        if self.options.variable == "expression":
+            return None
+        if (rig := self.space.rig) is None:
+            found = f"{self.options.variable}, of {', '.join(self.space.names[:3])}, ..."
+            raise UserError(f"{FIELD}.variable", found, "expression, or parts of a pose as targets", "correct it")
+        rows = [rig.read(clip.signal[a:b]) for clip in self.clips for a, b in clip.train]
+        return vertex_components(self.body, rig.parts, torch.cat(rows))
 
     def foretold(
         self,
