@@ -75,6 +75,7 @@ class AuDiffusion(FlameRigged):
     # What action units do beyond the rig: in proportion, as read by networks (published), nothing.
     residual: str = one_of("basis", "mlp", "none")
     features: int = within(8, 1, 256)  # floats of a Gaussian's line of a unit that networks read (published: 16)
+    colour: str = one_of("gaussians", "triplane")  # each its own, or one field's for all (published)
     perceptual: str = one_of("auto", "squeeze", "alex", "vgg", "edges")  # as MotionLatent's, and so
     patch: int = within(224, 0, 8192)
 

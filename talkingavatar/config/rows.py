@@ -37,7 +37,7 @@ LATENT_TERMS = (
     "adversarial",
 )
 
-UNIT_GROUPS = ("lines", "pose", "expression", "shoulders", "residual")
+UNIT_GROUPS = ("lines", "pose", "expression", "shoulders", "residual", "colour")
 UNIT_TERMS = ("perceptual", "residual", "unasked")
 
 ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the options; of other packages' none

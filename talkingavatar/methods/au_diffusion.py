@@ -23,8 +23,10 @@ from talkingavatar.losses import unasked_change
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
+from talkingavatar.networks.colour_planes import ColourPlanes
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.residual import RestBox, changed
+from talkingavatar.networks.skin_surface import SkinSurface
 from talkingavatar.networks.unit_reader import NamedUnits, SeenUnits
 from talkingavatar.networks.unit_residual import UnitResidual
 from talkingavatar.training.likeness import Likeness
@@ -49,9 +51,12 @@ class AuDiffusion(TriangleBound):
         if self.options.residual != "none":
             self.residual = UnitResidual(self.options.residual == "mlp", self.options.features)
             self.gaussians["lines"] = nn.Parameter(self.residual.lines(len(self.figure.faces)))
-            self.box = RestBox(self.figure.resting(self.betas[0]))
+        self.colours: ColourPlanes | None = None
+        if self.options.colour == "triplane":
+            self.colours = ColourPlanes()
+        self.box = RestBox(self.figure.resting(self.betas[0]))
         self.likeness = Likeness(self.options.perceptual, self.options.patch)
-        self._face, self._told, self._places = Chosen(), Kept[Tensor](), Kept[Tensor]()
+        self._face, self._told, self._places, self._tinted = Chosen(), Kept[Tensor](), Kept[Tensor](), Kept[Tensor]()
         self._changes: dict[str, Tensor] = {}  # by the last units
         self._units = torch.zeros(0)
 
@@ -63,7 +68,7 @@ class AuDiffusion(TriangleBound):
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
     def deform(self, signal: DrivingSignal) -> Layers:
-        raw = self._changed(dict(self.gaussians), self.units_of(signal)[0])
+        raw = self._changed(self._coloured(dict(self.gaussians)), self.units_of(signal)[0])
         return {SHOWN: self.in_pose(self.refined_pose(signal), raw)}
 
     def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 17"]:
@@ -75,9 +80,10 @@ class AuDiffusion(TriangleBound):
         return reposed(signal, pose)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        if self.residual is None:
-            return super().parameter_groups() | {"lines": [], "residual": []}
-        return super().parameter_groups() | {"residual": list(self.residual.parameters())}
+        lines: dict[str, list[nn.Parameter]] = {"lines": []} if self.residual is None else {}
+        parts = {"residual": self.residual, "colour": self.colours}
+        further = {name: [] if part is None else list(part.parameters()) for name, part in parts.items()}
+        return super().parameter_groups() | lines | further
 
     def terms(self, drawn: dict[str, Rendering], batch: Batch) -> dict[str, Float[Tensor, "..."]]:
         terms = super().terms(drawn, batch)
@@ -110,8 +116,8 @@ class AuDiffusion(TriangleBound):
         face = self._face.get(lambda: self.moving_face[on_face], on_face, on_face._version)
         told = self._told.get(lambda: lines[face], lines, face)
         if self.residual.networks:
-            places = self._places.get(lambda: self._places_of(raw), raw["means"], self.carried_binding, graph=False)
-            self._changes = self.residual(told, units, places[face], raw["quats"].detach()[face])
+            places = self._placed(raw)[face]
+            self._changes = self.residual(told, units, places, raw["quats"].detach()[face])
         else:
             self._changes = self.residual(told, units)
         self._units = units
@@ -120,6 +126,29 @@ class AuDiffusion(TriangleBound):
             for name, change in self._changes.items()
         }
         return changed(raw, spread)
+
+    def _coloured(self, raw: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The raw attributes in the colours of their places; their own are learned no further."""
+        if (colours := self.colours) is None:
+            return raw
+        places = self._placed(raw)
+        told = self._tinted.get(lambda: colours(places), places, *colours.parameters())
+        return changed({**raw, "sh": raw["sh"].detach()}, {"sh": told})
+
+    def _fill(self, surface: SkinSurface) -> None:
+        self.settle_colours()
+        super()._fill(surface)
+
+    @torch.no_grad()
+    def settle_colours(self) -> None:
+        """Once nothing is learned any more, Gaussians keep their places' colours as their own."""
+        if self.colours is not None:
+            self.gaussians["sh"].copy_(self._coloured(dict(self.gaussians))["sh"])
+            for parameter in self.colours.network[-1].parameters():
+                parameter.zero_()
+
+    def _placed(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
+        return self._places.get(lambda: self._places_of(raw), raw["means"], self.carried_binding, graph=False)
 
     @torch.no_grad()
     def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:

@@ -89,11 +89,14 @@ def test_who_drives_it_takes_no_line_anew_unless_one_has_changed(make, poses, un
     assert torch.equal(first.opacities, again.opacities) and not torch.equal(first.opacities, changed.opacities)
 
 
-@pytest.mark.parametrize("residual", ["basis", "mlp", "none"])
-def test_every_group_learns_and_every_term_counts(make, poses, units, residual):  # noqa: F811
+@pytest.mark.parametrize(
+    ("residual", "colour"), [("basis", "gaussians"), ("mlp", "gaussians"), ("none", "gaussians"), ("basis", "triplane")]
+)
+def test_every_group_learns_and_every_term_counts(make, poses, units, residual, colour):  # noqa: F811
     starts = [f"method.schedule.{n}.start=0" for n in ("pose", "expression", "shoulders", "lines", "residual")]
     starts += [f"loss.terms.{n}.start=0" for n in ("perceptual", "open")]
-    method = make(f"method.options.residual={residual}", "method.paper_steps=1000", *starts)
+    options = [f"method.options.residual={residual}", f"method.options.colour={colour}"]
+    method = make(*options, "method.paper_steps=1000", *starts)
     assert set(method.group_names) == {*GROUPS, *method.parameter_groups(), "lines"}
     groups = {n: g for n, g in method.parameter_groups().items() if g} | {n: [v] for n, v in method.gaussians.items()}
     before = {name: [p.detach().clone() for p in group] for name, group in groups.items()}
@@ -103,7 +106,23 @@ def test_every_group_learns_and_every_term_counts(make, poses, units, residual):
     assert terms - told == {"loss/position"} | lacking  # position: of triangles alone
     after = {n: g for n, g in method.parameter_groups().items() if g} | {n: [v] for n, v in method.gaussians.items()}
     for name, group in before.items():
-        assert any(not torch.equal(a, b) for a, b in zip(group, after[name], strict=True)), name
+        learned = any(not torch.equal(a, b) for a, b in zip(group, after[name], strict=True))
+        assert learned == (name != "sh" or colour == "gaussians"), name
+
+
+def test_colours_of_places_become_the_gaussians_own(make, poses):  # noqa: F811
+    method = make("method.options.colour=triplane").requires_grad_(False)
+    plain, told = make().drive(signal(poses, 1)), method.drive(signal(poses, 1))
+    assert torch.equal(plain.sh, told.sh)
+    torch.nn.init.normal_(method.colours.network[-1].weight)
+    method.colours.planes.table.normal_()
+    shown = method.drive(signal(poses, 1))
+    near = (shown.sh - plain.sh)[:, 0]
+    assert float(near.std(0).min()) > 1e-2
+    kept = method.gaussians["sh"].clone()
+    method.settle_colours()
+    assert not torch.equal(kept, method.gaussians["sh"]) and not method.colours(torch.rand(5, 3)).any()
+    torch.testing.assert_close(method.drive(signal(poses, 1)).sh, shown.sh)
 
 
 def test_lines_follow_their_gaussians_through_clone_split_and_prune(make):
