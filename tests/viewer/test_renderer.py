@@ -213,3 +213,23 @@ def test_what_is_no_avatar_is_said_in_one_sentence(folder, page):
 def test_a_browser_without_webgl2_is_said(page):
     found = said(page, "new Renderer({getContext: () => null})")
     assert found.startswith("This browser has no WebGL2")
+
+
+def test_the_bench_tells_how_fast_it_draws(folder, page):
+    put(folder, page, settled(cloud(100)), "2dgs")
+    report = page.run(
+        """(async () => {
+          const {bench, sentence} = await import('./js/bench.js');
+          const moved = [];
+          const report = await bench(renderer, (number) => {
+            moved.push(number);
+            renderer.instances[0].setFrame({});
+          }, 10);
+          return {...report, moved, sentence: sentence(report)};
+        })()"""
+    )
+    assert report["moved"] == list(range(30))  # those that warm up, too
+    assert (report["gaussians"], report["size"]) == (100, f"{SIZE}x{SIZE}")
+    assert all(report[name] > 0 for name in ("fps", "cpuMs", "gpuMs"))
+    assert "SwiftShader" in report["renderer"]
+    assert report["renderer"] in report["sentence"]

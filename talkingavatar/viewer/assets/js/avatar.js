@@ -1,5 +1,6 @@
 /** One avatar as a file holds it: a baked one that moves, or Gaussians that stand still. */
 
+import {misfit} from './contract.js';
 import {Glb, fromHalf} from './glb.js';
 
 const FORMAT = 'talkingavatar-baked';
@@ -85,9 +86,8 @@ export class Avatar {
     }
     this.manifest = manifest;
     for (const [name, entry] of Object.entries(manifest.arrays)) this.arrays[name] = file.array(entry);
-    for (const name of ['means', 'quats', 'log_scales', 'opacities', 'sh']) {
-      if (!this.has(`gaussians.${name}`)) throw file.damaged();
-    }
+    const wrong = misfit(this.arrays, {J: manifest.parents.length, E: manifest.expressions.length});
+    if (wrong) throw new Error(`${file.name}: damaged (${wrong}): export it again`);
   }
 
   /** Gaussians of any KHR_gaussian_splatting file, carried by nothing. */

@@ -203,7 +203,7 @@ function splatTable(avatar, firsts) {
   const constant = Float32Array.from({length: 3 * count}, (_, i) => sh[Math.floor(i / 3) * 3 * bands + (i % 3)]);
   const {rows, groups, turns} = residualRows(avatar, firsts);
   const carriers = avatar.arrays['weights.joints']?.shape[1] ?? 1;
-  const table = sideBySide(count, [
+  return sideBySide(count, [
     [of('gaussians.means'), 3, 0], [of('gaussians.opacities'), 1, 0],
     [of('gaussians.quats'), 4, 0],
     [of('gaussians.log_scales'), 3, 0], [of('gaussians.open_sided'), 1, 0],
@@ -215,8 +215,6 @@ function splatTable(avatar, firsts) {
     [of('weights.values'), carriers, 1], [null, JOINTS - carriers, 0],
     [turns, 4, 0],
   ]);
-  if (table.length !== 4 * SPLAT_TEXELS * count) throw new Error(`${avatar.name}: arrays that do not fit each other`);
-  return table;
 }
 
 /** Row of the residual's basis, group of its coefficients, and turn of its quaternion, of each Gaussian. */
@@ -243,11 +241,9 @@ function skinTable(avatar) {
     const values = avatar.values(name); // (M, 3, 2): the two columns go to texels of their own
     return [0, 1].flatMap((c) => [[Float32Array.from({length: 3 * count}, (_, i) => values[2 * i + c]), 3, 0], [null, 1, 0]]);
   };
-  const table = sideBySide(count, [
+  return sideBySide(count, [
     ...columns('skin.tangents'), ...columns('skin.base'), [avatar.values('skin.normals'), 3, 0], [null, 1, 0],
   ]);
-  if (table.length !== 4 * SKIN_TEXELS * count) throw new Error(`${avatar.name}: arrays that do not fit each other`);
-  return table;
 }
 
 /** (N, S, 3) to S by fours for each colour. */

@@ -19,9 +19,13 @@ export class Renderer {
   #background = [1, 1, 1];
   #stale = true; // the picture, of what is to be seen
   #moved = true; // camera or Gaussians since the last projection
-  #unsorted = false; // the projection is newer than the order that is known or under way
-  #layout = 0; // of the avatars' texels
-  #ordered = -1; // the layout whose order is drawn
+  // Projections are numbered: the newest, the first of the avatars that are there now, the one whose order is drawn, the
+  // newest whose order is drawn or under way, and the one whose depths were asked for last.
+  #projected = 0;
+  #arranged = 1;
+  #ordered = 0;
+  #asked = 0;
+  #requested = 0;
   #listening = new AbortController();
   #draws = [];
   #sortMs = 0;
@@ -104,12 +108,20 @@ export class Renderer {
 
   /**
    * @param {{float?: boolean}} options float: not rounded to bytes
-   * @returns {Promise<Float32Array|Uint8Array>} (H, W, 4) of what `draw` shows, the upper row first, colour times alpha
+   * @returns {Promise<Float32Array|Uint8Array>} (H, W, 4) of what `draw` shows, sorted now; the upper row
+   *   first, colour times alpha
    */
   async pixels({float = false} = {}) {
     this.#project();
+    this.#sortNow();
     const found = this.picture.exact(this.projection, this.#camera, this.#background);
     return float ? found : Uint8Array.from(found, (value) => Math.round(255 * Math.min(Math.max(value, 0), 1)));
+  }
+
+  /** Once the GPU has drawn all that it was told to. */
+  async finish() {
+    this.gl.bindFramebuffer(this.gl.FRAMEBUFFER, null);
+    this.gl.readPixels(0, 0, 1, 1, this.gl.RGBA, this.gl.UNSIGNED_BYTE, new Uint8Array(4));
   }
 
   /** @param {Instance} instance */
@@ -120,7 +132,7 @@ export class Renderer {
 
   /** @returns {boolean} a newer order than the one drawn is under way: `draw` again, a little later */
   get pending() {
-    return this.#unsorted || this.sorter.busy || this.projection.fence !== null;
+    return this.#asked < this.#projected || this.sorter.busy || this.projection.fence !== null;
   }
 
   /** @returns {{fps: number, sortMs: number, gpuMs: number|null, gaussians: number, renderer: string}} */
@@ -160,7 +172,7 @@ export class Renderer {
 
   /** Texels for all instances; an order of others is worth nothing now. */
   #arrange() {
-    this.#layout++;
+    this.#arranged = this.#projected + 1;
     this.#moved = true;
     if (this.lost) return;
     this.projection?.delete();
@@ -184,19 +196,19 @@ export class Renderer {
       this.instances.forEach((instance) => instance.run());
       this.projection.run(this.#camera);
       this.#moved = false;
-      this.#stale = this.#unsorted = true;
+      this.#stale = true;
+      this.#projected++;
     }
-    if (this.sync || this.#ordered !== this.#layout) this.#sortNow();
-    else this.#sortBeside();
+    if (!this.sync && this.#ordered >= this.#arranged) this.#sortBeside();
+    else if (this.#asked < this.#projected) this.#sortNow();
   }
 
   #sortNow() {
-    if (!this.#unsorted) return;
     const depths = this.projection.readDepths();
     const start = performance.now();
     const order = farthestFirst(depths);
-    this.#takeOrder({order, layout: this.#layout, ms: performance.now() - start});
-    this.#unsorted = false;
+    this.#asked = this.#projected;
+    this.#takeOrder({order, number: this.#projected, ms: performance.now() - start});
   }
 
   /** Depths go to the worker when the GPU has them, one set at a time. */
@@ -204,18 +216,18 @@ export class Renderer {
     const {projection, sorter} = this;
     if (sorter.busy) return;
     const depths = projection.receivedDepths();
-    if (depths) sorter.sort(depths, this.#layout, (sorted) => this.#takeOrder(sorted));
-    else if (this.#unsorted && !projection.fence) {
+    if (depths) sorter.sort(depths, this.#requested, (sorted) => this.#takeOrder(sorted));
+    else if (this.#asked < this.#projected && !projection.fence) {
       projection.requestDepths();
-      this.#unsorted = false;
+      this.#requested = this.#asked = this.#projected;
     }
   }
 
-  #takeOrder({order, layout, ms}) {
+  #takeOrder({order, number, ms}) {
     this.#sortMs = ms;
-    if (this.lost || layout !== this.#layout) return;
+    if (this.lost || number < this.#arranged || number < this.#ordered) return;
     this.picture.setOrder(order);
-    this.#ordered = layout;
+    this.#ordered = number;
     this.#stale = true;
   }
 }

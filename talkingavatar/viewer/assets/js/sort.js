@@ -34,7 +34,7 @@ export class Sorter {
       onmessage = ({data}) => {
         const start = performance.now();
         const order = farthestFirst(data.depths);
-        postMessage({order, layout: data.layout, ms: performance.now() - start}, [order.buffer]);
+        postMessage({order, number: data.number, ms: performance.now() - start}, [order.buffer]);
       };`;
     this.address = URL.createObjectURL(new Blob([text], {type: 'text/javascript'}));
     this.worker = new Worker(this.address);
@@ -43,16 +43,16 @@ export class Sorter {
 
   /**
    * @param {Float32Array} depths given away
-   * @param {number} layout which arrangement of avatars they are of
-   * @param {(sorted: {order: Uint32Array, layout: number, ms: number}) => void} done
+   * @param {number} number of the projection they are of
+   * @param {(sorted: {order: Uint32Array, number: number, ms: number}) => void} done
    */
-  sort(depths, layout, done) {
+  sort(depths, number, done) {
     this.busy = true;
     this.worker.onmessage = ({data}) => {
       this.busy = false;
       done(data);
     };
-    this.worker.postMessage({depths, layout}, [depths.buffer]);
+    this.worker.postMessage({depths, number}, [depths.buffer]);
   }
 
   stop() {

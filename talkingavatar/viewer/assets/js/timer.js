@@ -3,13 +3,21 @@
 const NANOSECONDS = 1e6; // a millisecond
 
 export class Timer {
+  #waiting = [];
+
   /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
     this.gl = gl;
     this.extension = gl.getExtension('EXT_disjoint_timer_query_webgl2');
-    this.waiting = [];
     /** Of the last frame that is known, null where none is. @type {number|null} */
     this.ms = null;
+    /** Called with each. @type {((ms: number) => void)|null} */
+    this.told = null;
+  }
+
+  /** @returns {boolean} the GPU has not told of all frames yet */
+  get waits() {
+    return this.#waiting.length > 0;
   }
 
   /**
@@ -23,19 +31,22 @@ export class Timer {
     gl.beginQuery(this.extension.TIME_ELAPSED_EXT, query);
     const drawn = work();
     gl.endQuery(this.extension.TIME_ELAPSED_EXT);
-    if (drawn) this.waiting.push(query);
+    if (drawn) this.#waiting.push(query);
     else gl.deleteQuery(query);
-    this.#collect();
+    this.collect();
     return drawn;
   }
 
   /** Take what the GPU has answered. */
-  #collect() {
+  collect() {
     const {gl} = this;
-    while (this.waiting.length && gl.getQueryParameter(this.waiting[0], gl.QUERY_RESULT_AVAILABLE)) {
-      const query = this.waiting.shift();
+    while (this.waits && gl.getQueryParameter(this.#waiting[0], gl.QUERY_RESULT_AVAILABLE)) {
+      const query = this.#waiting.shift();
       const disturbed = gl.getParameter(this.extension.GPU_DISJOINT_EXT);
-      if (!disturbed) this.ms = gl.getQueryParameter(query, gl.QUERY_RESULT) / NANOSECONDS;
+      if (!disturbed) {
+        this.ms = gl.getQueryParameter(query, gl.QUERY_RESULT) / NANOSECONDS;
+        this.told?.(this.ms);
+      }
       gl.deleteQuery(query);
     }
   }
