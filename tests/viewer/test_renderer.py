@@ -151,8 +151,10 @@ def test_an_avatar_that_goes_takes_its_memory_with_it(folder, page):
             const here = alive;
             renderer.remove(instance);
             renderer.draw();
-            await new Promise((done) => setTimeout(done, 100));
-            renderer.timer.measure(() => false);
+            for (let tries = 0; renderer.timer.waits && tries < 1000; tries++) {
+              await new Promise((done) => setTimeout(done, 5));
+              renderer.timer.collect();
+            }
             seen.push([here, alive]);
           }
           return seen;
