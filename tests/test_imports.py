@@ -25,6 +25,7 @@ LAYERS = [
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 COMMANDS = len(LAYERS)
 ONLY = {
+    "websockets": {"viewer"},
     "gsplat": {"splatting"},
     "smplx": {"body"},
     "anny": {"body"},

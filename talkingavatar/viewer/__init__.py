@@ -1,1 +1,1 @@
-"""Avatars in a browser."""
+"""Baked avatars in a browser: the page and its renderer (`assets`), the server, and speech as it is spoken."""

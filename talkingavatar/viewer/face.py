@@ -1,0 +1,44 @@
+"""What a page needs of faces: which actions a unit moves, and what a prompt in words asks of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from talkingavatar.body.action_units import INTENSITY, JAW, JAW_OPEN, PARTED, SPOKEN, UNITS
+from talkingavatar.data.prompts.ask import FADE, Ask
+from talkingavatar.engine.performing.editing import Edit, open_edit
+
+
+def table() -> dict[str, Any]:
+    """The units with what each means, and the constants of `body.action_units` and `data.prompts.ask`."""
+    return {
+        "units": {name: {"meaning": unit.meaning, "actions": list(unit.actions)} for name, unit in UNITS.items()},
+        "intensity": INTENSITY,
+        "parted": PARTED,
+        "jaw": JAW,
+        "jawOpen": JAW_OPEN,
+        "spoken": list(SPOKEN),
+        "fade": FADE,
+    }
+
+
+def understood(text: str) -> dict[str, Any]:
+    """What a prompt asks: units for a while, and how its words were taken.
+
+    Raises:
+        UserError: it is not understood.
+    """
+    opened = open_edit(Edit(emotion=text))
+    assert opened is not None, "a prompt was given"
+    return {"asks": [_told(ask) for ask in opened.asks], "notes": opened.notes}
+
+
+def _told(ask: Ask) -> dict[str, Any]:
+    return {
+        "start": ask.start,
+        "stop": ask.stop if math.isfinite(ask.stop) else None,
+        "raised": dict(ask.raised),
+        "calmed": dict(ask.calmed),
+        "feeling": ask.feeling,
+    }
