@@ -96,6 +96,7 @@ def test_methods_do_not_import_each_other():
         "skin_bound",
         "triangle_bound",
         "aside",
+        "baking",
         "colours",
         "dressing",
         "unseen",

@@ -78,9 +78,14 @@ class Figure(nn.Module):
         joints = self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[0, :, :3]
         # Weights sum to one, so the body's translation may as well be each joint's.
         joints = torch.cat([joints[..., :3], joints[..., 3:] + pose.transl[0, :, None]], -1)
-        root = self.root_at_rest + pose.transl[0]
-        standing = self.mean_root + self.follow * (root - self.mean_root) - self.mean_turn @ self.root_at_rest
-        return torch.cat([joints, torch.cat([self.mean_turn, standing[:, None]], 1)[None]])
+        standing = self.standing_at_rest()
+        place = standing[:, 3:] + self.follow * pose.transl[0, :, None]
+        return torch.cat([joints, torch.cat([standing[:, :3], place], 1)[None]])
+
+    def standing_at_rest(self) -> Float[Tensor, "3 4"]:
+        """What carries the shoulders of a body that stays where it rests; they take `follow` of its place."""
+        root = self.mean_root + self.follow * (self.root_at_rest - self.mean_root)
+        return torch.cat([self.mean_turn, (root - self.mean_turn @ self.root_at_rest)[:, None]], 1)
 
     def forward(self, pose: BodyPose) -> Float[Tensor, "V 3"]:
         """Vertices of one frame's pose in world space, metres."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,26 +20,29 @@ KINDS = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 FLOAT, ARRAY_BUFFER, POINTS = 5126, 34962, 0
 
 
-def glb(gaussians: Gaussians, extras: dict[str, Any]) -> bytes:
+def glb(gaussians: Gaussians, extras: dict[str, Any], beside: Sequence[ndarray] = ()) -> bytes:
     """The file of N settled Gaussians; y is up and the face looks along z, as glTF wants both.
 
     Args:
         extras: of the asset: where it comes from, and what its use is bound to.
+        beside: what the first buffer views hold, that no part of the standard refers to.
     """
     attributes = _attributes(gaussians)
-    views: list[dict[str, int]] = []
     accessors: list[dict[str, Any]] = []
-    chunks, offset = [], 0
     for name, values in attributes.items():
-        data = values.astype("<f4").tobytes()
-        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(data), "target": ARRAY_BUFFER})
         kind = KINDS[values.shape[1] if values.ndim > 1 else 1]
-        accessor = {"bufferView": len(accessors), "componentType": FLOAT, "count": len(values), "type": kind}
+        number = len(beside) + len(accessors)
+        accessor = {"bufferView": number, "componentType": FLOAT, "count": len(values), "type": kind}
         if name == "POSITION":  # glTF asks for its box
             accessor |= {"min": values.min(0).tolist(), "max": values.max(0).tolist()}
         accessors.append(accessor)
-        chunks.append(data)
-        offset += len(data)
+    columns = [values.astype("<f4").tobytes() for values in attributes.values()]
+    views, chunks, offset = [], [], 0
+    for number, data in enumerate([*(values.tobytes() for values in beside), *columns]):
+        target = {"target": ARRAY_BUFFER} if number >= len(beside) else {}
+        views.append({"buffer": 0, "byteOffset": offset, "byteLength": len(data), **target})
+        chunks.append(data + b"\0" * (-len(data) % 4))
+        offset += len(chunks[-1])
     kernel = {"kernel": "ellipse", "colorSpace": "srgb_rec709_display", "sortingMethod": "cameraDistance"}
     primitive = {
         "mode": POINTS,

@@ -6,6 +6,8 @@ The units are the signal's (a driver's, a capture's), or those of the pose where
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -19,16 +21,18 @@ from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise
 from talkingavatar.losses import unasked_change
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
+from talkingavatar.networks.baked import Residual, Resting
 from talkingavatar.networks.colour_planes import ColourPlanes
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.residual import RestBox, changed
 from talkingavatar.networks.skin_surface import SkinSurface
 from talkingavatar.networks.unit_reader import NamedUnits, SeenUnits
-from talkingavatar.networks.unit_residual import UnitResidual
+from talkingavatar.networks.unit_residual import MOST, UnitResidual
 from talkingavatar.training.likeness import Likeness
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Layers, Rendering
 
@@ -93,6 +97,35 @@ class AuDiffusion(TriangleBound):
             terms["residual"] = torch.cat(list(self._changes.values()), 1).square()
             terms["unasked"] = unasked_change(self._changes["opacities"][:, 0], self._units / INTENSITY)
         return terms
+
+    # -- baking --------------------------------------------------------------------------------------------------------
+
+    def at_its_rest(self) -> Resting:
+        return replace(super().at_its_rest(), sh=self._coloured(dict(self.gaussians))["sh"].detach())
+
+    def baked_residual(
+        self, frames: DrivingSignal
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+        """The lines of the face's Gaussians; a unit's share is how far along its own.
+
+        Raises:
+            UserError: networks read the lines.
+        """
+        if self.residual is None:
+            return super().baked_residual(frames)
+        if self.residual.networks:
+            expected = "basis or none: networks have no directions to bake"
+            raise UserError("method.options.residual", self.options.residual, expected,
+                            "fit with method.options.residual=basis")  # fmt: skip
+        rows = self.moving_face[self.carried_face].nonzero()[:, 0]
+        turns = matrix_to_quat(orthonormalise(self.resting_maps[self.carried_binding[rows], :, :3]))
+        columns = torch.tensor([13, 3, 4, 5, 6], dtype=torch.int32, device=self.device)
+        most = torch.tensor([MOST["opacities"], *[MOST["quats"]] * 4], device=self.device)
+        lines = self.gaussians["lines"].detach()[rows]
+        return Residual(lines, rows.int(), columns, most=most, turns=turns), self._shares
+
+    def _shares(self, signal: DrivingSignal) -> Float[Tensor, "1 17"]:
+        return self.units_of(signal) / INTENSITY
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

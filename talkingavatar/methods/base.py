@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
@@ -18,6 +18,7 @@ from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
 from talkingavatar.losses import dssim, l1, normal_consistency
+from talkingavatar.methods.baking import Baking, not_baked
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.knobs import Knob, expression_knob
 from talkingavatar.methods.shutter import moments
@@ -88,6 +89,10 @@ class Method(L.LightningModule, ABC):
     def drive(self, signal: DrivingSignal) -> Gaussians:
         """World-space Gaussians of one frame (B = 1) as they are shown: the last of `deform`'s layers."""
         return self.deform(signal)[self.layers[-1]]
+
+    def bake(self, frames: DrivingSignal) -> Baking:
+        """The avatar as arrays, fitted to frames of the capture where it is none already. UserError: it is never."""
+        raise not_baked(self.config.method.name)
 
     def shots(self, batch: Batch) -> dict[str, Shot]:
         """The views that a step draws of one frame (B = 1), by name: what is shown, as the frame's camera sees it."""
@@ -178,10 +183,9 @@ class Method(L.LightningModule, ABC):
         self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
     ) -> Rendering:
         """The configured renderer, on the configured background or another."""
-        renderer = self.config.renderer
         background = self.background if background is None else background
-        mode = cast(Literal["2dgs", "3dgs"], renderer.mode)
-        return rasterise(gaussians, cameras, background, mode=mode, backend=cast(Any, renderer.backend))
+        mode, backend = cast(Any, self.config.renderer.mode), cast(Any, self.config.renderer.backend)
+        return rasterise(gaussians, cameras, background, mode=mode, backend=backend)
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -331,13 +335,12 @@ class Method(L.LightningModule, ABC):
         return NamedOptimisers(inner)
 
     def _density_control(self, config: DensityConfig, inner: dict[str, Adam]) -> DensityControl:
-        every = max(config.min_every, self.paper_step(config.every))
         policy = DensityPolicy(
             name="default",
             by=config.by,
             start=self.paper_step(config.start),
             stop=self.paper_step(config.stop),
-            every=every,
+            every=max(config.min_every, self.paper_step(config.every)),
             grow_gradient=config.grow_gradient,
             prune_opacity=config.prune_opacity,
             max_gaussians=self._most(config),

@@ -7,9 +7,10 @@ those of the other families do, so that a turned head is whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import final
+from typing import cast, final
 
 import torch
 from jaxtyping import Float, Int
@@ -27,9 +28,10 @@ from talkingavatar.methods.aside import swung
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
+from talkingavatar.networks.baked import Residual
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper, Pairs
-from talkingavatar.networks.latent_residual import OWN, LatentResidual, by_attribute
+from talkingavatar.networks.latent_residual import ATTRIBUTES, BASIS, OWN, LatentResidual, by_attribute
 from talkingavatar.networks.mesh_code import DYN, POSE
 from talkingavatar.networks.patch_critic import PatchCritic
 from talkingavatar.networks.residual import RestBox, changed
@@ -134,7 +136,7 @@ class MotionLatent(TriangleBound):
         full_pose = self.still.repeat(count, 1, 1)
         full_pose[:, self.face_joints] = face[:, expressions:].unflatten(1, (-1, 3))
         full_pose[:, self.held_joints] = head[:, :-3].unflatten(1, (-1, 3))
-        betas = (self.betas + self.shape).expand(count, -1)
+        betas = self.refined_betas().expand(count, -1)
         pose = BodyPose(betas, face[:, :expressions], full_pose, head[:, -3:])
         return pose if row < 0 else self.refinement(pose, row)
 
@@ -188,6 +190,42 @@ class MotionLatent(TriangleBound):
 
     def critic(self) -> Critic | None:
         return None if self.patches is None else Critic(("critic",), self._critic_loss)
+
+    # -- baking --------------------------------------------------------------------------------------------------------
+
+    def refined_betas(self) -> Float[Tensor, "1 S"]:
+        return self.betas + self.shape
+
+    def baked_residual(
+        self, frames: DrivingSignal
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+        """The basis itself: the face's directions for the head's Gaussians, the neck's for the others.
+
+        Raises:
+            UserError: it is a network, of which there is no basis.
+        """
+        if not self.residuals:
+            return super().baked_residual(frames)
+        if self.options.residual != "basis":
+            found, expected = self.options.residual, "basis or none: a network has no directions to bake"
+            raise UserError("method.options.residual", found, expected, "fit with method.options.residual=basis")
+        places, own = self._places_of(dict(self.gaussians)), self.gaussians["own"]
+        on_head = self.on_head[self.carried_binding]
+        basis = own.new_zeros(len(own), sum(ATTRIBUTES.values()), BASIS)
+        for name, rows in (("face", on_head), ("neck", ~on_head)):
+            basis[rows] = cast(LatentResidual, self.residuals[name]).directions(places[rows], own[rows])
+        rows = torch.arange(len(own), device=own.device)
+        first = (BASIS * ~on_head).int()
+        columns = torch.arange(basis.shape[1], dtype=torch.int32, device=own.device)
+        return Residual(self.rested(basis, rows), rows.int(), columns, first), self._along
+
+    def _along(self, signal: DrivingSignal) -> Float[Tensor, "1 R"]:
+        latent = self.latent_of(signal)[0]
+        face, neck = latent[: self.dyn], latent[self.dyn :]
+        told = [
+            cast(LatentResidual, self.residuals[name]).along(code) for name, code in (("face", face), ("neck", neck))
+        ]
+        return torch.cat(told)[None]
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,15 +16,17 @@ from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
+from talkingavatar.methods.baking import Baking, Skinned, baked_skin, no_coefficients, sparse_weights
 from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
+from talkingavatar.networks.baked import Baked, Residual, Resting, Skeleton
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
 from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
-from talkingavatar.types import Batch, BodyPose, Cameras, Gaussians, Rendering, Shot
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering, Shot
 
 ASIDE = "aside"
 SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
@@ -194,6 +197,53 @@ class SkinBound(Method):
             "skin/most_mm": float(heights.quantile(MOST)),
             "skin/filled_percent": 100 * float(self.filled),
         }
+
+    # -- baking --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def bake(self, frames: DrivingSignal) -> Baking:
+        rest, skinned = self.at_its_rest(), self.skinned()
+        # What is displaced always may as well rest there.
+        shift = skinned.footing.of(skinned.constant)
+        weights = sparse_weights(self.joint_weights(frames, skinned.footing))
+        rest = replace(rest, means=rest.means + shift, open_sided=self._open_sided())
+        skinned = replace(skinned, resting=skinned.resting + shift)
+        residual, coefficients = self.baked_residual(frames)
+        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual)
+        return Baking(avatar, self.refined_pose, coefficients)
+
+    def _open_sided(self) -> Bool[Tensor, " N"] | None:
+        return None if self.surface is None else self.open_sided[self.carried_parent]
+
+    @abstractmethod
+    def at_its_rest(self) -> Resting:
+        """The Gaussians where nothing moves, raw."""
+
+    @abstractmethod
+    def skinned(self) -> Skinned:
+        """How the skin carries them.
+
+        Raises:
+            UserError: something else does.
+        """
+
+    @abstractmethod
+    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J"]:
+        """Skinning of each, fitted to some frames where it varies."""
+
+    @abstractmethod
+    def baked_skeleton(self) -> Skeleton:
+        """The joints of the person."""
+
+    def baked_residual(
+        self, frames: DrivingSignal
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+        """What changes raw attributes, and what tells how much of it there is in a frame.
+
+        Args:
+            frames: of the capture; of what is no basis already, the directions that are widest there are one.
+        """
+        return None, no_coefficients
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

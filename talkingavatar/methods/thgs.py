@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import cast, final
 
 import torch
@@ -18,14 +19,17 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
+from talkingavatar.methods.baking import Skinned, baked_skeleton, posedirs_of
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
+from talkingavatar.networks.baked import Residual, Resting, Skeleton
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
+from talkingavatar.networks.low_rank import low_rank
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
@@ -40,6 +44,8 @@ PARTS = {
 }
 
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
+ENERGY = 0.9999  # of what the sound changes, that a baked avatar keeps
+LOOKED = 24  # frames whose skinning weights it has in the mean
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
 
@@ -149,9 +155,7 @@ class THGS(SkinBound):
     def deform(self, signal: DrivingSignal) -> Layers:
         pose = self.refined_pose(signal)
         raw = self.gaussians
-        means, quats, log_scales = raw["means"], raw["quats"], raw["scales"]
-        if self.started("saam") and signal.audio is not None:
-            means, quats, log_scales = self._listen((means, quats, log_scales), signal.audio[0])
+        means, quats, log_scales = self._raw(signal)
         local, footing = Local(means, quats, log_scales.exp()), self._footing()
         expressed = self._expressed(pose)
         offsets = Offsets(self._vertex_offsets(pose, expressed), footing)
@@ -160,6 +164,69 @@ class THGS(SkinBound):
             local = self.with_the_skin(local, footing, expressed)
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
+
+    # -- baking --------------------------------------------------------------------------------------------------------
+
+    def at_its_rest(self) -> Resting:
+        raw = {name: values.detach() for name, values in self.gaussians.items()}
+        means = raw["means"] + self._footing().of(self.shape_offset)
+        return Resting(means, raw["quats"], raw["scales"], raw["opacities"], raw["sh"])
+
+    def skinned(self) -> Skinned:
+        footing, surface, count = self._footing(), self.surface, len(self.gaussians["means"])
+        offsets = self.leb.directions(personal=self.started("leb"))
+        if surface is None:
+            stands = self.body.v_template + self.shape_offset
+            stretched = torch.zeros(count, dtype=torch.bool, device=self.device)
+            gradient = None
+        else:
+            stands, gradient = surface.vertices + self.shape_offset, self.gradient
+            stretched = self.moving_face[self.carried_face]
+        constant = torch.zeros_like(self.shape_offset)  # the shape turns nothing: the gradient knows it
+        return Skinned(footing, footing.of(stands), stretched, offsets, constant, gradient, posedirs_of(self.body))
+
+    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J"]:
+        """Those of the grid in the mean of some frames: where it is looked up moves with expression and sound."""
+        some = frames[:: -(-len(frames) // LOOKED)].to(self.device)
+        found = [self.skinning.weights_at(self._displaced(some[i : i + 1])) for i in range(len(some))]
+        mean, missing = torch.stack(found).mean(0), self.skinning_missing
+        return mean if missing is None else mean + footing.of(missing.dense(missing.values))
+
+    def _displaced(self, signal: DrivingSignal) -> Float[Tensor, "N 3"]:
+        """Where the Gaussians are in a frame before the joints carry them."""
+        pose = self.refined_pose(signal)
+        means, _, _ = self._raw(signal)
+        return means + self._footing().of(self._vertex_offsets(pose, self._expressed(pose)))
+
+    def baked_skeleton(self) -> Skeleton:
+        return baked_skeleton(self.body, self.context.pose.betas[0].to(self.device))
+
+    def baked_residual(
+        self, frames: DrivingSignal
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+        """What the sound does in these frames, in its widest directions."""
+        if frames.audio is None or not self.started("saam"):
+            return super().baked_residual(frames)
+        rows = self.in_mouth(self.gaussians["means"]).nonzero()[:, 0]
+        places = self.gaussians["means"].detach()[rows]
+        changes = torch.stack([torch.cat(self.saam(places, windows), 1) for windows in frames.audio.to(self.device)])
+        found = low_rank(changes, self._sizes(rows), ENERGY)
+        if found is None:
+            return super().baked_residual(frames)
+        some = places[found.sampled]
+
+        def coefficients(signal: DrivingSignal) -> Float[Tensor, "1 R"]:
+            assert signal.audio is not None
+            return found.coefficients(torch.cat(self.saam(some, signal.audio[0]), 1))
+
+        columns = torch.arange(changes.shape[2], dtype=torch.int32, device=self.device)
+        return Residual(found.basis, rows.int(), columns), coefficients
+
+    def _sizes(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 10"]:
+        """Changes of means, quaternions and log scales that are about as well seen as each other."""
+        extent = self.gaussians["scales"][rows, :2].exp().mean(1, keepdim=True)
+        length = self.gaussians["quats"][rows].norm(dim=1, keepdim=True)
+        return torch.cat([extent.expand(-1, 3), length.expand(-1, 4), torch.ones_like(extent).expand(-1, 3)], 1)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -195,6 +262,13 @@ class THGS(SkinBound):
         """The Gaussians SAAM may change: those in the box round the teeth, on the head (section 3.3)."""
         inside = ((means > self.mouth_low) & (means < self.mouth_high)).all(-1)
         return inside & self.head[self.carried_parent]
+
+    def _raw(self, signal: DrivingSignal) -> tuple[Tensor, ...]:
+        """Raw means, quaternions and log scales of a frame."""
+        raw = tuple(self.gaussians[name] for name in ("means", "quats", "scales"))
+        if signal.audio is None or not self.started("saam"):
+            return raw
+        return self._listen(raw, signal.audio[0])
 
     def _listen(self, raw: tuple[Tensor, ...], windows: Float[Tensor, "8 16 C"]) -> tuple[Tensor, ...]:
         """Raw means, quaternions and log scales with what the sound does to them."""

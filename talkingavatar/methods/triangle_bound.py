@@ -13,12 +13,17 @@ from torch import Tensor, nn
 
 from talkingavatar.body.bust import Figure
 from talkingavatar.config.family_options import TriangleBound as Options
+from talkingavatar.errors import UserError
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
+from talkingavatar.methods.baking import Skinned, baked_skeleton, posedirs_of
 from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
+from talkingavatar.networks.baked import Resting, Skeleton
+from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Rendering
@@ -138,6 +143,46 @@ class TriangleBound(SkinBound):
             name: torch.cat([here, here.new_full((bust,), name == "body")]) for name, here in super().parts().items()
         }
 
+    # -- baking --------------------------------------------------------------------------------------------------------
+
+    def at_its_rest(self) -> Resting:
+        raw = self.gaussians
+        maps = self.resting_maps[self.carried_binding]
+        turns, grown = matrix_to_quat(orthonormalise(maps[..., :3])), maps[..., 0].norm(dim=-1, keepdim=True)
+        means, quats = self.at_rest(dict(raw)).means, quat_multiply(turns, raw["quats"])
+        return Resting(means, quats, raw["scales"] + grown.log(), raw["opacities"].detach(), raw["sh"].detach())
+
+    def skinned(self) -> Skinned:
+        if self.surface is None:
+            expected = "skin, which a baked avatar goes with"
+            raise UserError(
+                "method.options.deform", "Gaussians that ride on triangles", expected, "fit with deform=skin"
+            )
+        footing, still = self.footing(), self.body.zero_pose()
+        offsets = torch.cat([self.body.expressiondirs, self._standing_still(self.body.expressiondirs)])
+        posedirs, resting = posedirs_of(self.body, len(self.figure.bust)), footing.of(self.surface.vertices)
+        constant, stretched = self._expressed(still), self.moving_face[self.carried_face]
+        return Skinned(footing, resting, stretched, offsets, constant, self.gradient, posedirs)
+
+    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J1"]:
+        return footing.of(self.figure.weights)
+
+    def baked_skeleton(self) -> Skeleton:
+        figure = self.figure
+        anchor = (figure.standing_at_rest(), figure.follow.detach()[None]) if len(figure.bust) else None
+        return baked_skeleton(self.body, self.refined_betas()[0], anchor)
+
+    def refined_betas(self) -> Float[Tensor, "1 S"]:
+        """The person's shape, with what has been learned of it."""
+        return self.betas
+
+    def rested(self, basis: Float[Tensor, "n 14 R"], rows: Int[Tensor, " n"]) -> Float[Tensor, "n 14 R"]:
+        """Changes of some Gaussians' raw attributes as they are where these rest: metres, turned as their triangles."""
+        linear = self.resting_maps[self.carried_binding[rows], :, :3]
+        turns = matrix_to_quat(orthonormalise(linear))
+        quats = quat_multiply(turns[:, None].expand(-1, basis.shape[2], -1), basis[:, 3:7].mT).mT
+        return torch.cat([linear @ basis[:, :3], quats, basis[:, 7:]], 1)
+
     # -- parts ---------------------------------------------------------------------------------------------------------
 
     def in_pose(self, pose: BodyPose, raw: Mapping[str, Tensor]) -> Gaussians:
@@ -171,7 +216,11 @@ class TriangleBound(SkinBound):
 
     def _all(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "W 3"]:
         """Displacements of the figure's vertices, of the body's."""
-        return torch.cat([offsets, offsets.new_zeros(len(self.figure.bust), 3)])
+        return torch.cat([offsets, self._standing_still(offsets)])
+
+    def _standing_still(self, offsets: Float[Tensor, "V *n"]) -> Float[Tensor, "B *n"]:
+        """The bust's."""
+        return offsets.new_zeros(len(self.figure.bust), *offsets.shape[1:])
 
     def _initial_gaussians(self, skin: bool) -> nn.ParameterDict:
         options, count = self.bound_options, len(self.figure.faces)

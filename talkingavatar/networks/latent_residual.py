@@ -61,11 +61,22 @@ class LatentResidual(nn.Module):
         Args:
             places: where the Gaussians lie at rest, in [-1, 1].
         """
-        scaled = ((code - self.mean) / self.std).clamp(self.low, self.high)
+        scaled = self._scaled(code)
         if self.basis:
             directions = self._directions.get(lambda: self._made(places, own), places, own, *self.network.parameters())
             return (self.amounts(scaled[None]) @ directions).reshape(len(own), -1)
         return cast(Tensor, self.network(torch.cat([encoded(places), own, scaled.expand(len(own), -1)], 1)))
+
+    def along(self, code: Float[Tensor, " D"]) -> Float[Tensor, " K"]:
+        """How far along each direction of the basis."""
+        return cast(Tensor, self.amounts(self._scaled(code)))
+
+    def directions(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "N C K"]:
+        """Of the basis."""
+        return self._made(places, own).unflatten(1, (len(own), -1)).permute(1, 2, 0).contiguous()
+
+    def _scaled(self, code: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
+        return ((code - self.mean) / self.std).clamp(self.low, self.high)
 
     def _made(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "K NC"]:
         """Each direction of all Gaussians in a row, so that a frame's is one matrix product."""

@@ -44,6 +44,11 @@ class LearnableExpressionBlendshapes(nn.Module):
             return offsets
         return offsets.index_add(0, self.rows, self.residual @ (expression @ self.exciting))
 
+    def directions(self, personal: bool = True) -> Float[Tensor, "V 3 E"]:
+        """Vertex offsets of each coefficient at 1."""
+        found = self.basis.new_zeros(self.vertices, *self.basis.shape[1:]).index_add(0, self.moving, self.basis)
+        return found.index_add(0, self.rows, self.residual @ self.exciting.mT) if personal else found
+
     def norm(self, kind: Norm = "fro") -> Float[Tensor, ""]:
         """Size of the residual; the root form has an epsilon because its gradient at zero is undefined."""
         squares = self.residual.square()

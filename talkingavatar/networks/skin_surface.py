@@ -141,10 +141,14 @@ class SkinGradient(nn.Module):
 
     def plain(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 3"]:
         """`forward` in torch's own operations, on any device."""
-        steps = (offsets[self.edges[:, 1]] - offsets[self.edges[:, 0]])[:, :, None] * self.slopes[:, None]
-        moved = self.tangents.index_add(0, self.source, steps)
+        moved = self.tangents_of(offsets)
         normals = normalize(torch.linalg.cross(moved[..., 0], moved[..., 1]), dim=-1)
         return moved @ self.tangents.mT + normals[..., None] * self.normals[:, None]
+
+    def tangents_of(self, offsets: Float[Tensor, "V 3"]) -> Float[Tensor, "R 3 2"]:
+        """Where the displaced skin takes each row's two tangents."""
+        steps = (offsets[self.edges[:, 1]] - offsets[self.edges[:, 0]])[:, :, None] * self.slopes[:, None]
+        return self.tangents.index_add(0, self.source, steps)
 
     def arrays(self) -> tuple[np.ndarray, ...]:
         """Starts of the rows' edges, edges, slopes, tangents and normals for compiled code."""

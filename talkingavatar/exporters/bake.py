@@ -1,0 +1,83 @@
+"""A fitted avatar as a baked one: arrays that a browser, a page without a server or one compiled pass evaluates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from talkingavatar.body.action_units import NAMES
+from talkingavatar.engine.fitted import FittedRun
+from talkingavatar.exporters.bake_file import baked_glb
+from talkingavatar.exporters.static import settled, surfels
+from talkingavatar.methods.baking import Baking
+from talkingavatar.methods.skin_bound import AWAY
+from talkingavatar.networks.baked import Moment
+from talkingavatar.types import DrivingSignal
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What a baked avatar does in T frames, float32."""
+
+    quats: Float[ndarray, "T J 4"]
+    transl: Float[ndarray, "T 3"]
+    expression: Float[ndarray, "T E"]
+    residual: Float[ndarray, "T R"]
+
+
+@dataclass(frozen=True)
+class BakedRun:
+    """The avatar of a run, baked."""
+
+    trained: FittedRun
+    baking: Baking
+
+    def moments(self, signal: DrivingSignal) -> Moment:
+        """Of any frames: the capture's, driven ones, one live."""
+        signal = signal.to(self.trained.method.device)
+        return Moment.cat([self.baking.moment(signal[t : t + 1]) for t in range(len(signal))])
+
+    def motion(self, signal: DrivingSignal) -> Motion:
+        """The same as arrays."""
+        return Motion(**{name: value.numpy(force=True) for name, value in vars(self.moments(signal)).items()})
+
+    @cached_property
+    def glb(self) -> bytes:
+        """The file; others show the middle one of the held-out frames."""
+        trained = self.trained
+        held = trained.data.capture.test_frames
+        with torch.no_grad():
+            moment = self.moments(trained.data.signal([held[len(held) // 2]]))
+            still = self.baking.avatar(moment)
+        flat = trained.data.config.renderer.mode == "2dgs"
+        return baked_glb(self.baking.avatar, self.facts(), settled(surfels(still) if flat else still))
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says beside what is read off the arrays."""
+        trained = self.trained
+        config, body = trained.data.config, trained.body
+        return {
+            "mode": config.renderer.mode,
+            "family": config.method.name,
+            "body": body.name,
+            "fps": trained.data.capture.manifest.fps,
+            "joints": list(body.joint_names),
+            "expressions": list(body.expression_names),
+            "units": list(NAMES) if config.method.name == "au_diffusion" else None,
+            "away": AWAY,
+            "provenance": {"run": trained.run.path.name, "checksum": body.checksum},
+        }
+
+
+def bake(trained: FittedRun) -> BakedRun:
+    """
+    Raises:
+        UserError: the avatar has no such form.
+    """
+    data = trained.data
+    return BakedRun(trained, trained.method.bake(data.signal(data.capture.train_frames)))

@@ -1,0 +1,201 @@
+"""A baked avatar: arrays and a few lines of arithmetic that say what a fitted one does, without the networks behind it.
+
+What moves is told by a *moment*: a quaternion a joint, the body's place, expression coefficients, and how far along
+each of its own directions the residual goes. All but joints, normals and activations is linear in it, so that a browser
+or one pass of a compiled kernel (`networks.cpu.baked`) gives a frame. The arithmetic here is the truth of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply, quat_to_matrix
+from talkingavatar.networks.footing import FAR, NEAR
+from talkingavatar.networks.skin_surface import stretched
+from talkingavatar.types import FrameTree, Gaussians, TensorTree
+
+ATTRIBUTES = {"means": 3, "quats": 4, "log_scales": 3, "sh": 3, "opacities": 1}  # the residual's, in its order
+
+
+@dataclass(frozen=True)
+class Moment(FrameTree):
+    """What a frame needs, for B frames."""
+
+    quats: Float[Tensor, "B J 4"]  # of each joint against its parent, (w, x, y, z), unit
+    transl: Float[Tensor, "B 3"]  # metres
+    expression: Float[Tensor, "B E"]
+    residual: Float[Tensor, "B R"]  # R = 0 without one
+
+    def __len__(self) -> int:
+        return len(self.quats)
+
+
+@dataclass(frozen=True)
+class Resting(TensorTree):
+    """Gaussians where nothing moves, raw."""
+
+    means: Float[Tensor, "N 3"]  # metres
+    quats: Float[Tensor, "N 4"]  # of any length: the residual adds to them
+    log_scales: Float[Tensor, "N 3"]
+    opacities: Float[Tensor, " N"]  # logits
+    sh: Float[Tensor, "N S 3"]
+    open_sided: Bool[Tensor, " N"] | None = None  # drawn from behind, too; None: all are
+
+
+@dataclass(frozen=True)
+class Skeleton(TensorTree):
+    """Joints of one person, parents before their children."""
+
+    parents: Int[Tensor, " J"]  # -1: none
+    joints: Float[Tensor, "J 3"]  # at rest, metres
+    directions: Float[Tensor, "J 3 E"] | None = None  # of the joints with the expression
+    anchor: Float[Tensor, "3 4"] | None = None  # a further transform, that does not turn (`body.bust`)
+    follow: Float[Tensor, " 1"] | None = None  # how much of the body's place it takes part in
+
+
+@dataclass(frozen=True)
+class Weights(TensorTree):
+    """Skinning of each Gaussian; number J is the anchor."""
+
+    joints: Int[Tensor, "N W"]
+    values: Float[Tensor, "N W"]  # sum to one
+
+
+@dataclass(frozen=True)
+class Skin(TensorTree):
+    """What expressions do to the places where Gaussians stand. The first S of M rows have a part in expressions."""
+
+    corners: Int[Tensor, "N 3"]  # rows; -1: one that never moves
+    shares: Float[Tensor, "N 3"]
+    resting: Float[Tensor, "N 3"]  # where each Gaussian stands
+    basis: Float[Tensor, "S 9 E"]  # offset (metres), and change of both tangents (3 2)
+    base: Float[Tensor, "S 3 2"]  # tangents where all coefficients are zero
+    tangents: Float[Tensor, "S 3 2"]  # of the skin at rest, orthonormal, with
+    normals: Float[Tensor, "S 3"]
+    pose_basis: Float[Tensor, "M 3 F"] | None = None  # further offset with the pose: of R - 1 in each joint's
+    pose_features: Int[Tensor, "F 3"] | None = None  # joint, row, column
+
+    def __len__(self) -> int:
+        return len(self.basis if self.pose_basis is None else self.pose_basis)
+
+
+@dataclass(frozen=True)
+class Residual(TensorTree):
+    """Changes of some Gaussians' raw attributes: in proportion to coefficients, or `most` x tanh of that."""
+
+    basis: Float[Tensor, "n C R"]
+    rows: Int[Tensor, " n"]  # of the Gaussians
+    columns: Int[Tensor, " C"]  # among `ATTRIBUTES`, of which there are 14
+    first: Int[Tensor, " n"] | None = None  # of its R coefficients among a moment's; None: 0
+    most: Float[Tensor, " C"] | None = None
+    turns: Float[Tensor, "n 4"] | None = None  # unit; turns the quaternion's change (from the left)
+
+
+@dataclass(frozen=True)
+class Baked(TensorTree):
+    """A whole avatar."""
+
+    gaussians: Resting
+    skeleton: Skeleton
+    weights: Weights
+    skin: Skin
+    residual: Residual | None = None
+
+    def __len__(self) -> int:
+        return len(self.gaussians.means)
+
+    def __call__(self, moment: Moment) -> Gaussians:
+        """World-space Gaussians of a moment (B = 1)."""
+        return posed(self, moment)
+
+
+def posed(avatar: Baked, moment: Moment) -> Gaussians:
+    """`Baked.__call__` in torch's own operations, on any device."""
+    raw, skin = changed(avatar, moment.residual[0]), avatar.skin
+    offsets, stretch = moved_skin(skin, moment)
+    height = raw.means - skin.resting
+    near = ((FAR - height.norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
+    stretch = near[:, None, None] * _taken(skin, stretch.flatten(1)).unflatten(-1, (3, 3))
+    quats, scales = stretched(raw.quats, raw.log_scales.exp(), torch.eye(3, device=height.device) + stretch)
+    means = raw.means + (stretch @ height[..., None])[..., 0] + _taken(skin, offsets)
+    carriers = transforms(avatar.skeleton, moment).flatten(1)
+    maps = (avatar.weights.values[..., None] * carriers[avatar.weights.joints.long()]).sum(1).unflatten(-1, (3, 4))
+    turns = matrix_to_quat(orthonormalise(maps[..., :3]))
+    means = (maps[..., :3] @ means[..., None])[..., 0] + maps[..., 3]
+    return Gaussians(means, quat_multiply(turns, quats), scales, raw.opacities.sigmoid(), raw.sh)
+
+
+def changed(avatar: Baked, coefficients: Float[Tensor, " R"]) -> Resting:
+    """The resting Gaussians with what the residual does to them."""
+    raw, residual = avatar.gaussians, avatar.residual
+    if residual is None:
+        return raw
+    change = raw.means.new_zeros(len(avatar), sum(ATTRIBUTES.values()))
+    rows, columns = residual.rows.long(), residual.columns.long()
+    change[rows[:, None], columns] = _changes(residual, coefficients)
+    means, quats, log_scales, sh, opacities = change.split(list(ATTRIBUTES.values()), 1)
+    if residual.turns is not None:
+        quats = quats.index_copy(0, rows, quat_multiply(residual.turns, quats[rows]))
+    return Resting(
+        raw.means + means,
+        raw.quats + quats,
+        raw.log_scales + log_scales,
+        raw.opacities + opacities[:, 0],
+        torch.cat([raw.sh[:, :1] + sh[:, None], raw.sh[:, 1:]], 1),
+    )
+
+
+def _changes(residual: Residual, coefficients: Float[Tensor, " R"]) -> Float[Tensor, "n C"]:
+    if residual.first is None:
+        amounts = residual.basis @ coefficients
+    else:
+        own = residual.first.long()[:, None] + torch.arange(residual.basis.shape[2], device=coefficients.device)
+        amounts = (residual.basis @ coefficients[own][..., None])[..., 0]
+    return amounts if residual.most is None else residual.most * amounts.tanh()
+
+
+def moved_skin(skin: Skin, moment: Moment) -> tuple[Float[Tensor, "M 3"], Float[Tensor, "M 3 3"]]:
+    """Offsets of the rows, metres, and how the skin there has turned and stretched, less the unit."""
+    moved = skin.basis @ moment.expression[0]
+    tangents = skin.base + moved[:, 3:].unflatten(-1, (3, 2))
+    normals = normalize(torch.linalg.cross(tangents[..., 0], tangents[..., 1]), dim=-1)
+    gradient = tangents @ skin.tangents.mT + normals[..., None] * skin.normals[:, None]
+    further = len(skin) - len(moved)
+    offsets = torch.cat([moved[:, :3], moved.new_zeros(further, 3)])
+    if skin.pose_basis is not None and skin.pose_features is not None:
+        joint, row, column = skin.pose_features.long().unbind(1)
+        turns = quat_to_matrix(moment.quats[0]) - torch.eye(3, device=moved.device)
+        offsets = offsets + skin.pose_basis @ turns[joint, row, column]
+    stretch = gradient - torch.eye(3, device=moved.device)
+    return offsets, torch.cat([stretch, stretch.new_zeros(further, 3, 3)])
+
+
+def _taken(skin: Skin, values: Float[Tensor, "M C"]) -> Float[Tensor, "N C"]:
+    """What the Gaussians take of the rows' values; number -1 is the last row, of zeros."""
+    values = torch.cat([values, values.new_zeros(1, values.shape[1])])
+    return (skin.shares[..., None] * values[skin.corners.long()]).sum(1)
+
+
+def transforms(skeleton: Skeleton, moment: Moment) -> Float[Tensor, "_ 3 4"]:
+    """What carries the resting body into the world, for each joint and the anchor, if there is one."""
+    joints, place = skeleton.joints, moment.transl[0]
+    if skeleton.directions is not None:
+        joints = joints + skeleton.directions @ moment.expression[0]
+    local = quat_to_matrix(moment.quats[0])
+    turned: list[Tensor] = []
+    placed: list[Tensor] = []
+    for j, parent in enumerate(skeleton.parents.tolist()):
+        turned.append(local[j] if parent < 0 else turned[parent] @ local[j])
+        placed.append(joints[j] if parent < 0 else placed[parent] + turned[parent] @ (joints[j] - joints[parent]))
+    rotations = torch.stack(turned)
+    moved = torch.stack(placed) - (rotations @ joints[..., None])[..., 0] + place
+    maps = torch.cat([rotations, moved[..., None]], -1)
+    if skeleton.anchor is None or skeleton.follow is None:
+        return maps
+    standing = skeleton.anchor[:, 3] + skeleton.follow * place
+    return torch.cat([maps, torch.cat([skeleton.anchor[:, :3], standing[:, None]], 1)[None]])
