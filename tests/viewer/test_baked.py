@@ -1,0 +1,108 @@
+"""A baked avatar moves in a browser as the method that it was baked of moves it."""
+
+import json
+
+import numpy as np
+import pytest
+from jaxtyping import Float
+from numpy import ndarray
+
+from talkingavatar.exporters.bake_file import ARRAYS, OPTIONAL, baked_glb
+from talkingavatar.exporters.static import settled
+from talkingavatar.geometry.rotations import quat_to_matrix
+from talkingavatar.methods.skin_bound import AWAY
+from tests.browser import Browser, executable
+from tests.methods.test_baking import CASES, make  # noqa: F401
+from tests.methods.test_triangle_bound import batch_of
+from tests.viewer.pages import camera_text, floats, said, serving
+
+FAMILIES = ["flame_rigged, licensed", "motion_latent", "au_diffusion", "thgs, licensed"]
+NEAR = 1e-4  # metres
+LEAST = 38.0  # dB
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="module")
+def page(folder):
+    if executable() is None:
+        pytest.skip("no Chromium on the PATH")
+    with serving(folder) as address, Browser(folder / "profile", webgl=True) as browser:
+        browser.open(f"{address}/page.html")
+        browser.run("window.renderer = new Renderer(canvas, {sync: true}); 1")
+        yield browser
+        assert browser.errors == []
+
+
+@pytest.fixture(scope="module")
+def baked(make):  # noqa: F811
+    """Of a family: method, what drives it in the frame it is baked of, the baking, and its file."""
+
+    def of(case):
+        method, signal = make(*CASES[case])
+        baking = method.bake(signal[:1])
+        config, body = method.config, method.body
+        facts = {"mode": config.renderer.mode, "expressions": list(body.expression_names), "away": AWAY}
+        facts["joints"] = list(body.joint_names)
+        still = settled(method.drive(signal[:1]))
+        return method, signal[:1], baking, baked_glb(baking.avatar, facts, still)
+
+    return of
+
+
+def frame_text(moment) -> str:
+    parts = {name: value[0].flatten().tolist() for name, value in vars(moment).items()}
+    return "{" + ", ".join(f"{name}: new Float32Array({json.dumps(part)})" for name, part in parts.items()) + "}"
+
+
+def read(page, name, *shape) -> Float[ndarray, "..."]:
+    return floats(page, f"(async () => (await renderer.readPass(renderer.instances[0])).{name})()").reshape(shape)
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_passes_and_pixels_are_the_methods(folder, page, baked, case):
+    method, signal, baking, data = baked(case)
+    (folder / "baked.glb").write_bytes(data)
+    cameras = batch_of(signal.pose, [0]).cameras
+    page.run("renderer.instances.forEach((instance) => renderer.remove(instance))")
+    page.run("(async () => renderer.add(await Avatar.load('baked.glb')).place)()")
+    page.run(f"renderer.instances[0].setFrame({frame_text(baking.moment(signal))})")
+    expected = method.drive(signal)
+    axes = (quat_to_matrix(expected.quats) * expected.scales[:, None]).mT
+    count = len(expected)
+    assert np.abs(read(page, "means", count, 3) - expected.means.numpy()).max() < NEAR
+    assert np.abs(read(page, "axes", count, 3, 3) - axes.numpy()).max() < NEAR
+    assert np.abs(read(page, "opacities", count) - expected.opacities.numpy()).max() < 1e-4
+    assert np.abs(read(page, "sh0", count, 3) - expected.sh[:, 0].numpy()).max() < 1e-4
+
+    drawn = method.render(expected, cameras)
+    background = method.config.renderer.background
+    page.run(f"renderer.background = {list(background)}; renderer.camera = {camera_text(cameras)}; 1")
+    pixels = floats(page, "renderer.pixels({float: true})").reshape(cameras.height, cameras.width, 4)
+    assert -10 * np.log10(np.square(pixels[..., :3] - drawn.rgb[0].numpy()).mean()) > LEAST
+
+
+def test_the_page_knows_the_files_arrays(page):
+    axes = page.run("(async () => (await import('./js/contract.js')).AXES)()")
+    assert axes == {name: told for name, (_, _, told) in ARRAYS.items()}
+    missing = page.run(
+        """(async () => {
+          const {AXES, misfit} = await import('./js/contract.js');
+          const array = (name) => ({shape: [...AXES[name]].map((axis) => Number(axis) || 5)});
+          const all = Object.fromEntries(Object.keys(AXES).map((name) => [name, array(name)]));
+          const without = (name) => Object.fromEntries(Object.entries(all).filter(([other]) => other !== name));
+          const needed = (name) => misfit(without(name), {}).startsWith('no ');
+          return [misfit(all, {}), Object.keys(AXES).filter((name) => !needed(name))];
+        })()"""
+    )
+    assert missing == ["", [name for name in ARRAYS if name in OPTIONAL]]
+
+
+def test_arrays_that_do_not_fit_are_said(folder, page, baked):
+    *_, data = baked("flame_rigged, licensed")
+    wrong = data.replace(b'"anchor.follow": {"view": ', b'"anchor.fallow": {"view": ')
+    (folder / "other.glb").write_bytes(wrong.replace(b'"shape": [3, 4]', b'"shape": [4, 3]'))
+    assert said(page, "Avatar.load('other.glb')") == "other.glb: damaged (anchor of 4 x 3): export it again"
