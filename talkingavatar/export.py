@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
+    from talkingavatar.engine.fitted import FittedRun
+    from talkingavatar.engine.performing.performance import Performance
     from talkingavatar.exporters.export import ExportConfig
 
 HELP = """Write a fitted avatar as files that other programs open.
@@ -13,7 +15,8 @@ HELP = """Write a fitted avatar as files that other programs open.
   python -m talkingavatar.export run=runs/thgs_full-quick-s0-... to=ply
   python -m talkingavatar.export run=... to=splat,spz,sog,glb frame=120 out=shared
   python -m talkingavatar.export run=... to=glb actions="jawOpen=0.5,mouthSmileLeft=1,mouthSmileRight=1"
-  python -m talkingavatar.export run=... to=frames audio=speech.wav       a .ply for each frame of new speech
+  python -m talkingavatar.export run=... to=html                          a page to send: it needs no server
+  python -m talkingavatar.export run=... to=html,frames audio=speech.wav  of new speech
 
   run      run directory of fit, finished or not
   to       with commas between:
@@ -22,10 +25,12 @@ HELP = """Write a fitted avatar as files that other programs open.
            spz    Niantic's, version 3, about a tenth of a .ply
            sog    PlayCanvas', version 2
            glb    glTF 2.0 with KHR_gaussian_splatting (release candidate)
+           html   one page that any current browser opens from a folder: it plays the run's capture, or the speech given
+                  by audio, with sound; the avatar is turned by hand, its face is moved by sliders
            frames a folder of .ply, a frame each, of the speech given by audio
   frame    of the run's capture whose pose it is. Default: the middle one of those held out
   actions  strengths of the body's facial actions, which are the whole face then. Default: the face of the frame
-  audio    any sound, or a video with sound: what is spoken in frames
+  audio    any sound, or a video with sound: what is spoken in frames and html
   seed     of the idle motion's order, and of what a driver draws (0)
   world    true: leave the axes as they are, y up and the face along z, in every format. ply, splat and sog are else
            turned by 180 degrees about z, as their viewers turn them back (false)
@@ -34,7 +39,7 @@ HELP = """Write a fitted avatar as files that other programs open.
 Surfels are written as discs of a thousandth of their width. Exit codes: 0 done, 2 a mistake in what was given."""
 
 KEYS = ("run", "to", "frame", "actions", "audio", "seed", "world", "out")
-FORMATS = ("ply", "splat", "spz", "sog", "glb", "frames")
+FORMATS = ("ply", "splat", "spz", "sog", "glb", "html", "frames")
 
 
 def main(arguments: list[str]) -> int:
@@ -50,12 +55,20 @@ def main(arguments: list[str]) -> int:
 def _export(config: "ExportConfig") -> int:
     from talkingavatar.exporters.export import export
 
-    exported = export(config)
+    exported = export(config, _page)
     for note in exported.notes:
         print(note)
     for file in exported.files:
         print(f"file: {file}")
     return 0
+
+
+def _page(trained: "FittedRun", performance: "Performance | None", notes: list[str]) -> str:
+    from talkingavatar.exporters.bake import bake
+    from talkingavatar.viewer.opened import shown_of
+    from talkingavatar.viewer.whole import whole_page
+
+    return whole_page(shown_of(trained, bake(trained), performance, notes))
 
 
 def parse(arguments: list[str]) -> "ExportConfig":
@@ -74,9 +87,12 @@ def parse(arguments: list[str]) -> "ExportConfig":
         if key not in given:
             raise UserError(key, "nothing", expected, f"give {key}=...")
     to = tuple(dict.fromkeys(choice("to", name.strip(), FORMATS) for name in given["to"].split(",")))
-    if ("frames" in to) != ("audio" in given):
-        found, expected = ("nothing", "a sound to speak in frames") if "frames" in to else (given["audio"], "to=frames")
-        raise UserError("audio", found, expected, "give both or neither")
+    if "frames" in to and "audio" not in given:
+        raise UserError("audio", "nothing", "a sound to speak in frames", "give audio=...")
+    if "audio" in given and not {"frames", "html"} & set(to):
+        raise UserError(
+            "audio", given["audio"], "to=html or frames, which move", "ask for one of them, or leave it out"
+        )
     actions = _actions(given.get("actions", ""))
     from talkingavatar.exporters.export import ExportConfig
 

@@ -11,7 +11,7 @@ import torch
 
 from talkingavatar.data.faces import Face, check_face, with_face
 from talkingavatar.engine.fitted import FittedRun, load_run
-from talkingavatar.engine.performing.performance import Request, open_request, prepare
+from talkingavatar.engine.performing.performance import Performance, Request, open_request, prepare
 from talkingavatar.errors import UserError
 from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.sog import sog
@@ -25,6 +25,10 @@ from talkingavatar.types import DrivingSignal, Gaussians
 
 UPSIDE = ("ply", "splat", "sog")  # formats whose viewers turn what they read by 180 degrees about z
 CONSTANT = ("splat", "sog")  # that are written without view-dependent colour
+MOVING = ("html", "frames")  # that have frames; the others are of one moment
+
+# The page of a run: it shows what is performed, or else the run's capture; notes stand in it.
+Page = Callable[[FittedRun, Performance | None, list[str]], str]
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,11 @@ class ExportConfig:
     """What `export` is given."""
 
     run: Path
-    to: tuple[str, ...]  # formats, of `FORMATS`, or "frames"
+    to: tuple[str, ...]  # formats
     frame: int | None = None  # of the capture; None: the middle one of those held out
     actions: Mapping[str, float] = field(default_factory=dict)  # the face by name; none: as it is in the frame
     world: bool = False  # leave all axes as they are: y up, the face along z
-    audio: Path | None = None  # what is spoken in frames; given with them alone
+    audio: Path | None = None  # what is spoken in frames, or in the page
     seed: int = 0
     out: Path | None = None  # folder; None: `exports` in the run
     progress: bool = True
@@ -50,7 +54,7 @@ class Exported:
     notes: list[str]
 
 
-def export(config: ExportConfig) -> Exported:
+def export(config: ExportConfig, page: Page) -> Exported:
     """Write each format; a file appears when it is whole, and is written over.
 
     Raises:
@@ -61,16 +65,21 @@ def export(config: ExportConfig) -> Exported:
     folder = folder_for(config.out or trained.run.path / "exports", "out", "choose another")
     extras = {"run": trained.run.path.name, "body": trained.body.name, "use": _bound_to(trained)}
     files = []
-    if still := [name for name in config.to if name != "frames"]:
+    if still := [name for name in config.to if name not in MOVING]:
         number, signal = _moment(trained, config)
         gaussians, stem = _shown(trained, signal), f"avatar-{number}"
         for name in still:
             file = folder / f"{stem}.{name}"
             write_atomically(file, _written(trained, name, gaussians, config.world, extras))
             files.append(file)
-    if config.audio is not None and moving is not None:
-        (performance,) = prepare(trained, moving)
-        files.append(_frames(trained, performance.signal, folder / f"frames-{config.audio.stem}", config))
+    performance = None if moving is None else prepare(trained, moving)[0]
+    stem = "" if config.audio is None else f"-{config.audio.stem}"
+    if "html" in config.to:
+        file = folder / f"avatar{stem}.html"
+        write_atomically(file, page(trained, performance, [f"use: {extras['use']}"]).encode())
+        files.append(file)
+    if "frames" in config.to and performance is not None:
+        files.append(_frames(trained, performance.signal, folder / f"frames{stem}", config))
     notes = [f"use: {extras['use']}"]
     if trained.data.config.method.options.get("sh_degree") and (flat := [n for n in config.to if n in CONSTANT]):
         notes.append(f"{', '.join(flat)}: without view-dependent colour")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,9 @@ class Opener:
         opened = None if self.request is None else open_request(self.request)
         trained = load_run(place)
         baked = self.bake(trained)
-        if opened is None:
-            return _of_capture(trained, baked)
-        (performance,) = prepare(trained, opened)
-        return _of_performance(trained, baked, performance)
+        live, notes = _live(trained, baked)
+        performance = None if opened is None else prepare(trained, opened)[0]
+        return replace(shown_of(trained, baked, performance, notes), live=live)
 
 
 def _file(place: Path) -> Shown:
@@ -62,37 +61,33 @@ def _file(place: Path) -> Shown:
     return Shown(place.stem, content, notes=["a file alone: no capture, no sound, nobody who speaks"])
 
 
-def _of_capture(trained: FittedRun, baked: Baked) -> Shown:
+def shown_of(trained: FittedRun, baked: Baked, performance: Performance | None, notes: list[str]) -> Shown:
+    """What is performed, or else the run's own capture beside its pictures; nobody speaks live."""
+    name, cameras = trained.run.path.absolute().name, cameras_of(trained.data)
+    background = trained.data.config.renderer.background
+    if performance is not None:
+        return Shown(
+            name,
+            baked.glb,
+            performance.fps,
+            rows_of(baked.motion(performance.signal)),
+            sound=wav(performance.sound, SOUND_RATE),
+            cameras=cameras,
+            background=background,
+            notes=[*performance.notes, *notes],
+        )
     capture, frames = trained.data.capture, trained.data.capture.manifest.frames
-    signal = trained.data.signal(list(range(frames)))
-    live, notes = _live(trained, baked)
     return Shown(
-        trained.run.path.absolute().name,
+        name,
         baked.glb,
         capture.manifest.fps,
-        rows_of(baked.motion(signal)),
+        rows_of(baked.motion(trained.data.signal(list(range(frames))))),
         [(span.start, span.stop) for span in capture.manifest.test],
         wav(capture.audio, RATE),
-        cameras_of(trained.data),
+        cameras,
         lambda frame: jpeg(capture, frame),
-        trained.data.config.renderer.background,
-        live,
-        notes,
-    )
-
-
-def _of_performance(trained: FittedRun, baked: Baked, performance: Performance) -> Shown:
-    live, notes = _live(trained, baked)
-    return Shown(
-        trained.run.path.absolute().name,
-        baked.glb,
-        performance.fps,
-        rows_of(baked.motion(performance.signal)),
-        sound=wav(performance.sound, SOUND_RATE),
-        cameras=cameras_of(trained.data),
-        background=trained.data.config.renderer.background,
-        live=live,
-        notes=[*performance.notes, *notes],
+        background,
+        notes=notes,
     )
 
 

@@ -175,15 +175,20 @@ def test_mistakes(fitted, capture, tmp_path, capsys):
 def test_an_avatar_leaves_as_files_of_other_programs(command, fitted, tmp_path):
     soundfile.write(tmp_path / "blip.wav", np.full(2560, 0.1), 16000)
     given = [f"run={fitted}", f"audio={tmp_path / 'blip.wav'}", f"out={tmp_path}", "frame=3", "actions=jawOpen=1"]
-    done = command("export", *given, "to=ply,splat,spz,sog,glb,frames")
+    done = command("export", *given, "to=ply,splat,spz,sog,glb,frames,html")
     assert done.returncode == 0 and "use: the body's shapes are CC0" in done.stdout, done.stderr
     files = {Path(line[6:]).name for line in done.stdout.splitlines() if line.startswith("file: ")}
-    assert files == {*(f"avatar-3.{name}" for name in ("ply", "splat", "spz", "sog", "glb")), "frames-blip"}
+    assert files == {
+        *(f"avatar-3.{name}" for name in ("ply", "splat", "spz", "sog", "glb")),
+        "frames-blip",
+        "avatar-blip.html",
+    }
     sequence = sorted(file.name for file in (tmp_path / "frames-blip").iterdir())
     assert sequence == [f"{t:06d}.ply" for t in range(round(0.16 * FPS))]
     opened = read_ply(tmp_path / "avatar-3.ply")
     spoken = read_ply(tmp_path / "frames-blip" / "000000.ply")
     assert len(opened) == len(spoken) and len((tmp_path / "avatar-3.splat").read_bytes()) == 32 * len(opened)
+    assert 'data-path="/avatars/0/sound.wav"' in (tmp_path / "avatar-blip.html").read_text()
     assert opened.means[:, 1].mean() < 0 and not torch.allclose(opened.means, spoken.means)  # turned: y is down
 
 
@@ -192,7 +197,10 @@ def test_mistakes_of_an_export(fitted, capsys):
     for arguments, expected in {
         ("to=ply",): "run: found nothing",
         (run,): "to: found nothing",
-        (run, "to=ply,gbl"): "to: found 'gbl'; expected one of ply, splat, spz, sog, glb, frames; did you mean glb?",
+        (
+            run,
+            "to=ply,gbl",
+        ): "to: found 'gbl'; expected one of ply, splat, spz, sog, glb, html, frames; did you mean glb?",
         (run, "to=frames"): "audio: found nothing",
         (run, "to=ply", "audio=a.wav"): "audio: found a.wav",
         (run, "to=ply", "frame=900"): "frame: found 900; expected a frame of the capture",
