@@ -4,7 +4,19 @@ import ast
 import sys
 from pathlib import Path
 
-COMMANDS = ("fit", "evaluate", "drive", "export", "preprocess", "import_capture", "sweep", "report", "bench", "doctor")
+COMMANDS = (
+    "fit",
+    "evaluate",
+    "drive",
+    "view",
+    "export",
+    "preprocess",
+    "import_capture",
+    "sweep",
+    "report",
+    "bench",
+    "doctor",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""Where the time goes, and how much it is: python -m talkingavatar.bench fit | drive | raster | stream | sweep
+"""Where the time goes, and how much it is: python -m talkingavatar.bench fit | drive | raster | stream | live | sweep
 
 `--against COMMIT` runs the same there and here, in turn, and prints medians and ratios.
 """
@@ -37,7 +37,7 @@ def _bench(words: list[str]) -> int:
         folder_for(given.out.absolute().parent, "--out", "choose another place")
         if given.out.is_dir():
             raise UserError("--out", f"{given.out}, a folder", "a file", f"e.g. --out {given.out / 'figures.json'}")
-    benches = {"fit": _fit, "drive": _drive, "raster": _raster, "stream": _stream, "sweep": _sweep}
+    benches = {"fit": _fit, "drive": _drive, "raster": _raster, "stream": _stream, "live": _live, "sweep": _sweep}
     rows = benches[given.bench](given) if given.against is None else _against(given, words)
     if given.out is not None:
         write_atomically(given.out, json.dumps(rows, indent=1) + "\n")
@@ -103,6 +103,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--chunks", type=_positive, nargs="+", default=[20, 40, 100], metavar="MS", help="of sound that come at once"
     )
     stream.add_argument("--seconds", type=_positive, default=20, metavar="S", help="of speech")
+    live = benches.add_parser(
+        "live", help="sound to frame in a browser, part by part; whether hours of it cost anything"
+    )
+    live.add_argument("run", metavar="run=...", help="the folder of a run with a driver")
+    live.add_argument("--seconds", type=_positive, default=20, metavar="S", help="of speech")
+    live.add_argument("--fast", action="store_true", help="not as slow as it is spoken: an hour in minutes")
     sweep = benches.add_parser("sweep", help="seconds of report, status and submission of many (synthetic) runs")
     sweep.add_argument("--runs", type=_positive, default=1000, metavar="N")
     sweep.add_argument("--pictures", type=int, default=0, metavar="N", help="of each run")
@@ -137,6 +143,13 @@ def _stream(given: argparse.Namespace) -> Rows:
     from talkingavatar.engine.measuring.stream_bench import bench_stream
 
     return bench_stream(given.run, given.chunks, given.seconds)
+
+
+def _live(given: argparse.Namespace) -> Rows:
+    from talkingavatar.exporters.bake import bake
+    from talkingavatar.viewer.bench import bench_live
+
+    return bench_live(user_path(given.run.removeprefix("run=")), bake, given.seconds, given.fast)
 
 
 def _sweep(given: argparse.Namespace) -> Rows:

@@ -1,7 +1,11 @@
 """Driving a small fitted run through the command line."""
 
 import json
+import re
 import shutil
+import signal
+import socket
+import time
 from pathlib import Path
 
 import av
@@ -10,15 +14,33 @@ import pytest
 import soundfile
 import torch
 from PIL import Image
+from websockets.sync.client import connect
 
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.drive import main
 from talkingavatar.export import main as export
 from talkingavatar.preprocessing.landmarks.csv_table import read_csv
 from talkingavatar.splatting.files import read_ply
+from talkingavatar.view import main as view
+from tests.browser import Browser, executable
 from tests.conftest import TINY, cold
+from tests.viewer.serving import ask
 
 FPS = 24.5  # of the capture that is driven: no whole number
+PAGE = """Object.assign(window, {
+  until: async (done) => { while (!done()) await new Promise((next) => setTimeout(next, 20)); },
+  text: (id) => document.getElementById(id).textContent,
+  ask: (words) => {
+    document.getElementById('prompt').value = words;
+    document.getElementById('words').requestSubmit();
+  },
+  press: (key) => app.stage.canvas.dispatchEvent(new KeyboardEvent('keydown', {key})),
+  seen: async () => {
+    app.dirty = true;
+    for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame);
+    return (await app.stage.renderer.pixels()).reduce((sum, value, place) => sum + value * (place % 251), 0);
+  },
+}); 1"""  # what the test of the page asks it
 
 
 @pytest.fixture(scope="module")
@@ -211,3 +233,83 @@ def test_mistakes_of_an_export(fitted, capsys):
         assert export(list(arguments)) == 2
         shown = capsys.readouterr().err
         assert expected in shown and shown.count("error: ") == 1, shown
+
+
+@pytest.fixture
+def viewing(start, fitted):
+    """The command at work, and its port."""
+    command = start("view", f"run={fitted}", "port=0")
+    said, until = "", time.monotonic() + 100
+    while "view: " not in said and command.poll() is None and time.monotonic() < until:
+        time.sleep(0.1)
+        said = Path(f"/proc/self/fd/{command.files[0].fileno()}").read_text()
+    port = re.search(r"^view: http://localhost:(\d+)$", said, re.MULTILINE)
+    assert port, command.finish(1).stderr
+    assert f"ssh -L {port[1]}:localhost:{port[1]} " in said
+    yield int(port[1])
+    command.send_signal(signal.SIGINT)
+    done = command.finish(30)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_avatar_is_shown_to_a_browser(viewing, tmp_path):
+    """The addresses of a run, and the page that reads them: it moves in time, by hand and by words."""
+    told = json.loads(ask(viewing, "/avatars/0.json")[1])
+    assert (told["frames"], told["fps"], told["live"]) == (50, FPS, None) and told["heldout"] == [[40, 50]]
+    assert "hears the whole sound first" in told["notes"][0]
+    motion = np.frombuffer(ask(viewing, "/avatars/0/motion")[1], "<f4").reshape(50, -1)
+    np.testing.assert_allclose(np.linalg.norm(motion[:, : 4 * 55].reshape(50, 55, 4), axis=2), 1, atol=1e-5)
+    assert ask(viewing, "/avatars/0/frames/49.jpg")[1][:2] == b"\xff\xd8"
+    assert ask(viewing, "/avatars/0/sound.wav")[1][:4] == b"RIFF" and ask(viewing, "/avatars/0.glb")[1][:4] == b"glTF"
+    with connect(f"ws://localhost:{viewing}/live") as page:
+        assert json.loads(page.recv())["hello"] is None
+    if executable() is None:
+        pytest.skip("no Chromium on the PATH")
+    with Browser(tmp_path / "profile", 640, 480, webgl=True) as browser:
+        browser.open(f"http://localhost:{viewing}/")
+        browser.run(PAGE)
+        assert browser.run("until(() => text('message') !== 'Opening…').then(() => text('message'))") == ""
+        first = browser.run("seen()")
+        pictures = [first]
+        for act in (
+            "app.clock.time = 1.7",
+            """app.load('{"joints": {"head": [0, 40, 0]}}')""",
+            """app.load('{"actions": {"jawOpen": 1}}')""",
+            "press('ArrowLeft')",
+        ):
+            browser.run(f"{act}; 1")
+            pictures.append(browser.run("seen()"))
+        assert len(set(pictures)) == len(pictures)
+        browser.run("press('0'); document.getElementById('reset').click(); app.clock.time = 0; 1")
+        assert browser.run("seen()") == first
+        browser.run("ask('very happy'); until(() => text('asked'))")
+        assert browser.run("text('asked')") == "Asked: very happy" and browser.run("app.asks.length") == 1
+        browser.run("document.getElementById('reset').click(); ask('xyzzy'); until(() => text('asked'))")
+        assert "emotion" in str(browser.run("text('asked')"))
+        assert browser.errors == []
+
+
+def test_mistakes_of_a_view(fitted, tmp_path, capsys):
+    (tmp_path / "bare").mkdir()
+    shutil.copy(fitted / "config.yaml", tmp_path / "bare" / "config.yaml")
+    (tmp_path / "text.glb").write_text("no avatar")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, expected in {
+            (): "run, sweep: found nothing",
+            (f"run={fitted}", f"sweep={tmp_path}"): "run, sweep: found both",
+            (f"sweep={tmp_path / 'nowhere'}",): "sweep",
+            (f"run={tmp_path / 'none'}", "port=0"): "no such folder",
+            (f"run={tmp_path / 'bare'}", "port=0"): "no checkpoint",
+            (f"run={tmp_path / 'text.glb'}", "port=0"): "another kind of file",
+            (f"run={tmp_path / 'none.glb'}", "port=0"): "No such file",
+            (f"run={fitted}", "port=70000"): "port: found '70000'",
+            (f"run={fitted}", f"port={port}"): f"port: found 127.0.0.1:{port}",
+            (f"run={fitted}", "host=256.1.1.1", "port=0"): "port: found 256.1.1.1:0",
+            (f"run={fitted}", "emotion=happy"): "emotion: found no sound",
+            (f"run={fitted}", "audio=none.wav", "port=0"): "audio: found none.wav",
+            (f"run={fitted}", "pot=1"): "did you mean port",
+        }.items():
+            assert view(list(arguments)) == 2
+            shown = capsys.readouterr().err
+            assert expected in shown and shown.count("error: ") == 1, shown
