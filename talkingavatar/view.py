@@ -27,6 +27,7 @@ HELP = """Show fitted avatars in a browser: turn them, move faces by hand, play 
            that is printed, which holds a random token
   port     (8765)
 
+With ?bench=1 behind the page's address it tells how fast that browser draws, on which GPU.
 A browser with WebGL2 evaluates and draws the avatar; this process only sends it parameters. From another machine, use
 the ssh line that is printed: browsers give a microphone to localhost alone. Exit codes: 0 stopped, 2 a mistake in
 what was given."""

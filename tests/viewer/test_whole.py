@@ -36,16 +36,19 @@ def browser(text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     (folder / "avatar.html").write_text(text)
     with Browser(folder / "profile", 900, 600, webgl=True) as browser:
-        browser.open((folder / "avatar.html").as_uri())
-        browser.run(
-            """(async () => {
-              for (let tries = 0; tries < 500 && !globalThis.app?.performers?.length; tries++) {
-                await new Promise((done) => setTimeout(done, 20));
-              }
-            })()"""
-        )
+        browser.address = (folder / "avatar.html").as_uri()
+        browser.open(browser.address)
+        wait(browser, "globalThis.app?.performers?.length")
         yield browser
         assert browser.errors == []
+
+
+def wait(browser, condition):
+    browser.run(
+        f"""(async () => {{
+          for (let tries = 0; tries < 500 && !({condition}); tries++) await new Promise((done) => setTimeout(done, 20));
+        }})()"""
+    )
 
 
 def middle(browser) -> tuple[float, int]:
@@ -103,3 +106,10 @@ def test_it_turns_by_hand(browser):
     start = after(browser, "app.clock.time = 1; app.dirty = true")
     turned = after(browser, "canvas.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft', shiftKey: true}))")
     assert abs(turned - start) > 3
+
+
+def test_it_tells_how_fast_it_draws(browser):
+    browser.open(f"{browser.address}?bench=3")
+    wait(browser, "globalThis.report")
+    assert browser.run("report.frames") == 3
+    assert re.search(r"frames/s .* 3 frames of .*, 40 Gaussians", browser.run("app.message.textContent"))

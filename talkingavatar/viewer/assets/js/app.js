@@ -1,5 +1,6 @@
 /** The page: avatars on a stage, one clock, and hands on their faces. */
 
+import {bench, sentence} from './bench.js';
 import {Clock} from './clock.js';
 import {byId, fill, ranged, teller} from './controls.js';
 import {Hands} from './face.js';
@@ -38,10 +39,23 @@ class App {
     this.table = face;
     this.avatars = avatars;
     this.#build();
-    const asked = new URLSearchParams(location.search).get('avatars')?.split(',').map(Number);
+    const query = new URLSearchParams(location.search);
+    const asked = query.get('avatars')?.split(',').map(Number);
     const together = avatars.every(({open}) => open) && avatars.length <= TOGETHER;
     await this.show(asked ?? (together ? avatars.map((_, number) => number) : [0]));
+    if (query.has('bench')) await this.#bench(Number(query.get('bench')));
     requestAnimationFrame(() => this.#tick());
+  }
+
+  /** Draw as fast as this browser can, and say how fast that was. @param {number} frames 1: as many as are usual */
+  async #bench(frames) {
+    this.say('Measuring…');
+    this.stage.draw(0); // through its camera
+    const move = (number) => this.performers.forEach(({motion, info, avatar, instance}) => {
+      instance.setFrame(motion ? motion.at((number / info.fps) % motion.seconds) : avatar.restingFrame());
+    });
+    globalThis.report = await bench(this.stage.renderer, move, frames > 1 ? frames : undefined);
+    this.say(sentence(globalThis.report));
   }
 
   /** @param {number[]} numbers of the server's avatars */
