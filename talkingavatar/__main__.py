@@ -5,18 +5,8 @@ import sys
 from pathlib import Path
 
 COMMANDS = (
-    "fit",
-    "evaluate",
-    "drive",
-    "view",
-    "export",
-    "preprocess",
-    "import_capture",
-    "sweep",
-    "report",
-    "bench",
-    "doctor",
-)
+    "fit", "evaluate", "drive", "view", "export", "preprocess", "import_capture", "sweep", "report", "bench", "doctor",
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:

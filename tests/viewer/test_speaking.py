@@ -1,0 +1,77 @@
+"""What comes of sound block by block is what comes of it as a whole."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from talkingavatar.audio.features import attention_windows, audio_features
+from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.drivers.driver import Heard
+from talkingavatar.engine.measuring.stream_bench import _untrained
+from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
+from talkingavatar.types import DrivingSignal
+from talkingavatar.viewer.shown import rows_of
+from talkingavatar.viewer.speaking import RunVoice, Windows
+
+FRAMES, BLOCK = 50, 320
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A motion whose residual is the loudest that the method itself hears."""
+
+    quats: np.ndarray
+    transl: np.ndarray
+    expression: np.ndarray
+    residual: np.ndarray
+
+
+def motion(signal: DrivingSignal) -> Moved:
+    pose = signal.pose
+    heard = torch.zeros(len(pose)) if signal.audio is None else signal.audio.flatten(1).amax(1)
+    quats = matrix_to_quat(axis_angle_to_matrix(pose.full_pose))
+    return Moved(*(part.numpy() for part in (quats, pose.transl, pose.expression, heard[:, None])))
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return load_speech(voices()[0]).excerpt(0.0, 2.0).samples
+
+
+@pytest.fixture(scope="module")
+def features(sound):
+    return torch.from_numpy(np.ascontiguousarray(audio_features(sound, 16_000, 25, FRAMES, "logmel", None, "logits")))
+
+
+@pytest.mark.parametrize("hears", [False, True])
+@torch.no_grad()
+def test_a_live_voice_says_what_the_whole_sound_says(sound, features, hears):
+    driver, first = _untrained(), 20
+    idle = driver.space.body.zero_pose(30)
+    idle.transl[:, 0] = torch.arange(30)
+    voice = RunVoice(driver, idle, motion, hears, first)
+    rows = [voice.push(sound[i : i + BLOCK]) for i in range(0, len(sound), BLOCK)]
+    said = np.concatenate([part for part in rows if len(part)])
+    expected = FRAMES - round(driver.lookahead * 25) - 1
+    assert expected <= len(said) <= expected + 2
+    back = 29 - np.abs((first + np.arange(FRAMES)) % 58 - 29)  # there and back again
+    windows = attention_windows(features) if hears else None
+    signal = DrivingSignal(torch.full((FRAMES,), -1), idle[torch.from_numpy(back)], windows)
+    whole = rows_of(motion(driver.foretell(signal, Heard(25.0, sound, features))))
+    np.testing.assert_allclose(said, whole[: len(said)], atol=1e-5)
+    assert whole[:, -1].any() == hears
+
+
+def test_windows_are_the_whole_sounds(sound, features):
+    """Whatever the blocks."""
+    windows, came = Windows(25.0), []
+    for part in np.array_split(sound, [100, 5000, 5001, 20_000]):
+        windows.push(part)
+        if windows.ready:
+            came.append(windows.take(windows.ready))
+    whole = attention_windows(features)
+    came = torch.cat(came)
+    assert len(came) > FRAMES - 10
+    torch.testing.assert_close(came, whole[: len(came)], rtol=0, atol=0)
