@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from talkingavatar.body.action_units import NAMES, NamedFace, facial_actions
+from talkingavatar.body.action_units import INTENSITY, NAMES, NamedFace, facial_actions
 from talkingavatar.body.models import load_body
-from talkingavatar.data.prompts.ask import Ask, track_of
+from talkingavatar.data.prompts.ask import Ask, Track, track_of
+from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.geometry.slerp import quat_to_axis_angle
 from talkingavatar.types import BodyPose
@@ -52,9 +53,9 @@ def pose(body):
 
 
 def faces(page, body, pose, units=None, asks=(), actions=None, recorded=1.0):
-    """Expression and turn of the jaw of all frames, as the page makes them."""
+    """Expression, turn of the jaw and residual (a fifth before) of all frames, as the page makes them."""
     quats = matrix_to_quat(axis_angle_to_matrix(pose.full_pose)).flatten(1)
-    given(page, "manifest", {"expressions": body.expression_names, "joints": body.joint_names})
+    given(page, "manifest", {"expressions": body.expression_names, "joints": body.joint_names, "units": NAMES})
     given(page, "rows", [quats.tolist(), pose.expression.tolist()])
     given(page, "asks", [_told(ask) for ask in asks])
     given(page, "told", {"actions": actions or {}, "units": units or {}, "recorded": recorded})
@@ -63,13 +64,17 @@ def faces(page, body, pose, units=None, asks=(), actions=None, recorded=1.0):
       const [face, hands] = [new Face(manifest, table), new Hands()];
       hands.take(told);
       return rows[0].map((quats, t) => {{
-        const frame = {{quats: Float32Array.from(quats), expression: Float32Array.from(rows[1][t])}};
+        const frame = {{
+          quats: Float32Array.from(quats), expression: Float32Array.from(rows[1][t]),
+          residual: new Float32Array({len(NAMES)}).fill(0.2),
+        }};
         face.apply(frame, hands, asks, t / {FPS});
-        return [[...frame.quats], [...frame.expression]];
+        return [[...frame.quats], [...frame.expression], [...frame.residual]];
       }});
     }})()""")
     turned = quat_to_axis_angle(torch.tensor([row[0] for row in made]).unflatten(1, (-1, 4)))
-    return torch.tensor([row[1] for row in made]), turned[:, body.joint_names.index("jaw")]
+    expression, residual = (torch.tensor([row[part] for row in made]) for part in (1, 2))
+    return expression, turned[:, body.joint_names.index("jaw")], residual
 
 
 def test_units_and_prompts_move_a_face_as_python_moves_it(page, body, pose):
@@ -85,14 +90,17 @@ def test_units_and_prompts_move_a_face_as_python_moves_it(page, body, pose):
     face = NamedFace(body)
     after = face.read(pose) * (1 - facial_actions(track.calmed, face.names, 1.0))
     expected = face.write(pose, np.maximum(after, facial_actions(raised, face.names)))
-    expression, jaw = faces(page, body, pose, units, asks)
+    expression, jaw, residual = faces(page, body, pose, units, asks)
     torch.testing.assert_close(expression, expected.expression, atol=1e-5, rtol=0)
     torch.testing.assert_close(jaw, expected.full_pose[:, body.joint_names.index("jaw")], atol=1e-5, rtol=0)
     assert (expression - pose.expression).abs().max() > 0.1
+    edit = UnitEdit(Track(raised, track.calmed, track.weight))
+    shares = edit.applied(torch.ones(FRAMES, len(NAMES))) / INTENSITY
+    torch.testing.assert_close(residual, shares, atol=1e-6, rtol=0)
 
 
 def test_sliders_add_to_a_share_of_the_recorded_face(page, body, pose):
-    expression, jaw = faces(page, body, pose, actions={"browInnerUp": 0.25, "jawOpen": -0.5}, recorded=0.5)
+    expression, jaw, _ = faces(page, body, pose, actions={"browInnerUp": 0.25, "jawOpen": -0.5}, recorded=0.5)
     expected = 0.5 * pose.expression
     expected[:, body.expression_names.index("browInnerUp")] += 0.25
     torch.testing.assert_close(expression, expected, atol=1e-6, rtol=0)

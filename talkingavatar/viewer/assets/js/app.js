@@ -270,7 +270,8 @@ class App {
     this.looked = now;
     const {fps, sortMs, gpuMs, gaussians} = this.stage.renderer.stats;
     const gpu = gpuMs === null ? '' : ` · GPU ${ROUND(gpuMs, 1)} ms`;
-    byId('stats').textContent = `${gaussians.toLocaleString('en')} Gaussians · ${fps} fps · sort ${ROUND(sortMs, 1)} ms${gpu}`;
+    const speed = fps ? `${fps} fps · sort ${ROUND(sortMs, 1)} ms${gpu}` : 'at rest';
+    byId('stats').textContent = `${gaussians.toLocaleString('en')} Gaussians · ${speed}`;
   }
 }
 

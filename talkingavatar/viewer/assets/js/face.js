@@ -77,6 +77,8 @@ export class Face {
     /** Whether units mean anything to it. */
     this.named = used.every((name) => name in this.column);
     this.jaw = this.joints.indexOf('jaw');
+    /** Of an avatar whose residual is told in units: shares of each. */
+    this.units = manifest.units ?? [];
   }
 
   /**
@@ -90,7 +92,9 @@ export class Face {
     if (neutral !== 1) this.#share(frame, neutral);
     for (const [name, degrees] of Object.entries(hands.joints)) this.#turn(frame, name, degrees);
     const before = this.read(frame);
-    const after = this.#asked(Float64Array.from(before), hands.units, asks, seconds);
+    const curves = this.#curves(hands.units, asks, seconds);
+    const after = this.#asked(Float64Array.from(before), curves);
+    this.#residual(frame, curves);
     for (const [name, value] of Object.entries(hands.actions)) if (name in this.column) after[this.column[name]] += value;
     this.#write(frame, before, after);
   }
@@ -128,12 +132,20 @@ export class Face {
   }
 
   /** What units and prompts make of actions: less what is calmed, and at least what is asked. */
-  #asked(actions, units, asks, seconds) {
+  #asked(actions, {raised, calmed}) {
     if (!this.named) return actions;
-    const {raised, calmed} = this.#curves(units, asks, seconds);
     this.#eachAction(calmed, 1, (column, value) => (actions[column] *= 1 - value));
     this.#eachAction(raised, this.table.intensity, (column, value) => (actions[column] = Math.max(actions[column], value)));
     return actions;
+  }
+
+  /** The same of what units do beyond the rig; a unit is the mean of its sides there (`drivers.unit_edit`). */
+  #residual({residual}, {raised, calmed}) {
+    const mean = (both = [0, 0]) => (both[0] + both[1]) / 2;
+    this.units.forEach((name, unit) => {
+      const calm = residual[unit] * (1 - mean(calmed[name]));
+      residual[unit] = Math.max(calm, mean(raised[name]) / this.table.intensity);
+    });
   }
 
   /** @returns {{raised: Object, calmed: Object}} of each unit its two sides, now */
