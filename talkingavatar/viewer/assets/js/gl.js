@@ -80,17 +80,26 @@ export function rowsOf(texels) {
  * @throws {Error} more than this browser's textures hold
  */
 export function table(gl, data) {
-  const rows = rowsOf(data.length / 4);
   const half = data instanceof Uint16Array;
-  const texture = storage(gl, half ? gl.RGBA16F : gl.RGBA32F, rows);
-  const kind = half ? gl.HALF_FLOAT : gl.FLOAT;
-  const whole = Math.floor(data.length / 4 / WIDTH);
-  if (whole) {
-    gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, WIDTH, whole, gl.RGBA, kind, data.subarray(0, whole * WIDTH * 4));
-  }
-  const rest = data.length / 4 - whole * WIDTH;
-  if (rest) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, whole, rest, 1, gl.RGBA, kind, data.subarray(whole * WIDTH * 4));
+  const texture = storage(gl, half ? gl.RGBA16F : gl.RGBA32F, rowsOf(data.length / 4));
+  write(gl, gl.RGBA, half ? gl.HALF_FLOAT : gl.FLOAT, data, 4);
   return texture;
+}
+
+/**
+ * Numbers of the bound texture's first texels.
+ * @param {WebGL2RenderingContext} gl
+ * @param {number} format
+ * @param {number} kind
+ * @param {Float32Array|Uint16Array|Uint32Array} data
+ * @param {number} size numbers a texel
+ */
+export function write(gl, format, kind, data, size) {
+  const whole = Math.floor(data.length / size / WIDTH);
+  const rest = data.length / size - whole * WIDTH;
+  const first = data.subarray(0, whole * WIDTH * size);
+  if (whole) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, WIDTH, whole, format, kind, first);
+  if (rest) gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, whole, rest, 1, format, kind, data.subarray(first.length));
 }
 
 /** Textures of whole numbers that one pass writes and others read, four floats' bits a texel. */
@@ -146,7 +155,15 @@ export class Target {
   }
 }
 
-function storage(gl, format, rows) {
+/**
+ * A texture of that many rows, bound.
+ * @param {WebGL2RenderingContext} gl
+ * @param {number} format
+ * @param {number} rows
+ * @returns {WebGLTexture}
+ * @throws {Error} more than this browser's textures hold
+ */
+export function storage(gl, format, rows) {
   const most = gl.getParameter(gl.MAX_TEXTURE_SIZE);
   if (rows > most) throw new Error(`An avatar too large for this browser: ${rows} rows of a texture, ${most} at most`);
   const texture = gl.createTexture();

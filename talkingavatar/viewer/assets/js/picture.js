@@ -1,25 +1,21 @@
 /** Quads of sorted Gaussians on a picture, and that on the canvas. */
 
-import {Program} from './gl.js';
+import {Program, rowsOf, storage, write} from './gl.js';
 import {quads, splats} from './shaders/draw.js';
 
 /** @typedef {import('./projection.js').Projection} Projection */
+
+const TRIANGLES = [0, 1, 2, 2, 1, 3]; // of a quad's corners
 
 export class Picture {
   /** @param {WebGL2RenderingContext} gl */
   constructor(gl) {
     this.gl = gl;
     this.program = new Program(gl, quads, splats);
-    this.order = gl.createBuffer();
     this.count = 0;
+    this.capacity = 0;
     this.vertices = gl.createVertexArray();
-    gl.bindVertexArray(this.vertices);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
-    const place = gl.getAttribLocation(this.program.handle, 'order');
-    gl.enableVertexAttribArray(place);
-    gl.vertexAttribIPointer(place, 1, gl.UNSIGNED_INT, 0, 0);
-    gl.vertexAttribDivisor(place, 1);
-    gl.bindVertexArray(null);
+    this.corners = gl.createBuffer();
     const floats = gl.getExtension('EXT_color_buffer_float');
     const halves = floats ?? gl.getExtension('EXT_color_buffer_half_float');
     // Eight bits would be rounded at every layer. Blending into whole floats is an extension more.
@@ -34,8 +30,9 @@ export class Picture {
   setOrder(order) {
     const {gl} = this;
     this.count = order.length;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.order);
-    gl.bufferData(gl.ARRAY_BUFFER, order, gl.STREAM_DRAW);
+    if (this.count > this.capacity) this.#reserve(this.count);
+    gl.bindTexture(gl.TEXTURE_2D, this.order);
+    write(gl, gl.RED_INTEGER, gl.UNSIGNED_INT, order, 1);
   }
 
   /**
@@ -73,7 +70,8 @@ export class Picture {
     const {gl} = this;
     Object.keys(this.pictures).forEach((name) => this.#forget(name));
     gl.deleteVertexArray(this.vertices);
-    gl.deleteBuffer(this.order);
+    gl.deleteBuffer(this.corners);
+    gl.deleteTexture(this.order);
     gl.deleteProgram(this.program.handle);
   }
 
@@ -84,14 +82,28 @@ export class Picture {
     gl.clearColor(...(background ?? [0, 0, 0]), background ? 1 : 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
     if (!this.count) return;
-    const textures = {};
+    const textures = {order: this.order};
     ['screen', 'look', 'shape0', 'shape1'].forEach((layer, i) => (textures[layer] = projection.target.textures[i]));
     program.use(textures);
     gl.uniform2f(program.at('size'), width, height);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.bindVertexArray(this.vertices);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.count);
+    gl.drawElements(gl.TRIANGLES, 6 * this.count, gl.UNSIGNED_INT, 0);
+    gl.bindVertexArray(null);
+  }
+
+  /** Room for so many quads: two triangles each of four corners in a row, which are faster than an instance a quad. */
+  #reserve(count) {
+    const {gl} = this;
+    gl.deleteTexture(this.order);
+    this.capacity = count;
+    this.order = storage(gl, gl.R32UI, rowsOf(count));
+    const corners = new Uint32Array(6 * count);
+    for (let i = 0; i < corners.length; i++) corners[i] = 4 * Math.floor(i / 6) + TRIANGLES[i % 6];
+    gl.bindVertexArray(this.vertices);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.corners);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners, gl.STATIC_DRAW);
     gl.bindVertexArray(null);
   }
 

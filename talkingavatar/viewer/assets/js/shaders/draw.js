@@ -125,26 +125,47 @@ void main() {
 /** A quad over what a Gaussian may reach; `order` tells which one. */
 export const quads = `${HEAD}
 ${constants.join('\n')}
-uniform usampler2D screen, look, shape0, shape1;
+uniform usampler2D order, screen, look, shape0, shape1;
 uniform vec2 size;
-in uint order;
 flat out uint surfel;
 flat out vec2 centre;
 flat out vec4 paint;
 flat out mat3 rows;
 
+// Corners of what a surfel reaches: its ellipse, and the disc of the screen-space filter.
+vec2 overSurfel(vec2 corner, vec2 radii, float reach) {
+  vec3 test = vec3(reach * reach, reach * reach, -1);
+  float norm = dot(test, rows[2] * rows[2]);
+  vec2 middle = centre, half_ = radii;
+  if (norm < 0.0) {  // else a part of it is behind the camera
+    vec3 f = test / norm;
+    middle = vec2(dot(f, rows[0] * rows[2]), dot(f, rows[1] * rows[2]));
+    half_ = sqrt(max(middle * middle - vec2(dot(f, rows[0] * rows[0]), dot(f, rows[1] * rows[1])), 0.0));
+  }
+  vec2 disc = centre + corner * reach / sqrt(FILTER_2DGS), box = middle + corner * half_;
+  return mix(min(disc, box), max(disc, box), greaterThan(corner, vec2(0)));
+}
+
+// Corners of the rectangle round an ellipse, along its axes: the eigenvectors of its conic.
+vec2 overEllipse(vec2 corner, float reach) {
+  float a = rows[0].x, b = rows[0].y, c = rows[0].z, apart = length(vec2(0.5 * (a - c), b));
+  float larger = 0.5 * (a + c) + apart, smaller = max(a * c - b * b, 0.0) / larger;
+  vec2 across = apart == 0.0 ? vec2(1, 0) : normalize(a > c ? vec2(larger - c, b) : vec2(b, larger - a));
+  return centre + reach * (corner.x * across * inversesqrt(larger) + corner.y * vec2(-across.y, across.x) * inversesqrt(smaller));
+}
+
 void main() {
-  int splat = int(order);
+  int splat = int(texelFetch(order, at(gl_VertexID >> 2), 0).x);
   uvec4 own = texelFetch(screen, at(splat), 0);
   vec4 seen = floats(look, splat), s0 = floats(shape0, splat), s1 = floats(shape1, splat);
   centre = uintBitsToFloat(own.xy);
   surfel = own.z >> 31;
   paint = vec4(seen.rgb, uintBitsToFloat(own.w));
   rows = mat3(s0.xyz, vec3(s0.w, s1.xy), vec3(s1.zw, seen.w));
+  float reach = sqrt(2.0 * log(max(paint.a / ALPHA_MIN, 1.0)));
+  vec2 corner = vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0;
   vec2 radii = vec2((own.z >> 16) & ${WIDEST}u, own.z & ${WIDEST}u);
-  if (radii.x > 0.0 && surfel == 1u) radii = max(radii, sqrt(2.0 * log(paint.a / ALPHA_MIN) / FILTER_2DGS));
-  vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
-  vec2 pixel = centre + corner * radii;
+  vec2 pixel = radii.x == 0.0 ? centre : surfel == 1u ? overSurfel(corner, radii, reach) : overEllipse(corner, reach);
   gl_Position = vec4(2.0 * pixel / size - 1.0, 0, 1) * vec4(1, -1, 1, 1);
 }
 `;
