@@ -108,7 +108,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     live.add_argument("run", metavar="run=...", help="the folder of a run with a driver")
     live.add_argument("--seconds", type=_positive, default=20, metavar="S", help="of speech")
-    live.add_argument("--fast", action="store_true", help="not as slow as it is spoken: an hour in minutes")
+    live.add_argument("--times", type=_positive, default=1, metavar="N", help="as fast as it is spoken, at most")
     sweep = benches.add_parser("sweep", help="seconds of report, status and submission of many (synthetic) runs")
     sweep.add_argument("--runs", type=_positive, default=1000, metavar="N")
     sweep.add_argument("--pictures", type=int, default=0, metavar="N", help="of each run")
@@ -149,7 +149,7 @@ def _live(given: argparse.Namespace) -> Rows:
     from talkingavatar.exporters.bake import bake
     from talkingavatar.viewer.bench import bench_live
 
-    return bench_live(user_path(given.run.removeprefix("run=")), bake, given.seconds, given.fast)
+    return bench_live(user_path(given.run.removeprefix("run=")), bake, given.seconds, given.times)
 
 
 def _sweep(given: argparse.Namespace) -> Rows:

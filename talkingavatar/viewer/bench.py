@@ -27,7 +27,7 @@ from talkingavatar.viewer.speaking import RunVoice, live_of
 from talkingavatar.viewer.wire import HEADER, Kind, Message
 
 BLOCK = 320  # samples that a browser sends at once
-LEAD = 0.4  # seconds of sound that are on the way where it need not be as slow as speech
+LEAD = 0.4  # seconds of sound on the way beside the look-ahead, where it comes faster than it is spoken
 STEADY = 0.1  # share of the messages before those that count: they warm up
 
 
@@ -43,12 +43,12 @@ class Heard:
     seconds: float = 0.0  # that it took
 
 
-def bench_live(run: Path, bake: Callable[[FittedRun], Baked], seconds: float, fast: bool) -> list[dict[str, Any]]:
+def bench_live(run: Path, bake: Callable[[FittedRun], Baked], seconds: float, times: float) -> list[dict[str, Any]]:
     """Print one line a part; returns them.
 
     Args:
         seconds: of speech.
-        fast: not as slow as it is spoken: an hour in minutes.
+        times: as fast as it is spoken, at most: an hour in minutes.
 
     Raises:
         UserError: the run has no driver that speaks as it hears.
@@ -60,7 +60,7 @@ def bench_live(run: Path, bake: Callable[[FittedRun], Baked], seconds: float, fa
         found = f"{driver.card.driver}, which hears the whole sound before it speaks"
         raise UserError("run", found, "a driver with a live form", "give another run")
     timed = Timed(live)
-    heard = asyncio.run(talk(timed.live, speech(seconds), fast))
+    heard = asyncio.run(talk(timed.live, speech(seconds), times))
     rows = _rows(live, timed, heard)
     for row in rows:
         print(f"{row['part']:<44}{row['ms']:>10.2f}{row['99 of 100']:>10.2f}" if "ms" in row else _told(row))
@@ -73,7 +73,7 @@ def speech(seconds: float) -> Float[ndarray, " N"]:
     return np.resize(said, round(seconds * RATE)).astype(np.float32)
 
 
-async def talk(live: Live, sound: Float[ndarray, " N"], fast: bool) -> Heard:
+async def talk(live: Live, sound: Float[ndarray, " N"], times: float) -> Heard:
     """One page on a real socket that says all of the sound."""
     shelf, heard = Shelf([Path("bench")], lambda place: Shown("bench", b"", live=live)), Heard()
     async with await Viewer(shelf).serve("127.0.0.1", 0) as server:
@@ -82,7 +82,7 @@ async def talk(live: Live, sound: Float[ndarray, " N"], fast: bool) -> Heard:
             began = time.perf_counter()
             sent = Sent()
             reader = asyncio.create_task(_read(page, live.fps, sent, heard))
-            await _send(page, sound, sent, fast)
+            await _send(page, sound, sent, live.lookahead + LEAD, times)
             await asyncio.sleep(1.2)  # the last report
             reader.cancel()
             heard.seconds = time.perf_counter() - began
@@ -99,17 +99,15 @@ class Sent:
     change: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-async def _send(page: ClientConnection, sound: Float[ndarray, " N"], sent: Sent, fast: bool) -> None:
-    began, slack = time.perf_counter(), 0.0
+async def _send(page: ClientConnection, sound: Float[ndarray, " N"], sent: Sent, lead: float, times: float) -> None:
+    """Block after block in its time; faster than spoken, never farther than `lead` before the frames."""
+    began = time.perf_counter()
     for number in range(len(sound) // BLOCK):
         start = number * BLOCK / RATE
-        if fast:
-            slack = max(slack, start - sent.shown if sent.shown == 0 else 0.0)
-            while sent.shown and start - sent.shown > slack + LEAD:
-                sent.change.clear()
-                await sent.change.wait()
-        else:
-            await asyncio.sleep(max(0.0, began + start + BLOCK / RATE - time.perf_counter()))
+        await asyncio.sleep(max(0.0, began + (start + BLOCK / RATE) / times - time.perf_counter()))
+        while times > 1 and start - sent.shown > lead:
+            sent.change.clear()
+            await sent.change.wait()
         block = Message(Kind.SOUND, 0, number, start, sound[number * BLOCK : (number + 1) * BLOCK])
         await page.send(block.packed())
         sent.sound, sent.at = start + BLOCK / RATE, time.perf_counter()

@@ -1,6 +1,8 @@
 """What comes of sound block by block is what comes of it as a whole."""
 
+import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from talkingavatar.drivers.driver import Heard
 from talkingavatar.engine.measuring.stream_bench import _untrained
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.types import DrivingSignal
-from talkingavatar.viewer.shown import rows_of
+from talkingavatar.viewer.bench import LEAD, speech, talk
+from talkingavatar.viewer.shown import Live, rows_of
 from talkingavatar.viewer.speaking import RunVoice, Windows
 
 FRAMES, BLOCK = 50, 320
@@ -75,3 +78,16 @@ def test_windows_are_the_whole_sounds(sound, features):
     came = torch.cat(came)
     assert len(came) > FRAMES - 10
     torch.testing.assert_close(came, whole[: len(came)], rtol=0, atol=0)
+
+
+def test_an_hour_costs_no_more_than_a_minute(sound):
+    """In small: twenty seconds of sound through a real socket, faster than spoken; nothing is lost, late or piled up."""
+    driver = _untrained()
+    live = Live(25.0, driver.lookahead, partial(RunVoice, driver, driver.space.body.zero_pose(30), motion, False))
+    heard = asyncio.run(talk(live, speech(20), 1000))
+    assert heard.counts["samples"] == 20 * 16_000 and heard.counts["starts"] == 1
+    assert (heard.counts["late"], heard.counts["unheard"]) == (0, 0)
+    certain = 20 * 25 - round(25 * driver.lookahead)
+    assert certain - 1 <= heard.frames == heard.counts["frames"] <= certain + 1
+    assert max(heard.lags) < driver.lookahead + LEAD + 3 / 25
+    assert np.mean(heard.lags[-100:]) < np.mean(heard.lags[:100]) + 2 / 25  # no drift

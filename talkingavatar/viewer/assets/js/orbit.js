@@ -57,6 +57,14 @@ export class Orbit {
     this.look({target: eye.map((v, i) => v + depth * forward[i]), eye});
   }
 
+  /** Go so far away that this many metres are seen across. @param {number} shape width by height of the picture */
+  widen(metres, shape) {
+    const {target, eye} = this.start;
+    const distance = metres / 2 / shape / Math.tan((this.fov * Math.PI) / 360);
+    const share = Math.max(1, distance / this.distance);
+    this.look({target, eye: eye.map((v, i) => target[i] + share * (v - target[i]))});
+  }
+
   /** @returns {Object} the renderer's camera for a picture of this size */
   camera(width, height) {
     const flat = Math.cos(this.pitch);

@@ -43,16 +43,16 @@ export class Performer {
     return Math.min(Math.floor(seconds * this.info.fps), this.info.frames - 1);
   }
 
-  /** Its middle and width in the first frame, metres; where nothing turns it much. */
+  /** Its middle and the extent of most of it in the first frame, metres; where nothing turns it much. */
   #measure() {
     const means = this.avatar.values('gaussians.means');
     const step = 3 * Math.max(1, Math.floor(means.length / 3 / SAMPLED));
-    const [first] = [this.motion?.at(0).transl ?? [0, 0, 0]];
+    const first = this.motion?.at(0).transl ?? [0, 0, 0];
     const sides = [0, 1, 2].map((axis) => {
       const values = [];
       for (let i = axis; i < means.length; i += step) values.push(means[i] + first[axis]);
       values.sort((a, b) => a - b);
-      return [0.02, 0.5, 0.98].map((share) => values[Math.floor(share * (values.length - 1))]);
+      return [0.1, 0.5, 0.9].map((share) => values[Math.floor(share * (values.length - 1))]);
     });
     this.centre = sides.map(([, middle]) => middle);
     this.size = sides.map(([low, , high]) => high - low);

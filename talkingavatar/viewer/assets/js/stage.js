@@ -6,7 +6,8 @@ import {Renderer} from './renderer.js';
 import {address} from './source.js';
 
 const SHARPEST = 2; // pixels of the picture a pixel of the page
-const APART = 1.15; // of an avatar's width, between the middles of two
+const APART = 1.8; // of the extent of most of two, between their middles
+const AWAY = 3.2; // of an avatar's extent, from where it is looked at first
 
 export class Stage {
   /** @param {() => void} freed called when a hand takes the camera from the capture's place */
@@ -31,17 +32,23 @@ export class Stage {
   show(performers) {
     for (const instance of [...this.renderer.instances]) this.renderer.remove(instance);
     this.performers = performers;
-    const widest = Math.max(...performers.map(({size}) => size[0]));
+    let [edge, before] = [0, 0];
+    const places = performers.map(({centre, size}, number) => {
+      edge += number ? (APART * (before + size[0])) / 2 : 0;
+      before = size[0];
+      return edge - centre[0];
+    });
+    const shift = performers[0].centre[0] - edge / 2; // the middle of all is where the first would be
     performers.forEach((performer, number) => {
-      const aside = (number - (performers.length - 1) / 2) * APART * widest;
+      const aside = performers.length > 1 ? places[number] + shift : 0;
       performer.instance = this.renderer.add(performer.avatar, {place: [aside, 0, 0]});
     });
     const [{info, centre, size}] = performers;
     this.cameras = performers.length === 1 ? info.cameras : [];
     const [camera] = info.cameras;
     if (camera) this.orbit.follow(camera.viewmats[0], camera.Ks[0], camera.height, centre);
-    else this.orbit.look({target: centre, eye: [centre[0], centre[1], centre[2] + 2.6 * Math.max(...size)]});
-    if (performers.length > 1) this.orbit.distance *= performers.length;
+    else this.orbit.look({target: centre, eye: [centre[0], centre[1], centre[2] + AWAY * Math.max(...size)]});
+    if (edge) this.orbit.widen(1.2 * edge + APART * size[0], this.canvas.clientWidth / this.canvas.clientHeight);
     this.changed = true;
   }
 
