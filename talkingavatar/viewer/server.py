@@ -54,6 +54,7 @@ class Viewer:
             token: that every request must bring; None: none need to.
         """
         self.shelf, self.token = shelf, token
+        self._reading = asyncio.Lock()  # of pictures, whose cache one thread uses at a time
 
     async def serve(self, host: str, port: int) -> Server:
         """Listen; the server is a context, and ends with it.
@@ -124,7 +125,8 @@ class Viewer:
         if frame is not None:
             if shown.picture is None or shown.motion is None or int(frame) >= len(shown.motion):
                 return None
-            return await asyncio.to_thread(shown.picture, int(frame)), ".jpg"
+            async with self._reading:
+                return await asyncio.to_thread(shown.picture, int(frame)), ".jpg"
         made: dict[str, Callable[[], bytes | None]] = {
             ".glb": lambda: shown.glb,
             ".json": lambda: _json(shown.told()),

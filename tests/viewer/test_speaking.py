@@ -81,7 +81,7 @@ def test_windows_are_the_whole_sounds(sound, features):
 
 
 def test_an_hour_costs_no_more_than_a_minute(sound):
-    """In small: twenty seconds of sound through a real socket, faster than spoken; nothing is lost, late or piled up."""
+    """In small: twenty seconds through a real socket, faster than spoken; nothing is lost, late or piled up."""
     driver = _untrained()
     live = Live(25.0, driver.lookahead, partial(RunVoice, driver, driver.space.body.zero_pose(30), motion, False))
     heard = asyncio.run(talk(live, speech(20), 1000))
