@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from talkingavatar.paths import user_path
 
 if TYPE_CHECKING:
-    from talkingavatar.engine.fitted import FittedRun
     from talkingavatar.engine.performing.performance import Performance
+    from talkingavatar.exporters.bake import BakedRun
     from talkingavatar.exporters.export import ExportConfig
 
 HELP = """Write a fitted avatar as files that other programs open.
@@ -24,7 +24,8 @@ HELP = """Write a fitted avatar as files that other programs open.
            splat  of antimatter15/splat, 32 bytes a Gaussian
            spz    Niantic's, version 3, about a tenth of a .ply
            sog    PlayCanvas', version 2
-           glb    glTF 2.0 with KHR_gaussian_splatting (release candidate)
+           glb    glTF 2.0 with KHR_gaussian_splatting (release candidate): beside the still Gaussians lies what moves
+                  them, so that `view run=avatar-120.glb` shows it without its run
            html   one page that any current browser opens from a folder: it plays the run's capture, or the speech given
                   by audio, with sound; the avatar is turned by hand, its face is moved by sliders
            frames a folder of .ply, a frame each, of the speech given by audio
@@ -63,12 +64,11 @@ def _export(config: "ExportConfig") -> int:
     return 0
 
 
-def _page(trained: "FittedRun", performance: "Performance | None", notes: list[str]) -> str:
-    from talkingavatar.exporters.bake import bake
+def _page(baked: "BakedRun", performance: "Performance | None", notes: list[str]) -> str:
     from talkingavatar.viewer.opened import shown_of
     from talkingavatar.viewer.whole import whole_page
 
-    return whole_page(shown_of(trained, bake(trained), performance, notes))
+    return whole_page(shown_of(baked.trained, baked, performance, notes))
 
 
 def parse(arguments: list[str]) -> "ExportConfig":

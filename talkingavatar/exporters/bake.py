@@ -17,7 +17,7 @@ from talkingavatar.exporters.static import settled, surfels
 from talkingavatar.methods.baking import Baking
 from talkingavatar.methods.skin_bound import AWAY
 from talkingavatar.networks.baked import Moment
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import DrivingSignal, Gaussians
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,11 @@ class BakedRun:
             moment = self.moments(trained.data.signal([held[len(held) // 2]]))
             still = self.baking.avatar(moment)
         flat = trained.data.config.renderer.mode == "2dgs"
-        return baked_glb(self.baking.avatar, self.facts(), settled(surfels(still) if flat else still))
+        return self.showing(settled(surfels(still) if flat else still))
+
+    def showing(self, still: Gaussians) -> bytes:
+        """The file with these, settled, for others to show."""
+        return baked_glb(self.baking.avatar, self.facts(), still)
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says beside what is read off the arrays."""
@@ -71,7 +75,15 @@ class BakedRun:
             "units": list(NAMES) if config.method.name == "au_diffusion" else None,
             "away": AWAY,
             "provenance": {"run": trained.run.path.name, "checksum": body.checksum},
+            "use": bound_to(body.name),
         }
+
+
+def bound_to(body: str) -> str:
+    """By what the use of an avatar's file is bound, beside the rights of the person it shows."""
+    if body.startswith("open"):
+        return "the body's shapes are CC0"
+    return f"places and shapes derive from {body}, whose licence holds for this file too"
 
 
 def bake(trained: FittedRun) -> BakedRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from talkingavatar.data.faces import Face, check_face, with_face
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.performing.performance import Performance, Request, open_request, prepare
 from talkingavatar.errors import UserError
-from talkingavatar.exporters.glb import glb
+from talkingavatar.exporters.bake import BakedRun, bake, bound_to
 from talkingavatar.exporters.sog import sog
 from talkingavatar.exporters.splat import splat
 from talkingavatar.exporters.spz import spz
@@ -28,7 +29,7 @@ CONSTANT = ("splat", "sog")  # that are written without view-dependent colour
 MOVING = ("html", "frames")  # that have frames; the others are of one moment
 
 # The page of a run: it shows what is performed, or else the run's capture; notes stand in it.
-Page = Callable[[FittedRun, Performance | None, list[str]], str]
+Page = Callable[[BakedRun, Performance | None, list[str]], str]
 
 
 @dataclass(frozen=True)
@@ -63,27 +64,31 @@ def export(config: ExportConfig, page: Page) -> Exported:
     moving = None if config.audio is None else open_request(Request(audio=config.audio, seed=config.seed))
     trained = load_run(config.run)
     folder = folder_for(config.out or trained.run.path / "exports", "out", "choose another")
-    extras = {"run": trained.run.path.name, "body": trained.body.name, "use": _bound_to(trained)}
-    files = []
-    if still := [name for name in config.to if name not in MOVING]:
-        number, signal = _moment(trained, config)
-        gaussians, stem = _shown(trained, signal), f"avatar-{number}"
-        for name in still:
-            file = folder / f"{stem}.{name}"
-            write_atomically(file, _written(trained, name, gaussians, config.world, extras))
-            files.append(file)
+    baked, use = cache(lambda: bake(trained)), f"use: {bound_to(trained.body.name)}"
+    files = _still_files(trained, baked, config, folder)
     performance = None if moving is None else prepare(trained, moving)[0]
     stem = "" if config.audio is None else f"-{config.audio.stem}"
     if "html" in config.to:
-        file = folder / f"avatar{stem}.html"
-        write_atomically(file, page(trained, performance, [f"use: {extras['use']}"]).encode())
-        files.append(file)
+        files.append(folder / f"avatar{stem}.html")
+        write_atomically(files[-1], page(baked(), performance, [use]).encode())
     if "frames" in config.to and performance is not None:
         files.append(_frames(trained, performance.signal, folder / f"frames{stem}", config))
-    notes = [f"use: {extras['use']}"]
+    notes = [use]
     if trained.data.config.method.options.get("sh_degree") and (flat := [n for n in config.to if n in CONSTANT]):
         notes.append(f"{', '.join(flat)}: without view-dependent colour")
     return Exported(files, notes)
+
+
+def _still_files(trained: FittedRun, baked: Callable[[], BakedRun], config: ExportConfig, folder: Path) -> list[Path]:
+    names = [name for name in config.to if name not in MOVING]
+    if not names:
+        return []
+    number, signal = _moment(trained, config)
+    gaussians = _shown(trained, signal)
+    for name in names:
+        content = baked().showing(gaussians) if name == "glb" else _written(trained, name, gaussians, config.world)
+        write_atomically(folder / f"avatar-{number}.{name}", content)
+    return [folder / f"avatar-{number}.{name}" for name in names]
 
 
 def _moment(trained: FittedRun, config: ExportConfig) -> tuple[int, DrivingSignal]:
@@ -116,7 +121,7 @@ def _is_surfels(trained: FittedRun) -> bool:
     return trained.data.config.renderer.mode == "2dgs"
 
 
-def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool, extras: dict[str, str]) -> bytes:
+def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool) -> bytes:
     gaussians = turned(gaussians) if name in UPSIDE and not world else gaussians
     flat = _is_surfels(trained)
     writers: dict[str, Callable[[], bytes]] = {
@@ -124,7 +129,6 @@ def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool, e
         "splat": lambda: splat(gaussians),
         "spz": lambda: spz(gaussians),
         "sog": lambda: sog(gaussians, flat),
-        "glb": lambda: glb(gaussians, extras),
     }
     return writers[name]()
 
@@ -137,16 +141,8 @@ def _frames(trained: FittedRun, signal: DrivingSignal, folder: Path, config: Exp
     with ProgressBar("frames", len(signal), config.progress) as bar:
         for t in range(len(signal)):
             gaussians = _shown(trained, signal[t : t + 1])
-            (unfinished / f"{t:06d}.ply").write_bytes(_written(trained, "ply", gaussians, config.world, {}))
+            (unfinished / f"{t:06d}.ply").write_bytes(_written(trained, "ply", gaussians, config.world))
             bar.advance()
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.replace(folder)
     return folder
-
-
-def _bound_to(trained: FittedRun) -> str:
-    """By what the use of the file is bound, beside the rights of the person it shows."""
-    name = trained.body.name
-    if name.startswith("open"):
-        return "the body's shapes are CC0"
-    return f"places and shapes derive from {name}, whose licence holds for this file too"

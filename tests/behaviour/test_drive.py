@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.drive import main
 from talkingavatar.export import main as export
+from talkingavatar.exporters.bake_file import read_baked
 from talkingavatar.preprocessing.landmarks.csv_table import read_csv
 from talkingavatar.splatting.files import read_ply
 from talkingavatar.view import main as view
@@ -207,7 +208,8 @@ def test_an_avatar_leaves_as_files_of_other_programs(command, fitted, tmp_path):
     }
     sequence = sorted(file.name for file in (tmp_path / "frames-blip").iterdir())
     assert sequence == [f"{t:06d}.ply" for t in range(round(0.16 * FPS))]
-    opened = read_ply(tmp_path / "avatar-3.ply")
+    opened, moving = read_ply(tmp_path / "avatar-3.ply"), read_baked(tmp_path / "avatar-3.glb")
+    assert moving.manifest["use"] == "the body's shapes are CC0" and len(moving.avatar) == len(opened)
     spoken = read_ply(tmp_path / "frames-blip" / "000000.ply")
     assert len(opened) == len(spoken) and len((tmp_path / "avatar-3.splat").read_bytes()) == 32 * len(opened)
     assert 'data-path="/avatars/0/sound.wav"' in (tmp_path / "avatar-blip.html").read_text()
