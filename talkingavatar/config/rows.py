@@ -23,7 +23,7 @@ class Rows:
 
 
 THGS_GROUPS = ("leb", "saam", "saam_planes", "saam_attention", "skinning", "pose", "expression")
-SKIN_TERMS = ("vertex", "height", "lying", "open")
+SKIN_TERMS = ("vertex", "height", "lying", "jut", "open")
 BOUND_TERMS = (*TERMS, "position", "scale")
 LATENT_GROUPS = ("own", "pose", "expression", "shoulders", "mapper", "shape", "residual", "critic")
 LATENT_TERMS = (

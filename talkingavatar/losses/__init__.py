@@ -2,6 +2,7 @@
 
 from talkingavatar.losses.contrast import anchored, sync_contrast
 from talkingavatar.losses.geometry import (
+    beyond_jut,
     beyond_position,
     beyond_scale,
     beyond_tilt,
@@ -17,6 +18,7 @@ from talkingavatar.losses.units import unasked_change
 __all__ = [
     "acceleration_difference",
     "anchored",
+    "beyond_jut",
     "beyond_position",
     "beyond_scale",
     "beyond_tilt",

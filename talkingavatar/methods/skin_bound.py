@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
-from talkingavatar.losses import beyond_scale, beyond_tilt, skin_binding
+from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.baking import Baking, Skinned, baked_skin, no_coefficients, sparse_weights
 from talkingavatar.methods.base import SHOWN, Method
@@ -34,6 +34,7 @@ WALK = 50  # steps after which each Gaussian looks for the triangle that is near
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 4  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
@@ -162,6 +163,7 @@ class SkinBound(Method):
             "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
             "height": (heights / LOOSE).square().sum(-1),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
+            "jut": beyond_jut(resting.quats, resting.scales, normals, MOST_JUT),
             "scale": self.beyond_width(resting.scales / footing.of(surface.spacing[:, None])),
         }
 

@@ -143,7 +143,7 @@ def test_what_stands_off_the_skin_leans_or_is_thick_costs(make):
         method.gaussians["scales"][chest, 2] = 0.0  # as thick as the triangle is wide
         method.gaussians["quats"][chest] = torch.tensor([1.0, 0, 0, 0])  # its third axis lies in the triangle
     held = method.held(method.surface, method.resting(), method.footing())
-    assert held.keys() == calm.keys() == {"vertex", "height", "lying", "scale"}
+    assert held.keys() == calm.keys() == {"vertex", "height", "lying", "jut", "scale"}
     for name, values in held.items():
         assert values[chest] > 0.1 and float(values.detach().mean()) > calm[name], name
 
