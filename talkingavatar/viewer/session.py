@@ -20,7 +20,7 @@ from talkingavatar.viewer.wire import LATE, Kind, Message
 
 RATE = 16_000  # Hz
 WAITING = 3  # messages that wait to be fetched; a driver that draws windows has a window's frames in one
-BEHIND = 1.0  # seconds of sound that wait to be heard, beyond which the voice begins anew
+BEHIND = 1.0  # seconds of sound that wait to be heard beside the look-ahead, beyond which the voice begins anew
 APART = 0.005  # seconds between the end of one block and the start of the next, beyond which sound is missing
 
 
@@ -67,7 +67,7 @@ class Session:
         with self._change:
             self.counts.samples += len(block.values)
             self._blocks.append(block)
-            if sum(len(waiting.values) for waiting in self._blocks) > BEHIND * RATE:
+            if sum(len(waiting.values) for waiting in self._blocks) > (BEHIND + self.live.lookahead) * RATE:
                 while len(self._blocks) > 1:
                     self.counts.unheard += len(self._blocks.popleft().values)
             self._change.notify()

@@ -1,6 +1,7 @@
 /** The part of the panel that talks: microphone or sound file to the live avatar. */
 
 import {byId, teller} from './controls.js';
+import {RATE} from './resample.js';
 import {microphone} from './sound.js';
 
 const SECURE = 'A microphone is given to https and localhost only: use the ssh line that `view` has printed.';
@@ -49,7 +50,9 @@ export class Talk {
     if (!this.heard) return;
     const {delay, counts, underruns, lost} = this.live;
     this.heard.wait(delay);
-    const missed = [[underruns, 'too late'], [counts.late ?? 0, 'left out'], [lost, 'not sent']].filter(([count]) => count);
+    const unheard = Math.round((counts.unheard ?? 0) / RATE);
+    const missed = [[underruns, 'too late'], [counts.late, 'left out'], [lost, 'not sent'], [unheard, 's not heard']]
+      .filter(([count]) => count);
     const told = missed.map(([count, what]) => `${count} ${what}`).join(', ');
     this.tell(`${Math.round(1000 * delay)} ms from sound to mouth${told && `; ${told}`}`);
   }
