@@ -71,6 +71,8 @@ def test_passes_and_pixels_are_the_methods(folder, page, baked, case):
     page.run("(async () => renderer.add(await Avatar.load('baked.glb')).place)()")
     page.run(f"renderer.instances[0].setFrame({frame_text(baking.moment(signal))})")
     expected = method.drive(signal)
+    halves = floats(page, "renderer.instances[0].avatar.values('skin.basis').slice(0, 5000)")
+    assert np.array_equal(halves, baking.avatar.skin.basis.half().float().numpy().ravel()[:5000])
     axes = (quat_to_matrix(expected.quats) * expected.scales[:, None]).mT
     count = len(expected)
     assert np.abs(read(page, "means", count, 3) - expected.means.numpy()).max() < NEAR
