@@ -59,3 +59,11 @@ def test_it_holds_the_files_of_the_checkout(python, installed, name):
         copy = found / file.relative_to(ROOT / name)
         assert copy.read_bytes() == file.read_bytes()
         assert os.access(copy, os.X_OK) == os.access(file, os.X_OK)
+
+
+def test_it_holds_the_page(installed):
+    assets = Path("talkingavatar", "viewer", "assets")
+    wanted = [file.relative_to(ROOT) for file in (ROOT / assets).rglob("*") if file.is_file()]
+    assert assets / "index.html" in wanted and assets / "js" / "renderer.js" in wanted
+    for file in wanted:
+        assert (installed / file).read_bytes() == (ROOT / file).read_bytes()

@@ -108,6 +108,17 @@ def test_it_turns_by_hand(browser):
     assert abs(turned - start) > 3
 
 
+def test_a_lost_gpu_is_told_until_it_is_back(browser):
+    start = after(browser, "app.clock.time = 1; app.dirty = true")
+    lose = "window.taken = app.stage.renderer.gl.getExtension('WEBGL_lose_context'); taken.loseContext()"
+    event = "await new Promise((done) => canvas.addEventListener('webglcontext{}', done, {{once: true}}))"
+    browser.run(f"(async () => {{ {lose}; {event.format('lost')}; }})()")
+    assert browser.run("app.message.textContent").startswith("The browser has taken the GPU away")
+    browser.run(f"(async () => {{ setTimeout(() => taken.restoreContext()); {event.format('restored')}; }})()")
+    assert browser.run("app.message.textContent") == ""
+    assert after(browser, "") == pytest.approx(start, abs=1)
+
+
 def test_it_tells_how_fast_it_draws(browser):
     browser.open(f"{browser.address}?bench=3")
     wait(browser, "globalThis.report")

@@ -35,6 +35,9 @@ class App {
 
   async start() {
     this.stage = new Stage(() => this.#cameraFreed());
+    const {canvas} = this.stage;
+    canvas.addEventListener('webglcontextlost', () => this.say('The browser has taken the GPU away. It comes back soon…'));
+    canvas.addEventListener('webglcontextrestored', () => this.say(''));
     const {avatars, face} = await json('/avatars.json');
     this.table = face;
     this.avatars = avatars;
