@@ -83,7 +83,7 @@ float changed(int row, int d, int start) {
     int from = (changes * row + d) * coefficients + k;
     sum += dot(texelFetch(residuals, at(from), 0), texelFetch(frame, at(start + k), 0));
   }
-  return most[d] > 0.0 ? most[d] * tanh(sum) : sum;
+  return most[d] > 0.0 ? most[d] * tanh(clamp(sum, -15.0, 15.0)) : sum;  // beyond, some GPUs' tanh is no number
 }
 
 vec4 hamilton(vec4 a, vec4 b) {

@@ -136,22 +136,23 @@ flat out mat3 rows;
 vec2 overSurfel(vec2 corner, vec2 radii, float reach) {
   vec3 test = vec3(reach * reach, reach * reach, -1);
   float norm = dot(test, rows[2] * rows[2]);
-  vec2 middle = centre, half_ = radii;
+  vec2 middle = centre, extent = radii;
   if (norm < 0.0) {  // else a part of it is behind the camera
     vec3 f = test / norm;
     middle = vec2(dot(f, rows[0] * rows[2]), dot(f, rows[1] * rows[2]));
-    half_ = sqrt(max(middle * middle - vec2(dot(f, rows[0] * rows[0]), dot(f, rows[1] * rows[1])), 0.0));
+    extent = sqrt(max(middle * middle - vec2(dot(f, rows[0] * rows[0]), dot(f, rows[1] * rows[1])), 0.0));
   }
-  vec2 disc = centre + corner * reach / sqrt(FILTER_2DGS), box = middle + corner * half_;
+  vec2 disc = centre + corner * reach / sqrt(FILTER_2DGS), box = middle + corner * extent;
   return mix(min(disc, box), max(disc, box), greaterThan(corner, vec2(0)));
 }
 
 // Corners of the rectangle round an ellipse, along its axes: the eigenvectors of its conic.
-vec2 overEllipse(vec2 corner, float reach) {
+vec2 overEllipse(vec2 corner, vec2 radii, float reach) {
   float a = rows[0].x, b = rows[0].y, c = rows[0].z, apart = length(vec2(0.5 * (a - c), b));
   float larger = 0.5 * (a + c) + apart, smaller = max(a * c - b * b, 0.0) / larger;
   vec2 across = apart == 0.0 ? vec2(1, 0) : normalize(a > c ? vec2(larger - c, b) : vec2(b, larger - a));
-  return centre + reach * (corner.x * across * inversesqrt(larger) + corner.y * vec2(-across.y, across.x) * inversesqrt(smaller));
+  float wide = min(reach * inversesqrt(smaller), length(radii));  // of a needle, whose small one is lost in rounding
+  return centre + corner.x * reach * inversesqrt(larger) * across + corner.y * wide * vec2(-across.y, across.x);
 }
 
 void main() {
@@ -165,7 +166,7 @@ void main() {
   float reach = sqrt(2.0 * log(max(paint.a / ALPHA_MIN, 1.0)));
   vec2 corner = vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0;
   vec2 radii = vec2((own.z >> 16) & ${WIDEST}u, own.z & ${WIDEST}u);
-  vec2 pixel = radii.x == 0.0 ? centre : surfel == 1u ? overSurfel(corner, radii, reach) : overEllipse(corner, reach);
+  vec2 pixel = radii.x == 0.0 ? centre : surfel == 1u ? overSurfel(corner, radii, reach) : overEllipse(corner, radii, reach);
   gl_Position = vec4(2.0 * pixel / size - 1.0, 0, 1) * vec4(1, -1, 1, 1);
 }
 `;
