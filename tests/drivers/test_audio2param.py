@@ -6,6 +6,8 @@ import lightning as L
 import pytest
 import torch
 
+from talkingavatar.audio.features import BANDS
+from talkingavatar.audio.stream import LogMelStream
 from talkingavatar.body.action_units import NAMES
 from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import load_body
@@ -18,10 +20,11 @@ from talkingavatar.data.motion_batches import MotionData, Sequences
 from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
 from talkingavatar.drivers.audio2param.training import Audio2ParamTraining
 from talkingavatar.drivers.driver import Heard, Prompt
-from talkingavatar.drivers.rig_options import FIELD, read
+from talkingavatar.drivers.rig_options import FIELD, read, shape_of
 from talkingavatar.drivers.training import RenderTerm
 from talkingavatar.engine.measuring.unit_scores import measure_units
 from talkingavatar.errors import UserError
+from talkingavatar.networks.audio2param import Audio2Param, Shape
 from tests.planted_motion import planted_clip
 
 SMALL = {
@@ -323,3 +326,13 @@ def test_a_loss_that_is_no_number_stops(head, clips):
     batch = batches(made, clips).batch(0)
     with pytest.raises(RuntimeError, match="loss"):
         made.training_step(batch._replace(features=batch.features * torch.nan), 0)
+
+
+def test_the_live_preset_waits_for_a_frame_beside_its_features():
+    """experiments/live: 202 ms; all else is as it was."""
+    configs = [compose(["experiment=audio2param", f"driver={name}"]) for name in ("live", "audio2param")]
+    live, whole = (read(Options(), config) for config in configs)
+    assert replace(live, look=whole.look, align=whole.align, smooth=whole.smooth) == whole
+    ahead = [Audio2Param(shape_of(Shape, options, BANDS, 3, 1)).ahead for options in (live, whole)]
+    assert ahead == [1, 6]
+    assert ahead[0] / 25 + LogMelStream(25).lookahead == pytest.approx(0.2025)

@@ -17,7 +17,7 @@ export function element(tag, properties = {}, ...children) {
  */
 export function slider({name, hint = '', min, max, step = 0.01, value = 0, shown = String}, changed) {
   const input = element('input', {type: 'range', min, max, step});
-  const output = element('output');
+  const output = element('output', {ariaLive: 'off'});
   const label = element('label', {className: 'slider'}, name, output, input);
   if (hint) label.append(element('small', {textContent: hint}));
   const show = (now) => {
