@@ -62,6 +62,7 @@ def _evaluate(arguments: list[str]) -> int:
         )
         return 0
     config = parse(arguments)
+    _check_claims(config)
     from talkingavatar.runtime.signals import Preempted, stop_flag
 
     with stop_flag() as flag:
@@ -78,16 +79,34 @@ def _evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def _check_claims(config: "EvaluateConfig") -> None:
+    """
+    Raises:
+        UserError: a paper's file claims something of rows or metrics that are not there; before hours of measuring.
+    """
+    from talkingavatar.config.protocol import read_protocol
+    from talkingavatar.tables.verdicts import check_claims
+
+    for name in config.protocols:
+        check_claims(name, read_protocol(name))
+
+
 def _write_tables(config: "EvaluateConfig", done: "Evaluated") -> "list[Path]":
     """Fill the protocols' tables, show them and write them down."""
     import json
+    from dataclasses import replace
 
     from talkingavatar.config.protocol import read_protocol
     from talkingavatar.runtime.files import write_atomically
     from talkingavatar.tables.formats import to_csv, to_json, to_markdown
-    from talkingavatar.tables.table import build_table
+    from talkingavatar.tables.table import build_table, with_mean
+    from talkingavatar.tables.verdicts import verdicts
 
-    tables = [build_table(name, read_protocol(name), done.results) for name in config.protocols]
+    tables = []
+    for name in config.protocols:
+        protocol = read_protocol(name)
+        table = with_mean(build_table(name, protocol, done.results))
+        tables.append(replace(table, verdicts=verdicts(name, protocol, done.results)))
     text = "\n".join(to_markdown(table) for table in tables)
     print(text)
     written = {

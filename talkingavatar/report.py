@@ -173,12 +173,13 @@ def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") ->
     """Each protocol's table, and the paper's own figures where they are known.
 
     Raises:
-        UserError: there is no such protocol.
+        UserError: there is no such protocol, or a paper claims something of rows or metrics that are not there.
     """
     from talkingavatar.config.protocol import names, read_protocol
     from talkingavatar.tables.paper import paper_file, read_paper
     from talkingavatar.tables.results import command_for, table_results, variants
     from talkingavatar.tables.table import build_table, with_mean
+    from talkingavatar.tables.verdicts import verdicts
 
     pairs = []
     named = variants(run for run, _ in found)
@@ -192,7 +193,8 @@ def tables(protocols: Sequence[str], found: "Sequence[tuple[Run, Measured]]") ->
         if command := command_for(name, results):
             table = replace(table, notes=(command, *table.notes))
         file = paper_file(name)
-        pairs.append((with_mean(table), read_paper(file, name, protocol) if file else None))
+        table = replace(with_mean(table), verdicts=verdicts(name, protocol, results))
+        pairs.append((table, read_paper(file, name, protocol) if file else None))
     return pairs
 
 

@@ -19,6 +19,7 @@ from talkingavatar.config.schema import INPUTS
 from talkingavatar.config.yaml_file import read_yaml
 from talkingavatar.errors import UserError
 
+TRUTH = "ground truth"  # the row of `Protocol.truth`
 BEST = ("high", "low", "none")
 REFERENCES = ("captured", "true")
 CAPTURED = "captured"  # in place of a layer: the capture's own pictures, as those of a teacher
@@ -56,6 +57,7 @@ class Column:
     digits: int = within(2, 0, 10)
     scale: float = 1.0  # LPIPS stands x 100 in the papers
     best: str = "high"  # high | low | none: which value is set in bold
+    about: str = ""  # a sentence for readers of the page
 
 
 @dataclass

@@ -28,6 +28,8 @@ class ImageMetrics:
 
     lpips: dict[str, Lpips] = field(default_factory=dict)  # by backbone
     values: dict[str, list[float]] = field(default_factory=dict)
+    places: dict[str, list[int]] = field(default_factory=dict)  # which of the frames that were added each value is of
+    added: int = 0  # frames
 
     def add(
         self,
@@ -48,11 +50,25 @@ class ImageMetrics:
         self.measure("full", rendered, target)
         if matte is not None and (inside := matte[..., 0] > 0.5).any():
             value = float(peak_signal_noise_ratio(rendered[inside], target[inside], data_range=1.0))
-            self.values.setdefault("matte/psnr", []).append(value)
+            self._keep("matte/psnr", value)
         for region, box in boxes.items():
             if np.isfinite(box).all():
                 rows, columns = crop_slices(box, target.shape[0], target.shape[1])
                 self.measure(region, rendered[rows, columns], target[rows, columns])
+        self.added += 1
+
+    def by_frame(self) -> dict[str, Float[np.ndarray, " T"]]:
+        """`<region>/<metric>` of every frame that was added; NaN where the region is out of sight."""
+        found = {}
+        for key, values in self.values.items():
+            found[key] = np.full(self.added, np.nan)
+            found[key][self.places[key]] = values
+        for metric in sorted({key.split("/")[1] for key in found}):
+            sides = [found[key] for side in ("left", "right") if (key := f"{side}_hand/{metric}") in found]
+            if sides:
+                seen = np.sum(np.isfinite(sides), 0)
+                found[f"hands/{metric}"] = np.where(seen > 0, np.nansum(sides, 0) / np.maximum(seen, 1), np.nan)
+        return found
 
     def means(self) -> dict[str, float]:
         """`<region>/<metric>` to mean; `hands` are both hands wherever one is seen."""
@@ -72,7 +88,11 @@ class ImageMetrics:
         }
         measured |= {f"lpips_{name}": network(a, b) for name, network in self.lpips.items()}
         for name, value in measured.items():
-            self.values.setdefault(f"{region}/{name}", []).append(value)
+            self._keep(f"{region}/{name}", value)
+
+    def _keep(self, key: str, value: float) -> None:
+        self.values.setdefault(key, []).append(value)
+        self.places.setdefault(key, []).append(self.added)
 
 
 def check_comparable(rendered: Tensor, target: Tensor, boxes: dict[str, Float[np.ndarray, " 4"]]) -> None:

@@ -24,6 +24,9 @@ def read_result(file: Path) -> dict[str, Any]:
     wrong += [name for name in ("split", "backbones") if not isinstance(result.get(name), dict)]
     wrong += [name for name in ("frames",) if not isinstance(result.get(name), list)]
     wrong += _wrong(result)
+    frames = result.get("frames")
+    if isinstance(frames, list) and not _are_of_frames(result.get("per_frame", {}), len(frames)):
+        wrong.append("per_frame")
     if "truth" in result:
         truth = result["truth"]
         wrong += [f"truth: {name}" for name in _wrong(truth)] if isinstance(truth, dict) else ["truth"]
@@ -43,6 +46,15 @@ def _wrong(found: dict[str, Any]) -> list[str]:
         for name, part in parts.items()
         if not isinstance(part, dict) or not all(kinds[name](value) for value in part.values())
     ]
+
+
+def _are_of_frames(found: object, count: int) -> bool:
+    """Lists of a value, or None, for each frame, by key."""
+    lists = list(found.values()) if isinstance(found, dict) else [None]
+    return all(
+        isinstance(values, list) and len(values) == count and all(v is None or _is_measured(v) for v in values)
+        for values in lists
+    )
 
 
 def _is_measured(value: object) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from itertools import accumulate, groupby
 
-from talkingavatar.config.protocol import Column
-from talkingavatar.tables.formats import STAND_IN, number
-from talkingavatar.tables.headings import headings
-from talkingavatar.tables.table import NO_RUN, TRUTH, Cell, Line, Table
+from talkingavatar.config.protocol import TRUTH, Column
+from talkingavatar.tables.claims import Verdict
+from talkingavatar.tables.formats import CLAIMS, STAND_IN, claim_cells, number
+from talkingavatar.tables.headings import full_title, headings
+from talkingavatar.tables.table import NO_RUN, Cell, Line, Table
 
 WORDS = ("running", "waiting", "failed", "preempted", "not measured", NO_RUN)  # how a reason may begin
 MANY_SEEDS = 4  # beyond, they are counted
@@ -34,8 +36,36 @@ def table_html(table: Table, kind: str) -> str:
     return (
         f'<figure class="{kind}"><figcaption>{escape(table.title)}{unfold}</figcaption>'
         f'<div class="wide"><table class="results">{_head(table.columns, seeds)}{"".join(blocks)}</table></div>'
-        f'<ul class="notes">{"".join(notes)}</ul></figure>'
+        f"{_explained(table.columns) if kind == 'measured' else ''}"
+        f'<ul class="notes">{"".join(notes)}</ul>{_claims(table.verdicts)}</figure>'
     )
+
+
+def _explained(columns: tuple[Column, ...]) -> str:
+    """What each column says, where that is told."""
+    told = [
+        f"<dt>{escape(full_title(column))}</dt><dd>{escape(column.about)}</dd>" for column in columns if column.about
+    ]
+    return f'<dl class="explained">{"".join(told)}</dl>' if told else ""
+
+
+def _claims(verdicts: Sequence[Verdict]) -> str:
+    """The paper's claims, and what is said of each."""
+    if not verdicts:
+        return ""
+    head = "".join(f"<th>{name}</th>" for name in CLAIMS)
+    return (
+        f'<div class="wide"><table class="claims"><caption>What the paper claims</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(map(_claim_row, verdicts))}</tbody></table></div>"
+    )
+
+
+def _claim_row(found: Verdict) -> str:
+    tds = []
+    for name, text in zip(CLAIMS, claim_cells(found), strict=True):
+        kind = {"verdict": f' class="verdict {text.replace(" ", "-")}"', "paper": ' class="n"', "here": ' class="n"'}
+        tds.append(f"<td{kind.get(name, '')}>{escape(text)}</td>")
+    return f"<tr>{''.join(tds)}</tr>"
 
 
 def _head(columns: tuple[Column, ...], seeds: bool) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from typing import Any
 
 from talkingavatar.config.protocol import Column
+from talkingavatar.metrics.paired import Paired
+from talkingavatar.tables.claims import Verdict
+from talkingavatar.tables.headings import full_title
 from talkingavatar.tables.table import NO_RUN, Cell, Table
 
 STAND_IN = "†"  # behind a number that is not evaluate's
@@ -30,7 +34,35 @@ def to_markdown(table: Table) -> str:
     body = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     notes = [f"[{number}] {reason}" for number, reason in enumerate(reasons, start=1)] + list(table.notes)
     who = "" if many or not table.subjects else f"{table.subjects[0]}\n\n"
-    return f"### {table.title}\n\n{who}{body}\n\n" + "".join(f"- {note}\n" for note in notes)
+    told = "".join(f"- {note}\n" for note in notes)
+    return f"### {table.title}\n\n{who}{body}\n\n{told}{_claims_markdown(table.verdicts)}"
+
+
+CLAIMS = ("claim", "order", "verdict", "paper", "here", "over runs", "over the video", "why")
+
+
+def claim_cells(found: Verdict) -> list[str]:
+    """Under `CLAIMS`: differences in the column's unit, d their mean by their standard deviation."""
+    claim, digits = found.claim, found.column.digits + 1
+    here = "" if found.runs is None else f"{found.runs.mean:+.{digits}f}"
+    paper = "" if found.reported is None else f"{found.reported:+.{digits}f}"
+    runs = "" if found.runs is None else f"{_effect(found.runs)}, {found.people} people"
+    blocks = "" if found.blocks is None else _effect(found.blocks)
+    order = f"{claim.order} in {full_title(found.column)}"
+    return [f"{claim.name}: {claim.says}", order, found.verdict, paper, here, runs, blocks, found.why]
+
+
+def _effect(paired: Paired) -> str:
+    if paired.count < 2:
+        return "1 pair"
+    return f"d {paired.effect:.2f}, p {paired.p:.2g}, n {paired.count}"
+
+
+def _claims_markdown(verdicts: Sequence[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    rows = [list(CLAIMS), ["---"] * len(CLAIMS), *map(claim_cells, verdicts)]
+    return "\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def number(value: float, digits: int) -> str:
@@ -100,4 +132,19 @@ def _tree(table: Table) -> dict[str, Any]:
         for line in table.lines
     ]
     scales = {c.key: c.scale for c in table.columns if c.scale != 1}
-    return {"table": table.name, "title": table.title, "scales": scales, "lines": lines, "notes": list(table.notes)}
+    told = {"notes": list(table.notes), "claims": [_claim_tree(verdict) for verdict in table.verdicts]}
+    return {"table": table.name, "title": table.title, "scales": scales, "lines": lines, **told}
+
+
+def _claim_tree(found: Verdict) -> dict[str, Any]:
+    claim = found.claim
+    told = {"claim": claim.name, "order": str(claim.order), "metric": claim.metric, "verdict": found.verdict}
+    tests = {"runs": _paired_tree(found.runs), "blocks": _paired_tree(found.blocks)}
+    return told | tests | {"reported": found.reported, "why": found.why}
+
+
+def _paired_tree(paired: Paired | None) -> dict[str, Any] | None:
+    if paired is None:
+        return None
+    effect = paired.effect if isfinite(paired.effect) else None
+    return {"mean": paired.mean, "d": effect, "count": paired.count, "p": paired.p}

@@ -37,3 +37,9 @@ def headings(columns: Sequence[Column]) -> list[Heading]:
         titles = tuple(column.title.removeprefix(f"{place} ") for column in group)
         found.append(Heading(place, titles))
     return found
+
+
+def full_title(column: Column) -> str:
+    """A column's title with its place, as where no heading stands above it."""
+    place = PLACES.get(column.key.split("/")[0], "")
+    return column.title if column.title.startswith(place) else f"{place} {column.title}"

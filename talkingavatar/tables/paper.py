@@ -10,9 +10,8 @@ from typing import Any
 from talkingavatar.config.protocol import Column, Protocol
 from talkingavatar.errors import UserError
 from talkingavatar.paths import shipped
+from talkingavatar.tables.claims import NOT_ROWS, label
 from talkingavatar.tables.table import Cell, Line, Table, mark_best, with_mean
-
-NOT_ROWS = ("source", "subjects", "columns")
 
 
 def paper_file(name: str) -> Path | None:
@@ -40,7 +39,7 @@ def _table(content: dict[str, Any], name: str, protocol: Protocol) -> Table:
     rows = {key: value for key, value in content.items() if key not in NOT_ROWS and isinstance(value, list)}
     extra = {key: value for key, value in content.items() if isinstance(value, dict)}  # one number a row
     columns = [_column(title, protocol) for title in (*content["columns"], *extra)]
-    labels = {row: _label(row, protocol) for row in rows}
+    labels = {row: label(row, protocol) for row in rows}
     once = [{labels[row]: value for row, value in values.items() if row in labels} for values in extra.values()]
     lines = []
     for place, subject in enumerate(subjects):
@@ -83,8 +82,3 @@ def _column(title: str, protocol: Protocol) -> Column:
 
 def _plain(title: str) -> str:
     return title.lower().replace(" ", "")
-
-
-def _label(row: str, protocol: Protocol) -> str:
-    """An experiment's name becomes its row's label."""
-    return next((r.label for r in protocol.rows if r.label and r.experiment == row), row)

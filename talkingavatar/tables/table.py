@@ -9,9 +9,9 @@ from math import isfinite
 from statistics import mean, stdev
 from typing import Any
 
-from talkingavatar.config.protocol import Column, Protocol, Row
+from talkingavatar.config.protocol import TRUTH, Column, Protocol, Row
+from talkingavatar.tables.claims import Verdict
 
-TRUTH = "ground truth"
 # What `evaluate` wrote about one run under one condition; or, with an `origin` of its own and a `why`, what stands in.
 Result = Mapping[str, Any]
 ORIGINS = ("evaluate", "summary", "absent")  # the first that a row has is what its numbers are taken from
@@ -21,10 +21,10 @@ NAMED = 4  # runs named in a note, the others are counted
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over seeds, or why there is none."""
+    """Mean over seeds or people, or why there is none."""
 
     value: float | None
-    spread: float | None = None  # standard deviation over seeds, of two or more
+    spread: float | None = None  # standard deviation over them, of two or more
     why: str = ""
     best: bool = False
 
@@ -53,6 +53,7 @@ class Table:
     labels: tuple[str, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = field(default=())
+    verdicts: tuple[Verdict, ...] = ()  # on the claims of its paper
 
     def line(self, label: str, subject: str) -> Line | None:
         return next((line for line in self.lines if (line.label, line.subject) == (label, subject)), None)
@@ -69,7 +70,7 @@ def build_table(name: str, protocol: Protocol, results: Iterable[Result], every_
         if protocol.truth:
             lines.append(_truth(protocol, subject, [r for r in results if r["subject"] == subject]))
         for row in rows:
-            if found := [r for r in results if r["subject"] == subject and _fits(row, r)]:
+            if found := [r for r in results if r["subject"] == subject and fits(row, r)]:
                 lines.append(_line(row, protocol.columns, subject, found))
     lines = [mark_best(line, lines, protocol.columns) for line in lines]
     labels = tuple(dict.fromkeys([TRUTH] * protocol.truth + [row.label for row in rows]))
@@ -92,30 +93,35 @@ def with_mean(table: Table) -> Table:
                 cells = (Cell(None, why="not measured alike for every subject"),) * len(cells)
             lines.append(Line(label, found[0].condition, who, found[0].seeds, cells, found[0].origin))
     lines = [mark_best(line, lines, list(table.columns)) for line in lines]
-    return replace(table, subjects=(who, *table.subjects), lines=(*lines, *table.lines))
+    note = f"± of the {who} is the standard deviation over people"
+    return replace(table, subjects=(who, *table.subjects), lines=(*lines, *table.lines), notes=(*table.notes, note))
 
 
 def _mean_of(cells: Sequence[Cell]) -> Cell:
     values = [cell.value for cell in cells if cell.value is not None]
     whys = [cell.why for cell in cells if cell.value is None]
-    return Cell(None, why=whys[0]) if whys else Cell(mean(values))
+    return (
+        Cell(None, why=whys[0]) if whys else Cell(mean(values), stdev(values) if all(map(isfinite, values)) else None)
+    )
 
 
-def _fits(row: Row, result: Result) -> bool:
+def fits(row: Row, result: Result) -> bool:
+    """Whether a result is one of a row's."""
     return fnmatchcase(result["experiment"], row.experiment) and result["condition"] == row.condition
 
 
 def _line(row: Row, columns: list[Column], subject: str, found: list[Result]) -> Line:
     """One row: the mean over the runs of the best origin; the others are named."""
-    origin = min((_origin(r) for r in found), key=ORIGINS.index)
-    counted = [r for r in found if _origin(r) == origin]
-    left_out = tuple(f"seed {r['seed']}: {r['why']}" for r in found if _origin(r) != origin)
+    origin = min((origin_of(r) for r in found), key=ORIGINS.index)
+    counted = [r for r in found if origin_of(r) == origin]
+    left_out = tuple(f"seed {r['seed']}: {r['why']}" for r in found if origin_of(r) != origin)
     cells = tuple(_cell(column, row.prefix, counted, counted[0].get("why", "not measured")) for column in columns)
     seeds = tuple(sorted(int(r["seed"]) for r in counted))
     return Line(row.label, row.condition, subject, seeds, cells, origin, left_out)
 
 
-def _origin(result: Result) -> str:
+def origin_of(result: Result) -> str:
+    """One of `ORIGINS`."""
     return str(result.get("origin", "evaluate"))
 
 
@@ -133,12 +139,12 @@ def _cell(column: Column, prefix: str, results: list[Result], absent: str = "not
     key = prefix + column.key
     values = [r["metrics"][key] * column.scale for r in results if r["metrics"].get(key) is not None]
     if not values:
-        return Cell(None, why=_why(key, results[0].get("skipped", {})) or absent)
+        return Cell(None, why=reason(key, results[0].get("skipped", {})) or absent)
     spread = len(values) > 1 and all(map(isfinite, values))
     return Cell(mean(values), stdev(values) if spread else None)
 
 
-def _why(key: str, skipped: Mapping[str, str]) -> str:
+def reason(key: str, skipped: Mapping[str, str]) -> str:
     """The reason given for the number itself, its group (before the last slash) or its kind (after it)."""
     parts = key.split("/")
     groups = ["/".join(parts[:end]) for end in range(len(parts), 0, -1)]
@@ -166,7 +172,7 @@ def mark_best(line: Line, lines: list[Line], columns: list[Column]) -> Line:
 
 def _notes(results: list[Result], lines: list[Line]) -> tuple[str, ...]:
     notes = _warnings(lines)
-    results = [r for r in results if _origin(r) == "evaluate"] or [r for r in results if _origin(r) == "summary"]
+    results = [r for r in results if origin_of(r) == "evaluate"] or [r for r in results if origin_of(r) == "summary"]
     versions = sorted({int(result["suite"]) for result in results})
     if len(versions) > 1:
         listed = " and ".join(map(str, versions))

@@ -40,6 +40,7 @@ def test_a_region_out_of_sight_is_left_out():
     metrics.add(a, b, {"head": np.full(4, np.nan), "left_hand": np.full(4, np.nan)})
     assert "left_hand/psnr" not in metrics.means()
     assert len(metrics.values["head/psnr"]) == 1 and len(metrics.values["full/psnr"]) == 2
+    assert np.isfinite(metrics.by_frame()["head/psnr"]).tolist() == [True, False]
 
 
 def test_crops_are_grown_and_kept_inside():
@@ -68,6 +69,9 @@ def test_hands_are_both_hands_wherever_seen():
     metrics.add(a, a, {"left_hand": box, "right_hand": box})
     means = metrics.means()
     assert means["hands/psnr"] == pytest.approx(np.mean(metrics.values["left_hand/psnr"] + [means["right_hand/psnr"]]))
+    one, both = metrics.by_frame()["hands/ssim"]
+    assert one == metrics.values["left_hand/ssim"][0] and both == pytest.approx(1)
+    assert metrics.by_frame()["full/ssim"].mean() == means["full/ssim"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 import pytest
 import yaml
 
-from talkingavatar.config.protocol import Column, Protocol, Row, names, read_protocol
+from talkingavatar.config.protocol import TRUTH, Column, Protocol, Row, names, read_protocol
 from talkingavatar.config.schema import SCHEMA
 from talkingavatar.errors import UserError
 from talkingavatar.tables import curves, runs
@@ -18,7 +18,7 @@ from talkingavatar.tables.headings import headings
 from talkingavatar.tables.latex import escaped, to_latex
 from talkingavatar.tables.paper import paper_file, read_paper
 from talkingavatar.tables.results import command_for, read_results, table_results, variants
-from talkingavatar.tables.table import TRUTH, build_table, with_mean
+from talkingavatar.tables.table import build_table, with_mean
 
 PROTOCOL = Protocol(
     "modules",

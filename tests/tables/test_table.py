@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from talkingavatar.config.protocol import Column, Protocol, Row, names, read_condition, read_protocol
+from talkingavatar.config.protocol import TRUTH, Column, Protocol, Row, names, read_condition, read_protocol
 from talkingavatar.errors import UserError
 from talkingavatar.tables.formats import to_csv, to_json, to_markdown
-from talkingavatar.tables.table import TRUTH, build_table
+from talkingavatar.tables.table import build_table
 
 PROTOCOL = Protocol(
     "a table",

@@ -12,7 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 
 from talkingavatar.config.expressions import read_expressions
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
@@ -152,6 +155,7 @@ class Measurement:
             "metrics": found.metrics,
             "skipped": found.missed,
             "curves": found.curves,
+            "per_frame": {key: _in_short(values) for key, values in found.per_frame.items()},
             "wall_s": round(time.monotonic() - began, 1),
         }
         if truth.metrics:  # of motion alone there is none to tell
@@ -188,6 +192,11 @@ class Measurement:
             "frames": frames,
             "backbones": self.networks.used,
         }
+
+
+def _in_short(values: Float[ndarray, " T"]) -> list[float | None]:
+    """In five digits, for files; None where a frame has no value."""
+    return [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
 
 
 def _known(file: Path) -> dict[str, Any]:

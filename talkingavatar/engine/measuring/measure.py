@@ -43,6 +43,8 @@ class Findings:
     skipped: dict[str, str] = field(default_factory=dict)
     curves: dict[str, list[list[float]]] = field(default_factory=dict)  # name to [shifts, values]
     tables: dict[str, ndarray] = field(default_factory=dict)  # what other measures go on from, a row a frame
+    # Of a metric's every frame, NaN where it has no value: what two avatars are compared by. `save` leaves it out.
+    per_frame: dict[str, Float[ndarray, " T"]] = field(default_factory=dict)
 
     def add(self, other: Findings) -> None:
         """Take what another measure found; what is no number is a skip with a reason, never a silent gap."""
@@ -54,6 +56,7 @@ class Findings:
         self.skipped |= other.skipped
         self.curves |= other.curves
         self.tables |= other.tables
+        self.per_frame |= other.per_frame
 
     @property
     def missed(self) -> dict[str, str]:

@@ -13,6 +13,7 @@ from talkingavatar.metrics.identity import FaceEmbedder, find_embedder
 from talkingavatar.types import Batch, DrivingSignal
 
 EVERY = 5  # frames
+KEY = "identity/cosine"
 
 
 class FaceIdentity(Measure):
@@ -46,5 +47,9 @@ class FaceIdentity(Measure):
             return Findings(skipped={"identity": "no landmarks are known to align faces by"})
         own = np.stack(self.embeddings)
         there = truth.tables.get("identity")
-        metrics = {} if there is None else {"identity/cosine": float((own * there).sum(-1).mean())}
-        return Findings(metrics, tables={"identity": own})
+        if there is None:
+            return Findings(tables={"identity": own})
+        cosines = (own * there).sum(-1)
+        every = np.full(len(self.held.frames), np.nan)
+        every[::EVERY] = cosines
+        return Findings({KEY: float(cosines.mean())}, tables={"identity": own}, per_frame={KEY: every})

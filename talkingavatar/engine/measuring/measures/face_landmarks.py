@@ -71,7 +71,8 @@ class LandmarkDistance(Measure):
         metrics["acceleration_error/landmarks_px"] = acceleration_error(seen_points(a), seen_points(b), shots)
         ours, true = (seen_points(marks[:, PARTS["mouth"]]) for marks in (a, b))
         metrics["acceleration_error/mouth_px"] = acceleration_error(ours, true, shots)
-        return Findings(metrics)
+        mouths = np.array([lmd(a[[i]], b[[i]], "mouth") for i in range(len(a))])
+        return Findings(metrics, per_frame={"lmd/mouth_px": mouths})
 
 
 def in_frame(marks: Float[ndarray, "T 68 3"], track: CropTrack) -> Float[ndarray, "T 68 3"]:

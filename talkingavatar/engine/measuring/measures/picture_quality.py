@@ -56,9 +56,11 @@ class PictureQuality(Measure):
     def finish(self, found: Findings, truth: Findings) -> Findings:
         metrics = self.images.means()
         if not self.placed:
-            return Findings(metrics, dict.fromkeys((*WATCHED, "head_neck"), self.setting.absent["face"]))
+            skipped = dict.fromkeys((*WATCHED, "head_neck"), self.setting.absent["face"])
+            return Findings(metrics, skipped, per_frame=self.images.by_frame())
         unseen = [f"{region}/psnr" for region in WATCHED if f"{region}/psnr" not in metrics]
-        return Findings(metrics, dict.fromkeys(unseen, "out of sight in all held-out frames"))
+        skipped = dict.fromkeys(unseen, "out of sight in all held-out frames")
+        return Findings(metrics, skipped, per_frame=self.images.by_frame())
 
 
 def _lpips(name: str, options: Options) -> Found:

@@ -14,6 +14,7 @@ from talkingavatar.engine.measuring.measures.face_identity import FaceIdentity
 from talkingavatar.engine.measuring.measures.face_landmarks import LandmarkDistance, Landmarks
 from talkingavatar.engine.measuring.measures.face_motion import FaceMotion
 from talkingavatar.engine.measuring.measures.facial_actions import FacialActions
+from talkingavatar.engine.measuring.measures.fit_cost import FitCost
 from talkingavatar.engine.measuring.measures.gaussian_facts import GaussianFacts
 from talkingavatar.engine.measuring.measures.held_out_views import HeldOutViews
 from talkingavatar.engine.measuring.measures.jitter import MotionJitter, RelativeJitter, SkinFlicker
@@ -42,6 +43,7 @@ MEASURES: list[type[Measure]] = [
     DriverSamples,
     EmotionAccuracy,
     Speed,
+    FitCost,
     GaussianFacts,
     BodyDistance,
     HeldOutViews,
