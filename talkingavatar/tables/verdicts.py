@@ -2,8 +2,9 @@
 
 A claim holds where the difference of two rows points its way and is certain twice: over pairs of runs (another seed or
 another of these people would hardly turn it) and over blocks of the same held-out frames (another moment would hardly
-turn it); where a metric has no values of each frame, over runs of at least two people. It fails where both are certain of the opposite. All else cannot
-be told. People are those that were measured, and p stands for one claim: of twenty that mean nothing one is certain.
+turn it); where a metric has no values of each frame, over runs of at least two people. It fails where all of that is
+certain of the opposite. All else cannot be told. People are those that were measured, and p stands for one claim: of
+twenty that mean nothing one is certain.
 """
 
 from __future__ import annotations
