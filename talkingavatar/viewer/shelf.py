@@ -9,6 +9,8 @@ from typing import Any
 
 from talkingavatar.viewer.shown import Shown
 
+KEPT = 8  # that are open at once; those that were opened first are closed for others
+
 
 class Shelf:
     """Runs and files by number. Opening one takes seconds: it is done in a thread, one at a time, and kept."""
@@ -26,10 +28,15 @@ class Shelf:
         Raises:
             UserError: it cannot be opened.
         """
+        if number in self._opened:
+            return self._opened[number]
         async with self._turn:
             if number not in self._opened:
-                self._opened[number] = await asyncio.to_thread(self._opener, self.places[number])
-        return self._opened[number]
+                shown = await asyncio.to_thread(self._opener, self.places[number])
+                while len(self._opened) >= KEPT:
+                    del self._opened[next(iter(self._opened))]
+                self._opened[number] = shown
+            return self._opened[number]
 
     def told(self) -> list[dict[str, Any]]:
         """Names, and which of them are open."""

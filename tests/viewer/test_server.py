@@ -12,6 +12,7 @@ from websockets.sync.client import connect
 
 from talkingavatar.errors import UserError
 from talkingavatar.viewer.session import WAITING, Session
+from talkingavatar.viewer.shelf import KEPT
 from talkingavatar.viewer.shown import Live
 from talkingavatar.viewer.wire import HEADER, Kind, Message, read_sound
 from tests.viewer.serving import FPS, HOP, LIVE, ask, serving, shown
@@ -93,6 +94,21 @@ def test_the_page_and_what_it_reads_first(port):
 )  # fmt: skip
 def test_nothing_else_is_there(port, path):
     assert ask(port, path)[0] == 404
+
+
+def test_what_cannot_be_opened_is_told_and_the_rest_is_there():
+    def opener(place):
+        if place.name == "broken":
+            raise UserError("run", "nothing", "a run", "give one")
+        return shown(name=place.name)
+
+    places = [Path("broken"), *(Path(str(number)) for number in range(2 * KEPT))]
+    with serving(places, opener) as port:
+        assert ask(port, "/avatars/0.json")[:2] == (404, b"run: found nothing; expected a run; give one")
+        for number in range(1, len(places)):
+            assert json.loads(ask(port, f"/avatars/{number}.json")[1])["name"] == str(number - 1)
+        told = json.loads(ask(port, "/avatars.json")[1])["avatars"]
+    assert [one["open"] for one in told] == [False] * (KEPT + 1) + [True] * KEPT
 
 
 def test_a_page_of_another_site_reads_nothing(port):

@@ -22,6 +22,7 @@ class App {
   constructor() {
     this.hands = new Hands();
     this.asks = [];
+    this.performers = [];
     this.sound = new Sound();
     this.message = byId('message');
     this.done = teller('done');
@@ -45,9 +46,10 @@ class App {
     const query = new URLSearchParams(location.search);
     const asked = query.get('avatars')?.split(',').map(Number);
     const together = avatars.every(({open}) => open) && avatars.length <= TOGETHER;
-    await this.show(asked ?? (together ? avatars.map((_, number) => number) : [0]));
-    if (query.has('bench')) await this.#bench(Number(query.get('bench')));
+    const shown = this.show(asked ?? (together ? avatars.map((_, number) => number) : [0]));
+    if (query.has('bench')) await shown.then(() => this.#bench(Number(query.get('bench'))));
     requestAnimationFrame(() => this.#tick());
+    await shown;
   }
 
   /** Draw as fast as this browser can, and say how fast that was. @param {number} frames 1: as many as are usual */
