@@ -16,7 +16,7 @@ from talkingavatar.exporters.bake_file import baked_glb
 from talkingavatar.exporters.static import settled, surfels
 from talkingavatar.methods.baking import Baking
 from talkingavatar.methods.skin_bound import AWAY
-from talkingavatar.networks.baked import Moment
+from talkingavatar.networks.baked import Moment, posed
 from talkingavatar.types import DrivingSignal, Gaussians
 
 
@@ -39,8 +39,7 @@ class BakedRun:
 
     def moments(self, signal: DrivingSignal) -> Moment:
         """Of any frames: the capture's, driven ones, one live."""
-        signal = signal.to(self.trained.method.device)
-        return Moment.cat([self.baking.moment(signal[t : t + 1]) for t in range(len(signal))])
+        return self.baking.moments(signal.to(self.trained.method.device))
 
     def motion(self, signal: DrivingSignal) -> Motion:
         """The same as arrays."""
@@ -53,7 +52,7 @@ class BakedRun:
         held = trained.data.capture.test_frames
         with torch.no_grad():
             moment = self.moments(trained.data.signal([held[len(held) // 2]]))
-            still = self.baking.avatar(moment)
+            still = posed(self.baking.avatar, moment)
         flat = trained.data.config.renderer.mode == "2dgs"
         return self.showing(settled(surfels(still) if flat else still))
 

@@ -105,7 +105,7 @@ class AuDiffusion(TriangleBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """The lines of the face's Gaussians; a unit's share is how far along its own.
 
         Raises:
@@ -124,7 +124,7 @@ class AuDiffusion(TriangleBound):
         lines = self.gaussians["lines"].detach()[rows]
         return Residual(lines, rows.int(), columns, most=most, turns=turns), self._shares
 
-    def _shares(self, signal: DrivingSignal) -> Float[Tensor, "1 17"]:
+    def _shares(self, signal: DrivingSignal) -> Float[Tensor, "T 17"]:
         return self.units_of(signal) / INTENSITY
 
     # -- parts ---------------------------------------------------------------------------------------------------------

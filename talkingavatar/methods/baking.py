@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,10 +13,10 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
-from talkingavatar.networks.baked import Baked, Moment, Skeleton, Skin, Weights
+from talkingavatar.networks.baked import Baked, Moment, Skeleton, Skin, Weights, posed
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.skin_surface import SkinGradient
-from talkingavatar.types import BodyPose, DrivingSignal
+from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
 
 MOST = 8  # joints a Gaussian
 CHUNK = 16  # expressions whose gradients are made at once
@@ -39,15 +40,28 @@ class Baking:
     """A baked avatar and what drives it."""
 
     avatar: Baked
-    pose: Callable[[DrivingSignal], BodyPose]  # of one frame: tracked, mapped or refined
-    coefficients: Callable[[DrivingSignal], Float[Tensor, "1 R"]]  # of the residual
+    pose: Callable[[DrivingSignal], BodyPose]  # tracked, mapped or refined
+    coefficients: Callable[[DrivingSignal], Float[Tensor, "T R"]]  # of the residual
 
     @torch.no_grad()
-    def moment(self, signal: DrivingSignal) -> Moment:
-        """What the avatar does in one frame (B = 1)."""
-        pose = self.pose(signal)
+    def moments(self, signal: DrivingSignal) -> Moment:
+        """What the avatar does in each frame."""
+        learned = len(signal) > 1 and bool((signal.frame >= 0).any())
+        # Of a training frame's pose more may be known: it is asked for by itself.
+        poses = [self.pose(signal[t : t + 1]) for t in range(len(signal))] if learned else [self.pose(signal)]
+        pose = BodyPose.cat(poses)
         quats = matrix_to_quat(axis_angle_to_matrix(pose.full_pose))
         return Moment(quats, pose.transl, pose.expression, self.coefficients(signal))
+
+
+def poser(avatar: Baked) -> Callable[[Moment], Gaussians]:
+    """What gives the world-space Gaussians of a moment (B = 1): `networks.baked.posed`, compiled where that can be."""
+    means = avatar.gaussians.means
+    if means.device.type == "cpu" and means.dtype == torch.float32:
+        from talkingavatar.networks.cpu.poser import Poser
+
+        return Poser(avatar)
+    return partial(posed, avatar)
 
 
 def not_baked(family: str) -> UserError:
@@ -56,7 +70,7 @@ def not_baked(family: str) -> UserError:
     return UserError("run", f"an avatar of {family}", "one of a family whose Gaussians go with a skin", action)
 
 
-def no_coefficients(signal: DrivingSignal) -> Float[Tensor, "1 0"]:
+def no_coefficients(signal: DrivingSignal) -> Float[Tensor, "T 0"]:
     """Of an avatar without residual."""
     return signal.pose.transl[:, :0]
 

@@ -198,7 +198,7 @@ class MotionLatent(TriangleBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """The basis itself: the face's directions for the head's Gaussians, the neck's for the others.
 
         Raises:
@@ -219,13 +219,13 @@ class MotionLatent(TriangleBound):
         columns = torch.arange(basis.shape[1], dtype=torch.int32, device=own.device)
         return Residual(self.rested(basis, rows), rows.int(), columns, first), self._along
 
-    def _along(self, signal: DrivingSignal) -> Float[Tensor, "1 R"]:
-        latent = self.latent_of(signal)[0]
-        face, neck = latent[: self.dyn], latent[self.dyn :]
+    def _along(self, signal: DrivingSignal) -> Float[Tensor, "T R"]:
+        latent = self.latent_of(signal)
+        face, neck = latent[:, : self.dyn], latent[:, self.dyn :]
         told = [
             cast(LatentResidual, self.residuals[name]).along(code) for name, code in (("face", face), ("neck", neck))
         ]
-        return torch.cat(told)[None]
+        return torch.cat(told, 1)
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

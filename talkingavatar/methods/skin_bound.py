@@ -239,7 +239,7 @@ class SkinBound(Method):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """What changes raw attributes, and what tells how much of it there is in a frame.
 
         Args:

@@ -45,6 +45,7 @@ PARTS = {
 
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
 ENERGY = 0.9999  # of what the sound changes, that a baked avatar keeps
+AT_ONCE = 16  # frames whose sound it listens to
 LOOKED = 24  # frames whose skinning weights it has in the mean
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
@@ -203,21 +204,21 @@ class THGS(SkinBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "1 R"]]]:
+    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """What the sound does in these frames, in its widest directions."""
         if frames.audio is None or not self.started("saam"):
             return super().baked_residual(frames)
         rows = self.in_mouth(self.gaussians["means"]).nonzero()[:, 0]
         places = self.gaussians["means"].detach()[rows]
-        changes = torch.stack([torch.cat(self.saam(places, windows), 1) for windows in frames.audio.to(self.device)])
+        changes = torch.cat([self.saam.of_frames(places, some.to(self.device)) for some in frames.audio.split(AT_ONCE)])
         found = low_rank(changes, self._sizes(rows), ENERGY)
         if found is None:
             return super().baked_residual(frames)
         some = places[found.sampled]
 
-        def coefficients(signal: DrivingSignal) -> Float[Tensor, "1 R"]:
+        def coefficients(signal: DrivingSignal) -> Float[Tensor, "T R"]:
             assert signal.audio is not None
-            return found.coefficients(torch.cat(self.saam(some, signal.audio[0]), 1))
+            return found.coefficients(self.saam.of_frames(some, signal.audio))
 
         columns = torch.arange(changes.shape[2], dtype=torch.int32, device=self.device)
         return Residual(found.basis, rows.int(), columns), coefficients

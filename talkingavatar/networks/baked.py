@@ -109,13 +109,9 @@ class Baked(TensorTree):
     def __len__(self) -> int:
         return len(self.gaussians.means)
 
-    def __call__(self, moment: Moment) -> Gaussians:
-        """World-space Gaussians of a moment (B = 1)."""
-        return posed(self, moment)
-
 
 def posed(avatar: Baked, moment: Moment) -> Gaussians:
-    """`Baked.__call__` in torch's own operations, on any device."""
+    """World-space Gaussians of a moment (B = 1), in torch's own operations, on any device."""
     raw, skin = changed(avatar, moment.residual[0]), avatar.skin
     offsets, stretch = moved_skin(skin, moment)
     height = raw.means - skin.resting
@@ -168,11 +164,18 @@ def moved_skin(skin: Skin, moment: Moment) -> tuple[Float[Tensor, "M 3"], Float[
     further = len(skin) - len(moved)
     offsets = torch.cat([moved[:, :3], moved.new_zeros(further, 3)])
     if skin.pose_basis is not None and skin.pose_features is not None:
-        joint, row, column = skin.pose_features.long().unbind(1)
-        turns = quat_to_matrix(moment.quats[0]) - torch.eye(3, device=moved.device)
-        offsets = offsets + skin.pose_basis @ turns[joint, row, column]
+        offsets = offsets + pose_offsets(skin.pose_basis, skin.pose_features, moment.quats[0])
     stretch = gradient - torch.eye(3, device=moved.device)
     return offsets, torch.cat([stretch, stretch.new_zeros(further, 3, 3)])
+
+
+def pose_offsets(
+    basis: Float[Tensor, "M 3 F"], features: Int[Tensor, "F 3"], quats: Float[Tensor, "J 4"]
+) -> Float[Tensor, "M 3"]:
+    """What the joints' turning adds to the rows' offsets, metres."""
+    joint, row, column = features.long().unbind(1)
+    turns = quat_to_matrix(quats) - torch.eye(3, device=quats.device)
+    return basis @ turns[joint, row, column]
 
 
 def _taken(skin: Skin, values: Float[Tensor, "M C"]) -> Float[Tensor, "N C"]:

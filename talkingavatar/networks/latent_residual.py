@@ -67,15 +67,15 @@ class LatentResidual(nn.Module):
             return (self.amounts(scaled[None]) @ directions).reshape(len(own), -1)
         return cast(Tensor, self.network(torch.cat([encoded(places), own, scaled.expand(len(own), -1)], 1)))
 
-    def along(self, code: Float[Tensor, " D"]) -> Float[Tensor, " K"]:
+    def along(self, codes: Float[Tensor, "T D"]) -> Float[Tensor, "T K"]:
         """How far along each direction of the basis."""
-        return cast(Tensor, self.amounts(self._scaled(code)))
+        return cast(Tensor, self.amounts(self._scaled(codes)))
 
     def directions(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "N C K"]:
         """Of the basis."""
         return self._made(places, own).unflatten(1, (len(own), -1)).permute(1, 2, 0).contiguous()
 
-    def _scaled(self, code: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
+    def _scaled(self, code: Float[Tensor, "*T D"]) -> Float[Tensor, "*T D"]:
         return ((code - self.mean) / self.std).clamp(self.low, self.high)
 
     def _made(self, places: Float[Tensor, "N 3"], own: Float[Tensor, "N O"]) -> Float[Tensor, "K NC"]:

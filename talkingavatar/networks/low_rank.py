@@ -22,9 +22,9 @@ class LowRank(NamedTuple):
     solve: Float[Tensor, "R sC"]  # from their changes to how far along each direction
     kept: float  # share of the changes' mean square
 
-    def coefficients(self, changes: Float[Tensor, "s C"]) -> Float[Tensor, "1 R"]:
-        """Of changes of the sampled rows."""
-        return (self.solve @ changes.flatten())[None]
+    def coefficients(self, changes: Float[Tensor, "T s C"]) -> Float[Tensor, "T R"]:
+        """Of changes of the sampled rows, in T frames."""
+        return changes.flatten(1) @ self.solve.mT
 
 
 def low_rank(changes: Float[Tensor, "T n C"], sizes: Float[Tensor, "n C"], energy: float) -> LowRank | None:

@@ -11,8 +11,8 @@ from typing import Any
 from numba import njit
 
 
-def compiled(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile on first use, without the interpreter's lock; what the function calls must lie in its own folder.
+def compiled(function: Callable[..., Any], beside: Path | None = None, **options: Any) -> Any:
+    """Compile on first use, without the interpreter's lock; what it calls must lie in its own folder or in `beside`.
 
     Numba looks at the function's own file alone to tell whether the kept code is out of date, which also holds what it
     calls: an upgrade of a neighbouring file would go unnoticed.
@@ -24,7 +24,8 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     made: Any = njit(function, cache=True, nogil=True, forceinline=True, **options)
     kept = made._cache._cache_file
     flags = [f"{name}={sorted(value) if isinstance(value, set) else value}" for name, value in sorted(options.items())]
-    kept._source_stamp = (kept._source_stamp, _sources(Path(function.__code__.co_filename).parent), flags)
+    folders = {Path(function.__code__.co_filename).parent, *([] if beside is None else [beside])}
+    kept._source_stamp = (kept._source_stamp, *(_sources(folder) for folder in sorted(folders)), flags)
     return made
 
 

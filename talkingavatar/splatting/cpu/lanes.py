@@ -15,6 +15,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import get_or_insert_function
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -105,6 +106,31 @@ def load(typing, array, index):
 
 
 @intrinsic
+def load_one(typing, array, index):
+    """The number array[index] in every lane."""
+
+    def build(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        return _everywhere(builder, builder.load(builder.gep(data, [args[1]])))
+
+    return LANES(array, types.uintp), build
+
+
+@intrinsic
+def load_whole(typing, array, index):
+    """The same of an array of int16."""
+    whole = ir.VectorType(ir.IntType(16), COUNT)
+
+    def build(context, builder, signature, args):
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        place = builder.bitcast(builder.gep(data, [args[1]]), whole.as_pointer())
+        wide = builder.sext(builder.load(place, align=2), ir.VectorType(ir.IntType(32), COUNT))
+        return builder.sitofp(wide, VECTOR)
+
+    return LANES(array, types.uintp), build
+
+
+@intrinsic
 def store(typing, array, index, lanes):
     """array[index : index + 8] = lanes."""
 
@@ -153,6 +179,17 @@ def where(typing, mask, yes, no):
         return builder.select(args[0], *(_everywhere(builder, a) for a in args[1:]))
 
     return LANES(MASK, yes, no), build
+
+
+@intrinsic
+def root(typing, lanes):
+    """Square roots of lanes."""
+
+    def build(context, builder, signature, args):
+        kind = ir.FunctionType(VECTOR, [VECTOR])
+        return builder.call(get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{COUNT}f32"), args)
+
+    return LANES(LANES), build
 
 
 @intrinsic

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use and keep the machine code on disk.
 
-    Plain threads rather than numba's own: half the compile time, and safe to call from several threads.
+    Plain threads rather than numba's own: half the compile time, and safe to call from several threads. Kernels of
+    other packages may call those beside this file.
     """
-    return compiled(function, fastmath=FAST, error_model="numpy")
+    return compiled(function, beside=Path(__file__).parent, fastmath=FAST, error_model="numpy")
 
 
 def set_threads(threads: int | None) -> None:
