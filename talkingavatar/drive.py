@@ -42,6 +42,7 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   guidance    of a driver that draws, how far the sound leads it (its own), and action units where it is prompted with
               them: 1.5, or audio=1.15,units=1.3
   steps       of the same, how often noise is taken away (its own)
+  fast        true: from the avatar's baked arrays, which draw the same pictures to 45 dB or refuse (false)
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
 Beside the video lie a report (json), lip opening against the sound and speed, and the face's action units (au.csv).
@@ -58,6 +59,7 @@ KEYS = (
     "out",
     "seed",
     "samples",
+    "fast",
     "speaker",
     "emotion",
     "au",
@@ -94,7 +96,7 @@ def parse(arguments: list[str]) -> "DriveConfig":
     Raises:
         UserError: an unknown key, a missing run, or a number that is none.
     """
-    from talkingavatar.config.arguments import choice, key_values, number, whole_number
+    from talkingavatar.config.arguments import boolean, choice, key_values, number, whole_number
     from talkingavatar.config.ranges import SEED
     from talkingavatar.errors import UserError
 
@@ -117,7 +119,8 @@ def parse(arguments: list[str]) -> "DriveConfig":
         prompt=_prompt(given),
         controls=_controls(given),
     )
-    return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"])
+    fast = boolean("fast", given.get("fast", "false"))
+    return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"], fast)
 
 
 def _units(given: str | None) -> "str | Path | None":
@@ -169,6 +172,10 @@ def _show(report: dict[str, Any]) -> None:
         cells = ("-" if row[name] is None else form.format(row[name]) for name, form in columns.items())
         table.add_row(row["what"], *cells)
     console.print(table)
+    if report["fast_psnr_db"] is not None:
+        console.print(
+            f"fast: {report['fast_psnr_db']:.1f} dB from what the whole method draws, in the worst of three frames"
+        )
     for note in report["notes"]:
         console.print(note, markup=False)
     if report["mouth"] and max(part["r"] for part in report["mouth"].values()) < FOLLOWS:

@@ -8,6 +8,7 @@ from talkingavatar.paths import user_path
 if TYPE_CHECKING:
     from talkingavatar.engine.performing.performance import Performance
     from talkingavatar.exporters.bake import BakedRun
+    from talkingavatar.exporters.bake_errors import Most
     from talkingavatar.exporters.export import ExportConfig
 
 HELP = """Write a fitted avatar as files that other programs open.
@@ -32,6 +33,9 @@ HELP = """Write a fitted avatar as files that other programs open.
   frame    of the run's capture whose pose it is. Default: the middle one of those held out
   actions  strengths of the body's facial actions, which are the whole face then. Default: the face of the frame
   audio    any sound, or a video with sound: what is spoken in frames and html
+  bake     false: a glb that stands still. true: one that moves, or an error. Default: it moves where it can
+  most     what may be between a baked avatar and its method in held-out frames: millimetres in the mean of mouth, head
+           and body, and decibels of the worst picture; or any (0.5,45)
   seed     of the idle motion's order, and of what a driver draws (0)
   world    true: leave the axes as they are, y up and the face along z, in every format. ply, splat and sog are else
            turned by 180 degrees about z, as their viewers turn them back (false)
@@ -39,7 +43,7 @@ HELP = """Write a fitted avatar as files that other programs open.
 
 Surfels are written as discs of a thousandth of their width. Exit codes: 0 done, 2 a mistake in what was given."""
 
-KEYS = ("run", "to", "frame", "actions", "audio", "seed", "world", "out")
+KEYS = ("run", "to", "frame", "actions", "audio", "bake", "most", "seed", "world", "out")
 FORMATS = ("ply", "splat", "spz", "sog", "glb", "html", "frames")
 
 
@@ -103,9 +107,28 @@ def parse(arguments: list[str]) -> "ExportConfig":
         actions=actions,
         world=boolean("world", given.get("world", "false")),
         audio=user_path(given["audio"]) if "audio" in given else None,
+        bake=boolean("bake", given["bake"]) if "bake" in given else None,
+        most=_most(given.get("most", "0.5,45")),
         seed=whole_number("seed", given.get("seed", "0"), *SEED),
         out=user_path(given["out"]) if "out" in given else None,
     )
+
+
+def _most(given: str) -> "Most | None":
+    """
+    Raises:
+        UserError: neither two numbers nor any, or one out of range.
+    """
+    from talkingavatar.config.arguments import number
+    from talkingavatar.errors import UserError
+    from talkingavatar.exporters.bake_errors import Most
+
+    if given == "any":
+        return None
+    millimetres, comma, decibels = given.partition(",")
+    if not comma:
+        raise UserError("most", repr(given), "millimetres and decibels, as 0.5,45, or any", "give both")
+    return Most(number("most", millimetres, 0.0, 1000.0), number("most", decibels, 0.0, 100.0))
 
 
 def _actions(given: str) -> dict[str, float]:

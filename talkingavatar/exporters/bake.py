@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,7 +12,8 @@ from numpy import ndarray
 
 from talkingavatar.body.action_units import NAMES
 from talkingavatar.engine.fitted import FittedRun
-from talkingavatar.exporters.bake_file import baked_glb
+from talkingavatar.exporters.bake_errors import Errors, errors_of
+from talkingavatar.exporters.bake_file import as_stored, baked_glb
 from talkingavatar.exporters.static import settled, surfels
 from talkingavatar.methods.baking import Baking
 from talkingavatar.methods.skin_bound import AWAY
@@ -46,6 +47,12 @@ class BakedRun:
         return Motion(**{name: value.numpy(force=True) for name, value in vars(self.moments(signal)).items()})
 
     @cached_property
+    def errors(self) -> Errors:
+        """How far what lies in the file is from the method."""
+        device = self.trained.method.device
+        return errors_of(self.trained, replace(self.baking, avatar=as_stored(self.baking.avatar).to(device)))
+
+    @cached_property
     def glb(self) -> bytes:
         """The file; others show the middle one of the held-out frames."""
         trained = self.trained
@@ -56,9 +63,10 @@ class BakedRun:
         flat = trained.data.config.renderer.mode == "2dgs"
         return self.showing(settled(surfels(still) if flat else still))
 
-    def showing(self, still: Gaussians) -> bytes:
+    def showing(self, still: Gaussians, errors: Errors | None = None) -> bytes:
         """The file with these, settled, for others to show."""
-        return baked_glb(self.baking.avatar, self.facts(), still)
+        told = None if errors is None else errors.facts()
+        return baked_glb(self.baking.avatar, {**self.facts(), "errors": told}, still)
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says beside what is read off the arrays."""

@@ -194,7 +194,19 @@ def _array(
     found = np.frombuffer(binary, kind, int(np.prod(shape)), view["byteOffset"]).reshape(shape)
     if kind.kind == "f" and not np.isfinite(found).all():
         raise ValueError(f"{name} with what is no number")
-    return found.astype("float32" if kind.kind == "f" else "bool" if dtype == "uint8" else "int32")
+    return _loaded(found)
+
+
+def _loaded(values: ndarray) -> ndarray:
+    """As avatars hold it."""
+    kinds = {"f": "float32", "u": "bool" if values.itemsize == 1 else "int32", "i": "int32"}
+    return values.astype(kinds[values.dtype.kind])
+
+
+def as_stored(avatar: Baked) -> Baked:
+    """The avatar as it comes out of a file: bases as halves."""
+    values = {ARRAYS[name][0]: torch.from_numpy(_loaded(array)) for name, array in arrays_of(avatar).items()}
+    return _assembled(values, avatar.skeleton.parents.cpu())
 
 
 def _assembled(values: Mapping[str, Tensor], parents: Tensor) -> Baked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.performing.performance import Performance, Request, open_request, prepare
 from talkingavatar.errors import UserError
 from talkingavatar.exporters.bake import BakedRun, bake, bound_to
+from talkingavatar.exporters.bake_errors import Most
+from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.sog import sog
 from talkingavatar.exporters.splat import splat
 from talkingavatar.exporters.spz import spz
@@ -42,6 +45,8 @@ class ExportConfig:
     actions: Mapping[str, float] = field(default_factory=dict)  # the face by name; none: as it is in the frame
     world: bool = False  # leave all axes as they are: y up, the face along z
     audio: Path | None = None  # what is spoken in frames, or in the page
+    bake: bool | None = None  # whether a glb can be moved; None: if its avatar can be baked
+    most: Most | None = field(default_factory=Most)  # between a baked avatar and its method; None: anything
     seed: int = 0
     out: Path | None = None  # folder; None: `exports` in the run
     progress: bool = True
@@ -65,7 +70,7 @@ def export(config: ExportConfig, page: Page) -> Exported:
     trained = load_run(config.run)
     folder = folder_for(config.out or trained.run.path / "exports", "out", "choose another")
     baked, use = cache(lambda: bake(trained)), f"use: {bound_to(trained.body.name)}"
-    files = _still_files(trained, baked, config, folder)
+    files, notes = _still_files(trained, baked, config, folder)
     performance = None if moving is None else prepare(trained, moving)[0]
     stem = "" if config.audio is None else f"-{config.audio.stem}"
     if "html" in config.to:
@@ -73,22 +78,53 @@ def export(config: ExportConfig, page: Page) -> Exported:
         write_atomically(files[-1], page(baked(), performance, [use]).encode())
     if "frames" in config.to and performance is not None:
         files.append(_frames(trained, performance.signal, folder / f"frames{stem}", config))
-    notes = [use]
+    notes.append(use)
     if trained.data.config.method.options.get("sh_degree") and (flat := [n for n in config.to if n in CONSTANT]):
         notes.append(f"{', '.join(flat)}: without view-dependent colour")
     return Exported(files, notes)
 
 
-def _still_files(trained: FittedRun, baked: Callable[[], BakedRun], config: ExportConfig, folder: Path) -> list[Path]:
+def _still_files(
+    trained: FittedRun, baked: Callable[[], BakedRun], config: ExportConfig, folder: Path
+) -> tuple[list[Path], list[str]]:
+    """Those of one moment, and what is to be known of them."""
+    files: list[Path] = []
+    notes: list[str] = []
     names = [name for name in config.to if name not in MOVING]
     if not names:
-        return []
+        return files, notes
     number, signal = _moment(trained, config)
-    gaussians = _shown(trained, signal)
+    gaussians, extras = _shown(trained, signal), {"run": trained.run.path.name, "use": bound_to(trained.body.name)}
     for name in names:
-        content = baked().showing(gaussians) if name == "glb" else _written(trained, name, gaussians, config.world)
-        write_atomically(folder / f"avatar-{number}.{name}", content)
-    return [folder / f"avatar-{number}.{name}" for name in names]
+        files.append(folder / f"avatar-{number}.{name}")
+        moving = _moving(baked, config, notes) if name == "glb" else None
+        if moving is None:
+            write_atomically(files[-1], _written(trained, name, gaussians, config.world, extras))
+        else:
+            write_atomically(files[-1].with_suffix(".json"), json.dumps(moving.errors.facts(), indent=1) + "\n")
+            write_atomically(files[-1], moving.showing(gaussians, moving.errors))
+    return files, notes
+
+
+def _moving(baked: Callable[[], BakedRun], config: ExportConfig, notes: list[str]) -> BakedRun | None:
+    """What moves a file's avatar; None where it is to stand still, or can but. `notes` are told of it.
+
+    Raises:
+        UserError: it is to move and cannot, or is too far from the method.
+    """
+    if config.bake is False:
+        return None
+    try:
+        made = baked()
+    except UserError as error:
+        if config.bake:
+            raise
+        notes.append(f"glb: it stands still, for it has no baked form ({error.found})")
+        return None
+    if config.most is not None:
+        made.errors.check(config.most)
+    notes.append(made.errors.line())
+    return made
 
 
 def _moment(trained: FittedRun, config: ExportConfig) -> tuple[int, DrivingSignal]:
@@ -121,7 +157,7 @@ def _is_surfels(trained: FittedRun) -> bool:
     return trained.data.config.renderer.mode == "2dgs"
 
 
-def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool) -> bytes:
+def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool, extras: dict[str, str]) -> bytes:
     gaussians = turned(gaussians) if name in UPSIDE and not world else gaussians
     flat = _is_surfels(trained)
     writers: dict[str, Callable[[], bytes]] = {
@@ -129,6 +165,7 @@ def _written(trained: FittedRun, name: str, gaussians: Gaussians, world: bool) -
         "splat": lambda: splat(gaussians),
         "spz": lambda: spz(gaussians),
         "sog": lambda: sog(gaussians, flat),
+        "glb": lambda: glb(gaussians, extras),
     }
     return writers[name]()
 
@@ -141,7 +178,7 @@ def _frames(trained: FittedRun, signal: DrivingSignal, folder: Path, config: Exp
     with ProgressBar("frames", len(signal), config.progress) as bar:
         for t in range(len(signal)):
             gaussians = _shown(trained, signal[t : t + 1])
-            (unfinished / f"{t:06d}.ply").write_bytes(_written(trained, "ply", gaussians, config.world))
+            (unfinished / f"{t:06d}.ply").write_bytes(_written(trained, "ply", gaussians, config.world, {}))
             bar.advance()
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.replace(folder)

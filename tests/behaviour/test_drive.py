@@ -130,6 +130,20 @@ def test_a_face_is_edited_by_words_and_units(command, fitted, capture, tmp_path)
     assert report["edit"] == {"emotion": asked[0][8:], "au": "AU45=5", "rule": "floor"} and report["notes"] == []
 
 
+def test_from_baked_arrays_it_is_the_same_video(fitted, tmp_path):
+    soundfile.write(tmp_path / "blip.wav", np.random.default_rng(0).normal(0, 0.1, 3200), 16000)
+    pictures = []
+    for fast in ("false", "true"):
+        video = tmp_path / f"{fast}.mp4"
+        assert main([f"run={fitted}", f"audio={tmp_path / 'blip.wav'}", f"fast={fast}", f"out={video}"]) == 0
+        with av.open(str(video)) as container:
+            pictures.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]).astype(float))
+    assert len(pictures[1]) == round(0.2 * FPS)
+    report = json.loads((tmp_path / "true.json").read_text())
+    assert report["fast_psnr_db"] > 45 and json.loads((tmp_path / "false.json").read_text())["fast_psnr_db"] is None
+    assert 10 * np.log10(255**2 / np.square(pictures[0] - pictures[1]).mean().clip(1e-6)) > 40  # H.264 between them
+
+
 @pytest.mark.parametrize(("background", "colour"), [("#204080", (32, 64, 128)), ("plate", (10, 200, 30))])
 def test_background_and_another_captures_motion(command, fitted, capture, tmp_path, background, colour):
     done = command(
@@ -212,6 +226,11 @@ def test_an_avatar_leaves_as_files_of_other_programs(command, fitted, tmp_path):
     assert moving.manifest["use"] == "the body's shapes are CC0" and len(moving.avatar) == len(opened)
     spoken = read_ply(tmp_path / "frames-blip" / "000000.ply")
     assert len(opened) == len(spoken) and len((tmp_path / "avatar-3.splat").read_bytes()) == 32 * len(opened)
+    moved = read_baked(tmp_path / "avatar-3.glb")
+    assert moved.manifest["errors"] == json.loads((tmp_path / "avatar-3.json").read_text()) and len(
+        moved.avatar
+    ) == len(opened)
+    assert "baked against the method: pictures" in done.stdout
     assert 'data-path="/avatars/0/sound.wav"' in (tmp_path / "avatar-blip.html").read_text()
     assert opened.means[:, 1].mean() < 0 and not torch.allclose(opened.means, spoken.means)  # turned: y is down
 

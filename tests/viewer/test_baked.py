@@ -69,7 +69,7 @@ def test_passes_and_pixels_are_the_methods(folder, page, baked, case):
     cameras = batch_of(signal.pose, [0]).cameras
     page.run("renderer.instances.forEach((instance) => renderer.remove(instance))")
     page.run("(async () => renderer.add(await Avatar.load('baked.glb')).place)()")
-    page.run(f"renderer.instances[0].setFrame({frame_text(baking.moment(signal))})")
+    page.run(f"renderer.instances[0].setFrame({frame_text(baking.moments(signal))})")
     expected = method.drive(signal)
     halves = floats(page, "renderer.instances[0].avatar.values('skin.basis').slice(0, 5000)")
     assert np.array_equal(halves, baking.avatar.skin.basis.half().float().numpy().ravel()[:5000])

@@ -22,6 +22,7 @@ from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
 from talkingavatar.engine.media.end_of_fit import to_picture
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.engine.performing.fast import Fast
 from talkingavatar.engine.performing.performance import (
     SOUND_RATE,
     OpenedRequest,
@@ -46,6 +47,7 @@ class DriveConfig:
     request: Request = field(default_factory=Request)
     background: str | None = None  # a colour by name or #rrggbb, or "plate"; None: the run's own
     out: Path | None = None  # mp4 file; None: in the run's media folder
+    fast: bool = False  # from the avatar's baked arrays
     progress: bool = True
 
 
@@ -68,12 +70,13 @@ def drive(config: DriveConfig) -> list[Driven]:
     trained = load_run(config.run)
     background = _background(config.background, trained)
     video = _video_file(config, trained)
+    fast = Fast.of(trained) if config.fast else None
     performances = prepare(trained, opened)
     videos = [video]
     if len(performances) > 1:
         videos = [video.with_stem(f"{video.stem}-{number}") for number in range(1, len(performances) + 1)]
     return [
-        _driven(config, trained, performance, background, file, config.request.seed + number)
+        _driven(config, trained, performance, background, file, config.request.seed + number, fast)
         for number, (performance, file) in enumerate(zip(performances, videos, strict=True))
     ]
 
@@ -85,9 +88,11 @@ def _driven(
     background: Float[Tensor, "#H #W 3"] | None,
     video: Path,
     seed: int,
+    fast: Fast | None = None,
 ) -> Driven:
+    likeness = None if fast is None else fast.likeness(performance.signal, performance.cameras)
     began = time.monotonic()
-    openings = film(trained, performance, video, background, config.progress)
+    openings = film(trained, performance, video, background, config.progress, fast)
     spent = time.monotonic() - began
     report = {
         "run": str(trained.run.path),
@@ -100,6 +105,7 @@ def _driven(
         "frames": len(performance),
         "fps": performance.fps,
         "frames_per_s": len(performance) / spent,
+        "fast_psnr_db": likeness,
         "lips": [row.row() for row in _lips(trained, performance, openings)],
         "mouth": None if performance.driver is None else performance.driver.report(),
     }
@@ -126,8 +132,13 @@ def film(
     file: Path,
     background: Float[Tensor, "#H #W 3"] | None = None,
     progress: bool = False,
+    fast: Fast | None = None,
 ) -> Float[ndarray, " L"] | None:
-    """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices."""
+    """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices.
+
+    Args:
+        fast: what gives the Gaussians in place of the method.
+    """
     method, device = trained.method, trained.method.device
     own = torch.tensor(trained.data.config.renderer.background, device=device)
     change = 0 if background is None else background.to(device) - own
@@ -135,18 +146,18 @@ def film(
     ruler, parent = LipRuler(method.body), method.vertices_of()
     measured = ruler.known and parent is not None
     openings = []
+    signals = (performance.signal[t : t + 1].to(device) for t in range(len(performance)))
+    shown = map(method.drive, signals) if fast is None else fast.frames(performance.signal)
     sound = performance.sound.astype(np.float32)
     with (
         VideoWriter(file, performance.fps, sound, SOUND_RATE) as video,
         ProgressBar("frames", len(performance), progress) as bar,
     ):
-        for t in range(len(performance)):
-            signal = performance.signal[t : t + 1].to(device)
-            gaussians = method.drive(signal)
+        for t, gaussians in enumerate(shown):
             rendering = method.render(gaussians, cameras)
             video.write(to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * change))
             if measured and parent is not None:
-                openings.append(ruler.of_gaussians(gaussians, parent, signal.pose))
+                openings.append(ruler.of_gaussians(gaussians, parent, performance.signal.pose[t : t + 1].to(device)))
             bar.advance()
     return np.array(openings) if measured else None
 
