@@ -87,7 +87,7 @@ def baked_skeleton(body: Body, betas: Float[Tensor, " S"], anchor: tuple[Tensor,
     directions = each.permute(1, 2, 0).contiguous() if each.any() else None
     parents = torch.tensor([p if j else -1 for j, p in enumerate(body.parents)], dtype=torch.int32)
     standing, follow = (None, None) if anchor is None else anchor
-    return Skeleton(parents.to(betas.device), joints, directions, standing, follow)
+    return Skeleton(parents, joints, directions, standing, follow)
 
 
 def sparse_weights(dense: Float[Tensor, "N J"]) -> Weights:
@@ -112,10 +112,11 @@ def baked_skin(skinned: Skinned) -> Skin:
     A vertex is there twice where Gaussians stand on it some of which are stretched with it and some not.
     """
     corners, shares = _in_threes(skinned.footing)
-    expressed, posed = _moves(skinned.offsets), _moves(skinned.posedirs, len(skinned.offsets))
+    expressed = skinned.offsets.flatten(1).any(1)
+    moved = expressed if skinned.posedirs is None else expressed | skinned.posedirs.flatten(1).any(1)
     stretched = skinned.stretched[:, None].expand_as(corners)
     keys = corners + len(expressed) * ~stretched
-    live = (shares != 0) & (stretched | (expressed | posed)[corners])
+    live = (shares != 0) & (stretched | moved[corners])
     used = keys[live].unique()
     vertex, turned = used % len(expressed), used < len(expressed)
     part = turned | expressed[vertex]
@@ -132,10 +133,6 @@ def baked_skin(skinned: Skinned) -> Skin:
 def _in_threes(footing: Footing) -> tuple[Tensor, Tensor]:
     missing = 3 - footing.corners.shape[1]
     return torch.nn.functional.pad(footing.corners, (0, missing)), torch.nn.functional.pad(footing.shares, (0, missing))
-
-
-def _moves(directions: Tensor | None, count: int = 0) -> Bool[Tensor, " V"]:
-    return torch.zeros(count, dtype=torch.bool) if directions is None else directions.flatten(1).any(1)
 
 
 def _stretching(skinned: Skinned, vertex: Tensor, turned: Tensor) -> dict[str, Tensor]:

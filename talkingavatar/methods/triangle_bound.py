@@ -133,7 +133,7 @@ class TriangleBound(SkinBound):
 
     def refined_pose(self, signal: DrivingSignal) -> BodyPose:
         """Tracked parameters with what has been learned about this frame; frames never trained on stay as tracked."""
-        row, pose = self.frame_row(signal), replace(signal.pose, betas=self.betas)
+        row, pose = self.frame_row(signal), replace(signal.pose, betas=self.betas.expand(len(signal), -1))
         return pose if row < 0 else self.refinement(pose, row)
 
     def parts(self) -> dict[str, Bool[Tensor, " W"]]:

@@ -42,7 +42,7 @@ def low_rank(changes: Float[Tensor, "T n C"], sizes: Float[Tensor, "n C"], energ
     share = strength.cumsum(0) / strength.sum()
     rank = int((share < energy).sum()) + 1
     directions = (scaled.T.double() @ axes[:, :rank]) / strength[:rank].sqrt()
-    pivots = scipy.linalg.qr(directions.T.numpy(force=True), mode="r", pivoting=True)[1][:rank]
+    pivots = scipy.linalg.qr(directions.T.cpu().numpy(), mode="r", pivoting=True)[1][:rank]
     sampled = torch.from_numpy(pivots // columns).unique().to(changes.device)
     seen = directions.unflatten(0, (count, columns))[sampled].flatten(0, 1)
     solve = torch.linalg.pinv(seen) / sizes[sampled].flatten()

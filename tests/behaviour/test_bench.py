@@ -39,6 +39,7 @@ def test_the_parts_of_a_driven_frame(command, tiny, tmp_path):
     rows = json.loads(out.read_text())
     assert [row["part"] for row in rows] == ["drive", "encode", "all"]
     assert 0 < rows[0]["share"] < 1 and rows[-1]["frames/s"] == pytest.approx(1000 / rows[-1]["ms a frame"])
+    assert rows[-1]["times, to Gaussians"] > 0 and rows[-1]["times, to a video"] > 0
 
 
 def test_another_commit_is_measured_in_turn(tmp_path):

@@ -15,6 +15,7 @@ from talkingavatar.engine.loop.callbacks import Place
 from talkingavatar.engine.loop.machine import prepare_torch
 from talkingavatar.engine.measuring import pose_alignment
 from talkingavatar.engine.measuring.avatar_scores import measure
+from talkingavatar.engine.performing.fast import Fast
 from talkingavatar.engine.performing.perform import DriveConfig, _driven
 from talkingavatar.engine.performing.performance import Request, open_request, prepare
 from talkingavatar.engine.run.directory import RunDirectory
@@ -120,6 +121,8 @@ def test_new_speech_is_performed_and_its_lips_compared(fitted, tmp_path):
     driven = _driven(DriveConfig(tmp_path, progress=False), fitted, performance, None, tmp_path / "a.mp4", 0)
     assert driven.video.is_file() and driven.report["frames"] == len(performance) > 4
     assert [row["what"] for row in driven.report["lips"]][:2] == ["held-out, as tracked", "held-out, from its sound"]
+    config, fast = DriveConfig(tmp_path, progress=False), Fast(fitted)  # from baked arrays, which stay on the device
+    assert _driven(config, fitted, performance, None, tmp_path / "b.mp4", 0, fast).report["fast_psnr_db"] > 45
 
 
 def test_speed_and_memory_that_are_measured_are_the_devices(fitted, monkeypatch):

@@ -1,4 +1,4 @@
-"""Where the time of a driven frame goes: new speech to a video, by part."""
+"""Where the time of a driven frame goes: new speech to a video, by part, by the method itself and from baked arrays."""
 
 from __future__ import annotations
 
@@ -10,48 +10,81 @@ from typing import Any
 import soundfile
 
 from talkingavatar.audio.speech import load_speech, voices
-from talkingavatar.engine.fitted import load_run
+from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.clock import REST, Clock, table
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.engine.performing.fast import Fast
 from talkingavatar.engine.performing.perform import film
-from talkingavatar.engine.performing.performance import Request, open_request, prepare
+from talkingavatar.engine.performing.performance import OpenedRequest, Performance, Request, open_request, prepare
+from talkingavatar.errors import UserError
 
 WARM = 3  # frames before those that count
 PARTS = ("audio", "drive", "rasterise", "encode", REST)
+COEFFICIENTS, GAUSSIANS = "coefficients", "Gaussians"  # of "drive", where it is fast
+FAST = ("audio", COEFFICIENTS, GAUSSIANS, "rasterise", "encode", REST)
 
 
 def bench_drive(run: Path, frames: int) -> list[dict[str, Any]]:
     """Drive the avatar of a run with speech it never heard.
 
     Returns:
-        A row a part, the whole last: milliseconds a frame, share; the whole's with `Gaussians` and `frames/s`.
+        A row a part, the whole last: milliseconds a frame, share; the whole's with `Gaussians` and `frames/s`. Where
+        the avatar can be baked, the same of `fast=true` first, by names that begin with it, measured in turn.
 
     Raises:
         UserError: the run has no avatar, or none with a checkpoint yet.
     """
     trained = load_run(run)
-    method, fps = trained.method, trained.data.capture.manifest.fps
+    fps = trained.data.capture.manifest.fps
     speech = load_speech(voices()[1]).excerpt(0.0, frames / fps)
-    clock = Clock()
+    try:
+        fast = Fast(trained)
+    except UserError:
+        fast = None
     with tempfile.TemporaryDirectory() as folder:
         sound = Path(folder) / "speech.wav"
         soundfile.write(sound, speech.samples, speech.rate)
         opened = open_request(Request(audio=sound))
         (performance,) = prepare(trained, opened)  # also makes what the run keeps: the mouth model
-        few = replace(performance, signal=performance.signal[:WARM])
-        film(trained, few, Path(folder) / "warm.mp4")
-        for owner, name, part in ((method, "drive", "drive"), (method, "render", "rasterise")):
-            clock.time(owner, name, part)
-        clock.time(VideoWriter, "write", "encode")
-        try:
-            clock.reset()
-            with clock.part("audio"):
-                (performance,) = prepare(trained, opened)
-            film(trained, performance, Path(folder) / "speech.mp4")
-            clock.switch(REST)
-        finally:
-            clock.release()
-    rows = table(clock.seconds, PARTS, len(performance), "frame")
+        rows = [] if fast is None else _rows(trained, opened, performance, fast, Path(folder))
+        whole = _rows(trained, opened, performance, None, Path(folder))
+    if fast is not None:
+        whole[-1] |= _ratios(rows, whole)
+    return [{**row, "part": f"fast: {row['part']}"} for row in rows] + whole
+
+
+def _rows(
+    trained: FittedRun, opened: OpenedRequest, performance: Performance, fast: Fast | None, folder: Path
+) -> list[dict[str, Any]]:
+    """Of one way, once warm."""
+    method, clock = trained.method, Clock()
+    film(trained, replace(performance, signal=performance.signal[:WARM]), folder / "warm.mp4", fast=fast)
+    for owner, name, part in (
+        (method, "drive", "drive"),
+        (method, "render", "rasterise"),
+        (VideoWriter, "write", "encode"),
+    ):
+        clock.time(owner, name, part)
+    if fast is not None:
+        clock.time(fast, "moments", COEFFICIENTS)
+        clock.time(fast, "pose", GAUSSIANS)
+    try:
+        clock.reset()
+        with clock.part("audio"):
+            (performance,) = prepare(trained, opened)
+        film(trained, performance, folder / "speech.mp4", fast=fast)
+        clock.switch(REST)
+    finally:
+        clock.release()
+    rows = table(clock.seconds, PARTS if fast is None else FAST, len(performance), "frame")
     count = len(method.gaussians["means"])
     rows[-1] |= {"Gaussians": count, "frames/s": len(performance) / sum(clock.seconds.values())}
     return rows
+
+
+def _ratios(fast: list[dict[str, Any]], whole: list[dict[str, Any]]) -> dict[str, float]:
+    """How many times as fast it is: from what is heard to Gaussians, and to the video once the sound is prepared."""
+    spent = [{row["part"]: row["ms a frame"] for row in rows} for rows in (fast, whole)]
+    gaussians = spent[0][COEFFICIENTS] + spent[0][GAUSSIANS]
+    videos = [of["all"] - of["audio"] for of in spent]
+    return {"times, to Gaussians": spent[1]["drive"] / gaussians, "times, to a video": videos[1] / videos[0]}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.errors import UserError
-from talkingavatar.methods.baking import Baking, poser
+from talkingavatar.methods.baking import poser
 from talkingavatar.metrics.image import psnr
 from talkingavatar.types import Cameras, DrivingSignal, Gaussians
 
@@ -18,29 +17,25 @@ LOOKED_AT = 3  # frames of a performance that are drawn in full, too
 LEAST = 45.0  # decibels between both
 
 
-@dataclass(frozen=True)
 class Fast:
-    """A run's avatar, baked."""
+    """A run's avatar, baked: `moments` of many frames, `pose` of each."""
 
-    trained: FittedRun
-    baking: Baking
-
-    @staticmethod
-    def of(trained: FittedRun) -> Fast:
+    def __init__(self, trained: FittedRun) -> None:
         """
         Raises:
             UserError: the family has no such form.
         """
         data = trained.data
-        return Fast(trained, trained.method.bake(data.signal(data.capture.train_frames)))
+        baking = trained.method.bake(data.signal(data.capture.train_frames))
+        self.trained, self.moments, self.pose = trained, baking.moments, poser(baking.avatar)
 
     @torch.no_grad()
     def frames(self, signal: DrivingSignal) -> Iterator[Gaussians]:
         """What `Method.drive` gives of each frame."""
-        pose, device = poser(self.baking.avatar), self.trained.method.device
+        device = self.trained.method.device
         for start in range(0, len(signal), AT_ONCE):
-            moments = self.baking.moments(signal[start : start + AT_ONCE].to(device))
-            yield from (pose(moments[t : t + 1]) for t in range(len(moments)))
+            moments = self.moments(signal[start : start + AT_ONCE].to(device))
+            yield from (self.pose(moments[t : t + 1]) for t in range(len(moments)))
 
     @torch.no_grad()
     def likeness(self, signal: DrivingSignal, cameras: Cameras) -> float:

@@ -70,7 +70,7 @@ def drive(config: DriveConfig) -> list[Driven]:
     trained = load_run(config.run)
     background = _background(config.background, trained)
     video = _video_file(config, trained)
-    fast = Fast.of(trained) if config.fast else None
+    fast = Fast(trained) if config.fast else None
     performances = prepare(trained, opened)
     videos = [video]
     if len(performances) > 1:
