@@ -37,7 +37,7 @@ class App {
   async start() {
     this.stage = new Stage(() => this.#cameraFreed());
     const {canvas} = this.stage;
-    canvas.addEventListener('webglcontextlost', () => this.say('The browser has taken the GPU away. It comes back soon…'));
+    canvas.addEventListener('webglcontextlost', () => this.say('The browser has taken the GPU away; it comes back…'));
     canvas.addEventListener('webglcontextrestored', () => this.say(''));
     const {avatars, face} = await json('/avatars.json');
     this.table = face;

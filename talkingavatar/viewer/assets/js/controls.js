@@ -12,7 +12,8 @@ export function element(tag, properties = {}, ...children) {
 
 /**
  * A slider with its name and value; twice clicked it goes back.
- * @param {{name: string, hint?: string, min: number, max: number, step?: number, value?: number, shown?: (v: number) => string}} what
+ * @param {{name: string, hint?: string, min: number, max: number, step?: number, value?: number,
+ *   shown?: (v: number) => string}} what
  * @param {(value: number) => void} changed
  */
 export function slider({name, hint = '', min, max, step = 0.01, value = 0, shown = String}, changed) {

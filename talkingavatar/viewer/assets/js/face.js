@@ -95,14 +95,18 @@ export class Face {
     const curves = this.#curves(hands.units, asks, seconds);
     const after = this.#asked(Float64Array.from(before), curves);
     this.#residual(frame, curves);
-    for (const [name, value] of Object.entries(hands.actions)) if (name in this.column) after[this.column[name]] += value;
+    for (const [name, value] of Object.entries(hands.actions)) {
+      if (name in this.column) after[this.column[name]] += value;
+    }
     this.#write(frame, before, after);
   }
 
   /** Strengths of all actions; of the jaw's, what its column and its joint come to. */
   read(frame) {
     const actions = Float64Array.from(frame.expression);
-    if (this.named && this.jaw >= 0) actions[this.column[this.table.jaw]] += this.#jawTurn(frame)[0] / this.table.jawOpen;
+    if (this.named && this.jaw >= 0) {
+      actions[this.column[this.table.jaw]] += this.#jawTurn(frame)[0] / this.table.jawOpen;
+    }
     return actions;
   }
 
@@ -135,7 +139,8 @@ export class Face {
   #asked(actions, {raised, calmed}) {
     if (!this.named) return actions;
     this.#eachAction(calmed, 1, (column, value) => (actions[column] *= 1 - value));
-    this.#eachAction(raised, this.table.intensity, (column, value) => (actions[column] = Math.max(actions[column], value)));
+    const least = (column, value) => (actions[column] = Math.max(actions[column], value));
+    this.#eachAction(raised, this.table.intensity, least);
     return actions;
   }
 

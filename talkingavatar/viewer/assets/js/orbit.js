@@ -51,7 +51,8 @@ export class Orbit {
   /** As a capture's camera stands, to be turned round what it sees. */
   follow(viewmat, K, height, centre) {
     const forward = [viewmat[8], viewmat[9], viewmat[10]];
-    const eye = [0, 1, 2].map((i) => -(viewmat[i] * viewmat[3] + viewmat[4 + i] * viewmat[7] + viewmat[8 + i] * viewmat[11]));
+    const away = [viewmat[3], viewmat[7], viewmat[11]];
+    const eye = [0, 1, 2].map((i) => -dot([viewmat[i], viewmat[4 + i], viewmat[8 + i]], away));
     const depth = Math.max(dot(sub(centre, eye), forward), LEAST);
     this.fov = (2 * Math.atan(height / 2 / K[4]) * 180) / Math.PI;
     this.look({target: eye.map((v, i) => v + depth * forward[i]), eye});
@@ -144,7 +145,8 @@ export class Orbit {
  * A capture's camera in a picture of another size, as large as fits whole.
  * @param {{viewmats: number[][], Ks: number[][], width: number, height: number}} recorded
  * @param {number} frame
- * @returns {{camera: Object, box: {left: number, top: number, width: number, height: number}}} box: where its picture lies
+ * @returns {{camera: Object, box: {left: number, top: number, width: number, height: number}}} box: where its picture
+ *   lies
  */
 export function fitted(recorded, frame, width, height) {
   const of = (rows) => rows[Math.min(frame, rows.length - 1)];

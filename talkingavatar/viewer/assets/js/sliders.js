@@ -14,11 +14,13 @@ const LIMITS = [
   ['spine', [[-30, 30], [-30, 30], [-25, 25]]],
   ['', [[-90, 90], [-90, 90], [-90, 90]]],
 ];
-const FINGERS = /thumb|index|middle|ring|pinky/;
-const FACE = /jaw|eye/;
-const TRUNK = /neck|head|spine/;
+const PLACES = [
+  [/thumb|index|middle|ring|pinky/, 'Fingers'], [/jaw|eye/, 'Jaw and eyes'], [/neck|head|spine/, 'Neck and head'],
+  [/./, 'Body'],
+];
 const REGIONS = [
-  ['Brows', /^brow/], ['Eyes', /^eye/], ['Jaw', /^jaw/], ['Mouth', /^mouth|^tongue/], ['Cheeks and nose', /^cheek|^nose/],
+  ['Brows', /^brow/], ['Eyes', /^eye/], ['Jaw', /^jaw/], ['Mouth', /^mouth|^tongue/],
+  ['Cheeks and nose', /^cheek|^nose/],
 ];
 
 export class Sliders {
@@ -61,9 +63,10 @@ export class Sliders {
   }
 
   #units({table}) {
-    const made = Object.entries(table.units).map(([name, {meaning}]) => this.#one(
-      {name, hint: meaning, min: 0, max: table.intensity, shown: (v) => v.toFixed(1), step: 0.05}, this.hands, 'units', name,
-    ));
+    const range = {min: 0, max: table.intensity, step: 0.05, shown: (v) => v.toFixed(1)};
+    const made = Object.entries(table.units).map(
+      ([name, {meaning}]) => this.#one({name, hint: meaning, ...range}, this.hands, 'units', name),
+    );
     this.#group('Action units', made);
   }
 
@@ -83,7 +86,7 @@ export class Sliders {
     const groups = {'Jaw and eyes': [], 'Neck and head': [], 'Body': [], 'Fingers': []};
     joints.forEach((name, number) => {
       if (number === 0) return; // the root is where the whole is in the world
-      const group = FINGERS.test(name) ? 'Fingers' : FACE.test(name) ? 'Jaw and eyes' : TRUNK.test(name) ? 'Neck and head' : 'Body';
+      const group = PLACES.find(([pattern]) => pattern.test(name))[1];
       const limits = LIMITS.find(([part]) => name.includes(part))[1];
       limits.forEach(([min, max], axis) => groups[group].push(this.#joint(name, axis, min, max)));
     });

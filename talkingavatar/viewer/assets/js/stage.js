@@ -95,7 +95,9 @@ export class Stage {
     const beside = compare === 'beside';
     const px = (value) => `${value}px`;
     Object.assign(truth.style, beside
-      ? {position: 'static', flex: '1 1 0', minWidth: 0, width: 'auto', height: '100%', objectFit: 'contain', opacity: 1}
+      ? {
+        position: 'static', flex: '1 1 0', minWidth: 0, width: 'auto', height: '100%', objectFit: 'contain', opacity: 1,
+      }
       : {
         position: 'absolute', left: px(this.box.left), top: px(this.box.top), width: px(this.box.width),
         height: px(this.box.height), objectFit: 'fill', opacity: this.blend,

@@ -55,7 +55,8 @@ export class Timeline {
     this.input.value = time;
     const frame = Math.min(Math.floor(time * this.info.fps), this.info.frames - 1);
     const heldOut = this.info.heldout.some(([start, stop]) => frame >= start && frame < stop);
-    this.input.setAttribute('aria-valuetext', `${time.toFixed(2)} of ${seconds.toFixed(2)} seconds${heldOut ? ', held out' : ''}`);
+    const told = `${time.toFixed(2)} of ${seconds.toFixed(2)} seconds${heldOut ? ', held out' : ''}`;
+    this.input.setAttribute('aria-valuetext', told);
     byId('clock').textContent = `${time.toFixed(2)} / ${seconds.toFixed(2)} s`;
     if (this.shown === playing) return;
     this.shown = playing;
