@@ -8,7 +8,7 @@ from itertools import accumulate, groupby
 
 from talkingavatar.config.protocol import TRUTH, Column
 from talkingavatar.tables.claims import Verdict
-from talkingavatar.tables.formats import CLAIMS, STAND_IN, claim_cells, number
+from talkingavatar.tables.formats import CLAIMS, STAND_IN, claim_cells, claims_title, number
 from talkingavatar.tables.headings import full_title, headings
 from talkingavatar.tables.table import NO_RUN, Cell, Line, Table
 
@@ -55,7 +55,7 @@ def _claims(verdicts: Sequence[Verdict]) -> str:
         return ""
     head = "".join(f"<th>{name}</th>" for name in CLAIMS)
     return (
-        f'<div class="wide"><table class="claims"><caption>What the paper claims</caption>'
+        f'<div class="wide"><table class="claims"><caption>{claims_title(verdicts)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(map(_claim_row, verdicts))}</tbody></table></div>"
     )
 

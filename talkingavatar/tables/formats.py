@@ -11,7 +11,7 @@ from typing import Any
 
 from talkingavatar.config.protocol import Column
 from talkingavatar.metrics.paired import Paired
-from talkingavatar.tables.claims import Verdict
+from talkingavatar.tables.claims import FAILS, HOLDS, UNKNOWN, Verdict
 from talkingavatar.tables.headings import full_title
 from talkingavatar.tables.table import NO_RUN, Cell, Table
 
@@ -46,10 +46,20 @@ def claim_cells(found: Verdict) -> list[str]:
     claim, digits = found.claim, found.column.digits + 1
     here = "" if found.runs is None else f"{found.runs.mean:+.{digits}f}"
     paper = "" if found.reported is None else f"{found.reported:+.{digits}f}"
-    runs = "" if found.runs is None else f"{_effect(found.runs)}, {found.people} people"
+    runs = (
+        ""
+        if found.runs is None
+        else f"{_effect(found.runs)}, {found.people} {'person' if found.people == 1 else 'people'}"
+    )
     blocks = "" if found.blocks is None else _effect(found.blocks)
     order = f"{claim.order} in {full_title(found.column)}"
     return [f"{claim.name}: {claim.says}", order, found.verdict, paper, here, runs, blocks, found.why]
+
+
+def claims_title(verdicts: Sequence[Verdict]) -> str:
+    """How many hold, fail and cannot be told."""
+    counts = (f"{sum(found.verdict == told for found in verdicts)} {told}" for told in (HOLDS, FAILS, UNKNOWN))
+    return f"What is published: of {len(verdicts)} orderings {', '.join(counts)}"
 
 
 def _effect(paired: Paired) -> str:
@@ -62,7 +72,7 @@ def _claims_markdown(verdicts: Sequence[Verdict]) -> str:
     if not verdicts:
         return ""
     rows = [list(CLAIMS), ["---"] * len(CLAIMS), *map(claim_cells, verdicts)]
-    return "\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return f"\n{claims_title(verdicts)}\n\n" + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def number(value: float, digits: int) -> str:

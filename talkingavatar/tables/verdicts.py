@@ -83,7 +83,7 @@ def _decided(runs: Paired, blocks: Paired | None, people: int) -> tuple[str, str
     if blocks is None:
         return _sign(runs), f"certain over runs; {NO_FRAMES}"
     if blocks.count < LEAST_BLOCKS:
-        return UNKNOWN, f"{blocks.count} blocks of a second or more are too few to count"
+        return UNKNOWN, f"{blocks.count} blocks of a second or more are too few to count: hold out more"
     if not blocks.certain or _sign(blocks) != _sign(runs):
         return UNKNOWN, "runs agree, parts of the video do not"
     return _sign(runs), "certain over runs and over the video"

@@ -56,6 +56,10 @@ def test_runs_make_the_papers_tables(command, runs, tmp_path):
     result = json.loads((runs["thgs_full"] / "evaluation" / "full.json").read_text())
     for fact in ("suite", "definitions", "backbones", "capture", "split", "body", "commit", "device", "checkpoint"):
         assert result[fact] is not None
+    assert len(result["per_frame"]["mouth/psnr"]) == 30
+    assert sum(result["per_frame"]["mouth/psnr"]) / 30 == pytest.approx(result["metrics"]["mouth/psnr"], rel=1e-4)
+    assert result["metrics"]["cost/megabytes"] > 0.1 and result["skipped"]["cost/minutes"] == "the fit has not finished"
+    assert "of 13 orderings" in text and "| cannot tell |" in text
     assert result["split"]["count"] == 30 and "view_30/psnr" in result["metrics"]
     assert 5 < result["metrics"]["expressions_mouth/psnr"] < 60
     assert Image.open(runs["thgs_full"] / "evaluation" / "expressions.png").width > 4 * 160

@@ -170,6 +170,7 @@ def test_pages_and_texts_show_verdicts(given):
     text = to_markdown(table)
     row = next(line for line in text.splitlines() if line.startswith("| SAAM: better with it"))
     assert "| full > w/o SAAM in full frame PSNR | holds | +1.000 | +1.0" in row and "4, 2 people" in row
+    assert "of 1 orderings 1 holds, 0 fails, 0 cannot tell" in text
     page = table_html(table, "measured")
     assert 'class="verdict holds"' in page and "<dt>full frame PSNR</dt><dd>decibels</dd>" in page
     (told,) = json.loads(to_json([table]))[0]["claims"]
