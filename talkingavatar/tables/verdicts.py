@@ -65,6 +65,8 @@ def judged(claim: Claim, protocol: Protocol, results: Sequence[Result]) -> Verdi
     pairs = list(_pairs(*(_with(key, found) for key, found in zip(keys, runs, strict=True))))
     if not pairs:
         return Verdict(claim, column, UNKNOWN, "the two rows were not measured of the same person")
+    if why := _unlike(pairs):
+        return Verdict(claim, column, UNKNOWN, why)
     by_run = over_runs(np.array([_mean(a, keys[0]) - _mean(b, keys[1]) for _, a, b in pairs]) * column.scale)
     means = _blocks(pairs, keys) * column.scale
     blocks = over_blocks(means) if len(means) else None
@@ -143,6 +145,16 @@ def _pairs(above: Runs, below: Runs) -> Iterator[Pair]:
             yield subject, first, second
 
 
+def _unlike(pairs: Sequence[Pair]) -> str:
+    """Why numbers cannot be set against each other; nothing where they can."""
+    for subject in dict.fromkeys(subject for subject, _, _ in pairs):
+        of_one = [result for who, above, below in pairs if who == subject for result in (*above, *below)]
+        for what in ("frames", "suite"):
+            if any(result[what] != of_one[0][what] for result in of_one):
+                return f"{subject}: {what} differ: evaluate all runs alike"
+    return ""
+
+
 def _mean(results: Sequence[Result], key: str) -> float:
     return fmean(result["metrics"][key] for result in results)
 
@@ -152,15 +164,12 @@ def _blocks(pairs: Sequence[Pair], keys: Sequence[str]) -> Float[ndarray, " n"]:
     blocks = [np.zeros(0)]
     for subject in dict.fromkeys(subject for subject, _, _ in pairs):
         of_one = [(above, below) for who, above, below in pairs if who == subject]
-        every = [result for above, below in of_one for result in (*above, *below)]
-        frames = every[0]["frames"]
-        if any(result["frames"] != frames for result in every):
-            continue  # frames that were not measured alike cannot be paired
+        first = of_one[0][0][0]
         rows = [(_by_frame(above, keys[0]), _by_frame(below, keys[1])) for above, below in of_one]
         known = [a - b for a, b in rows if a is not None and b is not None]
         if len(known) == len(rows):
-            fps = float(every[0].get("capture", {}).get("fps", FPS))
-            blocks.append(block_means(np.mean(known, 0), frames, fps))
+            fps = float(first.get("capture", {}).get("fps", FPS))
+            blocks.append(block_means(np.mean(known, 0), first["frames"], fps))
     return np.concatenate(blocks)
 
 

@@ -63,6 +63,12 @@ def test_a_table_has_all_its_rows(protocol, file):
     assert protocol not in TABLES or swept(file) <= swept("thgs_tables.yaml")
 
 
+def test_the_families_are_fitted_to_the_same_recordings():
+    jobs = expand(read_sweep(SWEEPS / "families.yaml"))
+    assert {job.overrides[1] for job in jobs} == {"data=speaker_head"}
+    assert swept("families.yaml") <= {row.experiment for row in read_protocol("families").rows}
+
+
 def test_a_grid_is_every_combination_in_the_order_of_the_file(sweep):
     jobs = expand(sweep({"experiment": {"values": ["thgs_full", "thgs_wo_leb"]}, "seed": {"values": [3, 1, 2]}}))
     assert [job.name for job in jobs[:4]] == [

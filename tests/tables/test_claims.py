@@ -97,6 +97,8 @@ def test_what_cannot_be_told_says_why(given):
     assert (
         told(*moment, *(result("thgs_wo_saam", 30.0, s) for s in range(4))) == "runs agree, parts of the video do not"
     )
+    fewer = {**saam[1], "frames": FRAMES[:100]}
+    assert told(*full, saam[0], fewer) == "anna: frames differ: evaluate all runs alike"
     (sync,) = given(claim(metric="sync/conf"))
     assert told(*full, *four("thgs_wo_saam", 30.0), of=sync) == "full: no syncnet"
     own = {**saam[0], "origin": "summary", "why": "not evaluated"}
