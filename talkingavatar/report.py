@@ -32,8 +32,10 @@ HELP = """One page to review runs by: tables beside the papers' own figures, cur
   dashboard  true: write a W&B workspace and report of these runs down as well (<page>.wandb.json)
   publish    entity/project: and save them on W&B's server (needs `wandb login`); again: over what was published there
 
-Runs may be under way, broken or not yet evaluated: cells without a number say why. Beside the page lie the same tables
-as Markdown, LaTeX (booktabs) and CSV. Exit codes: 0, 2 a mistake in what was given. The last line names the page."""
+Runs may be under way, broken or not yet evaluated: cells without a number say why. Beneath a table stands what its
+paper claims (`claims` of its paper.json), and whether it holds, fails, or cannot be told, with figures and reason.
+Beside the page lie the same tables as Markdown, LaTeX (booktabs) and CSV. Exit codes: 0, 2 a mistake in what was given.
+The last line names the page."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,8 @@ def test_without_values_of_frames_runs_alone_are_counted(given):
 
 def test_anothers_video_is_a_row_by_its_label(given):
     (said,) = given(claim("full > RAD-NeRF"))
-    theirs = [result("RAD-NeRF", 29.0, 7, who, family="external") for who in ("anna", "bert")]
+    their = {"family": "external", "condition": PROTOCOL.rows_for([("RAD-NeRF", "external")])[-1].condition}
+    theirs = [result("RAD-NeRF", 29.0, 7, who, **their) for who in ("anna", "bert")]
     found = judged(said, PROTOCOL, four("thgs_full", 31.0) + theirs)
     assert found.verdict == HOLDS and found.runs.count == 2, "seeds that they do not share are one pair a person"
 
