@@ -220,8 +220,8 @@ def keep_three(values, at, a):
 @no_type_check
 def change_of(n, residual, into):
     """into (15 8): changes of the eight Gaussians of a group, the sum of its blocks'; the last is nobody's."""
-    ranges, basis, steps, starts, coefficients, columns, most, turns = residual
-    count, directions, flat = basis.shape[1], basis.shape[2], basis.reshape(-1)
+    ranges, flat, directions, steps, starts, coefficients, columns, most, turns = residual
+    count = steps.shape[1]
     for c in range(14):
         store(into, 8 * c, everywhere(ZERO))
     for c in range(0, count, 2):  # two at a time, of two directions each: sums that do not wait for each other

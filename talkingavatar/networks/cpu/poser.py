@@ -64,7 +64,8 @@ class Poser:
         if self.avatar.residual is not None:
             opacities, sh = (torch.cat([x, x[: self.size - count]]) for x in (opacities, sh))
         ranges, basis, steps, starts, columns, most, turns = self.blocks
-        changing = (ranges, basis, steps, starts, _evened(moment.residual[0], 0), columns, most, turns)
+        told = _evened(moment.residual[0], 0)
+        changing = (ranges, basis.reshape(-1), basis.shape[2], steps, starts, told, columns, most, turns)
         maps, table = self._carriers(moment, expression), self._table(moment, expression)
         whole = (*out, opacities.numpy(), sh.numpy())
         spread(pose, self.rest, changing, self.stands, self.moves, table, self.weights, maps, self.numbers, whole)
