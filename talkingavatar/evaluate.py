@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from talkingavatar.config.external import External
     from talkingavatar.engine.measuring.evaluate import EvaluateConfig, Evaluated
 
 KEYS = (
     "run", "protocol", "condition", "frames", "lpips", "weights", "syncnet", "landmarks", "views", "expressions",
-    "also", "out", "fresh", "progress",
+    "also", "out", "fresh", "progress", "video", "label", "seed", "fps",
 )  # fmt: skip
 HELP = """Measure fitted runs on the frames they never saw, all by one suite; several runs make a table.
 
@@ -24,7 +25,12 @@ HELP = """Measure fitted runs on the frames they never saw, all by one suite; se
   python -m talkingavatar.evaluate run=runs/full,runs/wo_saam,runs/wo_leb protocol=table4,table6
   python -m talkingavatar.evaluate run=runs/me condition=silent,aligned lpips=alex,squeeze
 
+  python -m talkingavatar.evaluate video=theirs.mp4 label=TalkingGaussian data.path=captures/me protocol=table4
+
   run        run directories of fit, with commas between
+  video      a capture's held-out part as others rendered it: a video, a folder of pictures, or several as a YAML list
+             of {{video: ..., label: ...}}. Brought in line in time and size, scored as a run. With it go label
+             (of its row), seed, fps (of pictures), data.path=<capture> (or data=speaker ...) and body=, as of a fit
   protocol   tables to fill: {protocols} (overview)
   condition  measured as well: {conditions}
   frames     held-out frames from the start (0: all)
@@ -127,19 +133,22 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
     """
 
     from talkingavatar.config.arguments import boolean, choice, key_values, whole_number
+    from talkingavatar.config.external import is_section
     from talkingavatar.config.protocol import names
     from talkingavatar.engine.measuring.evaluate import EvaluateConfig
     from talkingavatar.errors import UserError
 
-    given = key_values(arguments, KEYS)
-    if not given.get("run", "").strip(","):
+    sections = [text for text in arguments if is_section(text)]
+    given = key_values([text for text in arguments if text not in sections], KEYS)
+    if not given.get("run", "").strip(",") and "video" not in given:
         raise UserError("run", "nothing", "run directories", "give run=<dir>[,<dir>...]")
     lists = {key: tuple(part for part in given.get(key, "").split(",") if part) for key in KEYS}
     for key in ("protocol", "condition"):
         for name in lists[key]:
             choice(key, name, names(key))
     return EvaluateConfig(
-        runs=tuple(user_paths(given["run"])),
+        runs=tuple(user_paths(given.get("run", ""))),
+        videos=tuple(_videos(given, sections)),
         protocols=lists["protocol"] or ("overview",),
         conditions=lists["condition"],
         frames=whole_number("frames", given.get("frames", "0")),
@@ -154,6 +163,23 @@ def parse(arguments: list[str]) -> "EvaluateConfig":
         fresh=boolean("fresh", given.get("fresh", "false")),
         progress=boolean("progress", given.get("progress", "true")),
     )
+
+
+def _videos(given: dict[str, str], sections: list[str]) -> "list[External]":
+    """What others rendered.
+
+    Raises:
+        UserError: something is said of a video, and none is given.
+    """
+    from talkingavatar.config.external import KEYS, externals
+    from talkingavatar.errors import UserError
+
+    own = {key: given[key] for key in KEYS if key in given}
+    if "video" in own:
+        return externals(own, sections)
+    if told := [*own, *sections]:
+        raise UserError(told[0].partition("=")[0], "no video", "a video that it is said of", "give video=<file>")
+    return []
 
 
 def _expressions(given: str | None, lists: "Mapping[str, tuple[str, ...]]") -> tuple[str, ...] | None:

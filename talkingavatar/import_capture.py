@@ -17,12 +17,14 @@ HELP = """Write a published dataset as a capture, to fit with data=capture data.
   python -m talkingavatar.import_capture from=vhap path=export/306 camera=8 fps=25 audio=306.wav
   python -m talkingavatar.import_capture from=renderme360 path=0026_s1_raw.smc camera=25 width=612
   python -m talkingavatar.import_capture from=emotalk3d path=EmoTalk3D layout=0048.yaml test_views=cam_09
+  python -m talkingavatar.import_capture from=adnerf path=ER-NeRF/data/may
 
   from        thgs (TalkingAvatar's release), vhap (GaussianAvatars' and VHAP's transforms.json),
-              renderme360 (SMC containers, or the unfolded tree), emotalk3d (any layout a YAML describes)
+              renderme360 (SMC containers, or the unfolded tree), emotalk3d (any layout a YAML describes), adnerf
+              (transforms_*.json of AD-NeRF, RAD-NeRF, ER-NeRF, TalkingGaussian, GaussianTalker, SyncTalk)
   path        the dataset's folder or file
   name, out   the capture's name, and its folder. Default: <name> in $TALKINGAVATAR_CAPTURES or ./captures
-  fps         where the dataset does not tell (thgs 30, vhap 25, renderme360 30)
+  fps         where the dataset does not tell (thgs 30, vhap 25, renderme360 30, adnerf 25)
   width       pictures are scaled to it, pixels
   camera      of several: one index or name. Of renderme360 and emotalk3d all are taken; this is the first view,
               which is trained on

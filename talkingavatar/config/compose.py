@@ -22,6 +22,7 @@ from talkingavatar.config.identity import check_schema
 from talkingavatar.config.keys import as_row, as_written, check_key, kind_of
 from talkingavatar.config.listing import config_dirs, group_options
 from talkingavatar.config.names import suggestion
+from talkingavatar.config.protocol import EXTERNAL
 from talkingavatar.config.quoting import literal, quoted
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import stage_overrides
@@ -104,6 +105,11 @@ def from_yaml(path: Path) -> FitConfig:
     try:
         tree = read_yaml(path, action)
         check_schema(path.parent, tree.get("schema"))
+        if tree.get("family") == EXTERNAL:
+            raise UserError(
+                "run", f"{path.parent}: a video that others rendered", "a run of fit",
+                "only evaluate and report know what to do with it",
+            )  # fmt: skip
         config = typed(OmegaConf.create(tree))
     except FileNotFoundError as error:
         found = "no such folder" if not path.parent.is_dir() else f"a folder without {path.name}"

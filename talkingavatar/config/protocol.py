@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import filter as matching
 from fnmatch import fnmatchcase
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ BEST = ("high", "low", "none")
 REFERENCES = ("captured", "true")
 CAPTURED = "captured"  # in place of a layer: the capture's own pictures, as those of a teacher
 ASKED = ("cpbd", "edits")  # what takes its time: measured where a protocol's columns, or a user, ask for it
+EXTERNAL, SHOWN = "external", "shown"  # family of a video that others rendered; the condition that it is measured under
 RIDGE = "ridge"  # in place of a stage: the closed-form mouth of `audio.mouth`, fitted to the training frames
 
 
@@ -92,12 +94,16 @@ class Protocol:
     def rows_for(self, runs: Iterable[tuple[str, str]]) -> list[Row]:
         """Its rows, labelled, and one a condition for each experiment of a family that none of them is of.
 
-        So any method fits in; a family whose rows stand here gets no others.
+        So any method fits in; a family whose rows stand here gets no others. A video that others rendered is as it is:
+        one row, whatever the conditions.
 
         Args:
             runs: experiment and family of each.
         """
         family_of_run, rows = dict(runs), []
+        shown = [name for name, family in family_of_run.items() if family == EXTERNAL]
+        named_here = [row.experiment for row in self.rows if row.condition == SHOWN]
+        family_of_run = {name: family for name, family in family_of_run.items() if name not in shown}
         for row in self.rows:
             fitting = [name for name in family_of_run if fnmatchcase(name, row.experiment)]
             told = f", {row.condition}" if len(self.conditions) > 1 else ""
@@ -108,7 +114,15 @@ class Protocol:
         for name, family in family_of_run.items():
             if "*" not in named and family not in named:
                 rows += [Row(f"{name}, {condition}", name, condition) for condition in self.conditions]
-        return rows
+        others = [name for name in shown if not any(fnmatchcase(name, pattern) for pattern in named_here)]
+        return rows + [Row(f"{name} ({EXTERNAL})", escape(name), SHOWN) for name in others]
+
+    def conditions_for(self, experiment: str, family: str) -> list[str]:
+        """Those that the rows of an experiment need, in order."""
+        if family == EXTERNAL:
+            return [SHOWN]
+        rows = self.rows_for([(experiment, family)])
+        return list(dict.fromkeys(row.condition for row in rows if fnmatchcase(experiment, row.experiment)))
 
 
 Kind = TypeVar("Kind", Condition, Protocol)

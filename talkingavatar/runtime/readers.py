@@ -53,6 +53,18 @@ def read_yaml(file: Path, action: str) -> dict[str, Any]:
     return found
 
 
+def read_yaml_list(file: Path, action: str) -> list[Any]:
+    """What a YAML file lists.
+
+    Raises:
+        Unreadable, FileNotFoundError: as `read_yaml`.
+    """
+    found = _read(file, _plain_yaml, "YAML", action)
+    if not isinstance(found, list):
+        raise Unreadable(str(file), "nothing" if found is None else f"a {_called(found)}", "a list", action)
+    return found
+
+
 def journal_row(line: bytes | str) -> dict[str, Any]:
     """What was logged of one step; nothing where the line was cut off by a kill, or is none: its `step` is no count."""
     try:

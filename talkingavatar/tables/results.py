@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +61,7 @@ def table_results(
     for run, measured in runs:
         if run.kinds == {"pretrained"}:
             continue
-        rows = protocol.rows_for([(run.experiment, run.family)])
-        for condition in dict.fromkeys(row.condition for row in rows if fnmatchcase(run.experiment, row.experiment)):
+        for condition in protocol.conditions_for(run.experiment, run.family):
             own = _own(run, condition)
             result = _filled(run, measured[condition], own) if condition in measured else _stand_in(run, condition, own)
             name = (variants or {}).get(run.path) if open_rows else None

@@ -180,6 +180,7 @@ def _notes(results: list[Result], lines: list[Line]) -> tuple[str, ...]:
     for title, key in (("suite", "suite"), ("commit", "commit"), ("device", "device"), ("frames", "split")):
         values = list(dict.fromkeys(_text(result.get(key)) for result in results))
         notes += [f"{title}: {'; '.join(values)}"] if values else []
+    notes += list(dict.fromkeys(note for result in results for note in _external(result)))
     backbones = list(dict.fromkeys(text for result in results for text in _backbones(result)))
     notes += [f"weights: {'; '.join(backbones)}"] if backbones else []
     if any(len(line.seeds) > 1 for line in lines):
@@ -201,6 +202,12 @@ def _warnings(lines: list[Line]) -> list[str]:
         if line.left_out:
             notes.append(f"{line.label}, {line.subject}, not in the mean: {'; '.join([*line.left_out[:NAMED], *more])}")
     return notes
+
+
+def _external(result: Result) -> list[str]:
+    """What was done to a video that others rendered before it was measured."""
+    told = result.get("external", {}).get("told", ())
+    return [f"{result['experiment']}, {result['subject']}, external: {'; '.join(told)}"] if told else []
 
 
 def _text(value: object) -> str:

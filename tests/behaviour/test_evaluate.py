@@ -7,17 +7,25 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from talkingavatar.config.protocol import read_condition
+from talkingavatar.engine.fitted import load_run
+from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.evaluate import EvaluateConfig, evaluate
-from talkingavatar.engine.measuring.measure import Findings, Measure
+from talkingavatar.engine.measuring.held_out import held_out
+from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
 from talkingavatar.engine.measuring.measures import registry
+from talkingavatar.engine.media.writer import VideoWriter
 from tests.behaviour.test_mistakes import refused
 from tests.conftest import TINY, cold, quick_help
 
 # 30 held-out frames: as few as motion can be told from.
+SPEAKER = ["data=speaker", "data.seconds=6", "data.size=96"]
+LIGHT = ["landmarks=none", "views=none"]
 SMALL = [*TINY, "data.seconds=6", "data.size=96", "budget.heldout_frames=1", "budget.aligned_frames=0"]
 
 
@@ -141,6 +149,72 @@ def test_a_driver_alone_fills_a_protocol(command, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def videos(runs) -> Path:
+    """What the run draws: as pictures, late in a film, and in a film of another rate and size."""
+    folder = runs["thgs_full"].parent / "videos"
+    folder.mkdir()
+    fitted = load_run(runs["thgs_full"])
+    held = held_out(fitted.data, fitted.body)
+    driven = DrivenFrames(fitted, held, read_condition("full"))
+    drawn = [to_bytes(driven.draw(i)[0]) for i in range(len(held.frames))]
+    (folder / "pictures").mkdir()
+    for i, picture in enumerate(drawn):
+        Image.fromarray(picture).save(folder / "pictures" / f"{i + 8}.png")  # numbers that names do not sort by
+    with VideoWriter(folder / "late.mp4", 25.0, crf=8) as film:
+        for picture in [drawn[0]] * 3 + drawn:
+            film.write(picture)
+    with VideoWriter(folder / "other.mp4", 50.0, crf=8) as film:
+        for picture in np.repeat(drawn, 2, 0):
+            film.write(np.asarray(Image.fromarray(picture).resize((192, 192))))
+    (folder / "wide").mkdir()
+    for i in range(len(drawn)):
+        Image.new("RGB", (120, 96)).save(folder / "wide" / f"{i}.png")
+    entries = [{"video": name, "label": name} for name in ("pictures", "late.mp4", "other.mp4")]
+    (folder / "list.yaml").write_text(json.dumps(entries))
+    return folder
+
+
+def test_what_a_run_draws_scores_as_the_run(command, runs, videos, tmp_path):
+    run = runs["thgs_full"]
+    arguments = [f"run={run}", f"video={videos / 'list.yaml'}", *SPEAKER, *LIGHT]
+    out = evaluated(command("evaluate", *arguments, "protocol=overview,table3"))
+    ours, pictures, late, other = json.loads((out / "results.json").read_text())[0], *_shown(out)
+    same = [key for key in ours["metrics"] if key.endswith(("/psnr", "/l1", "/ssim")) and key in pictures["metrics"]]
+    assert len(same) > 8
+    for key in same:  # as they were drawn, but for the rounding to bytes
+        assert pictures["metrics"][key] == pytest.approx(ours["metrics"][key], rel=1e-3), key
+        for video in (late, other):  # and for what the codec costs, and the scaling
+            assert video["metrics"][key] == pytest.approx(ours["metrics"][key], rel=0.05), key
+    assert pictures["metrics"]["jitter/colours"] == pytest.approx(ours["metrics"]["jitter/colours"], abs=0.05)
+    assert pictures["frames"] == late["frames"] == other["frames"] == ours["frames"]
+    assert [video["external"]["late"] for video in (pictures, late, other)] == [0, 3, 0]
+    assert pictures["external"]["told"] == [] and late["external"]["told"] == ["3 frames late, moved back"]
+    assert other["external"]["told"] == [
+        "50 pictures a second, resampled by time for 25", "pictures of 192x192, scaled to 96x96",
+    ]  # fmt: skip
+    assert pictures["truth"] == ours["truth"]
+    for name in ("speed", "emotion", "jitter/rotations_deg"):
+        assert "a video from elsewhere" in pictures["skipped"][name]
+    text = (out / "tables.md").read_text()
+    assert text.count("| late.mp4 (external) |") == 2 and "late.mp4, speaker-0, external: 3 frames late" in text
+    # Known again by its content, whatever its name; and `report` has it beside ours.
+    before = (out / "results.json").read_text()
+    assert evaluated(command("evaluate", *arguments, "protocol=overview,table3")) == out
+    assert (out / "results.json").read_text() == before
+    done = command("report", f"sweep={tmp_path / 'runs'}", "protocol=overview")
+    assert done.returncode == 0, done.stderr
+    assert "pictures (external)" in (tmp_path / "runs" / "report.md").read_text()
+    folder = next((tmp_path / "runs").glob("external-pictures-*"))
+    refused(command("export", f"run={folder}", "to=ply"), "a video that others rendered")
+    assert evaluated(command("evaluate", f"run={folder}", *LIGHT)) == folder / "evaluation"
+
+
+def _shown(out: Path) -> list[dict]:
+    results = json.loads((out / "results.json").read_text())
+    return [result for result in results if result["condition"] == "shown"]
+
+
 def test_stopped_it_continues(start, runs, tmp_path):
     arguments = [f"run={runs['thgs_full']}", "protocol=table8", "landmarks=none", "views=none", f"out={tmp_path}"]
     first = runs["thgs_full"] / "evaluation" / "wo_audio.json"
@@ -181,10 +255,22 @@ def test_metric_networks_are_in_no_checkpoint(runs):
         (["run={run}", "syncnet={run}/nothing"], "SyncNet's weights"),
         (["run={run}", "syncnet={run}/config.yaml"], "weights of SyncNet"),
         (["run={run}", "runn=x"], "did you mean run"),
+        (["video=nowhere.mp4", *SPEAKER], "nowhere.mp4: no such file"),
+        (["video={videos}/pictures"], "data.path: found nothing"),
+        (["video={videos}/pictures", "data.path={videos}"], "a folder without capture.json"),
+        (["video={videos}", *SPEAKER], "a folder without pictures"),
+        (["video={videos}/list.yaml", *SPEAKER, "labl=x"], "did you mean label"),
+        (["video={run}/config.yaml", *SPEAKER], "a list"),
+        (["video={run}/avatar.ckpt", *SPEAKER], "unreadable"),
+        (["video={videos}/pictures", *SPEAKER, "fps=50"], "15 pictures at 25 a second"),
+        (["video={videos}/pictures", *SPEAKER, "label=thgs_full"], "no experiment's"),
+        (["video={videos}/pictures", *SPEAKER, "frames=20"], "at least 25"),
+        (["video={videos}/wide", *SPEAKER], "pictures of 120x96"),
+        (["label=x", "run={run}"], "no video"),
     ],
 )
-def test_a_mistake_is_one_clear_line(command, runs, arguments, expected):
-    given = [text.format(run=runs["thgs_full"]) for text in arguments]
+def test_a_mistake_is_one_clear_line(command, runs, videos, arguments, expected):
+    given = [text.format(run=runs["thgs_full"], videos=videos) for text in arguments]
     refused(command("evaluate", *given, "landmarks=none"), expected)
 
 

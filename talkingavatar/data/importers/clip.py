@@ -73,6 +73,7 @@ class ImportedClip:
     unusable: list[int] = field(default_factory=list)
     tables: dict[str, Table] = field(default_factory=dict)
     extra: dict[str, ndarray] = field(default_factory=dict)  # further arrays, by file name
+    background: Picture | None = None  # the first view's scene without the person
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)  # what was guessed
 
@@ -99,6 +100,8 @@ def write_clip(clip: ImportedClip, folder: Path, width: int | None, progress: Ca
         _write_landmarks(clip, writer, scales[0], size)
         for file, values in clip.extra.items():
             np.save(made / file, values)
+        if clip.background is not None:
+            Image.fromarray(clip.background).resize(size, Image.Resampling.BOX).save(made / "background.png")
         writer.finish(_manifest(clip, size))
         made.rename(folder)
 

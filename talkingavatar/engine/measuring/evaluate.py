@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,13 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from talkingavatar.config.compose import from_yaml
 from talkingavatar.config.expressions import read_expressions
+from talkingavatar.config.external import External, read_external
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.evaluated_run import EvaluatedRun, open_run
+from talkingavatar.engine.measuring.evaluated_video import EvaluatedVideo, folder_of_video
 from talkingavatar.engine.measuring.measure import Findings, Networks, Options
 from talkingavatar.engine.measuring.measures.registry import MEASURES, definitions, find_networks
 from talkingavatar.engine.measuring.result_key import digest, result_key, truth_key
@@ -41,6 +43,7 @@ class EvaluateConfig:
     """What `evaluate` is given."""
 
     runs: tuple[Path, ...]
+    videos: tuple[External, ...] = ()  # that others rendered
     protocols: tuple[str, ...] = ("overview",)
     conditions: tuple[str, ...] = ()  # measured as well, whatever the protocols need
     frames: int = 0  # held-out frames from the start; 0: all
@@ -80,6 +83,8 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     Raises:
         UserError: a mistake in what was given.
     """
+    body = from_yaml(config.runs[0] / "config.yaml").body if config.videos and config.runs else None
+    config = replace(config, runs=(*config.runs, *(folder_of_video(video, body) for video in config.videos)))
     protocols = {name: read_protocol(name) for name in config.protocols}
     extra = {name: read_condition(name) for name in config.conditions}
     experiments = {run: _experiment_and_family(run) for run in config.runs}
@@ -93,7 +98,7 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
             found = f"{run}, of {experiment[0]}"
             raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
         with held(run, "run", "this run", print):  # its checkpoints stay what they are
-            opened = open_run(run, config.frames)
+            opened = _opened(run, config.frames)
             torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
             networks = networks or find_networks(MEASURES, config.options(opened.device))
             results += Measurement(config, opened, networks, check).under(wanted)
@@ -211,17 +216,23 @@ def _kept(file: Path) -> Findings | None:
 
 def _experiment_and_family(run: Path) -> tuple[str, str]:
     """Of a run directory, without loading it."""
-    from talkingavatar.config.compose import from_yaml
-
-    config = from_yaml(run / "config.yaml")
+    video = read_external(run) if (run / "config.yaml").is_file() else None
+    config = from_yaml(run / "config.yaml") if video is None else video.config
     return config.experiment, config.family
 
 
 def _conditions(experiment: str, family: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
     """Those that the rows of this experiment need."""
-    rows = [row for protocol in protocols.values() for row in protocol.rows_for([(experiment, family)])]
-    names = dict.fromkeys(row.condition for row in rows if fnmatchcase(experiment, row.experiment))
+    names = dict.fromkeys(
+        name for protocol in protocols.values() for name in protocol.conditions_for(experiment, family)
+    )
     return {name: read_condition(name) for name in names}
+
+
+def _opened(run: Path, most: int) -> EvaluatedRun:
+    """A run of ours, or a video."""
+    video = read_external(run)
+    return open_run(run, most) if video is None else EvaluatedVideo(run, video, most)
 
 
 def _folder(config: EvaluateConfig) -> Path:

@@ -14,6 +14,7 @@ from talkingavatar.config.compose import from_yaml
 from talkingavatar.config.protocol import Condition
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.config.stages import of_kind
+from talkingavatar.data.capture import Manifest
 from talkingavatar.engine.driver import driver_files
 from talkingavatar.engine.fitted import FittedDriver, FittedRun, load_driver_run, load_run
 from talkingavatar.engine.measuring.confusion_picture import draw_confusion
@@ -134,15 +135,7 @@ class EvaluatedAvatar(EvaluatedRun):
         return replace(setting, absent=absent)
 
     def capture_facts(self) -> dict[str, Any]:
-        manifest = self.avatar.data.capture.manifest
-        capture = {
-            "name": manifest.name,
-            "digest": self.held.digest(),
-            "size": [manifest.width, manifest.height],
-            "fps": manifest.fps,
-            "provenance": manifest.provenance,
-        }
-        return {"subject": manifest.name, "capture": capture}
+        return facts_of(self.avatar.data.capture.manifest, self.held)
 
 
 class EvaluatedDriver(EvaluatedRun):
@@ -181,6 +174,18 @@ class EvaluatedDriver(EvaluatedRun):
     def capture_facts(self) -> dict[str, Any]:
         clip = self.fitted.clip
         return {"subject": clip.name, "capture": {"name": clip.name, "digest": self.held.digest(), "fps": clip.fps}}
+
+
+def facts_of(manifest: Manifest, held: HeldOut) -> dict[str, Any]:
+    """Of a capture."""
+    capture = {
+        "name": manifest.name,
+        "digest": held.digest(),
+        "size": [manifest.width, manifest.height],
+        "fps": manifest.fps,
+        "provenance": manifest.provenance,
+    }
+    return {"subject": manifest.name, "capture": capture}
 
 
 def _not_told(condition: Condition) -> dict[str, str]:

@@ -153,7 +153,8 @@ class Setting:
     `absent` names what measures may need and do not find here, with the reason (`NOT_ASKED`: they say nothing of it):
     "frames" (one after the other, as at the end of a fit they are not), "pictures" (there are any), "truth" (the
     pictures of `Batch` to compare with), "face" (its place in the pictures is known), "avatar", "plain" (nothing but
-    the capture drives), "foretold", "samples", what nobody asks for (`ASKED`), and the name of any network.
+    the capture drives), "driving" (the pose that drove is known), "motion" (and it is true, or an avatar's),
+    "foretold", "samples", what nobody asks for (`ASKED`), and the name of any network.
     """
 
     held: HeldOut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.engine.measuring.compared_pictures import compared_pictures
-from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Measure, Picture, Setting, to_bytes
 from talkingavatar.engine.measuring.truth_above_render import Pair
 from talkingavatar.runtime.progress import track
@@ -21,6 +21,14 @@ Measures = Sequence[type[Measure]]
 SHOWN = 5  # pairs of pictures kept to be looked at
 OF_TRUTH = dict.fromkeys(("truth", "avatar", "foretold", "samples", "brief"), NOT_ASKED)
 UNKNOWN = "the capture does not know its true parameters"
+
+
+@runtime_checkable
+class Frames(Protocol):
+    """Held-out frames as an avatar or a video shows them, in order."""
+
+    def draw(self, i: int) -> tuple[Float[Tensor, "H W 3"], Batch, DrivingSignal]:
+        """The i-th picture, what it is compared with, and what drove it: on the CPU, the pose as it was drawn."""
 
 
 @dataclass
@@ -87,7 +95,7 @@ def score_truth(setting: Setting, measures: Measures) -> Findings:
 
 
 @torch.no_grad()
-def score_avatar(setting: Setting, measures: Measures, truth: Findings, driven: DrivenFrames, title: str) -> Scored:
+def score_avatar(setting: Setting, measures: Measures, truth: Findings, driven: Frames, title: str) -> Scored:
     """All numbers of the held-out frames."""
     frames = setting.held.frames
     shown = set(np.linspace(0, len(frames) - 1, SHOWN).round().astype(int).tolist())

@@ -26,7 +26,7 @@ class EmotionAccuracy(Measure):
 
     version = 2
     keys = ("emotion",)
-    needs = ("frames",)
+    needs = ("frames", "driving")
     definitions: ClassVar = {
         "emotion": "emotion of each held-out phrase, told from mean and peak of the face's action units by linear "
         "discriminants fitted to true faces of embedded speakers in other takes. accuracy: share that is right (chance "
