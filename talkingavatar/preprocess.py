@@ -33,7 +33,8 @@ HELP = """Make a capture of a video of one person who talks, continuing where an
   motion          of liveportrait: a capture (of a film), a template (.pkl), or a sound, which JoyVASA's or
                   Ditto's files tell motion from. Default: speech that the package has
   weights         folder of those files. Default: $TALKINGAVATAR_WEIGHTS, the cache's weights, the hub's cache
-  video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams
+  video           any film ffmpeg reads: HDR, interlaced, rotated, variable frame rate, raw streams; or a capture that
+                  import_capture made, to fit a rig to: its pictures, mattes, sound and split stay
   name, out       of the capture; its folder. Default: the file's name, in ./captures or $TALKINGAVATAR_CAPTURES
   start, end      seconds of the clip that are taken
   fps             of the capture, and of a raw stream that tells none. Default: the source's, rounded to a usual rate
@@ -76,6 +77,7 @@ def _preprocess(arguments: list[str]) -> int:
 
     with stop_flag() as flag, ExitStack() as stack:
         from talkingavatar.engine.media.writer import VideoWriter
+        from talkingavatar.preprocessing.imported import is_capture, preprocess_imported
         from talkingavatar.preprocessing.pipeline import capture_folder, preprocess
 
         bars = Bars(config.progress, flag)
@@ -92,6 +94,8 @@ def _preprocess(arguments: list[str]) -> int:
                 print(f"{made.frames} frames, {len(made.unusable)} of them not to be learned from")
                 print(f"capture: {capture_folder(config)}")
                 return 0
+            elif is_capture(config.video):
+                outcome = preprocess_imported(config, bars, VideoWriter)
             else:
                 outcome = preprocess(config, bars, VideoWriter)
         except Preempted:

@@ -55,6 +55,14 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Imported:
+    """What is known of a capture that somebody else prepared."""
+
+    split: Split
+    told: dict[str, Any]  # for the provenance
+
+
+@dataclass(frozen=True)
 class Moved:
     """What is known of frames that were made and not filmed."""
 

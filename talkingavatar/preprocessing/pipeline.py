@@ -75,6 +75,7 @@ class Job:
     progress: ProgressFunction
     video_writer: VideoWriter
     moved: assemble.Moved | None = None  # of a film that was made of a portrait
+    imported: assemble.Imported | None = None  # of one that was made of a capture
 
     @property
     def work(self) -> Path:
@@ -100,6 +101,7 @@ def preprocess(
     progress: ProgressFunction,
     video_writer: VideoWriter,
     moved: assemble.Moved | None = None,
+    imported: assemble.Imported | None = None,
 ) -> Outcome:
     """Make the capture, from wherever an earlier start left off.
 
@@ -108,11 +110,12 @@ def preprocess(
         progress: `progress(title, total)` returns what is called after each of `total` pieces of work.
         video_writer: opens an mp4 for the overlay: (file, fps, sound), a context with `write(picture)`.
         moved: of a film that was made of a portrait.
+        imported: of one that was made of a capture.
 
     Raises:
         UserError: a mistake in what was given, or a clip nothing can be made of.
     """
-    job = Job(config, capture_folder(config), progress, video_writer, moved)
+    job = Job(config, capture_folder(config), progress, video_writer, moved, imported)
     check_file(job.video, "video", "a video")
     if (job.folder / assemble.MANIFEST).is_file() and not job.work.is_dir():
         raise UserError(
@@ -130,8 +133,7 @@ def preprocess(
             seen = Observed(job.work / "landmarks", footage.shots)
         _warn(seen.believed)
         check_person(seen.keypoints, footage)
-        split = assemble.split_frames(seen.keypoints, footage.shots, footage.fps, config.heldout, config.stride)
-        split = split if moved is None else split.without(moved.invalid)
+        split = _split(job, seen.keypoints, footage)
         body = load_body(config.body, config.body_path, config.gender)
         _matte_and_align(job, footage, seen, body, keys)
         with made_anew(job.work / "align"):
@@ -194,6 +196,14 @@ def chosen_offset(wanted: float | None, measured: Offset) -> float:
     if wanted is not None:
         return wanted
     return measured.frames if measured.frames is not None and measured.sure else 0.0
+
+
+def _split(job: Job, keypoints: Keypoints, footage: Clip) -> assemble.Split:
+    """As published, or the paper's rule."""
+    if job.imported is not None:
+        return job.imported.split.without(assemble.unusable_frames(keypoints, footage.shots, footage.fps))
+    split = assemble.split_frames(keypoints, footage.shots, footage.fps, job.config.heldout, job.config.stride)
+    return split if job.moved is None else split.without(job.moved.invalid)
 
 
 def _ingest(job: Job) -> str:
@@ -318,6 +328,7 @@ def _assemble(
         "offset": asdict(measured) | {"corrected_frames": parts.offset},
         **believed,
         **({} if job.moved is None else job.moved.told),
+        **({} if job.imported is None else job.imported.told),
     }
     staged = run_stage(job.work, stage, lambda folder: assemble.write_capture(parts, provenance, folder))
     assemble.publish(job.folder, staged)
