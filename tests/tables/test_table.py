@@ -132,3 +132,18 @@ def test_rows_of_several_conditions_are_told_apart():
 def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(UserError, match="did you mean table3"):
         read_protocol("tabel3")
+
+
+def test_a_video_from_elsewhere_has_one_row_whatever_the_conditions():
+    protocol = read_protocol("table3")
+    label = "theirs [v2]*"
+    runs = [("thgs_full", "thgs"), (label, "external")]
+    rows = [row for row in protocol.rows_for(runs) if row.condition == "shown"]
+    assert [row.label for row in rows] == [f"{label} (external)"]
+    assert protocol.conditions_for(label, "external") == ["shown"] and "shown" not in protocol.conditions
+    told = {"external": {"told": ["3 frames late, moved back"]}, "seed": 0, "suite": 2, "subject": "me"}
+    result = {**told, "experiment": label, "family": "external", "condition": "shown", "metrics": {"full/psnr": 30.0}}
+    table = build_table("table3", protocol, [result])
+    assert f"{label}, me, external: 3 frames late, moved back" in table.notes
+    (line,) = [line for line in table.lines if line.label != "ground truth"]
+    assert any(cell.value == 30.0 for cell in line.cells)
