@@ -29,7 +29,7 @@ from talkingavatar.engine.measuring.scoring import Measures, score_avatar, score
 from talkingavatar.engine.measuring.shown_video import EXPECTED, open_video
 from talkingavatar.engine.measuring.truth_above_render import strip
 from talkingavatar.engine.measuring.unmeasurable import Unmeasurable
-from talkingavatar.engine.measuring.video_alignment import FARTHEST, align
+from talkingavatar.engine.measuring.video_alignment import ALIKE, FARTHEST, align
 from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.run.provenance import provenance
 from talkingavatar.errors import UserError
@@ -165,6 +165,8 @@ class EvaluatedVideo(EvaluatedRun):
         alignment, told = self.alignment, list(self.video.told)
         if alignment.late:
             told.append(f"{abs(alignment.late)} frames {'late' if alignment.late > 0 else 'early'}, moved back")
+        if alignment.alike <= ALIKE:
+            told.append("it moves otherwise than the capture: taken from its first picture on")
         if self.missing:
             told.append(f"{self.missing} held-out frames are not shown")
         if alignment.other_background:
