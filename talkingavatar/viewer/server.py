@@ -78,7 +78,7 @@ class Viewer:
         address = urlsplit(request.path)
         if not self._known(request, address.query):
             return _response(403, b"give the address with its token, as `view` has printed it\n")
-        if not _own(request):
+        if not _own(request) or (self.token is None and not _of_loopback(request)):
             return _response(403, b"another page's request\n")
         if address.path == "/live":
             return None
@@ -149,6 +149,11 @@ def _own(request: Request) -> bool:
     """No page of another site reads what is here: of what names its origin, it must be the host that is asked."""
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == request.headers.get("Host")
+
+
+def _of_loopback(request: Request) -> bool:
+    """No other site's name that leads to this machine is answered: its pages could read what is here."""
+    return urlsplit(f"//{request.headers.get('Host', '')}").hostname in LOOPBACK
 
 
 def _asset(name: str) -> Answer | None:

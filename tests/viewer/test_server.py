@@ -114,6 +114,10 @@ def test_what_cannot_be_opened_is_told_and_the_rest_is_there():
 def test_a_page_of_another_site_reads_nothing(port):
     assert ask(port, "/avatars/0.glb", Origin="https://elsewhere.example")[0] == 403
     assert ask(port, "/avatars/0.glb", Origin=f"http://127.0.0.1:{port}")[0] == 200
+    # A name of theirs that leads to this machine is no way in.
+    theirs = f"elsewhere.example:{port}"
+    assert ask(port, "/avatars/0.glb", Origin=f"http://{theirs}", Host=theirs)[0] == 403
+    assert ask(port, "/avatars/0.glb", Host=f"localhost:{port}")[0] == 200
     with pytest.raises(InvalidStatus, match="403"):
         connect(f"ws://127.0.0.1:{port}/live", origin="https://elsewhere.example")
 
