@@ -91,6 +91,13 @@ def third_axis(quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
     return torch.stack([twice * (x * z + w * y), twice * (y * z - w * x), 1 - twice * (x * x + y * y)], -1)
 
 
+def turned_back(vectors: Float[Tensor, "*b 3"], quats: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
+    """Vectors under the inverse of what quaternions (w, x, y, z), of any length but zero, turn."""
+    w, axis = normalize(quats, dim=-1).split([1, 3], -1)
+    turned = torch.addcmul(torch.linalg.cross(axis, vectors), w, vectors, value=-1)
+    return torch.add(vectors, torch.linalg.cross(axis, turned), alpha=2)
+
+
 def rotation_between(a: Float[Tensor, "*b 3"], b: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
     """The smallest rotation that turns `a` into the direction of `b`; they must not be opposed."""
     a, b = normalize(a, dim=-1), normalize(b, dim=-1)

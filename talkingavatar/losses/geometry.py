@@ -2,9 +2,8 @@
 
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from talkingavatar.geometry.rotations import quat_to_matrix
+from talkingavatar.geometry.rotations import turned_back
 from talkingavatar.losses.image_cpu import NormalConsistency, compiled
 
 TILT = 0.5**0.5  # cosine up to which a surfel may stand off the skin's own direction
@@ -48,8 +47,8 @@ def beyond_jut(
     quats: Float[Tensor, "N 4"], scales: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"], most: float
 ) -> Float[Tensor, " N"]:
     """Squared standard deviation of every Gaussian across its skin, in `most` (metres), beyond the first (no unit)."""
-    across = (quat_to_matrix(normalize(quats, dim=-1)).mT @ normals[..., None])[..., 0]
-    return ((scales * across).norm(dim=-1) / most - 1).relu().square()
+    across = scales * turned_back(normals, quats)
+    return (across.norm(dim=-1) / most - 1).relu().square()
 
 
 def beyond_scale(scales: Float[Tensor, "N 3"], most: float) -> Float[Tensor, " N"]:

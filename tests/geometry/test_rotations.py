@@ -9,6 +9,7 @@ from talkingavatar.geometry.rotations import (
     orthonormalise,
     quat_multiply,
     quat_to_matrix,
+    turned_back,
     rotation_between,
 )
 
@@ -57,3 +58,9 @@ def test_the_smallest_rotation_between_two_directions():
     )
     angle = Rotation.from_matrix(turn.numpy()).magnitude()
     np.testing.assert_allclose(np.cos(angle), torch.cosine_similarity(a, b).numpy(), atol=1e-9)
+
+
+def test_what_a_quaternion_has_turned_is_turned_back():
+    quats, vectors = torch.randn(5, 4), torch.randn(5, 3)
+    turned = (quat_to_matrix(quats / quats.norm(dim=1, keepdim=True)) @ vectors[..., None])[..., 0]
+    torch.testing.assert_close(turned_back(turned, quats), vectors, atol=1e-5, rtol=1e-4)

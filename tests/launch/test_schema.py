@@ -42,7 +42,8 @@ def test_the_agent_of_wandb_starts_the_same_run(file):
     from talkingavatar.launch.sweep_file import read_sweep
 
     content = yaml.safe_load(file.read_text())
-    first = {key: {"value": spec["values"][0]} for key, spec in content["parameters"].items()}
+    parameters = content["parameters"].items()
+    first = {key: {"value": spec["value"] if "value" in spec else spec["values"][0]} for key, spec in parameters}
     words = {"${env}": [], "${interpreter}": ["python"], "${program}": [content["program"]]}
     words["${args_no_hyphens}"] = create_sweep_command_args({"args": first})["args_no_hyphens"]
     command = [part for word in create_sweep_command(content["command"]) for part in words.get(word, [word])]

@@ -282,7 +282,7 @@ def _action_units(layout: Layout) -> Table | None:
 
 
 def _sound(
-    layout: Layout, given: Path | None, runs: list[Int[ndarray, " n"]], shots: list[tuple[int, int]], fps: float
+    layout: Layout, given: Path | None, runs: list[Int[ndarray, " _"]], shots: list[tuple[int, int]], fps: float
 ) -> Float[ndarray, " N"]:
     """What is heard at the pictures' numbers."""
     file = given or next(
