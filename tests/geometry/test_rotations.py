@@ -9,8 +9,8 @@ from talkingavatar.geometry.rotations import (
     orthonormalise,
     quat_multiply,
     quat_to_matrix,
-    turned_back,
     rotation_between,
+    turned_back,
 )
 
 
