@@ -151,7 +151,7 @@ def test_a_large_file_comes_whole_to_who_reads_slowly():
         import socket
 
         with socket.create_connection(("127.0.0.1", port)) as plain:
-            plain.sendall(b"GET /avatars/0.glb HTTP/1.1\r\nHost: x\r\n\r\n")
+            plain.sendall(b"GET /avatars/0.glb HTTP/1.1\r\nHost: localhost\r\n\r\n")
             time.sleep(0.5)
             found = b"".join(iter(lambda: plain.recv(1 << 20), b""))
     assert found.endswith(content)
