@@ -208,12 +208,15 @@ def test_who_sees_nothing_is_sent_no_more(port):
             else:
                 counts = json.loads(message).get("counts", counts)
         assert len(got) <= AHEAD + WAITING
-        assert counts["late"] >= counts["frames"] - len(got) - WAITING > 0
+        unsent = 2 * WAITING  # that wait, and that are on their way as it is reported
+        # In messages: of a busy machine's, one may hold the frames of several blocks.
+        assert counts["messages"] <= len(got) + unsent or counts["late"] > 0
+        made = counts["messages"]
         page.send(json.dumps({"seen": got[-1] + 1}))
         page.send(sound(4 * AHEAD))
         page.send(sound(4 * AHEAD + 1))
         after = shown_next(page)[0]
-        assert after >= 2 * AHEAD - WAITING  # the newest, not those that were waiting
+        assert after >= made - WAITING  # the newest, not those that were waiting
 
 
 def test_ten_pages_at_once(port):
