@@ -26,7 +26,6 @@ from talkingavatar.runtime.readers import Unreadable, read_yaml, read_yaml_list
 
 KEYS = ("video", "label", "seed", "fps")  # of a video
 SECTIONS = ("data", "body")  # of a fit, that say whose held-out part it shows, and by which body that is looked at
-KEPT = ("data", "body")
 LISTS = (".yaml", ".yml")
 ANEW = "give the video to evaluate again"
 
@@ -52,7 +51,7 @@ class External:
     def text(self) -> str:
         """As YAML."""
         config = asdict(self.config)
-        facts = {name: config[name] for name in ("experiment", "family", "seed", *KEPT)}
+        facts = {name: config[name] for name in ("experiment", "family", "seed", *SECTIONS)}
         return OmegaConf.to_yaml(
             OmegaConf.create({"video": str(self.video), "fps": self.fps, **facts, "schema": SCHEMA})
         )
@@ -130,7 +129,7 @@ def read_external(folder: Path) -> External | None:
     if tree.get("family") != EXTERNAL:
         return None
     check_schema(folder, tree.get("schema"))
-    kept = {name: tree.get(name) for name in ("experiment", "family", "seed", *KEPT)}
+    kept = {name: tree.get(name) for name in ("experiment", "family", "seed", *SECTIONS)}
     try:
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(FitConfig), kept))
         assert isinstance(config, FitConfig)

@@ -60,7 +60,7 @@ class AuDiffusion(TriangleBound):
             self.colours = ColourPlanes()
         self.box = RestBox(self.figure.resting(self.betas[0]))
         self.likeness = Likeness(self.options.perceptual, self.options.patch)
-        self._face, self._told, self._places, self._tinted = Chosen(), Kept[Tensor](), Kept[Tensor](), Kept[Tensor]()
+        self._face, self._told, self._tinted = Chosen(), Kept[Tensor](), Kept[Tensor]()
         self._changes: dict[str, Tensor] = {}  # by the last units
         self._units = torch.zeros(0)
 
@@ -149,8 +149,7 @@ class AuDiffusion(TriangleBound):
         face = self._face.get(lambda: self.moving_face[on_face], on_face, on_face._version)
         told = self._told.get(lambda: lines[face], lines, face)
         if self.residual.networks:
-            places = self._placed(raw)[face]
-            self._changes = self.residual(told, units, places, raw["quats"].detach()[face])
+            self._changes = self.residual(told, units, self._places(raw)[face], raw["quats"].detach()[face])
         else:
             self._changes = self.residual(told, units)
         self._units = units
@@ -164,7 +163,7 @@ class AuDiffusion(TriangleBound):
         """The raw attributes in the colours of their places; their own are learned no further."""
         if (colours := self.colours) is None:
             return raw
-        places = self._placed(raw)
+        places = self._places(raw)
         told = self._tinted.get(lambda: colours(places), places, *colours.parameters())
         return changed({**raw, "sh": raw["sh"].detach()}, {"sh": told})
 
@@ -180,9 +179,6 @@ class AuDiffusion(TriangleBound):
             for parameter in self.colours.network[-1].parameters():
                 parameter.zero_()
 
-    def _placed(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
-        return self._places.get(lambda: self._places_of(raw), raw["means"], self.carried_binding, graph=False)
-
-    @torch.no_grad()
-    def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
-        return self.box(self.at_rest(raw).means)
+    def _places(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
+        """Where the Gaussians lie at rest, in [-1, 1] of the figure's box."""
+        return self.box.kept(lambda: self.at_rest(raw).means, raw["means"], self.carried_binding)

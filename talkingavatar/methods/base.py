@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -184,8 +184,8 @@ class Method(L.LightningModule, ABC):
     ) -> Rendering:
         """The configured renderer, on the configured background or another."""
         background = self.background if background is None else background
-        mode, backend = cast(Any, self.config.renderer.mode), cast(Any, self.config.renderer.backend)
-        return rasterise(gaussians, cameras, background, mode=mode, backend=backend)
+        drawn: Any = self.config.renderer
+        return rasterise(gaussians, cameras, background, mode=drawn.mode, backend=drawn.backend)
 
     # -- the step ------------------------------------------------------------------------------------------------------
 
@@ -346,8 +346,7 @@ class Method(L.LightningModule, ABC):
             max_gaussians=self._most(config),
         )
         policy = replace(policy, **self.density_details())
-        optimisers = {name: inner[name] for name in self.gaussians}
-        control = DensityControl(policy, self.gaussians, optimisers, self.carried)
+        control = DensityControl(policy, self.gaussians, {name: inner[name] for name in self.gaussians}, self.carried)
         if self._density_state is not None:
             control.load_state_dict(self._density_state)
         return control

@@ -85,7 +85,7 @@ class MotionLatent(TriangleBound):
             self.residuals["neck"] = LatentResidual(codes[:, self.dyn :], basis)
         self.likeness = Likeness(self.options.perceptual, self.options.patch)
         self.patches = PatchCritic() if self._weight_of("adversarial") else None
-        self._on_head, self._below, self._places = Chosen(), Chosen(), Kept[Tensor]()
+        self._on_head, self._below = Chosen(), Chosen()
         self._told = {name: Kept[tuple[Tensor, Tensor]]() for name in self.residuals}
         self._order, self._changes = Kept[Tensor](), torch.zeros(0)  # by the last latent
         self._judged: list[tuple[Tensor, Tensor]] = []
@@ -209,7 +209,7 @@ class MotionLatent(TriangleBound):
         if self.options.residual != "basis":
             found, expected = self.options.residual, "basis or none: a network has no directions to bake"
             raise UserError("method.options.residual", found, expected, "fit with method.options.residual=basis")
-        places, own = self._places_of(dict(self.gaussians)), self.gaussians["own"]
+        places, own = self._places(dict(self.gaussians)), self.gaussians["own"]
         on_head = self.on_head[self.carried_binding]
         basis = own.new_zeros(len(own), sum(ATTRIBUTES.values()), BASIS)
         for name, rows in (("face", on_head), ("neck", ~on_head)):
@@ -270,7 +270,7 @@ class MotionLatent(TriangleBound):
         if not self.residuals:
             return raw
         binding = self.carried_binding
-        places = self._places.get(lambda: self._places_of(raw), raw["means"], binding, graph=False)
+        places = self._places(raw)
         face = self._on_head.get(lambda: self.on_head[binding], binding)
         below = self._below.get(lambda: ~self.on_head[binding], binding)
         made = []
@@ -282,10 +282,9 @@ class MotionLatent(TriangleBound):
         self._changes = torch.cat(made)[order]
         return changed(raw, by_attribute(self._changes))
 
-    @torch.no_grad()
-    def _places_of(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
+    def _places(self, raw: dict[str, Tensor]) -> Float[Tensor, "N 3"]:
         """Where the Gaussians lie at rest, in [-1, 1] of the figure's box."""
-        return self.box(self.at_rest(raw).means)
+        return self.box.kept(lambda: self.at_rest(raw).means, raw["means"], self.carried_binding)
 
     def _side(self, batch: Batch) -> Cameras:
         """A view that no frame has, another one in each step, with coarser pixels."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from talkingavatar.networks.kept import Kept
 
 OCTAVES = 4  # of the places, as published (VASA-3D)
 PLACED = 3 + 6 * OCTAVES  # numbers of an encoded place
@@ -26,9 +28,19 @@ class RestBox(nn.Module):
         super().__init__()
         self.register_buffer("low", rest.amin(0) - MARGIN, persistent=False)
         self.register_buffer("extent", rest.amax(0) - rest.amin(0) + 2 * MARGIN, persistent=False)
+        self._kept = Kept[Tensor]()
 
     def forward(self, places: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
         return 2 * (places - self.low) / self.extent - 1
+
+    def kept(self, places: Callable[[], Float[Tensor, "N 3"]], *of: Tensor) -> Float[Tensor, "N 3"]:
+        """Of places that these tensors tell, found once while none of them changes; no gradient goes to them."""
+
+        @torch.no_grad()
+        def found() -> Tensor:
+            return self(places())
+
+        return self._kept.get(found, *of, graph=False)
 
 
 def encoded(places: Float[Tensor, "N 3"]) -> Float[Tensor, "N C"]:

@@ -74,16 +74,14 @@ class SpatialAudioAttention(nn.Module):
     ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 4"], Float[Tensor, "N 3"]]:
         """Offsets of canonical means (metres), raw quaternions and log scales, for the 8 windows round a frame."""
         audio = self.smoother(self.encoder(windows))
-        learned = (*self.planes.parameters(), *self.attention.parameters())
-        codes, weights = self._places.get(lambda: self._listening(means), means, *learned)
+        codes, weights = self._listening(means)
         offsets = self.decoder(torch.cat([codes, weights * audio], -1))
         position, rotation, scale = offsets.split([3, 4, 3], -1)
         return position * OFFSET_SCALE, rotation, scale
 
     def of_frames(self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "T 8 16 C"]) -> Float[Tensor, "T N 10"]:
         """`forward` of several frames, the three beside each other."""
-        learned = (*self.planes.parameters(), *self.attention.parameters())
-        codes, weights = self._places.get(lambda: self._listening(means), means, *learned)
+        codes, weights = self._listening(means)
         encoded = self.encoder(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
         audio = torch.stack([self.smoother(frame) for frame in encoded])
         offsets = self.decoder(torch.cat([codes.expand(len(audio), -1, -1), weights * audio[:, None]], -1))
@@ -91,5 +89,9 @@ class SpatialAudioAttention(nn.Module):
 
     def _listening(self, means: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N F"], Float[Tensor, "N D"]]:
         """Where each Gaussian lies, as a code, and how much it listens to each channel there."""
-        codes = self.planes((means - self.centre) / self.half_extent)
-        return codes, self.attention(codes)
+
+        def found() -> tuple[Tensor, Tensor]:
+            codes = self.planes((means - self.centre) / self.half_extent)
+            return codes, self.attention(codes)
+
+        return self._places.get(found, means, *self.planes.parameters(), *self.attention.parameters())

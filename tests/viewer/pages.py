@@ -5,14 +5,16 @@ import functools
 import http.server
 import json
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import talkingavatar
 from talkingavatar.types import Cameras
-from tests.browser import Browser
+from tests.browser import Browser, executable
 
 ASSETS = Path(talkingavatar.__file__).parent / "viewer" / "assets"
 PAGE = """<!doctype html><link rel="icon" href="data:,"><canvas id="canvas"></canvas><script type="module">
@@ -49,6 +51,18 @@ def serving(folder: Path):
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+@contextmanager
+def renderer_page(folder: Path) -> Iterator[Browser]:
+    """A page with a renderer that sorts in step; skips where there is no browser, fails where the page complained."""
+    if executable() is None:
+        pytest.skip("no Chromium on the PATH")
+    with serving(folder) as address, Browser(folder / "profile", webgl=True) as browser:
+        browser.open(f"{address}/page.html")
+        browser.run("window.renderer = new Renderer(canvas, {sync: true}); 1")
+        yield browser
+        assert browser.errors == []
 
 
 def floats(browser: Browser, expression: str) -> np.ndarray:

@@ -11,10 +11,9 @@ from talkingavatar.exporters.bake_file import ARRAYS, OPTIONAL, baked_glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.methods.skin_bound import AWAY
-from tests.browser import Browser, executable
 from tests.methods.test_baking import CASES, make  # noqa: F401
 from tests.methods.test_triangle_bound import batch_of
-from tests.viewer.pages import camera_text, floats, said, serving
+from tests.viewer.pages import camera_text, floats, renderer_page, said
 
 FAMILIES = ["flame_rigged, licensed", "motion_latent", "au_diffusion", "thgs, licensed"]
 NEAR = 1e-4  # metres
@@ -28,13 +27,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    if executable() is None:
-        pytest.skip("no Chromium on the PATH")
-    with serving(folder) as address, Browser(folder / "profile", webgl=True) as browser:
-        browser.open(f"{address}/page.html")
-        browser.run("window.renderer = new Renderer(canvas, {sync: true}); 1")
+    with renderer_page(folder) as browser:
         yield browser
-        assert browser.errors == []
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,8 @@ from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.splatting import conventions
 from talkingavatar.splatting.render import rasterise
-from tests.browser import Browser, executable
 from tests.splatting.scenes import awkward, cameras, cloud
-from tests.viewer.pages import ASSETS, camera_text, floats, said, serving
+from tests.viewer.pages import ASSETS, camera_text, floats, renderer_page, said
 
 SIZE = 128
 BACKGROUND = [0.2, 0.5, 0.9]
@@ -26,15 +25,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(folder):
-    """A page with a renderer that sorts in step."""
-    if executable() is None:
-        pytest.skip("no Chromium on the PATH")
-    with serving(folder) as address, Browser(folder / "profile", webgl=True) as browser:
-        browser.open(f"{address}/page.html")
-        browser.run(f"window.renderer = new Renderer(canvas, {{sync: true}}); renderer.background = {BACKGROUND}; 1")
+    with renderer_page(folder) as browser:
+        browser.run(f"renderer.background = {BACKGROUND}; 1")
         browser.run(f"renderer.camera = {camera_text(cameras(1, SIZE, SIZE))}; 1")
         yield browser
-        assert browser.errors == []
 
 
 def put(folder, page, gaussians, mode):
