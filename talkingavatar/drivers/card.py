@@ -8,7 +8,7 @@ from typing import Any
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.readers import is_number
 
-ALIKE = ("targets", "names", "speakers", "features", "output", "fps")  # of training and use
+ALIKE = ("targets", "names", "variable", "speakers", "features", "output", "fps")  # of training and use
 # Sizes that the speakers tell, or that do not matter at work.
 FREE = ("speakers", "dropout", "steps", "guidance", "units_guidance")
 
@@ -27,6 +27,7 @@ class DriverCard:
     fps: float  # of its clock
     body: str
     checksum: str  # of the body
+    variable: str = "expression"  # what of them its network gives: themselves, or components of "vertices"
 
     @classmethod
     def of(cls, checkpoint: dict[str, Any]) -> DriverCard:
@@ -47,6 +48,7 @@ class DriverCard:
             card.output,
             card.body,
             card.checksum,
+            card.variable,
             *(t for each in lists for t in each),
         ]
         whole = isinstance(card.shape, dict) and all(isinstance(each, list) for each in lists)

@@ -179,6 +179,7 @@ class RigTraining(DriverTraining):
             fps=float(self.clips[0].fps),
             body=self.body.name,
             checksum=self.body.checksum,
+            variable="expression" if self.standard.turn is None else "vertices",
         )
 
     def adopt(self, checkpoint: dict[str, Any]) -> None:

@@ -227,5 +227,8 @@ def test_components_measure_how_far_the_face_moves(head, clips):
     driver = at_work(made, head)
     torch.testing.assert_close(driver.values(standard(rows)), rows, atol=1e-4, rtol=1e-3)
     assert driver.scale.shape == (len(parts),) and (driver.scale > 0).all()
+    plain = training(head, clips, targets=["jaw", "mouth", "head"])
+    with pytest.raises(UserError, match="driver: variable: found expression; expected vertices, which the driver's"):
+        plain.adopt({"driver": asdict(made.card), "state_dict": made.state_dict()})
     with pytest.raises(UserError, match=r"driver.options.variable: found vertices, of AU01"):
         training(head, clips, variable="vertices", targets=["units"])
