@@ -29,6 +29,7 @@ class JitterMeter:
     def __init__(self) -> None:
         self._rows: deque[Float[ndarray, "N D"]] = deque(maxlen=len(KERNEL))
         self._squares, self._count = 0.0, 0
+        self._by_frame: list[float] = []
 
     def add(self, points: Float[ndarray, "N D"]) -> None:
         """The next frame; NaN where a point is not seen, which leaves out the differences it is in.
@@ -40,11 +41,14 @@ class JitterMeter:
             found, expected = f"points of shape {points.shape}", f"{self._rows[-1].shape} as before"
             raise UserError("jitter", found, expected, "give every frame the same points, NaN where unseen")
         self._rows.append(np.asarray(points, np.float64))
+        self._by_frame.append(float("nan"))
         if len(self._rows) == len(KERNEL):
             squares = np.square(np.tensordot(KERNEL, np.stack(self._rows), axes=1) / GAIN)
-            known = np.isfinite(squares)
-            self._squares += float(squares[known].sum())
-            self._count += int(known.sum())
+            known = squares[np.isfinite(squares)]
+            self._squares += float(known.sum())
+            self._count += len(known)
+            if len(known):
+                self._by_frame[-1 - len(KERNEL) // 2] = float(np.sqrt(known.mean()))
 
     def cut(self) -> None:
         """The next frame is no neighbour of the last."""
@@ -53,6 +57,24 @@ class JitterMeter:
     def value(self) -> float:
         """The jitter so far; NaN where no five neighbouring frames were seen."""
         return float(np.sqrt(self._squares / self._count)) if self._count else float("nan")
+
+    def by_frame(self) -> Float[ndarray, " T"]:
+        """The jitter of every frame and its two neighbours to each side; NaN where these were not all seen."""
+        return np.array(self._by_frame)
+
+
+def metered(trajectories: Float[ndarray, "T N D"], shots: Sequence[tuple[int, int]] | None = None) -> JitterMeter:
+    """What has seen N points over T frames, and no difference across a cut.
+
+    Args:
+        shots: (start, stop) of each, which fill the T frames; none given means one.
+    """
+    meter = JitterMeter()
+    for start, stop in _shots(shots, len(trajectories)):
+        meter.cut()
+        for points in trajectories[start:stop]:
+            meter.add(points)
+    return meter
 
 
 def jitter(trajectories: Float[ndarray, "T N D"], shots: Sequence[tuple[int, int]] | None = None) -> float:
@@ -64,12 +86,7 @@ def jitter(trajectories: Float[ndarray, "T N D"], shots: Sequence[tuple[int, int
     Returns:
         NaN where no five neighbouring frames were seen.
     """
-    meter = JitterMeter()
-    for start, stop in _shots(shots, len(trajectories)):
-        meter.cut()
-        for points in trajectories[start:stop]:
-            meter.add(points)
-    return meter.value()
+    return metered(trajectories, shots).value()
 
 
 def jitter_ratio(

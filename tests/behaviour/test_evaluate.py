@@ -66,6 +66,7 @@ def test_runs_make_the_papers_tables(command, runs, tmp_path):
         assert result[fact] is not None
     assert len(result["per_frame"]["mouth/psnr"]) == 30
     assert sum(result["per_frame"]["mouth/psnr"]) / 30 == pytest.approx(result["metrics"]["mouth/psnr"], rel=1e-4)
+    assert sum(value is not None for value in result["per_frame"]["jitter_ratio/colours"]) == 30 - 4
     assert result["metrics"]["cost/megabytes"] > 0.1 and result["skipped"]["cost/minutes"] == "the fit has not finished"
     assert "of 13 orderings" in text and "| cannot tell |" in text
     assert result["split"]["count"] == 30 and "view_30/psnr" in result["metrics"]

@@ -7,7 +7,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.data.speaker.parameters import BodyParameters
 from talkingavatar.data.speaker.record import Pinhole, recording_of
 from talkingavatar.errors import UserError
-from talkingavatar.metrics.motion import JitterMeter, acceleration_error, jitter, jitter_ratio, sample_colours
+from talkingavatar.metrics.motion import JitterMeter, acceleration_error, jitter, jitter_ratio, metered, sample_colours
 
 RNG = np.random.default_rng(0)
 T = np.arange(60.0)
@@ -59,6 +59,15 @@ def test_streaming_is_the_same():
         meter.add(row)
     assert meter.value() == pytest.approx(jitter(points, [(0, 20), (20, 60)]))
     assert len(meter._rows) == 5
+    every = meter.by_frame()
+    assert np.flatnonzero(np.isnan(every)).tolist() == [0, 1, 18, 19, 20, 21, 58, 59], "where not all five are one shot"
+    assert np.sqrt(np.nanmean(every**2)) == pytest.approx(meter.value())
+
+
+def test_a_frame_that_jumps_is_the_one_that_is_told():
+    points = cubic()
+    points[30] += 1.0
+    assert np.nanargmax(metered(points).by_frame()) == 30
 
 
 @pytest.fixture(scope="module")

@@ -251,6 +251,8 @@ def test_planted_distances():
     assert inner.curve[1] == pytest.approx((299 * expected[1] + start) / 300, abs=1e-4)
     assert inner.curve[3] == pytest.approx((299 * expected[3] + end) / 300, abs=1e-4)
     assert inner.conf == pytest.approx(sorted(inner.curve)[2] - 0.5, abs=1e-5)
+    assert len(inner.margins) == 300 and float(inner.margins.mean()) == pytest.approx(inner.conf, abs=1e-4)
+    assert float(inner.distances.mean()) == pytest.approx(inner.md, abs=1e-5)
 
 
 def test_equal_streams_are_the_epsilon_apart():

@@ -4,7 +4,7 @@ AO (offset in frames of 25 fps) is positive where the sound comes before the lip
 is also known as LSE-D, Conf as LSE-C.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -19,12 +19,17 @@ SLACK = 3  # positions by which video and sound may differ in length: what conta
 
 @dataclass(frozen=True)
 class SyncScores:
-    """`curve[j]`: mean distance to the sound shifted by j - reach frames; its minimum is `md`."""
+    """`curve[j]`: mean distance to the sound shifted by j - reach frames; its minimum is `md`.
+
+    `distances` and `margins` are what each position, five frames of video, has of `md` and `conf`: their means.
+    """
 
     ao: int
     md: float
     conf: float
     curve: tuple[float, ...]
+    distances: Float[Tensor, " n"] = field(compare=False)
+    margins: Float[Tensor, " n"] = field(compare=False)
 
 
 def sync_scores(lip: Float[Tensor, "L D"], audio: Float[Tensor, "M D"], reach: int = REACH) -> SyncScores:
@@ -44,12 +49,14 @@ def sync_scores(lip: Float[Tensor, "L D"], audio: Float[Tensor, "M D"], reach: i
     distances = shift_distances(lip, audio, reach)
     curve = distances.mean(0)
     lowest, at = curve.min(0)
-    # torch's median of the 31 values is the 16th, as published.
+    middle, usual = curve.median(0)  # torch's median of the 31 values is the 16th, as published
     return SyncScores(
         ao=reach - int(at),
         md=float(lowest),
-        conf=float(curve.median() - lowest),
+        conf=float(middle - lowest),
         curve=tuple(curve.tolist()),
+        distances=distances[:, at],
+        margins=distances[:, usual] - distances[:, at],
     )
 
 

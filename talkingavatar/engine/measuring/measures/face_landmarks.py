@@ -12,7 +12,7 @@ from talkingavatar.engine.measuring.measure import Findings, Found, Measure, Opt
 from talkingavatar.errors import UserError
 from talkingavatar.metrics.landmarks import PARTS, landmark_distances, lmd
 from talkingavatar.metrics.lipsync.crop import SIZE, CropTrack
-from talkingavatar.metrics.motion import acceleration_error, jitter
+from talkingavatar.metrics.motion import acceleration_error, metered
 from talkingavatar.preprocessing.landmarks.face_stream import DETECTOR, FaceStream
 from talkingavatar.types import Batch, DrivingSignal
 
@@ -44,11 +44,13 @@ class Landmarks(Measure):
     def finish(self, found: Findings, truth: Findings) -> Findings:
         marks = in_frame(self.faces.finish(), self.held.track)
         points, shots = seen_points(marks), self.held.shots
-        metrics = {
-            "jitter/landmarks_px": jitter(points, shots),
-            "jitter/mouth_px": jitter(points[:, PARTS["mouth"]], shots),
-        }
-        return Findings(metrics, tables={"landmarks": marks})
+        seen = {"jitter/landmarks_px": points, "jitter/mouth_px": points[:, PARTS["mouth"]]}
+        meters = {key: metered(those, shots) for key, those in seen.items()}
+        return Findings(
+            {key: meter.value() for key, meter in meters.items()},
+            tables={"landmarks": marks},
+            per_frame={key: meter.by_frame() for key, meter in meters.items()},
+        )
 
     def close(self) -> None:
         self.faces.close()

@@ -35,7 +35,8 @@ class SkinFlicker(Measure):
         self.colours.add(255 * sample_colours(shown.image.clamp(0, 1), self.held.skin[i]))
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
-        return Findings({"jitter/colours": self.colours.value()})
+        key = self.keys[0]
+        return Findings({key: self.colours.value()}, per_frame={key: self.colours.by_frame()})
 
 
 class MotionJitter(Measure):
@@ -57,7 +58,11 @@ class MotionJitter(Measure):
         self.rotations.add(torch.rad2deg(signal.pose.full_pose[0]).numpy())
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
-        return Findings({"jitter/joints_px": self.joints.value(), "jitter/rotations_deg": self.rotations.value()})
+        meters = dict(zip(self.keys, (self.joints, self.rotations), strict=True))
+        return Findings(
+            {key: meter.value() for key, meter in meters.items()},
+            per_frame={key: meter.by_frame() for key, meter in meters.items()},
+        )
 
 
 class RelativeJitter(Measure):
@@ -68,9 +73,10 @@ class RelativeJitter(Measure):
     definitions: ClassVar = {"jitter_ratio": "jitter over the ground truth's own"}
 
     def finish(self, found: Findings, truth: Findings) -> Findings:
-        metrics = {}
+        ratios = Findings()
         for key in COMPARED:
             own, there = found.metrics.get(f"jitter/{key}"), truth.metrics.get(f"jitter/{key}")
             if own is not None and there:
-                metrics[f"jitter_ratio/{key}"] = own / there
-        return Findings(metrics)
+                ratios.metrics[f"jitter_ratio/{key}"] = own / there
+                ratios.per_frame[f"jitter_ratio/{key}"] = found.per_frame[f"jitter/{key}"] / there
+        return ratios

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from talkingavatar.data.capture import RATE
 from talkingavatar.engine.measuring.measure import Findings, Found, Measure, Options, Picture, Setting
@@ -70,8 +72,10 @@ class SyncNetScores(Measure):
         self.scorer: SyncNetScorer = setting.networks.use("syncnet")
         self.lips = self.scorer.lip_stream()
         self.start, self.stop = max(self.held.shots, key=lambda shot: shot[1] - shot[0])
-        length = self.stop - self.start
-        self.repeats = np.bincount(to_25fps(length, self.held.fps), minlength=length)
+        self.shown = np.array(
+            to_25fps(self.stop - self.start, self.held.fps)
+        )  # of the shot, at each frame of 25 a second
+        self.repeats = np.bincount(self.shown, minlength=self.stop - self.start)
 
     def add(self, i: int, shown: Picture | None, truth: Batch | None, signal: DrivingSignal) -> None:
         assert shown is not None
@@ -92,4 +96,12 @@ class SyncNetScores(Measure):
         # AO is 15 less the place of the minimum: positive where sound leads.
         curve = [[float(reach - j) for j in range(len(scores.curve))], list(scores.curve)]
         metrics = {"sync/ao": float(scores.ao), "sync/md": scores.md, "sync/conf": scores.conf}
-        return Findings(metrics, curves={"sync": curve})
+        of_positions = {"sync/md": scores.distances, "sync/conf": scores.margins}
+        per_frame = {key: self._of_frames(values.cpu().numpy()) for key, values in of_positions.items()}
+        return Findings(metrics, curves={"sync": curve}, per_frame=per_frame)
+
+    def _of_frames(self, of_positions: Float[ndarray, " n"]) -> Float[ndarray, " T"]:
+        """What five frames have, as that of the middle one's; NaN outside the shot and at its ends."""
+        every = np.full(len(self.held.frames), np.nan)
+        every[self.start + self.shown[2:][: len(of_positions)]] = of_positions
+        return every
