@@ -17,11 +17,11 @@ from torch import Tensor
 
 from talkingavatar.errors import UserError
 from talkingavatar.exporters.glb import glb
-from talkingavatar.networks.baked import Baked, Residual, Resting, Skeleton, Skin, Weights
+from talkingavatar.networks.baked import Baked, Grid, Residual, Resting, Skeleton, Skin, Weights
 from talkingavatar.networks.footing import FAR, NEAR
 from talkingavatar.types import Gaussians
 
-FORMAT, VERSION, EXTRAS = "talkingavatar-baked", 1, "talkingavatar"
+FORMAT, VERSION, EXTRAS = "talkingavatar-baked", 2, "talkingavatar"
 DTYPES = ("float32", "float16", "int32", "uint16", "uint8")
 # Arrays of the file: where each lies in a `Baked`, how it is stored, and its axes by the letters of `networks.baked`.
 # Bases as halves cost a hundredth of a millimetre, and are most of the file.
@@ -53,9 +53,15 @@ ARRAYS = {
     "residual.first": ("residual.first", "uint16", "n"),
     "residual.most": ("residual.most", "float32", "C"),
     "residual.turns": ("residual.turns", "float32", "n4"),
+    "grid.rows": ("grid.rows", "int32", "g"),
+    "grid.lower": ("grid.lower", "float32", "3"),
+    "grid.step": ("grid.step", "float32", "3"),
+    "grid.nodes": ("grid.nodes", "int32", "XYZ"),
+    "grid.joints": ("grid.joints", "uint16", "DQ"),
+    "grid.values": ("grid.values", "float32", "DQ"),
 }
-# Those that an avatar may lack; of one that has a residual, the first three of it must be there.
-OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual"))}
+# Those that an avatar may lack; of one that has a residual, the first three of it must be there, of a grid all.
+OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "grid"))}
 OPTIONAL |= {"gaussians.open_sided", "rest_joints.expression"}
 
 
@@ -133,9 +139,9 @@ def read_baked(file: Path) -> BakedFile:
     manifest = extras.get(EXTRAS) if isinstance(extras, dict) else None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError("file", f"{file}: nothing that moves in it", "a baked avatar", "make one with export to=glb")
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in range(1, VERSION + 1):  # the first had no grid
         found = f"{file}: version {manifest.get('version')} of baked avatars"
-        raise UserError("file", found, f"version {VERSION}", "export it again with this release")
+        raise UserError("file", found, f"version {VERSION} at most", "export it again with this release")
     try:
         return BakedFile(manifest, _avatar(manifest, document["bufferViews"], binary))
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -216,13 +222,16 @@ def _assembled(values: Mapping[str, Tensor], parents: Tensor) -> Baked:
         fields = {path.partition(".")[2]: value for path, value in values.items() if path.startswith(f"{name}.")}
         return kind(**fields, **more)
 
-    residual = part(Residual, "residual") if any(path.startswith("residual.") for path in values) else None
+    def optional(kind: Callable[..., Any], name: str) -> Any:
+        return part(kind, name) if any(path.startswith(f"{name}.") for path in values) else None
+
     return Baked(
         part(Resting, "gaussians"),
         part(Skeleton, "skeleton", parents=parents),
         part(Weights, "weights"),
         part(Skin, "skin"),
-        residual,
+        optional(Residual, "residual"),
+        optional(Grid, "grid"),
     )
 
 
@@ -231,7 +240,7 @@ def _check_numbers(avatar: Baked) -> None:
     Raises:
         ValueError: a number of something that is not there.
     """
-    skeleton, skin, residual = avatar.skeleton, avatar.skin, avatar.residual
+    skeleton, skin, residual, grid = avatar.skeleton, avatar.skin, avatar.residual, avatar.grid
     carriers = len(skeleton.joints) + (skeleton.anchor is not None)
     before = torch.arange(len(skeleton.parents))
     checks: list[tuple[str, Tensor, int, int | Tensor]] = [
@@ -245,6 +254,12 @@ def _check_numbers(avatar: Baked) -> None:
     if residual is not None:
         checks.append(("residual.rows", residual.rows, 0, len(avatar)))
         checks.append(("residual.columns", residual.columns, 0, 14))
+    if grid is not None:
+        checks.append(("grid.rows", grid.rows, 0, len(avatar)))
+        checks.append(("grid.nodes", grid.nodes, 0, len(grid.joints)))
+        checks.append(("grid.joints", grid.joints, 0, carriers))
+        if min(grid.nodes.shape) < 2 or (grid.step <= 0).any():
+            raise ValueError(f"grid.nodes of {tuple(grid.nodes.shape)}, {grid.step.tolist()} m apart")
     for name, numbers, least, end in checks:
         if ((numbers < least) | (numbers >= end)).any():
             raise ValueError(f"{name} of what is not there")

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
-from talkingavatar.networks.baked import Baked, Moment, Skeleton, Skin, Weights, posed
+from talkingavatar.networks.baked import Baked, Grid, Moment, Skeleton, Skin, Weights, posed
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.skin_surface import SkinGradient
+from talkingavatar.networks.skinning import SkinningField
 from talkingavatar.types import BodyPose, DrivingSignal, Gaussians
 
 MOST = 8  # joints a Gaussian
@@ -92,10 +93,32 @@ def baked_skeleton(body: Body, betas: Float[Tensor, " S"], anchor: tuple[Tensor,
 
 def sparse_weights(dense: Float[Tensor, "N J"]) -> Weights:
     """The largest of each row (what a grid misses of a vertex makes some negative), made to sum to one."""
+    few = few_joints(dense)
+    return Weights(few.joints, few.values / few.values.sum(1, keepdim=True))
+
+
+def few_joints(dense: Float[Tensor, "N J"]) -> Weights:
+    """The largest of each row."""
     joints = dense.abs().topk(min(MOST, dense.shape[1]), dim=1).indices
     values = dense.gather(1, joints)
-    values = values / values.sum(1, keepdim=True)
     return Weights(torch.where(values == 0, 0, joints).int(), values)
+
+
+def baked_grid(field: SkinningField, rows: Int[Tensor, " g"], points: Float[Tensor, "P 3"]) -> Grid:
+    """The part of a field in which these points lie, and a voxel round it.
+
+    Args:
+        rows: of the Gaussians that have come to these points.
+    """
+    last = torch.tensor(field.node_of_voxel.shape, device=points.device) - 1
+    step = (field.upper - field.lower) / last
+    place = (points - field.lower) / step
+    low = (place.amin(0).floor().long() - 1).clamp_min(0).minimum(last - 1)
+    high = (place.amax(0).ceil().long() + 1).minimum(last).maximum(low + 1)
+    x, y, z = (slice(first, end + 1) for first, end in zip(low.tolist(), high.tolist(), strict=True))
+    nodes, numbers = field.node_of_voxel[x, y, z].unique(return_inverse=True)
+    told = sparse_weights(field.node_weights()[nodes])
+    return Grid(rows.int(), field.lower + low * step, step, numbers.int(), told.joints, told.values)
 
 
 def posedirs_of(body: Body, more: int = 0) -> Float[Tensor, "V 3 P"] | None:

@@ -16,12 +16,12 @@ from talkingavatar.body.models import Body
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
-from talkingavatar.methods.baking import Baking, Skinned, baked_skin, no_coefficients, sparse_weights
+from talkingavatar.methods.baking import Baking, Skinned, baked_skin, no_coefficients
 from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
-from talkingavatar.networks.baked import Baked, Residual, Resting, Skeleton
+from talkingavatar.networks.baked import Baked, Grid, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
@@ -207,11 +207,11 @@ class SkinBound(Method):
         rest, skinned = self.at_its_rest(), self.skinned()
         # What is displaced always may as well rest there.
         shift = skinned.footing.of(skinned.constant)
-        weights = sparse_weights(self.joint_weights(frames, skinned.footing))
+        weights, grid = self.baked_weights(frames, skinned.footing)
         rest = replace(rest, means=rest.means + shift, open_sided=self._open_sided())
         skinned = replace(skinned, resting=skinned.resting + shift)
         residual, coefficients = self.baked_residual(frames)
-        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual)
+        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual, grid)
         return Baking(avatar, self.refined_pose, coefficients)
 
     def _open_sided(self) -> Bool[Tensor, " N"] | None:
@@ -230,8 +230,8 @@ class SkinBound(Method):
         """
 
     @abstractmethod
-    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J"]:
-        """Skinning of each, fitted to some frames where it varies."""
+    def baked_weights(self, frames: DrivingSignal, footing: Footing) -> tuple[Weights, Grid | None]:
+        """Skinning of each, and of those for which it varies in some frames, what it varies by."""
 
     @abstractmethod
     def baked_skeleton(self) -> Skeleton:

@@ -19,13 +19,13 @@ from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
-from talkingavatar.methods.baking import Skinned, baked_skeleton, posedirs_of
+from talkingavatar.methods.baking import Skinned, baked_grid, baked_skeleton, few_joints, posedirs_of, sparse_weights
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
-from talkingavatar.networks.baked import Residual, Resting, Skeleton
+from talkingavatar.networks.baked import Grid, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
@@ -47,6 +47,7 @@ CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are 
 ENERGY = 0.9999  # of what the sound changes, that a baked avatar keeps
 AT_ONCE = 16  # frames whose sound it listens to
 LOOKED = 24  # frames whose skinning weights it has in the mean
+VARIED = 3e-4  # of a Gaussian's skinning weights in these, all joints' together, beyond which it looks them up
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
 
@@ -186,12 +187,20 @@ class THGS(SkinBound):
         constant = torch.zeros_like(self.shape_offset)  # the shape turns nothing: the gradient knows it
         return Skinned(footing, footing.of(stands), stretched, offsets, constant, gradient, posedirs_of(self.body))
 
-    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J"]:
-        """Those of the grid in the mean of some frames: where it is looked up moves with expression and sound."""
+    def baked_weights(self, frames: DrivingSignal, footing: Footing) -> tuple[Weights, Grid | None]:
+        """Those of the skinning grid in the mean of some frames, where it is looked up in the same place in all."""
         some = frames[:: -(-len(frames) // LOOKED)].to(self.device)
-        found = [self.skinning.weights_at(self._displaced(some[i : i + 1])) for i in range(len(some))]
+        places = torch.stack([self._displaced(some[i : i + 1]) for i in range(len(some))])
+        found = [self.skinning.weights_at(points) for points in places]
         mean, missing = torch.stack(found).mean(0), self.skinning_missing
-        return mean if missing is None else mean + footing.of(missing.dense(missing.values))
+        varied = torch.stack([(weights - mean).abs().sum(1) for weights in found]).amax(0)
+        beside = torch.zeros_like(mean) if missing is None else footing.of(missing.dense(missing.values))
+        fixed, rows = sparse_weights(mean + beside), (varied > VARIED).nonzero()[:, 0]
+        if not len(rows):
+            return fixed, None
+        left = few_joints(beside[rows])
+        weights = Weights(fixed.joints.index_copy(0, rows, left.joints), fixed.values.index_copy(0, rows, left.values))
+        return weights, baked_grid(self.skinning, rows, places[:, rows].flatten(0, 1))
 
     def _displaced(self, signal: DrivingSignal) -> Float[Tensor, "N 3"]:
         """Where the Gaussians are in a frame before the joints carry them."""

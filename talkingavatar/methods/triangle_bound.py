@@ -17,12 +17,12 @@ from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise, quat_multiply
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import beyond_position, beyond_scale
-from talkingavatar.methods.baking import Skinned, baked_skeleton, posedirs_of
+from talkingavatar.methods.baking import Skinned, baked_skeleton, posedirs_of, sparse_weights
 from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
-from talkingavatar.networks.baked import Resting, Skeleton
+from talkingavatar.networks.baked import Grid, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.placing import Local, Offsets, place, triangle_maps
 from talkingavatar.networks.pose_refinement import PoseRefinement
@@ -164,8 +164,8 @@ class TriangleBound(SkinBound):
         constant, stretched = self._expressed(still), self.moving_face[self.carried_face]
         return Skinned(footing, resting, stretched, offsets, constant, self.gradient, posedirs)
 
-    def joint_weights(self, frames: DrivingSignal, footing: Footing) -> Float[Tensor, "N J1"]:
-        return footing.of(self.figure.weights)
+    def baked_weights(self, frames: DrivingSignal, footing: Footing) -> tuple[Weights, Grid | None]:
+        return sparse_weights(footing.of(self.figure.weights)), None
 
     def baked_skeleton(self) -> Skeleton:
         figure = self.figure

@@ -8,6 +8,7 @@ or one pass of a compiled kernel (`networks.cpu.baked`) gives a frame. The arith
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -63,7 +64,33 @@ class Weights(TensorTree):
     """Skinning of each Gaussian; number J is the anchor."""
 
     joints: Int[Tensor, "N W"]
-    values: Float[Tensor, "N W"]  # sum to one
+    values: Float[Tensor, "N W"]  # sum to one; to nothing where a `Grid` has the rest
+
+
+@dataclass(frozen=True)
+class Grid(TensorTree):
+    """Skinning that some Gaussians have from where skin and residual take them: of voxels, trilinear in between."""
+
+    rows: Int[Tensor, " g"]  # of the Gaussians
+    lower: Float[Tensor, " 3"]  # where voxel (0, 0, 0) is, metres
+    step: Float[Tensor, " 3"]  # from one to the next
+    nodes: Int[Tensor, "X Y Z"]  # of each voxel, among the D that are told
+    joints: Int[Tensor, "D Q"]
+    values: Float[Tensor, "D Q"]  # sum to one
+
+    def blended(self, points: Float[Tensor, "g 3"], carriers: Float[Tensor, "_ 12"]) -> Float[Tensor, "g 12"]:
+        """What carries the Gaussians that have come to these points; beyond the voxels, what does at their border."""
+        told = (self.values[..., None] * carriers[self.joints.long()]).sum(1)
+        last = torch.tensor(self.nodes.shape, device=points.device) - 1
+        place = ((points - self.lower) / self.step).clamp_min(0).minimum(last)
+        low = place.floor().minimum(last - 1)
+        x_shares, y_shares, z_shares = torch.stack([1 + low - place, place - low], 1).unbind(2)
+        x, y, z = low.long().unbind(1)
+        blend = carriers.new_zeros(len(points), carriers.shape[1])
+        for i, j, k in product((0, 1), repeat=3):
+            shares = x_shares[:, i] * y_shares[:, j] * z_shares[:, k]
+            blend = blend + shares[:, None] * told[self.nodes[x + i, y + j, z + k].long()]
+        return blend
 
 
 @dataclass(frozen=True)
@@ -105,6 +132,7 @@ class Baked(TensorTree):
     weights: Weights
     skin: Skin
     residual: Residual | None = None
+    grid: Grid | None = None
 
     def __len__(self) -> int:
         return len(self.gaussians.means)
@@ -118,12 +146,21 @@ def posed(avatar: Baked, moment: Moment) -> Gaussians:
     near = ((FAR - height.norm(dim=-1)) / (FAR - NEAR)).clamp(0, 1)
     stretch = near[:, None, None] * _taken(skin, stretch.flatten(1)).unflatten(-1, (3, 3))
     quats, scales = stretched(raw.quats, raw.log_scales.exp(), torch.eye(3, device=height.device) + stretch)
-    means = raw.means + (stretch @ height[..., None])[..., 0] + _taken(skin, offsets)
-    carriers = transforms(avatar.skeleton, moment).flatten(1)
-    maps = (avatar.weights.values[..., None] * carriers[avatar.weights.joints.long()]).sum(1).unflatten(-1, (3, 4))
+    displaced = raw.means + _taken(skin, offsets)
+    means = displaced + (stretch @ height[..., None])[..., 0]
+    maps = _carried(avatar, displaced, transforms(avatar.skeleton, moment).flatten(1)).unflatten(-1, (3, 4))
     turns = matrix_to_quat(orthonormalise(maps[..., :3]))
     means = (maps[..., :3] @ means[..., None])[..., 0] + maps[..., 3]
     return Gaussians(means, quat_multiply(turns, quats), scales, raw.opacities.sigmoid(), raw.sh)
+
+
+def _carried(avatar: Baked, displaced: Float[Tensor, "N 3"], carriers: Float[Tensor, "_ 12"]) -> Float[Tensor, "N 12"]:
+    """The affine map of each Gaussian."""
+    maps = (avatar.weights.values[..., None] * carriers[avatar.weights.joints.long()]).sum(1)
+    if avatar.grid is None:
+        return maps
+    rows = avatar.grid.rows.long()
+    return maps.index_add(0, rows, avatar.grid.blended(displaced[rows], carriers))
 
 
 def changed(avatar: Baked, coefficients: Float[Tensor, " R"]) -> Resting:

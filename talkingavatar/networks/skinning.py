@@ -105,7 +105,11 @@ class SkinningField(nn.Module):
     def weights_at(self, points: Float[Tensor, "N 3"]) -> Float[Tensor, "N J"]:
         """Interpolated weights themselves."""
         corners, shares = self.interpolation(points)
-        return (self.weights.dense(self.convex())[corners] * shares[..., None]).sum(1)
+        return (self.node_weights()[corners] * shares[..., None]).sum(1)
+
+    def node_weights(self) -> Float[Tensor, "A J"]:
+        """Of the active nodes."""
+        return self.weights.dense(self.convex())
 
     def forward(
         self,

@@ -13,11 +13,12 @@ from talkingavatar.exporters.bake_file import ARRAYS, EXTRAS, arrays_of, as_stor
 from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.methods.baking import sparse_weights
-from talkingavatar.networks.baked import Baked, Moment, Residual, Resting, Skeleton, Skin, posed
+from talkingavatar.networks.baked import Baked, Grid, Moment, Residual, Resting, Skeleton, Skin, posed
 from talkingavatar.networks.cpu.poser import Poser
 from tests.splatting.scenes import cloud
 
-N, J, E, S, M, F = 21, 4, 3, 5, 7, 2  # Gaussians (no whole groups of eight), joints, expressions, rows, features
+# Gaussians (no whole groups of eight), joints, expressions, rows of skin, features, nodes
+N, J, E, S, M, F, D = 21, 4, 3, 5, 7, 2, 6
 
 
 def random(*shape):
@@ -46,7 +47,12 @@ def avatar():
     columns = torch.tensor([13, 3, 4, 5, 6, 0, 7, 10, 2], dtype=torch.int32)
     turns = torch.nn.functional.normalize(random(13, 4), dim=1)
     residual = Residual(0.1 * random(13, 9, 3), rows, columns, 3 * whole(2, 13), random(9).abs(), turns)
-    return Baked(resting, skeleton, sparse_weights(random(N, J + 1).softmax(1)), skin, residual)
+    voxels = sparse_weights(random(D, J + 1).softmax(1))
+    grid = Grid(
+        torch.arange(3, 9, dtype=torch.int32), -0.2 * torch.ones(3), torch.tensor([0.2, 0.3, 0.1]), whole(D, 3, 2, 4),
+        voxels.joints, voxels.values,
+    )  # fmt: skip
+    return Baked(resting, skeleton, sparse_weights(random(N, J + 1).softmax(1)), skin, residual, grid)
 
 
 @pytest.fixture
@@ -91,7 +97,7 @@ def changed(data, change):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda told, _: told.update(version=9), "version 9 of baked avatars; expected version 1"),
+        (lambda told, _: told.update(version=9), "version 9 of baked avatars; expected version 2 at most"),
         (lambda told, _: told.update(format="another"), "nothing that moves in it"),
         (lambda told, _: told["arrays"].pop("skin.basis"), "skin.basis is not there"),
         (lambda told, _: told["arrays"]["skin.basis"].update(shape=[S, 9, E + 1]), "skin.basis of"),

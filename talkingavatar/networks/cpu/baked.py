@@ -154,8 +154,8 @@ def turned_over(rows, into):
 
 @kernel
 @no_type_check
-def gather_maps(n, joints, values, maps, rows, into):
-    """into (12 8): the maps that carry the eight Gaussians of a group."""
+def gather_maps(n, joints, values, maps, rows):
+    """rows (8 WIDE): the maps that carry the eight Gaussians of a group."""
     for k in range(8):
         g = 8 * n + k
         at, share = WIDE * joints[g, 0], values[g, 0]
@@ -168,7 +168,41 @@ def gather_maps(n, joints, values, maps, rows, into):
             a, b = a + share * load(maps, at), b + share * load(maps, at + 8)
         store(rows, WIDE * k, a)
         store(rows, WIDE * k + 8, b)
-    turned_over(rows, into)
+
+
+@kernel
+@no_type_check
+def voxel(x, last):
+    """The lower of two neighbours that a place lies between, and how far it is from there to the other."""
+    x = min(max(x, ZERO), f32(last))
+    low = min(int(x), last - 1)
+    return low, x - f32(low)
+
+
+@kernel
+@no_type_check
+def add_nodes(n, spots, grid, table, rows):
+    """Add to the rows of a group what the voxels round its Gaussians have, as `Grid.blended`.
+
+    Args:
+        spots: where they are (3 8).
+        grid: which Gaussians look it up, voxels' nodes, place of the first and voxels a metre.
+    """
+    looks_up, nodes, lower, finer = grid
+    for k in range(8):
+        if not looks_up[8 * n + k]:
+            continue
+        x, p = voxel((spots[k] - lower[0]) * finer[0], nodes.shape[0] - 1)
+        y, q = voxel((spots[8 + k] - lower[1]) * finer[1], nodes.shape[1] - 1)
+        z, r = voxel((spots[16 + k] - lower[2]) * finer[2], nodes.shape[2] - 1)
+        a, b = load(rows, WIDE * k), load(rows, WIDE * k + 8)
+        for corner in range(8):
+            i, j, h = corner & 1, (corner >> 1) & 1, corner >> 2
+            share = (p if i else ONE - p) * (q if j else ONE - q) * (r if h else ONE - r)
+            at = WIDE * nodes[x + i, y + j, z + h]
+            a, b = a + share * load(table, at), b + share * load(table, at + 8)
+        store(rows, WIDE * k, a)
+        store(rows, WIDE * k + 8, b)
 
 
 @kernel
@@ -248,16 +282,17 @@ def change_of(n, residual, into):
 @kernel
 @no_type_check
 def with_skin(skin, mean, height, own):
-    """Means of a group and their axes where the skin has gone (skin: 12 8)."""
+    """Means of a group and their axes where the skin has gone (skin: 12 8), and means it has not stretched."""
     near = (HIGH - root(dot(height, height))) / SPAN
     near = where(near < ZERO, ZERO, where(near > ONE, ONE, near))
     s0, s1, s2 = times(near, three(skin, 24, 8)), times(near, three(skin, 48, 8)), times(near, three(skin, 72, 8))
-    mean = plus(plus(mean, ONE, three(skin, 0, 8)), ONE, (dot(s0, height), dot(s1, height), dot(s2, height)))
+    displaced = plus(mean, ONE, three(skin, 0, 8))
+    mean = plus(displaced, ONE, (dot(s0, height), dot(s1, height), dot(s2, height)))
     a, b, c = own
     a = plus(a, ONE, (dot(s0, a), dot(s1, a), dot(s2, a)))
     b = plus(b, ONE, (dot(s0, b), dot(s1, b), dot(s2, b)))
     c = plus(c, ONE, (dot(s0, c), dot(s1, c), dot(s2, c)))
-    return mean, (a, b, c)
+    return mean, (a, b, c), displaced
 
 
 @kernel
@@ -282,12 +317,13 @@ def looks(at, told, flat, step, numbers, opacities, colours):
 
 @kernel
 @no_type_check
-def pose(part, parts, rest, residual, stands, moves, table, weights, maps, numbers, out):
+def pose(part, parts, rest, residual, stands, moves, table, weights, maps, grid, voxels, numbers, out):
     """One pass over groups of eight.
 
     Args:
         rest: means, quats, scales, where they stand, odds against opacity, constant colours (17 G8).
         moves: whether any of a group stands on skin that moves.
+        grid, voxels: of `add_nodes`; the maps of the grid's nodes.
         numbers: rows of `out` that they are written to.
         out: means, quats, scales (G8 _); opacities (G8) and colours (G8 S 3) of groups with a residual alone.
     """
@@ -308,14 +344,19 @@ def pose(part, parts, rest, residual, stands, moves, table, weights, maps, numbe
                 looks(at, told, flat, step, numbers, to_opacities, to_colours)
             unit = ONE / (root(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]) + TINY)
             a, b, c = axes_of((q[0] * unit, q[1] * unit, q[2] * unit, q[3] * unit))
+            displaced = mean
             if moves[n]:
                 gather_skin(n, *stands, table, rows, got)
                 height = plus(mean, ZERO - ONE, three(flat, at + 10 * step, step))
-                mean, (x, y, z) = with_skin(got, mean, height, (a, b, c))
+                mean, (x, y, z), displaced = with_skin(got, mean, height, (a, b, c))
                 a, b, c = axes_from(x, y)
                 x, y, z = absolute(dot(a, x)), absolute(dot(b, y)), absolute(dot(c, z))
                 scales = (scales[0] * x, scales[1] * y, scales[2] * z)
-            gather_maps(n, *weights, maps, rows, got)
+            gather_maps(n, *weights, maps, rows)
+            if len(voxels) > 0:
+                keep_three(told, 0, displaced)
+                add_nodes(n, told, grid, voxels, rows)
+            turned_over(rows, got)
             x, y, z = three(got, 0, 8), three(got, 32, 8), three(got, 64, 8)  # rows of the linear part
             u, v, w = axes_from((x[0], y[0], z[0]), (x[1], y[1], z[1]))
             keep_four(told, 24, quat_from(turned(u, v, w, a), turned(u, v, w, b), turned(u, v, w, c)))

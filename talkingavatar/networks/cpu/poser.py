@@ -9,7 +9,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.networks.baked import Baked, Moment, Residual, pose_offsets
+from talkingavatar.networks.baked import Baked, Grid, Moment, Residual, pose_offsets
 from talkingavatar.networks.cpu.baked import WIDE, chain, pose, stretch_rows
 from talkingavatar.splatting.cpu.launch import spread
 from talkingavatar.types import Gaussians
@@ -31,8 +31,9 @@ class Poser:
         raw, skin, skeleton, weights = avatar.gaussians, avatar.skin, avatar.skeleton, avatar.weights
         self.opacities, self.sh = raw.opacities.sigmoid(), raw.sh
         self.size = len(avatar) + -len(avatar) % GROUP
-        first = _first(avatar)
-        order = np.lexsort((_array((weights.values != 0).sum(1)), _array((skin.corners >= 0).any(1)), first))
+        first, looks_up = _first(avatar), _looks_up(avatar)
+        moving, carriers = _array((skin.corners >= 0).any(1)), _array((weights.values != 0).sum(1))
+        order = np.lexsort((carriers, looks_up, moving, first))
         self.numbers = np.concatenate([order, np.arange(len(avatar), self.size)]).astype(i32)
         still = torch.cat(
             [raw.means, raw.quats, raw.log_scales.exp(), skin.resting, (-raw.opacities)[:, None].exp(), raw.sh[:, 0]], 1
@@ -49,6 +50,8 @@ class Poser:
         self.directions = None if skeleton.directions is None else _array(skeleton.directions)
         self.anchor = np.empty((0, 4), f32) if skeleton.anchor is None else _array(skeleton.anchor)
         self.follow = f32(0 if skeleton.follow is None else float(skeleton.follow))
+        carriers = len(self.joints) + (len(self.anchor) > 0)
+        self.grid, self.nodes = _grid(avatar.grid, self._grouped(torch.from_numpy(looks_up)), carriers)
         self.blocks = NOTHING if avatar.residual is None else _blocks(avatar.residual, first[order], order)
 
     def _grouped(self, values: Tensor, fill: float = 0.0) -> ndarray:
@@ -67,8 +70,9 @@ class Poser:
         told = _evened(moment.residual[0], 0)
         changing = (ranges, basis.reshape(-1), basis.shape[2], steps, starts, told, columns, most, turns)
         maps, table = self._carriers(moment, expression), self._table(moment, expression)
-        whole = (*out, opacities.numpy(), sh.numpy())
-        spread(pose, self.rest, changing, self.stands, self.moves, table, self.weights, maps, self.numbers, whole)
+        voxels = (self.nodes @ maps).reshape(-1)
+        carried, whole = (self.weights, maps.reshape(-1), self.grid, voxels), (*out, opacities.numpy(), sh.numpy())
+        spread(pose, self.rest, changing, self.stands, self.moves, table, *carried, self.numbers, whole)
         means, quats, scales = (torch.from_numpy(x)[:count] for x in out)
         return Gaussians(means, quats, scales, opacities[:count], sh[:count])
 
@@ -77,7 +81,7 @@ class Poser:
         maps = np.zeros((len(joints) + (len(self.anchor) > 0), WIDE), f32)
         place = _array(moment.transl[0])
         chain(_array(moment.quats[0]), joints, self.parents, place, self.anchor, self.follow, maps)
-        return maps.reshape(-1)
+        return maps
 
     def _table(self, moment: Moment, expression: ndarray) -> ndarray:
         skin = self.avatar.skin
@@ -87,6 +91,23 @@ class Poser:
         table = np.empty((len(skin) + 1, WIDE), f32)
         spread(stretch_rows, moved, *self.skin, further, table)
         return table.reshape(-1)
+
+
+def _looks_up(avatar: Baked) -> ndarray:
+    """Which Gaussians look up the grid of skinning weights."""
+    found = np.zeros(len(avatar), bool)
+    if avatar.grid is not None:
+        found[_array(avatar.grid.rows)] = True
+    return found
+
+
+def _grid(grid: Grid | None, looks_up: ndarray, carriers: int) -> tuple[tuple[ndarray, ...], ndarray]:
+    """What `add_nodes` wants of it, and the weights of all carriers in its nodes (D J1)."""
+    if grid is None:
+        return (looks_up, np.empty((0, 0, 0), i32), np.empty(0, f32), np.empty(0, f32)), np.empty((0, carriers), f32)
+    weights = np.zeros((len(grid.joints), carriers), f32)
+    np.add.at(weights, (np.arange(len(weights))[:, None], _array(grid.joints)), _array(grid.values))
+    return (looks_up, _array(grid.nodes), _array(grid.lower), _array(1 / grid.step)), weights
 
 
 def _first(avatar: Baked) -> ndarray:

@@ -4,7 +4,7 @@ import {misfit} from './contract.js';
 import {Glb, fromHalf} from './glb.js';
 
 const FORMAT = 'talkingavatar-baked';
-const VERSION = 1; // the newest that this page reads
+const VERSION = 2; // the newest that this page reads
 const SPLATTING = 'KHR_gaussian_splatting';
 const LEAST = 1e-6; // of an opacity, that its logit is a number
 

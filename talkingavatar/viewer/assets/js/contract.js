@@ -1,7 +1,8 @@
 /** Arrays of a baked avatar and their axes, as talkingavatar/exporters/bake_file.py writes them. */
 
 // N Gaussians, S stretched ones of M rows of skin, J joints, E expressions, F features of pose, W joints that carry a
-// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R coefficients.
+// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R coefficients, g that look their
+// skinning up in X Y Z voxels of D nodes with Q joints.
 export const AXES = {
   'gaussians.means': 'N3',
   'gaussians.quats': 'N4',
@@ -30,9 +31,18 @@ export const AXES = {
   'residual.first': 'n',
   'residual.most': 'C',
   'residual.turns': 'n4',
+  'grid.rows': 'g',
+  'grid.lower': '3',
+  'grid.step': '3',
+  'grid.nodes': 'XYZ',
+  'grid.joints': 'DQ',
+  'grid.values': 'DQ',
 };
-const OPTIONAL = /^(anchor|pose\.|residual\.|gaussians\.open_sided|rest_joints\.expression)/;
-const TOGETHER = [['pose.basis', 'pose.features'], ['residual.basis', 'residual.rows', 'residual.columns']];
+const OPTIONAL = /^(anchor|pose\.|residual\.|grid\.|gaussians\.open_sided|rest_joints\.expression)/;
+const TOGETHER = [
+  ['pose.basis', 'pose.features'], ['residual.basis', 'residual.rows', 'residual.columns'],
+  ['grid.rows', 'grid.lower', 'grid.step', 'grid.nodes', 'grid.joints', 'grid.values'],
+];
 
 /**
  * Whether arrays fit each other.

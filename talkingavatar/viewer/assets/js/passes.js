@@ -2,7 +2,7 @@
 
 import {Program, Target, table} from './gl.js';
 import {WHOLE} from './shaders/common.js';
-import {SKIN_TEXELS, SPLAT_TEXELS, gaussians, skin} from './shaders/deform.js';
+import {SKIN_TEXELS, SPLAT_TEXELS, gaussians, nodes, skin} from './shaders/deform.js';
 import {Skeleton} from './skeleton.js';
 
 /** @typedef {import('./avatar.js').Avatar} Avatar */
@@ -27,6 +27,7 @@ export class Instance {
       rows: avatar.has('skin.shares') ? (arrays['pose.basis'] ?? arrays['skin.basis']).shape[0] : 0,
       stretched: arrays['skin.basis']?.shape[0] ?? 0,
       surfels: avatar.manifest.mode === '2dgs',
+      nodes: arrays['grid.joints']?.shape[0] ?? 0,
       away: avatar.has('gaussians.open_sided') ? avatar.manifest.away : NEVER,
     };
     this.firsts = [...new Set(avatar.values('residual.first') ?? [0])];
@@ -60,7 +61,13 @@ export class Instance {
       this.skinProgram = new Program(gl, WHOLE, skin(posed));
       this.skinTarget = new Target(gl, shape.rows, 3);
     }
-    const parts = {skinned: shape.rows > 0, residual: spans.residual.size > 0};
+    if (shape.nodes) {
+      this.tables.carriers = table(gl, carriersTable(avatar, 'grid', shape.nodes));
+      this.tables.voxels = table(gl, voxelTable(avatar));
+      this.nodeProgram = new Program(gl, WHOLE, nodes);
+      this.nodeTarget = new Target(gl, shape.nodes, 3);
+    }
+    const parts = {skinned: shape.rows > 0, residual: spans.residual.size > 0, grid: shape.nodes > 0};
     this.program = new Program(gl, WHOLE, gaussians(parts));
     this.target = new Target(gl, shape.count, 4);
     this.changed = true;
@@ -88,6 +95,12 @@ export class Instance {
       this.skinTarget.fill();
       ['first', 'second', 'third'].forEach((name, i) => (textures[name] = this.skinTarget.textures[i]));
     }
+    if (shape.nodes) {
+      this.nodeProgram.use({carriers: tables.carriers, frame: tables.frame}, {count: shape.nodes});
+      this.nodeTarget.fill();
+      ['row0', 'row1', 'row2'].forEach((name, i) => (textures[name] = this.nodeTarget.textures[i]));
+      textures.voxels = tables.voxels;
+    }
     if (tables.residuals) textures.residuals = tables.residuals;
     const {start, size} = spans.residual;
     program.use(textures, {count: shape.count, residual: start, coefficients: size});
@@ -97,6 +110,11 @@ export class Instance {
       gl.uniform1f(program.at('far'), far);
     }
     if (size) this.#limitResidual();
+    if (shape.nodes) {
+      gl.uniform3fv(program.at('lower'), avatar.values('grid.lower'));
+      gl.uniform3fv(program.at('voxel'), avatar.values('grid.step'));
+      gl.uniform3iv(program.at('extent'), avatar.arrays['grid.nodes'].shape);
+    }
     this.target.fill();
   }
 
@@ -127,7 +145,8 @@ export class Instance {
     Object.values(this.tables).forEach((texture) => this.gl.deleteTexture(texture));
     this.target.delete();
     this.skinTarget?.delete();
-    for (const program of [this.program, this.skinProgram]) if (program) this.gl.deleteProgram(program.handle);
+    this.nodeTarget?.delete();
+    for (const program of [this.program, this.skinProgram, this.nodeProgram]) if (program) this.gl.deleteProgram(program.handle);
   }
 
   /** Where in a frame's texels each part of its parameters lies. */
@@ -202,19 +221,42 @@ function splatTable(avatar, firsts) {
   const sh = of('gaussians.sh');
   const constant = Float32Array.from({length: 3 * count}, (_, i) => sh[Math.floor(i / 3) * 3 * bands + (i % 3)]);
   const {rows, groups, turns} = residualRows(avatar, firsts);
-  const carriers = avatar.arrays['weights.joints']?.shape[1] ?? 1;
+  const looksUp = new Float32Array(count);
+  for (const n of of('grid.rows') ?? []) looksUp[n] = 1;
+  const carriers = carriersTable(avatar, 'weights', count);
   return sideBySide(count, [
     [of('gaussians.means'), 3, 0], [of('gaussians.opacities'), 1, 0],
     [of('gaussians.quats'), 4, 0],
     [of('gaussians.log_scales'), 3, 0], [of('gaussians.open_sided'), 1, 0],
     [constant, 3, 0], [rows, 1, -1],
     [of('skin.resting'), 3, 0], [groups, 1, 0],
-    [of('skin.shares'), 3, 0], [null, 1, 0],
+    [of('skin.shares'), 3, 0], [looksUp, 1, 0],
     [of('skin.corners'), 3, -1], [null, 1, 0],
-    [of('weights.joints'), carriers, avatar.joints], [null, JOINTS - carriers, 0],
-    [of('weights.values'), carriers, 1], [null, JOINTS - carriers, 0],
+    [carriers, 2 * JOINTS, 0],
     [turns, 4, 0],
   ]);
+}
+
+/**
+ * Joints, then weights, of Gaussians or nodes; of what stands still, the anchor's.
+ * @param {Avatar} avatar
+ * @param {string} name of the arrays
+ * @param {number} count rows
+ */
+function carriersTable(avatar, name, count) {
+  const width = avatar.arrays[`${name}.joints`]?.shape[1] ?? 1;
+  return sideBySide(count, [
+    [avatar.values(`${name}.joints`), width, avatar.joints], [null, JOINTS - width, 0],
+    [avatar.values(`${name}.values`), width, 1], [null, JOINTS - width, 0],
+  ]);
+}
+
+/** Numbers of the nodes of all voxels, four a texel. */
+function voxelTable(avatar) {
+  const numbers = avatar.values('grid.nodes');
+  const all = new Float32Array(4 * Math.ceil(numbers.length / 4));
+  all.set(numbers);
+  return all;
 }
 
 /** Row of the residual's basis, group of its coefficients, and turn of its quaternion, of each Gaussian. */

@@ -49,17 +49,54 @@ void main() {
 }
 `;
 
+const CARRIED = `
+// Three rows of the affine map of eight carriers by their weights.
+mat4 carried(vec4 joints[2], vec4 weights[2]) {
+  mat4 rows = mat4(0);
+  for (int n = 0; n < 8; n++) {
+    float weight = weights[n / 4][n % 4];
+    if (weight == 0.0) continue;
+    int joint = 3 * int(joints[n / 4][n % 4]);
+    for (int i = 0; i < 3; i++) rows[i] += weight * texelFetch(frame, at(joint + i), 0);
+  }
+  return rows;
+}
+`;
+
+/** The affine map, by rows, of each node of a grid of skinning weights. */
+export const nodes = `${PASS}
+uniform sampler2D carriers, frame;  // of a node: eight joints, their weights
+uniform int count;
+layout(location = 0) out uvec4 row0;
+layout(location = 1) out uvec4 row1;
+layout(location = 2) out uvec4 row2;
+${CARRIED}
+vec4 own(int column) { return texelFetch(carriers, at(4 * here() + column), 0); }
+
+void main() {
+  if (here() >= count) { row0 = row1 = row2 = uvec4(0); return; }
+  mat4 rows = carried(vec4[2](own(0), own(1)), vec4[2](own(2), own(3)));
+  row0 = floatBitsToUint(rows[0]);
+  row1 = floatBitsToUint(rows[1]);
+  row2 = floatBitsToUint(rows[2]);
+}
+`;
+
 /**
  * Every Gaussian in the world: place, axes (columns of its rotation times its extents), opacity, constant coefficient.
- * @param {{skinned: boolean, residual: boolean}} parts
+ * @param {{skinned: boolean, residual: boolean, grid: boolean}} parts
  */
-export const gaussians = ({skinned, residual}) => `${PASS}
+export const gaussians = ({skinned, residual, grid}) => `${PASS}
 uniform sampler2D splats, frame;
 ${skinned ? 'uniform usampler2D first, second, third; uniform float near, far;' : ''}
 ${residual ? `uniform sampler2D residuals;
 uniform int residual, coefficients;  // where in the frame, texels a group
 uniform int changes, columns[14];    // how many attributes change, and which
 uniform float most[14];` : ''}
+${grid ? `uniform usampler2D row0, row1, row2;  // maps of the grid's nodes
+uniform sampler2D voxels;             // their numbers
+uniform vec3 lower, voxel;            // place of the first; from one to the next
+uniform ivec3 extent;` : ''}
 uniform int count;
 layout(location = 0) out uvec4 place;   // mean, opacity
 layout(location = 1) out uvec4 axis0;   // and red
@@ -90,9 +127,27 @@ vec4 hamilton(vec4 a, vec4 b) {
   return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));
 }` : ''}
 
+${CARRIED}
+${grid ? `
+// What carries a Gaussian that has come there: between the nodes of eight voxels.
+mat4 found(vec3 point) {
+  vec3 spot = clamp((point - lower) / voxel, vec3(0), vec3(extent - 1));
+  ivec3 low = min(ivec3(spot), extent - 2);
+  vec3 upper = spot - vec3(low);
+  mat4 rows = mat4(0);
+  for (int corner = 0; corner < 8; corner++) {
+    ivec3 step = ivec3(corner & 1, (corner >> 1) & 1, corner >> 2), there = low + step;
+    vec3 parts = mix(1.0 - upper, upper, vec3(step));
+    int number = (there.x * extent.y + there.y) * extent.z + there.z;
+    int node = int(texelFetch(voxels, at(number / 4), 0)[number % 4]);
+    rows += parts.x * parts.y * parts.z * mat4(floats(row0, node), floats(row1, node), floats(row2, node), vec4(0));
+  }
+  return rows;
+}` : ''}
+
 ${skinned ? `
-// Adds what the skin does where the Gaussian stands.
-void carry(inout vec3 mean, inout mat3 turn, inout vec3 scales) {
+// Adds what the skin does where the Gaussian stands; displaced: without its stretch.
+void carry(inout vec3 mean, inout mat3 turn, inout vec3 scales, out vec3 displaced) {
   vec3 height = mean - own(4).xyz;
   float nearness = clamp((far - length(height)) / (far - near), 0.0, 1.0);
   vec3 shares = own(5).xyz, corners = own(6).xyz, offset = vec3(0);
@@ -106,7 +161,8 @@ void carry(inout vec3 mean, inout mat3 turn, inout vec3 scales) {
     stretch += shares[k] * nearness * transpose(mat3(a.w, b.x, b.y, b.z, b.w, c.x, c.y, c.z, c.w));
     moves = true;
   }
-  mean += stretch * height + offset;
+  displaced = mean + offset;
+  mean = displaced + stretch * height;
   if (!moves) return;
   mat3 axes = turn + stretch * turn;
   turn = orthonormalised(axes);
@@ -132,20 +188,12 @@ void main() {
   }` : ''}
   vec3 scales = exp(logScales);
   mat3 turn = rotation(normalize(quat));
-  ${skinned ? 'carry(mean, turn, scales);' : ''}
-  mat3 linear = mat3(0);
-  vec3 travel = vec3(0);
-  for (int four = 0; four < 2; four++) {
-    vec4 joints = own(7 + four), weights = own(9 + four);
-    for (int k = 0; k < 4; k++) {
-      if (weights[k] == 0.0) continue;
-      int joint = 3 * int(joints[k]);
-      vec4 x = texelFetch(frame, at(joint), 0), y = texelFetch(frame, at(joint + 1), 0);
-      vec4 z = texelFetch(frame, at(joint + 2), 0);
-      linear += weights[k] * transpose(mat3(x.xyz, y.xyz, z.xyz));
-      travel += weights[k] * vec3(x.w, y.w, z.w);
-    }
-  }
+  vec3 displaced = mean;
+  ${skinned ? 'carry(mean, turn, scales, displaced);' : ''}
+  mat4 rows = carried(vec4[2](own(7), own(8)), vec4[2](own(9), own(10)));
+  ${grid ? 'if (own(5).w > 0.0) rows += found(displaced);' : ''}
+  mat3 linear = transpose(mat3(rows[0].xyz, rows[1].xyz, rows[2].xyz));
+  vec3 travel = vec3(rows[0].w, rows[1].w, rows[2].w);
   turn = orthonormalised(linear) * turn;
   place = floatBitsToUint(vec4(linear * mean + travel, 1.0 / (1.0 + exp(-logit))));
   axis0 = floatBitsToUint(vec4(scales.x * turn[0], colour.r));
