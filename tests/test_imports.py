@@ -95,6 +95,7 @@ def test_methods_do_not_import_each_other():
         "context",
         "skin_bound",
         "triangle_bound",
+        "sound_deformed",
         "aside",
         "baking",
         "colours",

@@ -81,8 +81,23 @@ class AuDiffusion(FlameRigged):
 
 
 @dataclass
-class AudioDeformed(TriangleBound):
+class SoundDeformed(TriangleBound):
+    """Heads whose faces sound deforms and no rig moves."""
+
     margin: float = within(0.05, 0.0, 10.0)  # metres round the figure's head, whose Gaussians the sound deforms
+
+
+@dataclass
+class AudioDeformed(SoundDeformed):
+    """The baseline in the style of GaussianTalker."""
+
+
+@dataclass
+class BranchDeformed(SoundDeformed):
+    """The baseline in the style of TalkingGaussian."""
+
+    perceptual: str = one_of("auto", "squeeze", "alex", "vgg", "edges")  # as MotionLatent's
+    patch: int = within(96, 0, 8192)  # pixels of the square, another one in each step, that it sees; 0 all
 
 
 @dataclass
@@ -194,6 +209,7 @@ OPTIONS: dict[str, dict[str, type]] = {  # by section and by the name in it
         "motion_latent": MotionLatent,
         "au_diffusion": AuDiffusion,
         "audio_deformed": AudioDeformed,
+        "branch_deformed": BranchDeformed,
     },
     "driver": {"audio2param": Audio2Param, "diffusion": Diffusion},
     "pretrained": {"syncnet": SyncNet, "mesh_code": MeshCode},

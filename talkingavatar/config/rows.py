@@ -37,6 +37,7 @@ LATENT_TERMS = (
     "adversarial",
 )
 
+SOUND_GROUPS = ("pose", "shoulders", "deformation", "planes")
 UNIT_GROUPS = ("lines", "pose", "expression", "shoulders", "residual", "colour")
 UNIT_TERMS = ("perceptual", "residual", "unasked")
 
@@ -46,7 +47,8 @@ ROWS: dict[str, dict[str, Rows]] = {  # by section and by the name in it, as the
         "flame_rigged": Rows((*GROUPS, "pose", "expression", "shoulders"), (*BOUND_TERMS, *SKIN_TERMS)),
         "motion_latent": Rows((*GROUPS, *LATENT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *LATENT_TERMS, "sds")),
         "au_diffusion": Rows((*GROUPS, *UNIT_GROUPS), (*BOUND_TERMS, *SKIN_TERMS, *UNIT_TERMS)),
-        "audio_deformed": Rows((*GROUPS, "pose", "shoulders", "deformation", "planes"), BOUND_TERMS),
+        "audio_deformed": Rows((*GROUPS, *SOUND_GROUPS), BOUND_TERMS),
+        "branch_deformed": Rows((*GROUPS, *SOUND_GROUPS), (*BOUND_TERMS, "motion", "perceptual")),
     },
     "driver": {
         "audio2param": Rows(("network",), ("params", "velocity", "acceleration", "lips", "render")),

@@ -91,8 +91,9 @@ class RateConfig:
     """One row of a schedule table: a group of parameters, on the paper's scale (`method.paper_steps`)."""
 
     start: int = within(0, 0, MOST_STEPS)  # step before which the group is frozen
+    stop: int | None = within(None, 1, MOST_STEPS)  # step from which it is frozen again; None: it learns to the end
     lr: float = within(1e-3, 0.0, 1e3)  # at its start
-    lr_end: float = within(1e-3, 0.0, 1e3)  # at the last step, log-linear in between
+    lr_end: float = within(1e-3, 0.0, 1e3)  # at its last step, log-linear in between
     rule: str = "fixed"  # how a shorter budget changes the rate: fixed | travel | visits (see conf/method/thgs.yaml)
     limit: float = within(1.0, 0.0, 1e3)  # highest rate the rule may reach
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999], metadata=each(0.0, 0.999999, length=2))  # Adam's

@@ -13,6 +13,7 @@ METHODS = {
     "motion_latent": "talkingavatar.methods.motion_latent:MotionLatent",
     "au_diffusion": "talkingavatar.methods.au_diffusion:AuDiffusion",
     "audio_deformed": "talkingavatar.methods.audio_deformed:AudioDeformed",
+    "branch_deformed": "talkingavatar.methods.branch_deformed:BranchDeformed",
 }
 
 

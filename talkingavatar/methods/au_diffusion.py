@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from talkingavatar.body.action_units import INTENSITY, is_named
+from talkingavatar.body.action_units import INTENSITY
 from talkingavatar.config.family_options import AuDiffusion as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
@@ -31,7 +31,7 @@ from talkingavatar.networks.colour_planes import ColourPlanes
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.residual import RestBox, changed
 from talkingavatar.networks.skin_surface import SkinSurface
-from talkingavatar.networks.unit_reader import NamedUnits, SeenUnits
+from talkingavatar.networks.unit_reader import unit_reader
 from talkingavatar.networks.unit_residual import MOST, UnitResidual
 from talkingavatar.training.likeness import Likeness
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Layers, Rendering
@@ -50,7 +50,7 @@ class AuDiffusion(TriangleBound):
         """
         self.options = read_options(Options(), context.config.method.options)
         super().__init__(context, self.options, skin=self.options.deform == "skin")
-        self.reader = self._reader(context)
+        self.reader = unit_reader(self.body, context.pose, context.actions, context.train_frames)
         self.residual: UnitResidual | None = None
         if self.options.residual != "none":
             self.residual = UnitResidual(self.options.residual == "mlp", self.options.features)
@@ -128,18 +128,6 @@ class AuDiffusion(TriangleBound):
         return self.units_of(signal) / INTENSITY
 
     # -- parts ---------------------------------------------------------------------------------------------------------
-
-    def _reader(self, context: MethodContext) -> NamedUnits | SeenUnits:
-        """What reads units off a pose."""
-        if is_named(self.body.expression_names):
-            return NamedUnits(self.body)
-        if context.actions is None:
-            raise UserError(
-                "data", f"a capture without action units, and {self.body.name}, whose expressions have no names",
-                "aus.npz, or actions.npz of OpenFace", "preprocess with OpenFace, or use body=open_flame",
-            )  # fmt: skip
-        frames = context.train_frames
-        return SeenUnits(self.body, context.pose[frames], context.actions[frames])
 
     def _changed(self, raw: dict[str, Tensor], units: Float[Tensor, " 17"]) -> dict[str, Tensor]:
         """The raw attributes with what the units do to those of the face beyond the rig."""

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from talkingavatar.body.action_units import INTENSITY, JAW, JAW_OPEN, NAMES, PARTED, UNITS, NamedFace
+from talkingavatar.body.action_units import INTENSITY, JAW, JAW_OPEN, NAMES, PARTED, UNITS, NamedFace, is_named
 from talkingavatar.body.body import Body
+from talkingavatar.errors import UserError
 from talkingavatar.networks.least_squares import LeastSquares
 from talkingavatar.types import BodyPose
 
@@ -56,3 +57,26 @@ class SeenUnits(nn.Module):
 
     def _values(self, pose: BodyPose) -> Float[Tensor, "B P"]:
         return torch.cat([pose.expression, pose.full_pose[:, self.joints].flatten(1)], 1)
+
+
+def unit_reader(
+    body: Body, pose: BodyPose, units: Float[Tensor, "T 17"] | None, frames: list[int]
+) -> NamedUnits | SeenUnits:
+    """What reads units off a body's poses.
+
+    Args:
+        pose: a capture's.
+        units: of the same frames, where they are known.
+        frames: those to learn from.
+
+    Raises:
+        UserError: neither names nor units tell.
+    """
+    if is_named(body.expression_names):
+        return NamedUnits(body)
+    if units is None:
+        raise UserError(
+            "data", f"a capture without action units, and {body.name}, whose expressions have no names",
+            "aus.npz, or actions.npz of OpenFace", "preprocess with OpenFace, or use body=open_flame",
+        )  # fmt: skip
+    return SeenUnits(body, pose[frames], units[frames])

@@ -11,16 +11,17 @@ RULES = ("fixed", "travel", "visits")
 
 @dataclass(frozen=True)
 class Schedule:
-    """One group's rate over a run: nothing before `start`, then log-linear from `lr` to `lr_end` at the last step."""
+    """One group's rate over a run: nothing before `start`, then log-linear from `lr` to `lr_end` at its last step."""
 
     start: int
     lr: float
     lr_end: float
-    steps: int
+    steps: int  # the last one, or the one from which the group is frozen again
+    stops: bool = False
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, 0 while the group is frozen."""
-        if step < self.start:
+        if step < self.start or (self.stops and step >= self.steps):
             return 0.0
         share = min(1.0, (step - self.start) / max(1, self.steps - self.start))
         return self.lr * (self.lr_end / self.lr) ** share
@@ -75,4 +76,5 @@ def scaled(name: str, method: MethodConfig, budget: BudgetConfig, train_frames: 
     factor = min(max(factor, 1.0), max(1.0, limit / row.lr))
     # Poses that are corrected against a picture that is not there yet are led astray: the paper waits 1,500 steps.
     start = max(scale_step(row.start, method, budget), min(budget.warmup, row.start))
-    return Schedule(start, row.lr * factor, row.lr_end * factor, budget.steps)
+    steps = budget.steps if row.stop is None else scale_step(row.stop, method, budget)
+    return Schedule(start, row.lr * factor, row.lr_end * factor, steps, row.stop is not None)

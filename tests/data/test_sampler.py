@@ -77,6 +77,13 @@ def test_shares_that_ask_for_parts_of_a_draw_are_kept_over_many():
     assert [seen[i] / 3000 for i in range(3)] == pytest.approx(shares.tolist(), abs=0.02)
 
 
+def test_of_one_who_talks_open_mouths_are_drawn_oftener():
+    jaw = np.random.default_rng(0).gamma(1.0, 0.05, 400)  # mostly all but shut
+    shares = shares_by_face(np.stack([3 * jaw, np.zeros(400)], 1), 0.5)
+    wide = jaw > np.quantile(jaw, 0.95)
+    assert shares[wide].sum() > 2 * wide.mean() and shares @ jaw > 1.3 * jaw.mean()
+
+
 def test_a_face_that_few_frames_show_is_drawn_oftener_but_not_without_end():
     calm, blinking = np.zeros((95, 4)), np.zeros((5, 4))
     calm[:, 0] = np.linspace(0, 0.02, 95)

@@ -1,4 +1,4 @@
-"""The rigged head and the free deformation it is compared with."""
+"""The rigged head and the free deformations it is compared with."""
 
 import copy
 from dataclasses import replace
@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 
+from talkingavatar.body.action_units import NAMES
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.rows import GROUPS
@@ -16,6 +17,7 @@ from talkingavatar.methods.context import MethodContext
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 FRAMES, TRAIN = 6, [0, 2, 4]
+FREE = ["gaussiantalker_style", "talkinggaussian_style"]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def test_what_no_frame_shows_covers_its_place_in_metres(make, body):
 
 def test_whoever_drives_it_does_not_change_what_the_person_is_like(make, poses):
     other = replace(poses, betas=poses.betas + 1.0)
-    for experiment in ("gaussianheadtalk_full", "gaussianheadtalk_triangle", "gaussiantalker_style"):
+    for experiment in ("gaussianheadtalk_full", "gaussianheadtalk_triangle", *FREE):
         method = make(experiment)
         assert torch.equal(method.drive(signal(poses, 1)).means, method.drive(signal(other, 1)).means)
 
@@ -188,15 +190,73 @@ def test_sound_moves_the_free_head_but_not_its_shoulders(make, poses):
     assert not torch.equal(quiet.sh, loud.sh) and not torch.equal(quiet.opacities, loud.opacities)
 
 
-def test_jaw_and_lips_as_tracked_do_not_move_the_free_head(make, poses, body):
-    method = make("gaussiantalker_style")
+@pytest.fixture(scope="module")
+def branched(make):
+    """The head of two branches in its second stage, its fields at random."""
+    method = make("talkinggaussian_style")
+    method.step = 600
+    torch.manual_seed(0)
+    for field in method.deformation.values():
+        torch.nn.init.normal_(field.decoder[-1].weight, std=0.1)
+        torch.nn.init.normal_(field.planes.table)
+    return method
+
+
+def test_in_two_branches_sound_moves_only(branched, poses):
+    """No opacity and no colour changes; inside the mouth nothing turns or stretches, the shoulders stay."""
+    quiet, loud = branched.drive(signal(poses, 1)), branched.drive(signal(poses, 1, 1.0))
+    assert torch.equal(quiet.sh, loud.sh) and torch.equal(quiet.opacities, loud.opacities)
+    changed = {n: (getattr(quiet, n) - getattr(loud, n)).norm(dim=-1) > 1e-6 for n in ("means", "quats", "scales")}
+    face, mouth = branched.on_face, branched.in_mouth
+    assert 100 < mouth.sum() < face.sum() and not (face & mouth).any()
+    assert changed["means"][face].float().mean() > 0.9 and changed["means"][mouth].float().mean() > 0.9
+    assert changed["quats"][face].any() and changed["scales"][face].any()
+    assert not any(here[~face & ~mouth].any() for here in changed.values())
+    moves = branched.deformation["mouth"](branched.canonical_centre[mouth], torch.ones(8, 16, 44)).abs().mean(0)
+    assert moves[1] > 2 * max(moves[0], moves[2])  # up and down
+
+
+def test_inside_the_mouth_no_action_unit_is_heard_and_of_the_face_the_upper_ones(branched, poses):
+    def driven(unit):
+        actions = torch.zeros(1, 17)
+        actions[0, NAMES.index(unit)] = 5.0
+        return branched.drive(replace(signal(poses, 1), actions=actions)).means
+
+    still, blinking, smiling = driven("AU26"), driven("AU45"), driven("AU12")
+    moved = (still - blinking).norm(dim=-1) > 1e-6
+    assert moved[branched.on_face].float().mean() > 0.3 and not moved[~branched.on_face].any()
+    assert torch.equal(still, smiling)
+
+
+def test_the_first_stage_is_deaf_and_the_last_one_learns_colours_alone(branched, poses, monkeypatch):
+    monkeypatch.setattr(branched, "step", 0)
+    assert torch.equal(branched.drive(signal(poses, 1)).means, branched.drive(signal(poses, 1, 1.0)).means)
+    learning = {
+        step: {name for name, schedule in branched.schedules.items() if schedule.rate(step) > 0}
+        for step in (0, 600, 900)
+    }
+    assert learning[0] == {"means", "quats", "scales", "opacities", "sh"}
+    assert learning[600] == {*learning[0], "pose", "shoulders", "deformation", "planes"}
+    assert learning[900] == {"opacities", "sh"}
+
+
+@pytest.mark.parametrize("experiment", FREE)
+def test_what_sound_deforms_is_not_baked(make, poses, experiment):
+    with pytest.raises(UserError, match=r"an avatar of (audio|branch)_deformed; expected one of a family"):
+        make(experiment).bake(signal(poses, 1))
+
+
+@pytest.mark.parametrize("experiment", FREE)
+def test_jaw_and_lips_as_tracked_do_not_move_the_free_head(make, poses, body, experiment):
+    method = make(experiment)
+    method.step = 600
     other = replace(poses[[1]], full_pose=poses[[1]].full_pose.clone())
     other.full_pose[0, body.joint_names.index("jaw"), 0] += 0.3
     means = [method.drive(DrivingSignal(torch.tensor([-1]), pose)).means for pose in (poses[[1]], other)]
     assert torch.equal(*means)
 
 
-@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussianheadtalk_triangle", "gaussiantalker_style"])
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussianheadtalk_triangle", *FREE])
 def test_every_group_learns_and_no_triangle_loses_its_last_gaussian(make, poses, experiment):
     method = make(
         experiment, "density.start=0", "density.min_every=5", "density.every=1", "density.grow_gradient=1e-7",
@@ -268,7 +328,7 @@ def test_a_loss_that_the_family_has_not_is_refused():
         method_class(config.method.name).check(config)
 
 
-@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", "gaussiantalker_style"])
+@pytest.mark.parametrize("experiment", ["gaussianheadtalk_full", *FREE])
 def test_the_declared_groups_are_those_there_are(make, experiment):
     method = make(experiment)
     assert set(method.group_names) == {*GROUPS, *method.parameter_groups()}

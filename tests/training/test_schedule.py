@@ -33,6 +33,13 @@ def test_paper_budget_meets_the_paper_table():
         assert schedule.rate((start + 150_000) // 2) == pytest.approx((first * last) ** 0.5, rel=1e-3)
 
 
+def test_what_stops_has_reached_its_last_rate_and_is_frozen_again():
+    stopping = method(means=RateConfig(stop=100_000, lr=1e-3, lr_end=1e-5))
+    schedule = scaled("means", stopping, PAPER.budget, train_frames=500)
+    assert schedule.rate(50_000) == pytest.approx(1e-4) and schedule.rate(99_999) == pytest.approx(1e-5, rel=1e-3)
+    assert schedule.rate(100_000) == schedule.rate(149_999) == 0
+
+
 @pytest.mark.parametrize("name", ["skinning", "leb"])
 def test_travel_is_kept_in_a_shorter_budget(name):
     """The sum of rates, which bounds how far Adam moves a parameter, is the paper's unless the limit holds it back."""
