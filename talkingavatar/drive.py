@@ -22,15 +22,17 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   python -m talkingavatar.drive run=... audio=talk.mp3 start=10 stop=25 background=#00b140 out=talk.mp4
   python -m talkingavatar.drive run=... audio=speech.wav emotion="slightly sad, then furious from 3.5s"
   python -m talkingavatar.drive run=... audio=speech.wav au="AU12=2.5 at 6s"
+  ffmpeg -f pulse -i default -f wav - | python -m talkingavatar.drive run=... audio=- live=true out=- | ffplay -
   python -m talkingavatar.drive run=... motion=captures/another                     its motion and its sound
   python -m talkingavatar.drive run=... motion=captures/another audio=speech.wav    its motion, this sound
 
   run         run directory of fit, finished or not
-  audio       any sound, or a video with sound; the mouth follows it
+  audio       any sound, or a video with sound; the mouth follows it. -: standard input, spoken as it comes by a driver
+              that speaks live: a WAV, or bare samples (16 bits, little-endian, 16 kHz, mono)
   motion      another capture, tracked with the same body; without it the body moves as in the run's own capture
   start stop  stretch of the sound, seconds
   background  a colour (white, #rrggbb), or plate: the capture's clean plate. Default: the run's own background
-  out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder
+  out         mp4 file. Default: drive-<sound>.mp4 in the run's media folder. -: Matroska to standard output (audio=-)
   seed        of the idle motion's order, and of what a driver draws (0)
   samples     videos that a driver draws with this seed and those after it; each is as if it were the only one (1)
   emotion     in words, feelings ("very happy but not excited", "80% sad"), what the face does ("raise your left brow
@@ -42,10 +44,12 @@ HELP = """Render a new performance of a fitted avatar to mp4 with sound.
   guidance    of a driver that draws, how far the sound leads it (its own), and action units where it is prompted with
               them: 1.5, or audio=1.15,units=1.3
   steps       of the same, how often noise is taken away (its own)
+  live        true: pictures that would come too late for sound in its own time are left out, and counted (false)
   fast        true: from the avatar's baked arrays, which draw the same pictures to 45 dB or refuse (false)
   speaker     whose style a driver speaks in, of those it was trained on. Default: the run's own
 
-Beside the video lie a report (json), lip opening against the sound and speed, and the face's action units (au.csv).
+Beside the video of a file lie a report (json), lip opening against the sound and speed, and the face's action units
+(au.csv). Of sound that comes the end is the end of the pipe, or Ctrl-C.
 Exit codes: 0 done, 2 a mistake in what was given."""
 
 FOLLOWS = 0.2  # cross-validated correlation of the best mouth parameter below which a warning is due
@@ -60,6 +64,7 @@ KEYS = (
     "seed",
     "samples",
     "fast",
+    "live",
     "speaker",
     "emotion",
     "au",
@@ -82,11 +87,33 @@ def main(arguments: list[str]) -> int:
 
 
 def _drive(config: "DriveConfig") -> int:
-    from talkingavatar.engine.performing.perform import drive
+    """
+    Raises:
+        UserError: a mistake in what was given.
+    """
+    from talkingavatar.engine.performing.perform import PIPE, drive
 
+    if config.request.audio == PIPE:
+        return _live(config)
+    for name, asked in (("live", config.live), ("out", config.out == PIPE)):
+        if asked:
+            from talkingavatar.errors import UserError
+
+            raise UserError(name, "a whole sound", "audio=-, sound that comes through a pipe", "give audio=- < file")
     for driven in drive(config):
         _show(driven.report)
         print(f"video: {driven.video}")
+    return 0
+
+
+def _live(config: "DriveConfig") -> int:
+    """Speak what comes; counts are told where errors are, for pictures may go the other way."""
+    from talkingavatar.engine.performing.live import Told, drive_live
+
+    told = Told()
+    with open(0, "rb", closefd=False) as source:
+        drive_live(config, source, told)
+    print(f"{told.seconds:.2f} s of sound, {told.frames} frames, {told.late} left out", file=sys.stderr)
     return 0
 
 
@@ -119,8 +146,8 @@ def parse(arguments: list[str]) -> "DriveConfig":
         prompt=_prompt(given),
         controls=_controls(given),
     )
-    fast = boolean("fast", given.get("fast", "false"))
-    return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"], fast)
+    fast, live = (boolean(name, given.get(name, "false")) for name in ("fast", "live"))
+    return DriveConfig(user_path(given["run"]), request, given.get("background"), paths["out"], fast, live)
 
 
 def _units(given: str | None) -> "str | Path | None":

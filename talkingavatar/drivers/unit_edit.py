@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.body.action_units import INTENSITY
-from talkingavatar.data.prompts.ask import Track
+from talkingavatar.data.prompts.ask import Asked, Track
 
 ALPHA, BETA = 1.0, 0.3  # the published rule's; methods.md D.2: their values were not found
 
@@ -18,7 +18,7 @@ ALPHA, BETA = 1.0, 0.3  # the published rule's; methods.md D.2: their values wer
 class UnitEdit:
     """Curves over the frames that a driver hears, and the rule by which they count."""
 
-    track: Track
+    track: Track | Asked
     rule: str = "floor"  # or "published"
 
     def applied(self, units: Float[Tensor, "T 17"], first: int = 0) -> Float[Tensor, "T 17"]:
@@ -27,10 +27,10 @@ class UnitEdit:
         `floor`: what was there, less what is calmed, and at least what is asked. `published` (EmoDiffTalk): what is
         asked for is on or off, E (1 + alpha) or E (1 - beta). A unit is the mean of its sides, as read off a face.
         """
-        track, here = self.track, slice(first, first + len(units))
-        raised, calmed = (torch.from_numpy(curve[here].mean(2)).to(units) for curve in (track.raised, track.calmed))
+        track = self.track.window(first, len(units))
+        raised, calmed = (torch.from_numpy(curve.mean(2)).to(units) for curve in (track.raised, track.calmed))
         if self.rule == "published":
-            weight = torch.from_numpy(track.weight[here]).to(units)[:, None]
+            weight = torch.from_numpy(track.weight).to(units)[:, None]
             factor = torch.where(raised > 0, 1 + ALPHA, 1 - BETA)
             return (units * (1 + weight * (factor - 1))).clamp(0, INTENSITY)
         return torch.maximum(units * (1 - calmed), raised)

@@ -16,9 +16,8 @@ from numpy import ndarray
 from websockets.asyncio.client import ClientConnection, connect
 
 from talkingavatar.audio.speech import load_speech, voices
-from talkingavatar.engine.driver import required
 from talkingavatar.engine.fitted import FittedRun, load_run
-from talkingavatar.errors import UserError
+from talkingavatar.engine.performing.speech import speaker_of
 from talkingavatar.viewer.server import Viewer
 from talkingavatar.viewer.session import RATE
 from talkingavatar.viewer.shelf import Shelf
@@ -54,11 +53,7 @@ def bench_live(run: Path, bake: Callable[[FittedRun], Baked], seconds: float, ti
         UserError: the run has no driver that speaks as it hears.
     """
     trained = load_run(run)
-    driver = required(trained.driver, trained.data.config.experiment)
-    live = live_of(trained, driver, bake(trained).motion)
-    if live is None:
-        found = f"{driver.card.driver}, which hears the whole sound before it speaks"
-        raise UserError("run", found, "a driver with a live form", "give another run")
+    live = live_of(speaker_of(trained), bake(trained).motion)
     timed = Timed(live)
     heard = asyncio.run(talk(timed.live, speech(seconds), times))
     rows = _rows(live, timed, heard)
@@ -138,7 +133,8 @@ class Timed:
 
     def _timed(self, voice: Voice) -> Voice:
         assert isinstance(voice, RunVoice)
-        voice.stream.push = _timed(voice.stream.push, self.driver)  # type: ignore[method-assign]
+        for stream in voice.speech.streams:
+            stream.push = _timed(stream.push, self.driver)  # type: ignore[method-assign]
         voice.motion = _timed(voice.motion, self.motion)
         return voice
 

@@ -16,15 +16,13 @@ from talkingavatar.data.capture import RATE, Capture
 from talkingavatar.data.datamodule import CaptureData
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.performing.performance import SOUND_RATE, Performance, Request, open_request, prepare
+from talkingavatar.engine.performing.speech import speaker_of
 from talkingavatar.errors import UserError
 from talkingavatar.viewer.shown import Baked, Camera, Live, Shown, rows_of
 from talkingavatar.viewer.speaking import live_of
 
 MAGIC, EXTENSION = b"glTF", b'"KHR_gaussian_splatting"'
 QUALITY = 88  # of the pictures that are sent
-UNSPOKEN = (
-    "the mouth of this run hears the whole sound first; stages=[avatar,driver] gives it a driver that speaks live"
-)
 
 
 @dataclass(frozen=True)
@@ -94,10 +92,9 @@ def shown_of(trained: FittedRun, baked: Baked, performance: Performance | None, 
 def _live(trained: FittedRun, baked: Baked) -> tuple[Live | None, list[str]]:
     """How it speaks as it hears; else why it does not."""
     try:
-        live = None if trained.driver is None else live_of(trained, trained.driver, baked.motion)
+        return live_of(speaker_of(trained), baked.motion), []
     except UserError as error:
         return None, [str(error)]
-    return live, [] if live else [UNSPOKEN]
 
 
 def cameras_of(data: CaptureData) -> list[Camera]:

@@ -1,11 +1,13 @@
 """Driving a small fitted run through the command line."""
 
+import io
 import json
 import re
 import shutil
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -16,8 +18,16 @@ import torch
 from PIL import Image
 from websockets.sync.client import connect
 
+from talkingavatar.audio.incoming import Incoming
 from talkingavatar.audio.reading import read_sound
 from talkingavatar.drive import main
+from talkingavatar.engine.fitted import load_run
+from talkingavatar.engine.measuring.stream_bench import _untrained
+from talkingavatar.engine.media.stream import StreamWriter
+from talkingavatar.engine.performing.controls import Controls
+from talkingavatar.engine.performing.live import Show, Told
+from talkingavatar.engine.performing.perform import DriveConfig
+from talkingavatar.engine.performing.performance import Request
 from talkingavatar.export import main as export
 from talkingavatar.exporters.bake_file import read_baked
 from talkingavatar.preprocessing.landmarks.csv_table import read_csv
@@ -144,6 +154,26 @@ def test_from_baked_arrays_it_is_the_same_video(fitted, tmp_path):
     assert 10 * np.log10(255**2 / np.square(pictures[0] - pictures[1]).mean().clip(1e-6)) > 40  # H.264 between them
 
 
+def test_sound_through_a_pipe_is_spoken_as_it_comes(fitted, tmp_path):
+    """All frames, or where sound comes faster than it is spoken, those that are not too late for it."""
+    trained = load_run(fitted)
+    trained = replace(trained, driver=_untrained(trained.body))
+    content = io.BytesIO()
+    soundfile.write(content, np.random.default_rng(0).normal(0, 0.1, 44_100), 44_100, format="WAV")
+    for live in (False, True):
+        told, file = Told(), tmp_path / "live.mp4"
+        incoming = Incoming(io.BufferedReader(io.BytesIO(content.getvalue())))
+        show = Show(DriveConfig(fitted, Request(controls=Controls(distance=1.2)), "#204080", live=live), trained, None)
+        with StreamWriter(file, show.fps, *show.size) as writer:
+            show.run(incoming, writer, told)
+        with av.open(str(file)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        assert (told.seconds, told.frames) == (pytest.approx(1.0), 25) and len(frames) == 25 - told.late
+        assert (told.late > 5) == live
+        assert np.abs(frames[0].astype(int) - frames[-1]).max() > 10  # it moves
+        assert live or abs(len(read_sound(file, 48_000)) - 48_000) < 1024  # of a block of AAC
+
+
 @pytest.mark.parametrize(("background", "colour"), [("#204080", (32, 64, 128)), ("plate", (10, 200, 30))])
 def test_background_and_another_captures_motion(command, fitted, capture, tmp_path, background, colour):
     done = command(
@@ -201,6 +231,11 @@ def test_mistakes(fitted, capture, tmp_path, capsys):
         (run, audio, "background=greenish"): "background",
         (run, audio, "out=film.avi"): "ends in .mp4",
         (run, audio, "sed=2"): "did you mean seed",
+        (run, audio, "live=true"): "live: found a whole sound",
+        (run, audio, "out=-"): "out: found a whole sound",
+        (run, "audio=-", "start=1"): "start: found 1",
+        (run, "audio=-", "samples=2"): "samples: found 2",
+        (run, "audio=-", "au=units.csv"): "au: found units.csv",
         (run, f"motion={tmp_path / 'nobody'}"): "no such folder",
         (run, f"motion={other}"): "the run's body",
     }.items():

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pytest
@@ -10,13 +9,15 @@ import torch
 
 from talkingavatar.audio.features import attention_windows, audio_features
 from talkingavatar.audio.speech import load_speech, voices
+from talkingavatar.body.models import load_body
 from talkingavatar.drivers.driver import Heard
 from talkingavatar.engine.measuring.stream_bench import _untrained
+from talkingavatar.engine.performing.speech import Speaker, Windows
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.types import DrivingSignal
 from talkingavatar.viewer.bench import LEAD, speech, talk
-from talkingavatar.viewer.shown import Live, rows_of
-from talkingavatar.viewer.speaking import RunVoice, Windows
+from talkingavatar.viewer.shown import rows_of
+from talkingavatar.viewer.speaking import RunVoice, live_of
 
 FRAMES, BLOCK = 50, 320
 
@@ -51,10 +52,10 @@ def features(sound):
 @pytest.mark.parametrize("hears", [False, True])
 @torch.no_grad()
 def test_a_live_voice_says_what_the_whole_sound_says(sound, features, hears):
-    driver, first = _untrained(), 20
+    driver, first = _untrained(load_body("open_flame")), 20
     idle = driver.space.body.zero_pose(30)
     idle.transl[:, 0] = torch.arange(30)
-    voice = RunVoice(driver, idle, motion, hears, first)
+    voice = RunVoice(Speaker(driver, driver.space.body, idle, hears).speech(first), motion)
     rows = [voice.push(sound[i : i + BLOCK]) for i in range(0, len(sound), BLOCK)]
     said = np.concatenate([part for part in rows if len(part)])
     expected = FRAMES - round(driver.lookahead * 25) - 1
@@ -82,8 +83,8 @@ def test_windows_are_the_whole_sounds(sound, features):
 
 def test_an_hour_costs_no_more_than_a_minute(sound):
     """In small: twenty seconds through a real socket, faster than spoken; nothing is lost, late or piled up."""
-    driver = _untrained()
-    live = Live(25.0, driver.lookahead, partial(RunVoice, driver, driver.space.body.zero_pose(30), motion, False))
+    driver = _untrained(load_body("open_flame"))
+    live = live_of(Speaker(driver, driver.space.body, driver.space.body.zero_pose(30), False), motion)
     heard = asyncio.run(talk(live, speech(20), 1000))
     assert heard.counts["samples"] == 20 * 16_000 and heard.counts["starts"] == 1
     assert (heard.counts["late"], heard.counts["unheard"]) == (0, 0)

@@ -43,6 +43,23 @@ class Track:
         pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return Track(*(np.maximum(one, another) for one, another in pairs))
 
+    def window(self, first: int, count: int) -> Track:
+        """The times from `first` on."""
+        return Track(*(getattr(self, f.name)[first : first + count] for f in fields(self)))
+
+
+@dataclass
+class Asked:
+    """The same of a clock without end; what is asked may change while it runs."""
+
+    fps: float
+    asks: Sequence[Ask] = ()
+    spoken: bool = False  # feelings have a say in `SPOKEN` too
+
+    def window(self, first: int, count: int) -> Track:
+        """Frames from `first` on."""
+        return _track_at(self.asks, np.arange(first, first + count) / self.fps, self.spoken)
+
 
 def track_of(asks: Sequence[Ask], fps: float, frames: int, spoken: bool = False) -> Track:
     """Each rises and falls within `FADE` round its start and stop; of several that ask for a unit the strongest counts.
@@ -54,13 +71,18 @@ def track_of(asks: Sequence[Ask], fps: float, frames: int, spoken: bool = False)
         UserError: something is asked for beyond the end.
     """
     seconds = frames / fps
-    raised, calmed = np.zeros((frames, len(NAMES), 2)), np.zeros((frames, len(NAMES), 2))
-    most = np.zeros(frames)
     for ask in asks:
         if ask.start >= seconds or (math.isfinite(ask.stop) and ask.stop > seconds + 0.5 / fps):
             late = ask.start if ask.start >= seconds else ask.stop
             raise UserError(ask.words, f"{late:g} s", f"a time within the sound's {seconds:.2f} s", "correct it")
-        weight = _weight(ask, np.arange(frames) / fps)
+    return _track_at(asks, np.arange(frames) / fps, spoken)
+
+
+def _track_at(asks: Sequence[Ask], times: Float[ndarray, " T"], spoken: bool) -> Track:
+    raised, calmed = np.zeros((2, len(times), len(NAMES), 2))
+    most = np.zeros(len(times))
+    for ask in asks:
+        weight = _weight(ask, times)
         most = np.maximum(most, weight)
         for curve, wanted in ((raised, ask.raised), (calmed, ask.calmed)):
             for key, value in wanted.items():

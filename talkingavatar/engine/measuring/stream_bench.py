@@ -16,7 +16,7 @@ from torch import Tensor
 
 from talkingavatar.audio.features import BANDS, RATE
 from talkingavatar.audio.speech import load_speech, voices
-from talkingavatar.body.models import load_body
+from talkingavatar.body.models import Body, load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.family_options import Audio2Param as Options
 from talkingavatar.drivers.audio2param.driver import Audio2ParamDriver
@@ -50,7 +50,11 @@ def bench_stream(run: Path | None, chunks: list[float], seconds: float) -> list[
     """
     trained = load_run(run) if run is not None else None
     torch.set_num_threads(1)
-    driver = _untrained() if trained is None else required(trained.driver, trained.data.config.experiment)
+    driver = (
+        _untrained(load_body("open_flame"))
+        if trained is None
+        else required(trained.driver, trained.data.config.experiment)
+    )
     sound = load_speech(voices()[0]).excerpt(0.0, seconds).samples
     draw = None if trained is None else _drawing(trained, driver)
     drawn = ", and the drawing" if draw else ""
@@ -114,9 +118,9 @@ def _drawing(trained: FittedRun, driver: Driver) -> Callable[[Tensor, int], None
     return draw
 
 
-def _untrained() -> Driver:
+def _untrained(body: Body) -> Driver:
     """A driver of the default's size with random weights."""
-    config, body = compose(["experiment=audio2param"]), load_body("open_flame")
+    config = compose(["experiment=audio2param"])
     options = read(Options(), config)
     space = RigParameters(body, options.targets)
     torch.manual_seed(0)

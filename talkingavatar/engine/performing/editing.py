@@ -118,13 +118,29 @@ def foretold(
     spoken = driver.foretell(signal, heard, prompt, seed)
     if edit is None:
         return spoken
-    if "edit" not in driver.takes:
-        units = None if spoken.actions is None else edit.applied(spoken.actions)
-        return replace(edited(spoken, body, edit.track, edit.rule), actions=units)
-    made = driver.foretell(signal, heard, replace(prompt, edit=edit), seed)
+    made = driver.foretell(signal, heard, replace(prompt, edit=edit), seed) if "edit" in driver.takes else None
+    return with_edit(spoken, made, body, edit)
+
+
+def with_edit(
+    spoken: DrivingSignal, made: DrivingSignal | None, body: Body, edit: UnitEdit, first: int = 0
+) -> DrivingSignal:
+    """What a driver makes of the sound alone, with an edit in its face and in its action units.
+
+    Args:
+        made: what a driver that takes edits makes of both; None of another.
+        first: of the edit's frames.
+
+    Raises:
+        UserError: a body whose expressions have no names.
+    """
+    track = edit.track.window(first, len(spoken))
+    if made is None:
+        units = None if spoken.actions is None else edit.applied(spoken.actions, first)
+        return replace(edited(spoken, body, track, edit.rule), actions=units)
     if edit.rule == "published":
         return made
-    return replace(edited(made, body, edit.track, edit.rule, spoken.pose), actions=made.actions)
+    return replace(edited(made, body, track, edit.rule, spoken.pose), actions=made.actions)
 
 
 def edited(

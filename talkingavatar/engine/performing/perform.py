@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import ImageColor
 from torch import Tensor
@@ -36,7 +37,9 @@ from talkingavatar.engine.performing.unit_curves import write_units
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import Cameras, DrivingSignal, Gaussians
+
+PIPE = Path("-")  # as sound: standard input, spoken as it comes; as video: standard output
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class DriveConfig:
     background: str | None = None  # a colour by name or #rrggbb, or "plate"; None: the run's own
     out: Path | None = None  # mp4 file; None: in the run's media folder
     fast: bool = False  # from the avatar's baked arrays
+    live: bool = False  # of sound through a pipe: pictures that would come too late are left out
     progress: bool = True
 
 
@@ -68,8 +72,9 @@ def drive(config: DriveConfig) -> list[Driven]:
     """
     opened = open_request(config.request)
     trained = load_run(config.run)
-    background = _background(config.background, trained)
-    video = _video_file(config, trained)
+    background = background_of(config.background, trained)
+    names = [given.stem for given in (config.request.audio, config.request.motion) if given is not None]
+    video = video_file(config.out, names, trained)
     fast = Fast(trained) if config.fast else None
     performances = prepare(trained, opened)
     videos = [video]
@@ -125,6 +130,24 @@ def speak(trained: FittedRun, seconds: float = 8.0) -> Path:
     return file
 
 
+class Painter:
+    """Draws Gaussians as one camera sees them, before a background."""
+
+    def __init__(self, trained: FittedRun, cameras: Cameras, background: Float[Tensor, "#H #W 3"] | None) -> None:
+        """
+        Args:
+            background: None, the run's own.
+        """
+        self.method, device = trained.method, trained.method.device
+        own = torch.tensor(trained.data.config.renderer.background, device=device)
+        self.cameras = cameras.to(device)
+        self.change = 0 if background is None else background.to(device) - own
+
+    def __call__(self, gaussians: Gaussians) -> UInt8[ndarray, "H W 3"]:
+        rendering = self.method.render(gaussians, self.cameras)
+        return to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * self.change)
+
+
 @torch.no_grad()
 def film(
     trained: FittedRun,
@@ -140,9 +163,7 @@ def film(
         fast: what gives the Gaussians in place of the method.
     """
     method, device = trained.method, trained.method.device
-    own = torch.tensor(trained.data.config.renderer.background, device=device)
-    change = 0 if background is None else background.to(device) - own
-    cameras = performance.cameras.to(device)
+    painter = Painter(trained, performance.cameras, background)
     ruler, parent = LipRuler(method.body), method.vertices_of()
     measured = ruler.known and parent is not None
     openings = []
@@ -154,8 +175,7 @@ def film(
         ProgressBar("frames", len(performance), progress) as bar,
     ):
         for t, gaussians in enumerate(shown):
-            rendering = method.render(gaussians, cameras)
-            video.write(to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * change))
+            video.write(painter(gaussians))
             if measured and parent is not None:
                 openings.append(ruler.of_gaussians(gaussians, parent, performance.signal.pose[t : t + 1].to(device)))
             bar.advance()
@@ -184,7 +204,7 @@ def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " 
     return rows
 
 
-def _background(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3"] | None:
+def background_of(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3"] | None:
     """The colour or picture behind the avatar; None, the run's own."""
     if given is None:
         return None
@@ -201,10 +221,13 @@ def _background(given: str | None, trained: FittedRun) -> Float[Tensor, "#H #W 3
     return torch.from_numpy(plate).float() / 255
 
 
-def _video_file(config: DriveConfig, trained: FittedRun) -> Path:
-    """Where the video goes; its folder exists and can be written."""
-    names = [given.stem for given in (config.request.audio, config.request.motion) if given is not None]
-    file = config.out or trained.run.media / f"{'-'.join(['drive', *names])}.mp4"
+def video_file(out: Path | None, names: Sequence[str], trained: FittedRun) -> Path:
+    """Where the video goes; its folder exists and can be written.
+
+    Args:
+        names: of what is performed, for a file that has none given.
+    """
+    file = out or trained.run.media / f"{'-'.join(['drive', *names])}.mp4"
     if file.suffix != ".mp4":
         raise UserError("out", str(file), "a file that ends in .mp4", "correct it")
     try:

@@ -120,8 +120,8 @@ def prepare(trained: FittedRun, opened: OpenedRequest) -> list[Performance]:
     if driver is not None:
         given = (signal, heard, request.prompt)
         signals = [foretold(driver, *given, request.seed + k, body, edit) for k in range(request.samples)]
-    elif edit is not None:
-        signals = [edited(signal, body, edit.track, edit.rule)]
+    elif opened.edit is not None and track is not None:
+        signals = [edited(signal, body, track, opened.edit.rule)]
     notes = [] if opened.edit is None else opened.edit.notes
     shown = [request.controls.applied(signal, body, cameras) for signal in signals]
     return [Performance(fps, signal, opened.sound, cameras, driver, notes) for signal in shown]
