@@ -83,7 +83,7 @@ def test_waits_are_told(cuda, name, waits):
 # which all is drawn again for density control: 240 launches more.
 @pytest.mark.parametrize(
     ("experiment", "most"),
-    [("thgs_full", 2450), ("gaussiantalker_style", 1300)],
+    [("thgs_full", 2450), ("gaussiantalker_style", 1300), ("talkinggaussian_style", 2200)],
 )
 def test_a_step_waits_for_nothing(cuda, cache, experiment, most):
     """Drawn twice, on a background of its own and once more for density control where the family's frames may be."""
