@@ -6,6 +6,7 @@ The face's are moved, turned and stretched by a field of sound and upper-face ac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import final
 
 import torch
@@ -18,15 +19,17 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
+from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.sound_deformed import Lying, SoundDeformed
 from talkingavatar.networks.motion_field import FaceField, MouthField
 from talkingavatar.networks.unit_reader import unit_reader
 from talkingavatar.training.likeness import Likeness
-from talkingavatar.types import Batch, BodyPose, DrivingSignal, Rendering
+from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering
 
 INSIDE = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # the body's parts that are the mouth's branch
+BEHIND = 0.03  # metres that the mouth's branch is taken to lie deeper: more than from the lips to the teeth
 UPPER = ("AU01", "AU04", "AU05", "AU06", "AU07", "AU45")  # units that the face's field is told
 
 
@@ -35,12 +38,11 @@ class BranchDeformed(SoundDeformed):
     """Three stages by the schedule: deaf Gaussians; the fields that move them; colours alone, where fields stop.
 
     Not as published: Gaussians start on a tracked head, not at random, and the head carries them where a camera moved
-    about them; the branches share one drawing, in which depth decides what hides what, and one fit, where two were
-    fitted to masked pictures and the face's was laid over the mouth's; units are weighed as they are, not clipped;
-    frames are drawn by how seldom their face is (`data.balance`), which favours open mouths and blinks, where a window
-    went from closed to open ones; the last stage's likeness is of one square of the picture a step, and norms of the
-    attention, that weighed 1e-4, are left out. The published mouth's planes shrink from level to level; here both
-    branches have the face's.
+    about them; the branches share one drawing, the face over the mouth, and one fit, where two were fitted to pictures
+    masked by a parser of faces; units are weighed as they are, not clipped; frames are drawn by how seldom their face
+    is (`data.balance`), which favours open mouths and blinks, where a window went from closed to open ones; the last
+    stage's likeness is of one square of the picture a step, and norms of the attention, that weighed 1e-4, are left
+    out. The published mouth's planes shrink from level to level; here both branches have the face's.
     """
 
     group_names, term_names = ROWS["method"]["branch_deformed"].groups, ROWS["method"]["branch_deformed"].terms
@@ -85,6 +87,18 @@ class BranchDeformed(SoundDeformed):
         heard = {name: raw[name].index_add(0, face[0], change) for name, change in moves.items()}
         heard["means"] = heard["means"].index_add(0, mouth[0], self.local(inside, mouth[0]))
         return raw | heard
+
+    def render(
+        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
+    ) -> Rendering:
+        """The face over the inside of the mouth: that is drawn where it looks the same, but lies deeper."""
+        if len(cameras) > 1:
+            return super().render(gaussians, cameras, background)
+        eye = eyes(cameras.viewmats)
+        sight = gaussians.means - eye
+        deeper = BEHIND * self.in_mouth[self.carried_binding][:, None] / sight.norm(dim=1, keepdim=True)
+        behind = replace(gaussians, means=gaussians.means + deeper * sight, scales=gaussians.scales * (1 + deeper))
+        return super().render(behind, cameras, background)
 
     def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 6"]:
         """Intensities of the upper face's units, 0 to 1: the signal's, or read off its pose where it has none."""

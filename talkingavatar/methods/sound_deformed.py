@@ -39,7 +39,7 @@ class SoundDeformed(TriangleBound):
     def __init__(self, context: MethodContext, options: Options) -> None:
         super().__init__(context, options)
         body = self.body
-        rigid = [name not in ("jaw",) and EYES not in name for name in body.joint_names]
+        rigid = [name != "jaw" and EYES not in name for name in body.joint_names]
         self.register_buffer("rigid", torch.tensor(rigid)[:, None], persistent=False)
         at_rest = self.figure(_at_rest(context.pose[context.train_frames[:1]]))
         canonical = triangle_frames(at_rest[self.figure.faces])
