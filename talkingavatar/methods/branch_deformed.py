@@ -35,7 +35,7 @@ UPPER = ("AU01", "AU04", "AU05", "AU06", "AU07", "AU45")  # units that the face'
 
 @final
 class BranchDeformed(SoundDeformed):
-    """Three stages by the schedule: deaf Gaussians; the fields that move them; colours alone, where fields stop.
+    """Three stages by the schedule: deaf Gaussians; the fields that move them; colours and opacities, fields at rest.
 
     Not as published: Gaussians start on a tracked head, not at random, and the head carries them where a camera moved
     about them; the branches share one drawing, the face over the mouth, and one fit, where two were fitted to pictures

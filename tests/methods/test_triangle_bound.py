@@ -256,7 +256,7 @@ def test_inside_the_mouth_no_action_unit_is_heard_and_of_the_face_the_upper_ones
     assert torch.equal(still, smiling)
 
 
-def test_the_first_stage_is_deaf_and_the_last_one_learns_colours_alone(branched, poses, monkeypatch):
+def test_the_first_stage_is_deaf_and_in_the_last_one_fields_rest(branched, poses, monkeypatch):
     monkeypatch.setattr(branched, "step", 0)
     assert torch.equal(branched.drive(signal(poses, 1)).means, branched.drive(signal(poses, 1, 1.0)).means)
     learning = {
