@@ -43,9 +43,9 @@ class LipRuler:
         return float((places[0] - places[1]) @ self._up(pose)[0])
 
     def _of_vertices(self, pose: BodyPose) -> Float[Tensor, " B"]:
-        vertices, _ = self.body(pose)
-        between = vertices[:, self.upper].mean(1) - vertices[:, self.lower].mean(1)
-        return (between * self._up(pose)).sum(-1)
+        vertices, _ = self.body(pose, torch.cat([self.upper, self.lower]))
+        upper, lower = vertices.split([len(self.upper), len(self.lower)], 1)
+        return ((upper.mean(1) - lower.mean(1)) * self._up(pose)).sum(-1)
 
     def _up(self, pose: BodyPose) -> Float[Tensor, "B 3"]:
         return self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[:, self.head, :3, 1]
