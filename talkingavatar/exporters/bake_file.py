@@ -17,7 +17,7 @@ from torch import Tensor
 
 from talkingavatar.errors import UserError
 from talkingavatar.exporters.glb import glb
-from talkingavatar.networks.baked import Baked, Grid, Residual, Resting, Skeleton, Skin, Weights
+from talkingavatar.networks.baked import Baked, Grid, Listener, Residual, Resting, Skeleton, Skin, Weights
 from talkingavatar.networks.footing import FAR, NEAR
 from talkingavatar.types import Gaussians
 
@@ -53,6 +53,16 @@ ARRAYS = {
     "residual.first": ("residual.first", "uint16", "n"),
     "residual.most": ("residual.most", "float32", "C"),
     "residual.turns": ("residual.turns", "float32", "n4"),
+    "listener.rows": ("listener.rows", "int32", "m"),
+    "listener.places": ("listener.places", "float32", "mH"),
+    "listener.ears": ("listener.ears", "float32", "mA"),
+    "listener.first": ("listener.first", "float32", "HA"),
+    "listener.second": ("listener.second", "float32", "HH"),
+    "listener.second_bias": ("listener.second_bias", "float32", "H"),
+    "listener.third": ("listener.third", "float32", "HH"),
+    "listener.third_bias": ("listener.third_bias", "float32", "H"),
+    "listener.last": ("listener.last", "float32", "OH"),
+    "listener.last_bias": ("listener.last_bias", "float32", "O"),
     "grid.rows": ("grid.rows", "int32", "g"),
     "grid.lower": ("grid.lower", "float32", "3"),
     "grid.step": ("grid.step", "float32", "3"),
@@ -60,8 +70,8 @@ ARRAYS = {
     "grid.joints": ("grid.joints", "uint16", "DQ"),
     "grid.values": ("grid.values", "float32", "DQ"),
 }
-# Those that an avatar may lack; of one that has a residual, the first three of it must be there, of a grid all.
-OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "grid"))}
+# Those that an avatar may lack; of one that has a residual, the first three of it must be there, of others all.
+OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "listener", "grid"))}
 OPTIONAL |= {"gaussians.open_sided", "rest_joints.expression"}
 
 
@@ -108,11 +118,13 @@ def arrays_of(avatar: Baked) -> dict[str, ndarray]:
 
 def counts_of(avatar: Baked) -> dict[str, int]:
     """Sizes that a reader wants to know first."""
-    residual, sizes = avatar.residual, avatar.skin.basis.shape
+    residual, listener, sizes = avatar.residual, avatar.listener, avatar.skin.basis.shape
     coefficients = 0
     if residual is not None:
         first = 0 if residual.first is None else int(residual.first.max())
         coefficients = first + residual.basis.shape[2]
+    if listener is not None:
+        coefficients += listener.ears.shape[1]
     return {
         "gaussians": len(avatar),
         "sh": avatar.gaussians.sh.shape[1],
@@ -139,7 +151,7 @@ def read_baked(file: Path) -> BakedFile:
     manifest = extras.get(EXTRAS) if isinstance(extras, dict) else None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise UserError("file", f"{file}: nothing that moves in it", "a baked avatar", "make one with export to=glb")
-    if manifest.get("version") not in range(1, VERSION + 1):  # the first had no grid
+    if manifest.get("version") not in range(1, VERSION + 1):  # the first had no listener and no grid
         found = f"{file}: version {manifest.get('version')} of baked avatars"
         raise UserError("file", found, f"version {VERSION} at most", "export it again with this release")
     try:
@@ -232,6 +244,7 @@ def _assembled(values: Mapping[str, Tensor], parents: Tensor) -> Baked:
         part(Skin, "skin"),
         optional(Residual, "residual"),
         optional(Grid, "grid"),
+        optional(Listener, "listener"),
     )
 
 
@@ -254,6 +267,10 @@ def _check_numbers(avatar: Baked) -> None:
     if residual is not None:
         checks.append(("residual.rows", residual.rows, 0, len(avatar)))
         checks.append(("residual.columns", residual.columns, 0, 14))
+    if avatar.listener is not None:
+        checks.append(("listener.rows", avatar.listener.rows, 0, len(avatar)))
+        if len(avatar.listener.last) != 10:
+            raise ValueError(f"listener.last of {len(avatar.listener.last)}, where 10 were due")
     if grid is not None:
         checks.append(("grid.rows", grid.rows, 0, len(avatar)))
         checks.append(("grid.nodes", grid.nodes, 0, len(grid.joints)))

@@ -26,7 +26,7 @@ from talkingavatar.losses import unasked_change
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
-from talkingavatar.networks.baked import Residual, Resting
+from talkingavatar.networks.baked import Listener, Residual, Resting
 from talkingavatar.networks.colour_planes import ColourPlanes
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.residual import RestBox, changed
@@ -105,7 +105,7 @@ class AuDiffusion(TriangleBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
+    ) -> tuple[Residual | Listener | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """The lines of the face's Gaussians; a unit's share is how far along its own.
 
         Raises:

@@ -28,7 +28,7 @@ from talkingavatar.methods.aside import swung
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
-from talkingavatar.networks.baked import Residual
+from talkingavatar.networks.baked import Listener, Residual
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.latent_mapper import LatentMapper, Pairs
 from talkingavatar.networks.latent_residual import ATTRIBUTES, BASIS, OWN, LatentResidual, by_attribute
@@ -198,7 +198,7 @@ class MotionLatent(TriangleBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
+    ) -> tuple[Residual | Listener | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
         """The basis itself: the face's directions for the head's Gaussians, the neck's for the others.
 
         Raises:

@@ -21,7 +21,7 @@ from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
-from talkingavatar.networks.baked import Baked, Grid, Residual, Resting, Skeleton, Weights
+from talkingavatar.networks.baked import Baked, Grid, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
@@ -210,8 +210,9 @@ class SkinBound(Method):
         weights, grid = self.baked_weights(frames, skinned.footing)
         rest = replace(rest, means=rest.means + shift, open_sided=self._open_sided())
         skinned = replace(skinned, resting=skinned.resting + shift)
-        residual, coefficients = self.baked_residual(frames)
-        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual, grid)
+        change, coefficients = self.baked_residual(frames)
+        residual, listener = (None, change) if isinstance(change, Listener) else (change, None)
+        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual, grid, listener)
         return Baking(avatar, self.refined_pose, coefficients)
 
     def _open_sided(self) -> Bool[Tensor, " N"] | None:
@@ -239,11 +240,11 @@ class SkinBound(Method):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
-        """What changes raw attributes, and what tells how much of it there is in a frame.
+    ) -> tuple[Residual | Listener | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
+        """What changes raw attributes, and what tells its coefficients in a frame.
 
         Args:
-            frames: of the capture; of what is no basis already, the directions that are widest there are one.
+            frames: of the capture.
         """
         return None, no_coefficients
 

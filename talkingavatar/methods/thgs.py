@@ -25,11 +25,10 @@ from talkingavatar.methods.colours import completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.skin_bound import SkinBound
-from talkingavatar.networks.baked import Grid, Residual, Resting, Skeleton, Weights
+from talkingavatar.networks.baked import Grid, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, excited
-from talkingavatar.networks.low_rank import low_rank
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
@@ -44,9 +43,8 @@ PARTS = {
 }
 
 CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are in the box round the teeth
-ENERGY = 0.9999  # of what the sound changes, that a baked avatar keeps
-AT_ONCE = 16  # frames whose sound it listens to
-LOOKED = 24  # frames whose skinning weights it has in the mean
+AT_ONCE = 16  # frames whose sound a baked avatar hears
+LOOKED = 24  # frames whose skinning weights a baked avatar has in the mean
 VARIED = 3e-4  # of a Gaussian's skinning weights in these, all joints' together, beyond which it looks them up
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
@@ -213,30 +211,17 @@ class THGS(SkinBound):
 
     def baked_residual(
         self, frames: DrivingSignal
-    ) -> tuple[Residual | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
-        """What the sound does in these frames, in its widest directions."""
+    ) -> tuple[Residual | Listener | None, Callable[[DrivingSignal], Float[Tensor, "T R"]]]:
+        """SAAM's decoder, with what it has of the mouth's Gaussians; SAAM tells what it hears."""
         if frames.audio is None or not self.started("saam"):
             return super().baked_residual(frames)
         rows = self.in_mouth(self.gaussians["means"]).nonzero()[:, 0]
-        places = self.gaussians["means"].detach()[rows]
-        changes = torch.cat([self.saam.of_frames(places, some.to(self.device)) for some in frames.audio.split(AT_ONCE)])
-        found = low_rank(changes, self._sizes(rows), ENERGY)
-        if found is None:
-            return super().baked_residual(frames)
-        some = places[found.sampled]
 
-        def coefficients(signal: DrivingSignal) -> Float[Tensor, "T R"]:
+        def heard(signal: DrivingSignal) -> Float[Tensor, "T R"]:
             assert signal.audio is not None
-            return found.coefficients(self.saam.of_frames(some, signal.audio))
+            return torch.cat([self.saam.heard(some) for some in signal.audio.split(AT_ONCE)])
 
-        columns = torch.arange(changes.shape[2], dtype=torch.int32, device=self.device)
-        return Residual(found.basis, rows.int(), columns), coefficients
-
-    def _sizes(self, rows: Int[Tensor, " n"]) -> Float[Tensor, "n 10"]:
-        """Changes of means, quaternions and log scales that are about as well seen as each other."""
-        extent = self.gaussians["scales"][rows, :2].exp().mean(1, keepdim=True)
-        length = self.gaussians["quats"][rows].norm(dim=1, keepdim=True)
-        return torch.cat([extent.expand(-1, 3), length.expand(-1, 4), torch.ones_like(extent).expand(-1, 3)], 1)
+        return self.saam.listener(self.gaussians["means"][rows], rows), heard
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ or one pass of a compiled kernel (`networks.cpu.baked`) gives a frame. The arith
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -124,6 +124,33 @@ class Residual(TensorTree):
 
 
 @dataclass(frozen=True)
+class Listener(TensorTree):
+    """What a sound does to some Gaussians' means, quaternions and log scales: a network of three hidden layers (ReLU).
+
+    What is heard are the last A of a moment's coefficients.
+    """
+
+    rows: Int[Tensor, " m"]  # of the Gaussians
+    places: Float[Tensor, "m H"]  # what the first layer has of where each lies
+    ears: Float[Tensor, "m A"]  # how much each hears of every channel
+    first: Float[Tensor, "H A"]
+    second: Float[Tensor, "H H"]
+    second_bias: Float[Tensor, " H"]
+    third: Float[Tensor, "H H"]
+    third_bias: Float[Tensor, " H"]
+    last: Float[Tensor, "O H"]  # O = 10: of the first of `ATTRIBUTES`
+    last_bias: Float[Tensor, " O"]
+
+    def changes(self, coefficients: Float[Tensor, " R"]) -> Float[Tensor, "m O"]:
+        """Of the raw attributes."""
+        heard = coefficients[-self.ears.shape[1] :]
+        hidden = torch.addmm(self.places, self.ears * heard, self.first.mT).relu()
+        hidden = torch.addmm(self.second_bias, hidden, self.second.mT).relu()
+        hidden = torch.addmm(self.third_bias, hidden, self.third.mT).relu()
+        return torch.addmm(self.last_bias, hidden, self.last.mT)
+
+
+@dataclass(frozen=True)
 class Baked(TensorTree):
     """A whole avatar."""
 
@@ -133,6 +160,7 @@ class Baked(TensorTree):
     skin: Skin
     residual: Residual | None = None
     grid: Grid | None = None
+    listener: Listener | None = None
 
     def __len__(self) -> int:
         return len(self.gaussians.means)
@@ -165,7 +193,7 @@ def _carried(avatar: Baked, displaced: Float[Tensor, "N 3"], carriers: Float[Ten
 
 def changed(avatar: Baked, coefficients: Float[Tensor, " R"]) -> Resting:
     """The resting Gaussians with what the residual does to them."""
-    raw, residual = avatar.gaussians, avatar.residual
+    raw, residual = _listening(avatar, coefficients), avatar.residual
     if residual is None:
         return raw
     change = raw.means.new_zeros(len(avatar), sum(ATTRIBUTES.values()))
@@ -180,6 +208,20 @@ def changed(avatar: Baked, coefficients: Float[Tensor, " R"]) -> Resting:
         raw.log_scales + log_scales,
         raw.opacities + opacities[:, 0],
         torch.cat([raw.sh[:, :1] + sh[:, None], raw.sh[:, 1:]], 1),
+    )
+
+
+def _listening(avatar: Baked, coefficients: Float[Tensor, " R"]) -> Resting:
+    raw, listener = avatar.gaussians, avatar.listener
+    if listener is None:
+        return raw
+    rows = listener.rows.long()
+    means, quats, log_scales = listener.changes(coefficients).split([3, 4, 3], 1)
+    return replace(
+        raw,
+        means=raw.means.index_add(0, rows, means),
+        quats=raw.quats.index_add(0, rows, quats),
+        log_scales=raw.log_scales.index_add(0, rows, log_scales),
     )
 
 

@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.networks.audio import AudioAttention, AudioNet
+from talkingavatar.networks.baked import Listener
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.triplane import TriplaneHash
 
@@ -79,13 +80,25 @@ class SpatialAudioAttention(nn.Module):
         position, rotation, scale = offsets.split([3, 4, 3], -1)
         return position * OFFSET_SCALE, rotation, scale
 
-    def of_frames(self, means: Float[Tensor, "N 3"], windows: Float[Tensor, "T 8 16 C"]) -> Float[Tensor, "T N 10"]:
-        """`forward` of several frames, the three beside each other."""
-        codes, weights = self._listening(means)
+    def heard(self, windows: Float[Tensor, "T 8 16 C"]) -> Float[Tensor, "T D"]:
+        """What the decoder has of the sound of some frames."""
         encoded = self.encoder(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
-        audio = torch.stack([self.smoother(frame) for frame in encoded])
-        offsets = self.decoder(torch.cat([codes.expand(len(audio), -1, -1), weights * audio[:, None]], -1))
-        return torch.cat([OFFSET_SCALE * offsets[..., :3], offsets[..., 3:]], -1)
+        return torch.stack([self.smoother(frame) for frame in encoded])
+
+    def listener(self, means: Float[Tensor, "n 3"], rows: Int[Tensor, " n"]) -> Listener:
+        """The decoder, with what it has of these Gaussians' places in its first layer.
+
+        Args:
+            rows: their numbers.
+        """
+        codes, ears = self._listening(means)
+        first, second, third, last = (layer for layer in self.decoder if isinstance(layer, nn.Linear))
+        of_place, of_sound = first.weight.split([codes.shape[1], ears.shape[1]], 1)
+        sizes = torch.tensor([OFFSET_SCALE] * 3 + [1.0] * 7, device=codes.device)
+        return Listener(
+            rows.int(), codes @ of_place.mT + first.bias, ears, of_sound.contiguous(), second.weight, second.bias,
+            third.weight, third.bias, sizes[:, None] * last.weight, sizes * last.bias,
+        ).detach()  # fmt: skip
 
     def _listening(self, means: Float[Tensor, "N 3"]) -> tuple[Float[Tensor, "N F"], Float[Tensor, "N D"]]:
         """Where each Gaussian lies, as a code, and how much it listens to each channel there."""

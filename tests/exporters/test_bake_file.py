@@ -13,12 +13,12 @@ from talkingavatar.exporters.bake_file import ARRAYS, EXTRAS, arrays_of, as_stor
 from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.methods.baking import sparse_weights
-from talkingavatar.networks.baked import Baked, Grid, Moment, Residual, Resting, Skeleton, Skin, posed
+from talkingavatar.networks.baked import Baked, Grid, Listener, Moment, Residual, Resting, Skeleton, Skin, posed
 from talkingavatar.networks.cpu.poser import Poser
 from tests.splatting.scenes import cloud
 
-# Gaussians (no whole groups of eight), joints, expressions, rows of skin, features, nodes
-N, J, E, S, M, F, D = 21, 4, 3, 5, 7, 2, 6
+# Gaussians (no whole groups of eight), joints, expressions, rows of skin, features, nodes, hidden, channels
+N, J, E, S, M, F, D, H, A = 21, 4, 3, 5, 7, 2, 6, 8, 5
 
 
 def random(*shape):
@@ -52,20 +52,23 @@ def avatar():
         torch.arange(3, 9, dtype=torch.int32), -0.2 * torch.ones(3), torch.tensor([0.2, 0.3, 0.1]), whole(D, 3, 2, 4),
         voxels.joints, voxels.values,
     )  # fmt: skip
-    return Baked(resting, skeleton, sparse_weights(random(N, J + 1).softmax(1)), skin, residual, grid)
+    heard = torch.tensor([20, 0, 4, 7], dtype=torch.int32)
+    layers = [0.3 * random(*shape) for shape in ((H, A), (H, H), (H,), (H, H), (H,), (10, H), (10,))]
+    listener = Listener(heard, random(4, H), random(4, A), *layers)
+    return Baked(resting, skeleton, sparse_weights(random(N, J + 1).softmax(1)), skin, residual, grid, listener)
 
 
 @pytest.fixture
 def moment():
     quats = torch.nn.functional.normalize(random(1, J, 4), dim=-1)
-    return Moment(quats, random(1, 3), random(1, E), random(1, 6))
+    return Moment(quats, random(1, 3), random(1, E), random(1, 6 + A))
 
 
 def test_what_is_written_is_read(avatar, moment, tmp_path):
     file = tmp_path / "a.glb"
     file.write_bytes(baked_glb(avatar, {"family": "thgs"}, settled(cloud(5))))
     read = read_baked(file)
-    assert read.manifest["family"] == "thgs" and read.manifest["counts"]["coefficients"] == 6
+    assert read.manifest["family"] == "thgs" and read.manifest["counts"]["coefficients"] == 6 + A
     assert set(read.manifest["arrays"]) == set(ARRAYS)
     for name, values in arrays_of(avatar).items():
         assert (arrays_of(read.avatar)[name] == values).all(), name

@@ -27,7 +27,7 @@ CASES = {
     "au_diffusion": ("emodifftalk_full", "head", "method.options.perceptual=edges"),
     "thgs": ("thgs_full", "body"),
     "thgs, centre": ("thgs_full", "body", "method.options.deform=centre", "method.options.saam=false"),
-    "thgs, licensed": ("thgs_full", "licensed_body", "method.options.saam=false"),
+    "thgs, licensed": ("thgs_full", "licensed_body"),
 }
 
 
@@ -101,14 +101,13 @@ def stirred(method):
 
 @pytest.mark.parametrize("case", CASES)
 def test_baked_gaussians_are_the_methods_own(make, case):
-    """Of THGS in the frame it was baked of: there its grid is looked up where that frame takes the Gaussians."""
     method, signal = make(*CASES[case])
-    baking = method.bake(signal[:1])
+    baking = method.bake(signal)
     camera = batch_of(signal.pose, [0]).cameras
-    for t in range(1 if case.startswith("thgs") else 2):
+    for t in range(2):
         now = signal[t : t + 1]
         expected, found = method.drive(now), posed(baking.avatar, baking.moments(now))
-        assert apart(expected, found) < 1e-5
+        assert apart(expected, found) < 2e-5  # most of it of weights that hardly vary
         torch.testing.assert_close(found.scales, expected.scales, atol=1e-6, rtol=1e-3)
         torch.testing.assert_close(found.opacities, expected.opacities, atol=1e-5, rtol=0)
         torch.testing.assert_close(found.sh, expected.sh, atol=1e-5, rtol=0)

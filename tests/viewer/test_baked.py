@@ -33,11 +33,11 @@ def page(folder):
 
 @pytest.fixture(scope="module")
 def baked(make):  # noqa: F811
-    """Of a family: method, what drives it in the frame it is baked of, the baking, and its file."""
+    """Of a family: method, what drives it in a frame, the baking, and its file."""
 
     def of(case):
         method, signal = make(*CASES[case])
-        baking = method.bake(signal[:1])
+        baking = method.bake(signal)
         config, body = method.config, method.body
         facts = {"mode": config.renderer.mode, "expressions": list(body.expression_names), "away": AWAY}
         facts["joints"] = list(body.joint_names)

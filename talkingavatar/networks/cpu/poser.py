@@ -9,7 +9,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from talkingavatar.networks.baked import Baked, Grid, Moment, Residual, pose_offsets
+from talkingavatar.networks.baked import Baked, Grid, Listener, Moment, Residual, pose_offsets
 from talkingavatar.networks.cpu.baked import WIDE, chain, pose, stretch_rows
 from talkingavatar.splatting.cpu.launch import spread
 from talkingavatar.types import Gaussians
@@ -51,6 +51,7 @@ class Poser:
         self.anchor = np.empty((0, 4), f32) if skeleton.anchor is None else _array(skeleton.anchor)
         self.follow = f32(0 if skeleton.follow is None else float(skeleton.follow))
         carriers = len(self.joints) + (len(self.anchor) > 0)
+        self.heard = self._listening()
         self.grid, self.nodes = _grid(avatar.grid, self._grouped(torch.from_numpy(looks_up)), carriers)
         self.blocks = NOTHING if avatar.residual is None else _blocks(avatar.residual, first[order], order)
 
@@ -69,12 +70,29 @@ class Poser:
         ranges, basis, steps, starts, columns, most, turns = self.blocks
         told = _evened(moment.residual[0], 0)
         changing = (ranges, basis.reshape(-1), basis.shape[2], steps, starts, told, columns, most, turns)
+        if self.avatar.listener is not None:
+            self._listen(self.avatar.listener, moment.residual[0])
         maps, table = self._carriers(moment, expression), self._table(moment, expression)
         voxels = (self.nodes @ maps).reshape(-1)
         carried, whole = (self.weights, maps.reshape(-1), self.grid, voxels), (*out, opacities.numpy(), sh.numpy())
-        spread(pose, self.rest, changing, self.stands, self.moves, table, *carried, self.numbers, whole)
+        spread(pose, self.heard, changing, self.stands, self.moves, table, *carried, self.numbers, whole)
         means, quats, scales = (torch.from_numpy(x)[:count] for x in out)
         return Gaussians(means, quats, scales, opacities[:count], sh[:count])
+
+    def _listening(self) -> ndarray:
+        """The resting Gaussians, those that listen changed by each moment."""
+        if self.avatar.listener is None:
+            return self.rest
+        place = np.empty(self.size, i32)
+        place[self.numbers] = np.arange(self.size)
+        self.listeners = place[_array(self.avatar.listener.rows)]
+        return self.rest.copy()
+
+    def _listen(self, listener: Listener, coefficients: Tensor) -> None:
+        changes = _array(listener.changes(coefficients)).T
+        rest = self.rest[:10, self.listeners]
+        self.heard[:7, self.listeners] = rest[:7] + changes[:7]
+        self.heard[7:10, self.listeners] = rest[7:] * np.exp(changes[7:])
 
     def _carriers(self, moment: Moment, expression: ndarray) -> ndarray:
         joints = self.joints if self.directions is None else self.joints + self.directions @ expression

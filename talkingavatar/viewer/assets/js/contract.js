@@ -1,8 +1,8 @@
 /** Arrays of a baked avatar and their axes, as talkingavatar/exporters/bake_file.py writes them. */
 
 // N Gaussians, S stretched ones of M rows of skin, J joints, E expressions, F features of pose, W joints that carry a
-// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R coefficients, g that look their
-// skinning up in X Y Z voxels of D nodes with Q joints.
+// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R coefficients, m that listen to A
+// channels with H hidden numbers a layer and O changes, g that look their skinning up in X Y Z voxels of D nodes with Q joints.
 export const AXES = {
   'gaussians.means': 'N3',
   'gaussians.quats': 'N4',
@@ -31,6 +31,16 @@ export const AXES = {
   'residual.first': 'n',
   'residual.most': 'C',
   'residual.turns': 'n4',
+  'listener.rows': 'm',
+  'listener.places': 'mH',
+  'listener.ears': 'mA',
+  'listener.first': 'HA',
+  'listener.second': 'HH',
+  'listener.second_bias': 'H',
+  'listener.third': 'HH',
+  'listener.third_bias': 'H',
+  'listener.last': 'OH',
+  'listener.last_bias': 'O',
   'grid.rows': 'g',
   'grid.lower': '3',
   'grid.step': '3',
@@ -38,8 +48,10 @@ export const AXES = {
   'grid.joints': 'DQ',
   'grid.values': 'DQ',
 };
-const OPTIONAL = /^(anchor|pose\.|residual\.|grid\.|gaussians\.open_sided|rest_joints\.expression)/;
+const OPTIONAL = /^(anchor|pose\.|residual\.|listener\.|grid\.|gaussians\.open_sided|rest_joints\.expression)/;
+const listener = ['rows', 'places', 'ears', 'first', 'second', 'second_bias', 'third', 'third_bias', 'last', 'last_bias'];
 const TOGETHER = [
+  listener.map((name) => `listener.${name}`),
   ['pose.basis', 'pose.features'], ['residual.basis', 'residual.rows', 'residual.columns'],
   ['grid.rows', 'grid.lower', 'grid.step', 'grid.nodes', 'grid.joints', 'grid.values'],
 ];

@@ -2,7 +2,7 @@
 
 import {Program, Target, table} from './gl.js';
 import {WHOLE} from './shaders/common.js';
-import {SKIN_TEXELS, SPLAT_TEXELS, gaussians, nodes, skin} from './shaders/deform.js';
+import {SKIN_TEXELS, SPLAT_TEXELS, dense, gaussians, nodes, skin} from './shaders/deform.js';
 import {Skeleton} from './skeleton.js';
 
 /** @typedef {import('./avatar.js').Avatar} Avatar */
@@ -27,6 +27,9 @@ export class Instance {
       rows: avatar.has('skin.shares') ? (arrays['pose.basis'] ?? arrays['skin.basis']).shape[0] : 0,
       stretched: arrays['skin.basis']?.shape[0] ?? 0,
       surfels: avatar.manifest.mode === '2dgs',
+      listeners: arrays['listener.rows']?.shape[0] ?? 0,
+      hidden: Math.ceil((arrays['listener.places']?.shape[1] ?? 0) / 4), // texels of a layer
+      channels: Math.ceil((arrays['listener.ears']?.shape[1] ?? 0) / 4), // of what is heard
       nodes: arrays['grid.joints']?.shape[0] ?? 0,
       away: avatar.has('gaussians.open_sided') ? avatar.manifest.away : NEVER,
     };
@@ -67,7 +70,15 @@ export class Instance {
       this.nodeProgram = new Program(gl, WHOLE, nodes);
       this.nodeTarget = new Target(gl, shape.nodes, 3);
     }
-    const parts = {skinned: shape.rows > 0, residual: spans.residual.size > 0, grid: shape.nodes > 0};
+    if (shape.listeners) {
+      const {hidden, channels} = shape;
+      this.tables.ears = table(gl, earsTable(avatar, hidden, channels));
+      this.tables.layers = table(gl, layersTable(avatar, hidden, channels));
+      this.earPrograms = [true, false].map((first) => new Program(gl, WHOLE, dense(first)));
+      this.earTargets = [hidden, hidden, hidden, 3].map((texels) => new Target(gl, shape.listeners * texels, 1));
+    }
+    const residual = spans.residual.size > 0;
+    const parts = {skinned: shape.rows > 0, residual, listener: shape.listeners > 0, grid: shape.nodes > 0};
     this.program = new Program(gl, WHOLE, gaussians(parts));
     this.target = new Target(gl, shape.count, 4);
     this.changed = true;
@@ -100,6 +111,10 @@ export class Instance {
       this.nodeTarget.fill();
       ['row0', 'row1', 'row2'].forEach((name, i) => (textures[name] = this.nodeTarget.textures[i]));
       textures.voxels = tables.voxels;
+    }
+    if (shape.listeners) {
+      this.#listen();
+      textures.told = this.earTargets[3].textures[0];
     }
     if (tables.residuals) textures.residuals = tables.residuals;
     const {start, size} = spans.residual;
@@ -146,7 +161,8 @@ export class Instance {
     this.target.delete();
     this.skinTarget?.delete();
     this.nodeTarget?.delete();
-    for (const program of [this.program, this.skinProgram, this.nodeProgram]) if (program) this.gl.deleteProgram(program.handle);
+    this.earTargets?.forEach((target) => target.delete());
+    for (const program of [this.program, this.skinProgram, this.nodeProgram, ...(this.earPrograms ?? [])]) if (program) this.gl.deleteProgram(program.handle);
   }
 
   /** Where in a frame's texels each part of its parameters lies. */
@@ -164,8 +180,30 @@ export class Instance {
       expression: span(fours('skin.basis')),
       pose: span(fours('pose.basis')),
       residual: span(fours('residual.basis'), this.firsts.length),
+      heard: span(fours('listener.ears')),
     };
     this.numbers = new Float32Array(4 * next);
+  }
+
+  /** What the sound does to the Gaussians that listen, layer by layer. */
+  #listen() {
+    const {tables, shape, spans, earPrograms, earTargets} = this;
+    const {hidden, channels, listeners} = shape;
+    let start = 0;
+    let bias = 4 * hidden * (channels + 2 * hidden) + 12 * hidden; // behind all weights
+    earTargets.forEach((target, layer) => {
+      const first = layer === 0;
+      const rows = layer === 3 ? 3 : hidden;
+      const columns = first ? channels : hidden;
+      const before = first ? {ears: tables.ears, frame: tables.frame} : {before: earTargets[layer - 1].textures[0]};
+      earPrograms[first ? 0 : 1].use(
+        {layers: tables.layers, ...before},
+        {count: listeners * rows, rows, columns, start, bias, heard: spans.heard.start, rectified: Number(layer < 3)},
+      );
+      target.fill();
+      start += 4 * rows * columns;
+      if (!first) bias += rows;
+    });
   }
 
   /** Which raw attributes the residual changes (places, quaternions, log extents, colours, opacity), and by how much. */
@@ -192,6 +230,10 @@ export class Instance {
       const to = 4 * (spans.residual.start + group * spans.residual.size);
       if (width) numbers.set(frame.residual.subarray(first, first + width), to);
     });
+    if (spans.heard.size) {
+      const channels = avatar.arrays['listener.ears'].shape[1];
+      numbers.set(frame.residual.subarray(avatar.coefficients - channels), 4 * spans.heard.start);
+    }
   }
 }
 
@@ -223,6 +265,8 @@ function splatTable(avatar, firsts) {
   const {rows, groups, turns} = residualRows(avatar, firsts);
   const looksUp = new Float32Array(count);
   for (const n of of('grid.rows') ?? []) looksUp[n] = 1;
+  const ears = new Float32Array(count).fill(-1);
+  of('listener.rows')?.forEach((n, row) => (ears[n] = row));
   const carriers = carriersTable(avatar, 'weights', count);
   return sideBySide(count, [
     [of('gaussians.means'), 3, 0], [of('gaussians.opacities'), 1, 0],
@@ -231,7 +275,7 @@ function splatTable(avatar, firsts) {
     [constant, 3, 0], [rows, 1, -1],
     [of('skin.resting'), 3, 0], [groups, 1, 0],
     [of('skin.shares'), 3, 0], [looksUp, 1, 0],
-    [of('skin.corners'), 3, -1], [null, 1, 0],
+    [of('skin.corners'), 3, -1], [ears, 1, 0],
     [carriers, 2 * JOINTS, 0],
     [turns, 4, 0],
   ]);
@@ -249,6 +293,40 @@ function carriersTable(avatar, name, count) {
     [avatar.values(`${name}.joints`), width, avatar.joints], [null, JOINTS - width, 0],
     [avatar.values(`${name}.values`), width, 1], [null, JOINTS - width, 0],
   ]);
+}
+
+/** What each listening Gaussian has of its place, and how it hears. */
+function earsTable(avatar, hidden, channels) {
+  const [count, width] = avatar.arrays['listener.places'].shape;
+  const heard = avatar.arrays['listener.ears'].shape[1];
+  return sideBySide(count, [
+    [avatar.values('listener.places'), width, 0], [null, 4 * hidden - width, 0],
+    [avatar.values('listener.ears'), heard, 0], [null, 4 * channels - heard, 0],
+  ]);
+}
+
+/** Rows of all layers' weights one after the other, of whole fours, then biases; what is added does nothing. */
+function layersTable(avatar, hidden, channels) {
+  const rows = (name, count, texels) => {
+    const {shape} = avatar.arrays[`listener.${name}`];
+    const values = avatar.values(`listener.${name}`);
+    const width = shape[1] ?? 1;
+    const all = new Float32Array(4 * texels * count);
+    for (let i = 0; i < values.length; i++) all[4 * texels * Math.floor(i / width) + (i % width)] = values[i];
+    return all;
+  };
+  const bias = (name, texels) => {
+    const all = new Float32Array(4 * texels);
+    all.set(avatar.values(`listener.${name}`));
+    return all;
+  };
+  const parts = [
+    rows('first', 4 * hidden, channels), rows('second', 4 * hidden, hidden), rows('third', 4 * hidden, hidden),
+    rows('last', 12, hidden), bias('second_bias', hidden), bias('third_bias', hidden), bias('last_bias', 3),
+  ];
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  parts.reduce((start, part) => (all.set(part, start), start + part.length), 0);
+  return all;
 }
 
 /** Numbers of the nodes of all voxels, four a texel. */

@@ -83,16 +83,49 @@ void main() {
 `;
 
 /**
- * Every Gaussian in the world: place, axes (columns of its rotation times its extents), opacity, constant coefficient.
- * @param {{skinned: boolean, residual: boolean, grid: boolean}} parts
+ * A layer of the network by which some Gaussians listen, four of its numbers of one Gaussian a texel.
+ * @param {boolean} first whether it is the layer of what they hear
  */
-export const gaussians = ({skinned, residual, grid}) => `${PASS}
+export const dense = (first) => `${PASS}
+uniform sampler2D layers${first ? ', ears, frame' : ''};
+uniform ${first ? 'int heard' : 'usampler2D before'};  // where in the frame what is heard begins; the layer before
+uniform int count, rows, columns;  // texels: all, and of a Gaussian going out and coming in
+uniform int start, bias;           // of the layer's weights and its biases
+uniform int rectified;
+layout(location = 0) out uvec4 told;
+
+${first ? `
+vec4 ear(int gaussian, int column) { return texelFetch(ears, at((rows + columns) * gaussian + column), 0); }
+vec4 own(int gaussian, int row) { return ear(gaussian, row); }
+vec4 coming(int gaussian, int k) { return ear(gaussian, rows + k) * texelFetch(frame, at(heard + k), 0); }` : `
+vec4 own(int gaussian, int row) { return texelFetch(layers, at(bias + row), 0); }
+vec4 coming(int gaussian, int k) { return floats(before, columns * gaussian + k); }`}
+
+void main() {
+  if (here() >= count) { told = uvec4(0); return; }
+  int gaussian = here() / rows, row = here() % rows;
+  vec4 sums = own(gaussian, row);
+  for (int k = 0; k < columns; k++) {
+    vec4 x = coming(gaussian, k);
+    int from = start + 4 * row * columns + k;
+    for (int i = 0; i < 4; i++) sums[i] += dot(texelFetch(layers, at(from + i * columns), 0), x);
+  }
+  told = floatBitsToUint(rectified > 0 ? max(sums, 0.0) : sums);
+}
+`;
+
+/**
+ * Every Gaussian in the world: place, axes (columns of its rotation times its extents), opacity, constant coefficient.
+ * @param {{skinned: boolean, residual: boolean, listener: boolean, grid: boolean}} parts
+ */
+export const gaussians = ({skinned, residual, listener, grid}) => `${PASS}
 uniform sampler2D splats, frame;
 ${skinned ? 'uniform usampler2D first, second, third; uniform float near, far;' : ''}
 ${residual ? `uniform sampler2D residuals;
 uniform int residual, coefficients;  // where in the frame, texels a group
 uniform int changes, columns[14];    // how many attributes change, and which
 uniform float most[14];` : ''}
+${listener ? 'uniform usampler2D told;  // what the sound changes' : ''}
 ${grid ? `uniform usampler2D row0, row1, row2;  // maps of the grid's nodes
 uniform sampler2D voxels;             // their numbers
 uniform vec3 lower, voxel;            // place of the first; from one to the next
@@ -185,6 +218,13 @@ void main() {
     logScales += vec3(c[7], c[8], c[9]);
     colour += vec3(c[10], c[11], c[12]);
     logit += c[13];
+  }` : ''}
+  ${listener ? `int ear = int(own(6).w);
+  if (ear >= 0) {
+    vec4 a = floats(told, 3 * ear), b = floats(told, 3 * ear + 1), c = floats(told, 3 * ear + 2);
+    mean += a.xyz;
+    quat += vec4(a.w, b.xyz);
+    logScales += vec3(b.w, c.xy);
   }` : ''}
   vec3 scales = exp(logScales);
   mat3 turn = rotation(normalize(quat));
