@@ -98,6 +98,13 @@ def test_a_table_of_another_form(folder, file, key, values, message):
         Capture(folder)
 
 
+def test_parameters_of_another_body_name_the_body_to_give(folder):
+    (folder / "smplx.npz").rename(folder / "flame.npz")
+    edit(folder / "flame.npz", full_pose=np.zeros((FRAMES, 5, 3), np.float32))
+    with pytest.raises(UserError, match=r"body: found .*smplx.* has those of flame.*add body=open_flame"):
+        Capture(folder).pose([0])
+
+
 def huge(file):
     """A few kilobytes that say they unpack to ten gigabytes."""
     content = bytearray(file.read_bytes())

@@ -37,6 +37,7 @@ from talkingavatar.types import BodyPose, Cameras
 Model = Literal["smplx", "flame"]
 RATE = 16_000  # Hz, of the sound
 JOINTS: dict[Model, int] = {"smplx": 55, "flame": 5}
+OPEN: dict[Model, str] = {"smplx": "open", "flame": "open_flame"}  # bodies of these parameters that anybody has
 TABLES = ("actions", "aus", "emotion", "motion")
 REMAKE = "remove it: it is made anew"
 
@@ -157,8 +158,7 @@ class Capture:
 
     def _check_tables(self) -> None:
         """All that may be asked for later is looked at now."""
-        there: list[Model] = [model for model in JOINTS if (self.folder / f"{model}.npz").is_file()]
-        for model in there or ["smplx"]:
+        for model in self._tracked_models() or ["smplx"]:
             self._tables(model)
             self.true_pose([0], model)
         for truth in (False, True):
@@ -182,8 +182,15 @@ class Capture:
         if (self.folder / "background.png").is_file():
             self.pictures.check_file(self.folder / "background.png")
 
+    def _tracked_models(self) -> list[Model]:
+        return [model for model in JOINTS if (self.folder / f"{model}.npz").is_file()]
+
     def _tables(self, model: Model) -> dict[str, ndarray]:
         if model not in self._tracked:
+            there = self._tracked_models()
+            if there and model not in there:
+                found = f"a body of {model} parameters, where {self.folder} has those of {' and '.join(there)}"
+                raise UserError("body", found, f"one of {there[0]} parameters", f"add body={OPEN[there[0]]}")
             self._tracked[model] = self._parameters(self.folder / f"{model}.npz", model)
         return self._tracked[model]
 
