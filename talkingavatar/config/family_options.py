@@ -104,7 +104,7 @@ class BranchDeformed(SoundDeformed):
 class SyncNet:
     """A step embeds places x windows pieces of 5 frames."""
 
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 10**6))  # embedded; or data.path
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 2))  # embedded; or data.path
     captures: list[str] = field(default_factory=list)  # folders of further captures
     places: int = within(24, 1, 4096)  # of the captures, in a step; neighbours are nearly the same
     windows: int = within(1, 1, 4096)  # at each place
@@ -128,7 +128,7 @@ class MeshCode:
 class DriverOptions:
     """What every trained driver has: of whom it learns."""
 
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 10**6))  # embedded ones
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 2))  # embedded ones
     captures: list[str] = field(default_factory=list)  # folders of further captures
     own_share: float = within(0.2, 0.0, 1.0)  # that the run's own capture has; the others share the rest by length
 

@@ -84,7 +84,7 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
         heldout: share at the end that is not trained on.
 
     Raises:
-        UserError: there is no such identity, the speech is shorter than the clip, or the features are not to be had.
+        UserError: the speech is shorter than the clip, or the features are not to be had.
     """
     from talkingavatar.data.speaker.record import recording_of  # which loads the renderer
 

@@ -85,7 +85,7 @@ def test_what_can_be_told_at_once_is_told_before_data_is_made(tiny, overrides, e
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.yaml").write_text("")
-    words = [*tiny, "data.identity=7", f"run.path={run}", "run.fresh=true"]
+    words = [*tiny, "data.seconds=9999", f"run.path={run}", "run.fresh=true"]
     monkeypatch.setenv("TALKINGAVATAR_CACHE", str(tmp_path / "cache"))
     with pytest.raises(UserError, match=re.escape(expected)):
         run_fit(compose([*words, *overrides]), StopFlag())

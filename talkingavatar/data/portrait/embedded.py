@@ -25,7 +25,7 @@ from talkingavatar.data.portrait.record import RECORD_VERSION, Still, Truth, wri
 from talkingavatar.data.portrait.script import script_of
 from talkingavatar.data.speaker.body_motion import perform
 from talkingavatar.data.speaker.identity import portrait_name
-from talkingavatar.data.speaker.record import SPEAKER_VERSION, check_identity, check_room
+from talkingavatar.data.speaker.record import SPEAKER_VERSION, check_room
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.files import sha256
@@ -44,9 +44,8 @@ def portrait_capture(config: DataConfig, progress: Callable[[str, int], Callable
     `progress(title, total)` returns what is called after each frame.
 
     Raises:
-        UserError: there is no such identity, more frames than the bank has, or the pictures are too large.
+        UserError: more frames than the bank has, or the pictures are too large.
     """
-    check_identity(config.identity)
 
     def make(folder: Path) -> None:
         check_room(config.size, config.frames, folder)

@@ -116,7 +116,7 @@ def speaker_capture(config: DataConfig, progress: Callable[[str, int], Callable[
     `progress(title, total)` returns what is called after each frame drawn.
 
     Raises:
-        UserError: there is no such identity, the speech is shorter than the clip, or the pictures are too large.
+        UserError: the speech is shorter than the clip, or the pictures are too large.
     """
     folder = cache_root() / "captures" / f"{capture_name(config.identity)}-{_digest(config)}"
 
@@ -150,15 +150,6 @@ def _check_size(size: int, needed: float, room: int, place: str, action: str) ->
         raise UserError("data.size", found, f"at most {room / 1e9:.1f} GB, this machine's {place}", action)
 
 
-def check_identity(identity: int) -> None:
-    """
-    Raises:
-        UserError: there is no such embedded person.
-    """
-    if identity >= len(IDENTITIES):
-        raise UserError("data.identity", str(identity), f"0 to {len(IDENTITIES) - 1}", "choose one of them")
-
-
 def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     """Speech, motion and the tracker's view of it, without pictures.
 
@@ -166,9 +157,8 @@ def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
         fps: frames per second, where they are not the configuration's whole number.
 
     Raises:
-        UserError: there is no such identity, or the speech is shorter than the clip.
+        UserError: the speech is shorter than the clip.
     """
-    check_identity(config.identity)
     body = load_body("open")
     take = said(config)
     speech = take.speech

@@ -94,7 +94,7 @@ def true_take(config: DataConfig, model: Model, fps: float) -> Take:
     """An embedded speaker's, without pictures.
 
     Raises:
-        UserError: there is no such identity, or the speech is shorter than the clip.
+        UserError: the speech is shorter than the clip.
     """
     recording = recording_of(config, fps)
     places = [(round(felt.start * fps), round(felt.end * fps), felt) for felt in said(config).felt]
