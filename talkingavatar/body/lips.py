@@ -11,7 +11,7 @@ from torch import Tensor
 
 from talkingavatar.body.models import Body
 from talkingavatar.body.pose_parts import PoseParts
-from talkingavatar.types import BodyPose, Gaussians
+from talkingavatar.types import BodyPose
 
 LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
 
@@ -35,12 +35,16 @@ class LipRuler:
         parts = [self._of_vertices(pose[start : start + 32]) for start in range(0, len(pose), 32)]
         return torch.cat(parts).cpu().numpy()
 
-    def of_gaussians(self, gaussians: Gaussians, parent: Int[Tensor, " N"], pose: BodyPose) -> float:
-        """Opening in metres of what is drawn in one frame: Gaussians whose parent vertices lie on the inner lips."""
-        places = []
-        for lip in (self.upper, self.lower):
-            places.append(gaussians.means[torch.isin(parent, lip)].mean(0))
-        return float((places[0] - places[1]) @ self._up(pose)[0])
+    def carried(self, parent: Int[Tensor, " N"]) -> tuple[Int[Tensor, " u"], Int[Tensor, " l"]]:
+        """The Gaussians whose parent vertices lie on the upper and on the lower inner lip."""
+        upper, lower = (torch.isin(parent, lip).nonzero()[:, 0] for lip in (self.upper, self.lower))
+        return upper, lower
+
+    @torch.no_grad()
+    def of_drawn(self, between: Float[Tensor, "T 3"], pose: BodyPose) -> Float[ndarray, " T"]:
+        """Opening in metres of what is drawn: from the middle of the lower `carried` Gaussians to that of the upper."""
+        parts = [pose[start : start + 32] for start in range(0, len(pose), 32)]
+        return (between * torch.cat([self._up(part) for part in parts])).sum(-1).cpu().numpy()
 
     def _of_vertices(self, pose: BodyPose) -> Float[Tensor, " B"]:
         vertices, _ = self.body(pose, torch.cat([self.upper, self.lower]))

@@ -9,7 +9,6 @@ import torch
 from talkingavatar.body.lips import LipRuler, lips_of, still_lips
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
-from talkingavatar.types import Gaussians
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +28,8 @@ def test_lip_opening_grows_with_the_jaw_wherever_the_head_is(body):
     assert ruler.of_body(moved) == pytest.approx(still, abs=1e-4)
     vertices, _ = body(moved[4:5])
     count = vertices.shape[1]
-    gaussians = Gaussians(
-        vertices[0], torch.ones(count, 4), torch.ones(count, 3), torch.ones(count), torch.zeros(count, 1, 3)
-    )
-    assert ruler.of_gaussians(gaussians, torch.arange(count), moved[4:5]) == pytest.approx(still[4], abs=1e-4)
+    upper, lower = (vertices[0, lip].mean(0) for lip in ruler.carried(torch.arange(count)))
+    assert ruler.of_drawn((upper - lower)[None], moved[4:5]) == pytest.approx(still[4:], abs=1e-4)
 
 
 def test_lips_are_compared_with_the_head_held_still(cache):

@@ -165,8 +165,8 @@ def film(
     method, device = trained.method, trained.method.device
     painter = Painter(trained, performance.cameras, background)
     ruler, parent = LipRuler(method.body), method.vertices_of()
-    measured = ruler.known and parent is not None
-    openings = []
+    lips = ruler.carried(parent) if ruler.known and parent is not None else None
+    between = []
     signals = (performance.signal[t : t + 1].to(device) for t in range(len(performance)))
     shown = map(method.drive, signals) if fast is None else fast.frames(performance.signal)
     sound = performance.sound.astype(np.float32)
@@ -174,12 +174,13 @@ def film(
         VideoWriter(file, performance.fps, sound, SOUND_RATE) as video,
         ProgressBar("frames", len(performance), progress) as bar,
     ):
-        for t, gaussians in enumerate(shown):
+        for gaussians in shown:
             video.write(painter(gaussians))
-            if measured and parent is not None:
-                openings.append(ruler.of_gaussians(gaussians, parent, performance.signal.pose[t : t + 1].to(device)))
+            if lips is not None:
+                upper, lower = (gaussians.means[lip].mean(0) for lip in lips)
+                between.append(upper - lower)
             bar.advance()
-    return np.array(openings) if measured else None
+    return ruler.of_drawn(torch.stack(between), performance.signal.pose.to(device)) if lips is not None else None
 
 
 def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " L"] | None) -> list[LipSync]:
