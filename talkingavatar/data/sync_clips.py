@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -38,6 +38,14 @@ class SyncClip:
     mouth: Float[ndarray, "T 4"]  # shape of the mouth, normalised over the clip; NaN where it is not known
     train: list[tuple[int, int]]
     test: list[tuple[int, int]]
+
+    def unseen(self) -> SyncClip:
+        """The same with nothing to train on: both parts are one, where they meet."""
+        spans: list[tuple[int, int]] = []
+        for start, stop in sorted(self.train + self.test):
+            start = spans.pop()[0] if spans and spans[-1][1] == start else start
+            spans.append((start, stop))
+        return replace(self, train=[], test=spans)
 
     def sound(self, start: int, stop: int) -> Float[ndarray, " n"]:
         """Samples of the frames from start to stop."""

@@ -6,15 +6,16 @@ import torch
 
 from talkingavatar.config.compose import compose
 from talkingavatar.data.capture import RATE
-from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncData, Variation
+from talkingavatar.data.sync_batches import MIDDLE, Shape, SyncData
 from talkingavatar.data.sync_clips import SyncClip, face_boxes, sync_clip
+from talkingavatar.data.sync_variation import Variation
 from talkingavatar.engine.build import build_data
 from talkingavatar.errors import UserError
 from talkingavatar.losses.contrast import ELSEWHERE
 from talkingavatar.metrics.lipsync.crop import crop_track
 from talkingavatar.metrics.lipsync.mfcc import mfcc
 
-AS_RECORDED = Variation(move=0, size=0, light=0, gain=0, noise=0)
+AS_RECORDED = Variation().scaled(0)
 
 
 def clip(name="a", frames=60, train=((0, 40),), test=((40, 60),), seed=0):
@@ -31,7 +32,7 @@ def test_windows_of_lips_and_sound_are_of_the_same_frames():
     heard = [torch.from_numpy(mfcc(c.samples)).float() for c in clips]
     for step in range(5):
         batch = data.batch(step)
-        assert batch.lips.shape == (6, 3, 5, 224, 224) and batch.audio.shape == (6, 1, 13, 20)
+        assert batch.lips.shape == (6, 3, 5, 107, 107) and batch.audio.shape == (6, 1, 13, 20)
         starts = batch.lips[:, 0, 0, 0, 0].round().int()
         assert torch.equal(batch.lips[:, 0, :, 0, 0].round().int(), starts[:, None] + torch.arange(5))
         for start, window in zip(starts, batch.audio, strict=True):
@@ -71,28 +72,39 @@ def test_the_loader_goes_on_where_it_stopped():
     assert all(torch.equal(a, b.apart) for a, b in zip(whole[2:], loader, strict=True))
 
 
-def test_the_middle_is_the_middle_of_the_whole():
-    """A ramp over the columns: the first steps see its columns 64 to 160 and no others."""
+def test_what_is_seen_is_the_middle_of_the_crops():
+    """A ramp over the columns, mirrored or not."""
     ramp = clip()
     ramp = replace(ramp, crops=np.broadcast_to(np.arange(224, dtype=np.uint8)[:, None], (60, 224, 224, 3)))
-    data = SyncData([ramp], Shape(3, 2, 4, middle_steps=1, variation=AS_RECORDED), 0, steps=2)
-    for step, (start, stop) in enumerate((MIDDLE, (0, 224))):
-        lips = data.batch(step).lips
-        columns = torch.arange(start, stop).float()
-        assert lips.shape[-2:] == (len(columns), len(columns))
-        for window in lips[::2]:
-            row = window[0, 0, 5]
-            assert min((row - columns).abs().max(), (row.flip(0) - columns).abs().max()) < 0.01
+    lips = SyncData([ramp], Shape(3, 2, 4, variation=AS_RECORDED), 0, steps=2).batch(0).lips
+    columns = torch.arange(*MIDDLE).float()
+    for window in lips[::2]:
+        row = window[0, 0, 5]
+        assert min((row - columns).abs().max(), (row - (223 - columns)).abs().max()) < 0.01
 
 
-def test_variation_is_one_for_all_frames_of_a_place_and_mild():
+def test_windows_of_a_place_are_shifted_negatives():
+    """Distinct, within reach of each other, of any distance up to it, and of the same face and speech."""
+    data = SyncData([clip()], Shape(2, 2, 4, variation=AS_RECORDED), seed=0, steps=30)
+    between = [int(data.batch(step).apart[i, i + 1].abs()) for step in range(30) for i in (0, 2)]
+    assert set(between) == {1, 2, 3}
+
+
+def test_variation_grows_over_the_first_steps():
+    """The same draws change more: none at first, all from the step it is eased until."""
     still = clip()
     picture = np.random.default_rng(0).integers(0, 255, (1, 224, 224, 3), np.uint8)
-    still = replace(still, crops=np.broadcast_to(picture, (60, 224, 224, 3)))
-    lips = SyncData([still], Shape(4, 2, 6), 0, steps=1).batch(0).lips
-    assert (lips - lips[:, :, :1]).abs().max() == 0
-    light = lips.mean((1, 2, 3, 4)) / picture.mean()
-    assert light.std() > 0.005 and (light - 1).abs().max() < 0.21
+    still = replace(still, crops=np.broadcast_to(picture, (60, 224, 224, 3)), samples=np.zeros(60 * 640))
+
+    def batch(step, **shape):
+        return SyncData([still], Shape(2, 2, 6, **shape), 0, steps=10).batch(step)
+
+    as_recorded = batch(0, variation=AS_RECORDED)
+    assert torch.equal(batch(0, eased=4).lips, as_recorded.lips)
+    assert torch.equal(batch(0, eased=4).audio, as_recorded.audio)
+    assert torch.equal(batch(4, eased=4).lips, batch(4).lips)
+    assert torch.equal(batch(2, eased=4).lips, batch(2, variation=Variation().scaled(0.5)).lips)
+    assert not torch.equal(batch(3, eased=4).lips, batch(3).lips)
 
 
 def test_held_out_windows_are_those_of_the_test_part():
@@ -101,6 +113,11 @@ def test_held_out_windows_are_those_of_the_test_part():
     starts = batch.lips[:, 0, 0, 0, 0].int().tolist()
     assert starts == [40, 44, 49, 54]
     assert SyncData([clip(test=[])], Shape(1, 2, 4), 0, 1).heldout() is None
+
+
+def test_a_clip_that_is_never_seen_is_held_out_whole():
+    unseen = clip(train=[(0, 12), (14, 40)], test=[(40, 55), (56, 60)]).unseen()
+    assert unseen.train == [] and unseen.test == [(0, 12), (14, 55), (56, 60)]
 
 
 def test_a_clip_without_a_training_part_is_named():
