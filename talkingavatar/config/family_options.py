@@ -107,8 +107,8 @@ class SyncNet:
     identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 2))  # embedded; or data.path
     captures: list[str] = field(default_factory=list)  # folders of further captures
     unseen: list[str] = field(default_factory=list)  # folders of captures it is measured on and never trained on
-    places: int = within(12, 1, 4096)  # of the captures, in a step; neighbours are nearly the same
-    windows: int = within(2, 1, 4096)  # at each place: each other's hard negatives
+    places: int = within(24, 1, 4096)  # of the captures, in a step; neighbours are nearly the same
+    windows: int = within(1, 1, 4096)  # at each place: above 1, each other's hard negatives
     reach: int = within(15, 0, 10**4)  # frames within which the windows of a place lie
     eased_share: float = within(0.5, 0.0, 1.0)  # of the steps, over which pictures and sound come to vary as they may
     weight_decay: float = within(0.01, 0.0, 1000.0)  # AdamW's

@@ -125,7 +125,7 @@ class SyncNetFit(Stage):
         clips = {**_named(HELD_OUT, self.clip_data.clips), **_named(UNSEEN, self.unseen)}
         for key, clip in track(clips.items(), "held-out parts", len(clips)):
             check()
-            rows.append(_measure_clip(scorer, clip, key, results))
+            rows.append(measure_clip(scorer, clip, key, results))
         write_atomically(sidecar_of(file), json.dumps(self._provenance(file, results), indent=1))
         return Conclusion(results, rows, [])
 
@@ -162,7 +162,7 @@ def _named(part: str, clips: list[SyncClip]) -> dict[str, SyncClip]:
     return {f"{part}/{name}": clip for name, clip in zip(told, clips, strict=True)}
 
 
-def _measure_clip(scorer: SyncNetScorer, clip: SyncClip, key: str, results: Results) -> dict[str, Any]:
+def measure_clip(scorer: SyncNetScorer, clip: SyncClip, key: str, results: Results) -> dict[str, Any]:
     """Figures of the longest held-out span into `results`, after `key`; the row of the table."""
     start, stop = max(clip.test, key=lambda span: span[1] - span[0], default=(0, 0))
     part, name = key.split("/", 1)
