@@ -17,7 +17,7 @@ from torch import Tensor
 
 from talkingavatar.errors import UserError
 from talkingavatar.exporters.glb import glb
-from talkingavatar.networks.baked import Baked, Grid, Listener, Residual, Resting, Skeleton, Skin, Weights
+from talkingavatar.networks.baked import Baked, Grid, Latents, Listener, Residual, Resting, Skeleton, Skin, Weights
 from talkingavatar.networks.footing import FAR, NEAR
 from talkingavatar.types import Gaussians
 
@@ -69,9 +69,13 @@ ARRAYS = {
     "grid.nodes": ("grid.nodes", "int32", "XYZ"),
     "grid.joints": ("grid.joints", "uint16", "DQ"),
     "grid.values": ("grid.values", "float32", "DQ"),
+    "latents.places": ("latents.places", "float32", "P"),
+    "latents.turns": ("latents.turns", "float32", "LPJ3"),
+    "latents.expression": ("latents.expression", "float32", "LPE"),
+    "latents.residual": ("latents.residual", "float32", "LPc"),
 }
 # Those that an avatar may lack; of one that has a residual, the first three of it must be there, of others all.
-OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "listener", "grid"))}
+OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "listener", "grid", "latents"))}
 OPTIONAL |= {"gaussians.open_sided", "rest_joints.expression"}
 
 
@@ -245,6 +249,7 @@ def _assembled(values: Mapping[str, Tensor], parents: Tensor) -> Baked:
         optional(Residual, "residual"),
         optional(Grid, "grid"),
         optional(Listener, "listener"),
+        optional(Latents, "latents"),
     )
 
 

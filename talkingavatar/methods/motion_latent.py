@@ -28,9 +28,9 @@ from talkingavatar.methods.aside import swung
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
-from talkingavatar.networks.baked import Listener, Residual
+from talkingavatar.networks.baked import Latents, Listener, Residual
 from talkingavatar.networks.kept import Chosen, Kept
-from talkingavatar.networks.latent_mapper import LatentMapper, Pairs
+from talkingavatar.networks.latent_mapper import LatentMapper, Pairs, principal_steps
 from talkingavatar.networks.latent_residual import ATTRIBUTES, BASIS, OWN, LatentResidual, by_attribute
 from talkingavatar.networks.mesh_code import DYN, POSE
 from talkingavatar.networks.patch_critic import PatchCritic
@@ -42,6 +42,7 @@ from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussia
 BASE, SIDE, SIDE_BASE = "base", "side", "side_base"
 OF_BASE = ("base_l1", "base_dssim", "base_perceptual")  # terms of the base's front
 SIDES = (35.0, 55.0)  # degrees to either side at which both layers are to look alike (methods C.4)
+AXES, PLACES, REACH = 8, 9, 2.0  # of the latent, that a baked avatar knows; REACH in standard deviations
 HELD = ("neck", "head")  # joints that the pose numbers turn, beside the root
 
 
@@ -220,12 +221,30 @@ class MotionLatent(TriangleBound):
         return Residual(self.rested(basis, rows), rows.int(), columns, first), self._along
 
     def _along(self, signal: DrivingSignal) -> Float[Tensor, "T R"]:
-        latent = self.latent_of(signal)
+        return self._amounts(self.latent_of(signal))
+
+    def _amounts(self, latent: Float[Tensor, "T D"]) -> Float[Tensor, "T R"]:
+        """How far along the residual's directions; none of an avatar without."""
+        if not self.residuals:
+            return latent[:, :0]
         face, neck = latent[:, : self.dyn], latent[:, self.dyn :]
         told = [
             cast(LatentResidual, self.residuals[name]).along(code) for name, code in (("face", face), ("neck", neck))
         ]
         return torch.cat(told, 1)
+
+    def baked_latents(self, frames: DrivingSignal) -> Latents:
+        """Principal axes of the face's numbers, the head held as it is on average."""
+        latent = self.latent_of(frames)
+        mean, steps = latent.mean(0), principal_steps(latent[:, : self.dyn], AXES)
+        places = torch.linspace(-REACH, REACH, PLACES, device=latent.device)
+        along = mean.repeat(len(steps), PLACES, 1)
+        along[..., : self.dyn] += places[:, None] * steps[:, None]
+        pose = self._mapped(along.flatten(0, 1), -1)
+        values = pose.full_pose, pose.expression, self._amounts(along.flatten(0, 1))
+        turns, expression, residual = (each.unflatten(0, along.shape[:2]) for each in values)
+        middle = PLACES // 2
+        return Latents(places, *(each - each[:, middle, None] for each in (turns, expression, residual)))
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
-from talkingavatar.networks.baked import Baked, Grid, Listener, Residual, Resting, Skeleton, Weights
+from talkingavatar.networks.baked import Baked, Grid, Latents, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
@@ -212,7 +212,8 @@ class SkinBound(Method):
         skinned = replace(skinned, resting=skinned.resting + shift)
         change, coefficients = self.baked_residual(frames)
         residual, listener = (None, change) if isinstance(change, Listener) else (change, None)
-        avatar = Baked(rest, self.baked_skeleton(), weights, baked_skin(skinned), residual, grid, listener)
+        skin, latents = baked_skin(skinned), self.baked_latents(frames)
+        avatar = Baked(rest, self.baked_skeleton(), weights, skin, residual, grid, listener, latents)
         return Baking(avatar, self.refined_pose, coefficients)
 
     def _open_sided(self) -> Bool[Tensor, " N"] | None:
@@ -247,6 +248,10 @@ class SkinBound(Method):
             frames: of the capture.
         """
         return None, no_coefficients
+
+    def baked_latents(self, frames: DrivingSignal) -> Latents | None:
+        """Hidden directions of what drives it, the widest in these frames."""
+        return None
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 

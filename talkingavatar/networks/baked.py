@@ -151,6 +151,16 @@ class Listener(TensorTree):
 
 
 @dataclass(frozen=True)
+class Latents(TensorTree):
+    """What each of some hidden directions of what drives a family adds to a moment, linear between its places."""
+
+    places: Float[Tensor, " P"]  # standard deviations, rising
+    turns: Float[Tensor, "L P J 3"]  # of joints, as axis-angles
+    expression: Float[Tensor, "L P E"]
+    residual: Float[Tensor, "L P R"]
+
+
+@dataclass(frozen=True)
 class Baked(TensorTree):
     """A whole avatar."""
 
@@ -161,6 +171,7 @@ class Baked(TensorTree):
     residual: Residual | None = None
     grid: Grid | None = None
     listener: Listener | None = None
+    latents: Latents | None = None  # of a family that is driven by such
 
     def __len__(self) -> int:
         return len(self.gaussians.means)

@@ -65,3 +65,10 @@ class LatentMapper(nn.Module):
 
     def _scaled(self, codes: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
         return (codes - self.mean) / self.std
+
+
+def principal_steps(codes: Float[Tensor, "T D"], count: int) -> Float[Tensor, "L D"]:
+    """The `count` widest of their principal axes, a standard deviation long; their largest number is positive."""
+    _, widths, axes = torch.linalg.svd(codes - codes.mean(0), full_matrices=False)
+    steps = (axes * widths[:, None] / len(codes) ** 0.5)[:count]
+    return steps * axes[:count].gather(1, axes[:count].abs().argmax(1, keepdim=True)).sign()

@@ -1,7 +1,8 @@
 """One page's live connection.
 
-Up come sound (`viewer.wire`), `{"seen": n}` when the frames of message n are there, and `{"prompt": text}`. Down go
-frames, `{"hello": ...}` first, `{"counts": ...}` every second, `{"prompt": ...}` and `{"error": line}`.
+Up come sound (`viewer.wire`), `{"seen": n}` when the frames of message n are there, and `{"prompt": text}`, null to
+take it back. Down go frames, `{"hello": ...}` first, `{"counts": ...}` every second, `{"prompt": ...}` and
+`{"error": line}`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from talkingavatar.data.prompts.ask import Ask
 from talkingavatar.errors import UserError
-from talkingavatar.viewer.face import understood
+from talkingavatar.viewer.face import told, understood
 from talkingavatar.viewer.session import Session
 from talkingavatar.viewer.shown import Live, Shown
 from talkingavatar.viewer.wire import read_sound
@@ -50,7 +52,7 @@ async def _spoken(connection: ServerConnection, live: Live) -> None:
 
     with Session(live, ready) as session:
         talk = Conversation(connection, session, change)
-        await _say(connection, hello={"fps": live.fps, "lookahead": live.lookahead})
+        await _say(connection, hello=live.told())
         parts = [asyncio.create_task(part) for part in (talk.listen(), talk.send(), talk.report())]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -104,9 +106,17 @@ class Conversation:
                 self.seen = max(self.seen, min(number, self.sent))
                 self.change.set()
             case {"prompt": str(text)} if 0 < len(text) <= LONGEST:
-                await _say(self.connection, prompt=await asyncio.to_thread(understood, text))
+                asks, notes = await asyncio.to_thread(understood, text)
+                self._ask(asks)
+                await _say(self.connection, prompt={"asks": [told(ask) for ask in asks], "notes": notes})
+            case {"prompt": None}:
+                self._ask([])
             case other:
                 raise ValueError(f"{str(other)[:80]!r}")
+
+    def _ask(self, asks: list[Ask]) -> None:
+        if self.session is not None:
+            self.session.ask(asks)
 
     async def send(self) -> None:
         """Frames, as they are made and seen.

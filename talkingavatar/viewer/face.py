@@ -23,7 +23,7 @@ def table() -> dict[str, Any]:
     }
 
 
-def understood(text: str) -> dict[str, Any]:
+def understood(text: str) -> tuple[list[Ask], list[str]]:
     """What a prompt asks: units for a while, and how its words were taken.
 
     Raises:
@@ -31,10 +31,11 @@ def understood(text: str) -> dict[str, Any]:
     """
     opened = open_edit(Edit(emotion=text))
     assert opened is not None, "a prompt was given"
-    return {"asks": [_told(ask) for ask in opened.asks], "notes": opened.notes}
+    return opened.asks, opened.notes
 
 
-def _told(ask: Ask) -> dict[str, Any]:
+def told(ask: Ask) -> dict[str, Any]:
+    """As the page reads it."""
     return {
         "start": ask.start,
         "stop": ask.stop if math.isfinite(ask.stop) else None,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from talkingavatar.data.prompts.ask import Ask, Asked
 from talkingavatar.viewer.shown import Live, Voice
 from talkingavatar.viewer.wire import LATE, Kind, Message
 
@@ -45,11 +46,12 @@ class Session:
             ready: called by the thread when there is something to fetch, or when it has failed.
         """
         self.live, self.ready, self.counts = live, ready, Counts()
+        self.asked = Asked(live.fps)  # of the face
         self.failure: BaseException | None = None
         self._change = threading.Condition()
         self._blocks: deque[Message] = deque()
         self._frames: deque[Message] = deque()
-        self._open = True
+        self._open, self._heard = True, 0.0
         self._thread = threading.Thread(target=self._run, name="voice", daemon=True)
 
     def __enter__(self) -> Session:
@@ -66,11 +68,18 @@ class Session:
         """The next sound."""
         with self._change:
             self.counts.samples += len(block.values)
+            self._heard = block.time + len(block.values) / RATE
             self._blocks.append(block)
             if sum(len(waiting.values) for waiting in self._blocks) > (BEHIND + self.live.lookahead) * RATE:
                 while len(self._blocks) > 1:
                     self.counts.unheard += len(self._blocks.popleft().values)
             self._change.notify()
+
+    def ask(self, asks: Sequence[Ask]) -> None:
+        """Of the face, in place of all before; their times count from the newest sound."""
+        with self._change:
+            now = self._heard
+        self.asked.asks = [replace(ask, start=ask.start + now, stop=ask.stop + now) for ask in asks]
 
     def fetch(self) -> list[Message]:
         """What waits, at most `WAITING` messages."""
@@ -93,12 +102,18 @@ class Session:
             for samples, time in _joined(blocks):
                 if voice is None or abs(begun + heard / RATE - time) > APART:
                     begun, heard, made = time, 0, 0
-                    voice = self.live.voice(round(time * self.live.fps))
+                    voice = self._voice(round(time * self.live.fps))
                     self.counts.starts += 1
                 heard += len(samples)
                 rows = voice.push(samples)
                 self._give(rows, begun + made / self.live.fps)
                 made += len(rows)
+
+    def _voice(self, first: int) -> Voice:
+        if self.live.prompted is None:
+            return self.live.voice(first)
+        self.asked.origin = first
+        return self.live.prompted(first, self.asked)
 
     def _next(self) -> list[Message] | None:
         """All sound that waits; None at the end."""

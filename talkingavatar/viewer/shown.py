@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from talkingavatar.data.prompts.ask import Asked
 from talkingavatar.types import DrivingSignal
 
 
@@ -79,6 +80,11 @@ class Live:
     fps: float
     lookahead: float  # seconds between a sound and its frame, beside the work
     voice: Callable[[int], Voice]  # a new one, whose first frame has this number
+    prompted: Callable[[int, Asked], Voice] | None = None  # the same with what is asked of its face, which may change
+
+    def told(self) -> dict[str, Any]:
+        """What the page knows of it; `prompted`: words are in the frames that come."""
+        return {"fps": self.fps, "lookahead": self.lookahead, "prompted": self.prompted is not None}
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,6 @@ class Shown:
             "pictures": self.picture is not None,
             "cameras": [asdict(camera) for camera in self.cameras],
             "background": list(self.background),
-            "live": None if self.live is None else {"fps": self.live.fps, "lookahead": self.live.lookahead},
+            "live": None if self.live is None else self.live.told(),
             "notes": list(self.notes),
         }

@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from talkingavatar.body.action_units import is_named
+from talkingavatar.data.prompts.ask import Asked
+from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.engine.performing.speech import Speaker, Speech
 from talkingavatar.types import DrivingSignal
 from talkingavatar.viewer.shown import Live, Motion, rows_of
@@ -20,10 +23,14 @@ def live_of(speaker: Speaker, motion: Callable[[DrivingSignal], Motion]) -> Live
         motion: of any frames of its avatar.
     """
 
-    def voice(first: int) -> RunVoice:
-        return RunVoice(speaker.speech(first), motion)
+    def voice(first: int, edit: UnitEdit | None = None) -> RunVoice:
+        return RunVoice(speaker.speech(first, edit=edit), motion)
 
-    return Live(speaker.fps, speaker.lookahead, voice)
+    def prompted(first: int, asked: Asked) -> RunVoice:
+        return voice(first, UnitEdit(asked))
+
+    named = is_named(speaker.body.expression_names)
+    return Live(speaker.fps, speaker.lookahead, voice, prompted if named else None)
 
 
 class RunVoice:

@@ -1,9 +1,11 @@
 """A baked avatar moves in a browser as the method that it was baked of moves it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 
@@ -11,6 +13,7 @@ from talkingavatar.exporters.bake_file import ARRAYS, OPTIONAL, baked_glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.methods.skin_bound import AWAY
+from talkingavatar.networks.latent_mapper import principal_steps
 from tests.methods.test_baking import CASES, make  # noqa: F401
 from tests.methods.test_triangle_bound import batch_of
 from tests.viewer.pages import camera_text, floats, renderer_page, said
@@ -79,6 +82,30 @@ def test_passes_and_pixels_are_the_methods(folder, page, baked, case):
     page.run(f"renderer.background = {list(background)}; renderer.camera = {camera_text(cameras)}; 1")
     pixels = floats(page, "renderer.pixels({float: true})").reshape(cameras.height, cameras.width, 4)
     assert -10 * np.log10(np.square(pixels[..., :3] - drawn.rgb[0].numpy()).mean()) > LEAST
+
+
+def test_latents_move_it_as_they_move_the_method(folder, page, make):  # noqa: F811
+    """Two at once, one between places: near the middle of all frames a table of each is as good as the mapper."""
+    method, signal = make(*CASES["motion_latent"])
+    baking, latent = method.bake(signal), method.latent_of(signal)
+    facts = {"mode": "3dgs", "expressions": list(method.body.expression_names), "joints": list(method.body.joint_names)}
+    data = baked_glb(baking.avatar, {**facts, "away": AWAY}, settled(method.drive(signal[:1])))
+    (folder / "latents.glb").write_bytes(data)
+    middle = replace(signal[:1], latent=latent.mean(0, keepdim=True))
+    change = torch.tensor([1.0, -0.25]) @ principal_steps(latent[:, : method.dyn], 2)
+    moved = replace(middle, latent=middle.latent + torch.nn.functional.pad(change, (0, latent.shape[1] - method.dyn)))
+    page.run("renderer.instances.forEach((instance) => renderer.remove(instance))")
+    page.run(f"""(async () => {{
+      const {{Latents}} = await import('./js/latents.js');
+      const avatar = await Avatar.load('latents.glb');
+      const frame = {frame_text(baking.moments(middle))};
+      new Latents(avatar).apply(frame, {{'latent 1': 1, 'latent 2': -0.25, 'latent 99': 1}});
+      renderer.add(avatar).setFrame(frame);
+    }})()""")
+    before, expected = method.drive(middle), method.drive(moved)
+    found = read(page, "means", len(expected), 3)
+    far = (expected.means - before.means).norm(dim=1).max()
+    assert far > 10 * NEAR and np.abs(found - expected.means.numpy()).max() < 0.03 * far
 
 
 def test_the_page_knows_the_files_arrays(page):

@@ -13,7 +13,7 @@ from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.geometry.slerp import quat_to_axis_angle
 from talkingavatar.types import BodyPose
-from talkingavatar.viewer.face import _told, table
+from talkingavatar.viewer.face import table, told
 from tests.browser import Browser, executable
 from tests.viewer.serving import serving, shown
 
@@ -57,7 +57,7 @@ def faces(page, body, pose, units=None, asks=(), actions=None, recorded=1.0):
     quats = matrix_to_quat(axis_angle_to_matrix(pose.full_pose)).flatten(1)
     given(page, "manifest", {"expressions": body.expression_names, "joints": body.joint_names, "units": NAMES})
     given(page, "rows", [quats.tolist(), pose.expression.tolist()])
-    given(page, "asks", [_told(ask) for ask in asks])
+    given(page, "asks", [told(ask) for ask in asks])
     given(page, "told", {"actions": actions or {}, "units": units or {}, "recorded": recorded})
     given(page, "table", table())
     made = page.run(f"""(() => {{
@@ -111,7 +111,7 @@ def test_sliders_add_to_a_share_of_the_recorded_face(page, body, pose):
 def test_a_mirrored_face_mirrored_is_itself(page):
     given(page, "told", {
         "actions": {"eyeBlinkLeft": 1, "jawOpen": 0.2}, "units": {"AU12": 2}, "joints": {"left_eye_smplhf": [1, 2, 3]},
-        "recorded": 0.3,
+        "latents": {"latent 1": 0.5}, "recorded": 0.3,
     })  # fmt: skip
     once = page.run("window.hands = new Hands(); hands.take(told); hands.mirror(); hands.told()")
     assert once["actions"] == {"eyeBlinkRight": 1, "jawOpen": 0.2}

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from talkingavatar.viewer.session import WAITING, Session
 from talkingavatar.viewer.shelf import KEPT
 from talkingavatar.viewer.shown import Live
 from talkingavatar.viewer.wire import HEADER, Kind, Message, read_sound
-from tests.viewer.serving import FPS, HOP, LIVE, ask, serving, shown
+from tests.viewer.serving import FPS, HOP, LIVE, Counting, ask, serving, shown
 
 BLOCK = 320
 
@@ -82,7 +83,7 @@ def test_the_page_and_what_it_reads_first(port):
     assert ask(port, "/")[1].lower().startswith(b"<!doctype html>")
     assert json.loads(ask(port, "/avatars.json")[1])["avatars"][0]["name"] == "one"
     told = json.loads(ask(port, "/avatars/0.json")[1])
-    assert (told["frames"], told["live"]) == (10, {"fps": FPS, "lookahead": 0.04})
+    assert (told["frames"], told["live"]) == (10, {"fps": FPS, "lookahead": 0.04, "prompted": False})
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_a_large_file_comes_whole_to_who_reads_slowly():
 
 def test_sound_goes_up_and_frames_come_down_in_time(port):
     with connect(f"ws://127.0.0.1:{port}/live?avatar=0") as page:
-        assert said(page, "hello") == {"fps": FPS, "lookahead": 0.04}
+        assert said(page, "hello") == {"fps": FPS, "lookahead": 0.04, "prompted": False}
         for number in range(20):
             page.send(sound(number))
             if number % 2:
@@ -178,6 +179,41 @@ def test_a_prompt_is_read_and_a_strange_one_answered(port):
         assert (ask_["start"], ask_["stop"]) == (2.0, 3.0) and ask_["raised"]["AU12"] > 1
         page.send(json.dumps({"prompt": "xyzzy"}))
         assert "emotion" in said(page, "error")
+
+
+def test_a_voice_that_is_prompted_knows_from_when():
+    """Words count from the newest sound, rise within a fade, and are taken back."""
+
+    class Prompted(Counting):
+        def __init__(self, first, asked):
+            super().__init__(first)
+            self.asked, self.given = asked, 0
+
+        def push(self, samples):
+            rows = super().push(samples)
+            rows[:, 1] = self.asked.window(self.given, len(rows)).weight
+            self.given += len(rows)
+            return rows
+
+    live = replace(LIVE, prompted=Prompted)
+    with serving([Path("one")], lambda place: shown(live=live)) as port, connect(f"ws://127.0.0.1:{port}/live") as page:
+        assert said(page, "hello")["prompted"]
+        weights = {}
+        for number in range(100, 180):
+            if number == 120:
+                page.send(json.dumps({"prompt": "very happy"}))
+                said(page, "prompt")
+            if number == 160:
+                page.send(json.dumps({"prompt": None}))
+            page.send(sound(number))
+            if number % 2:
+                sequence, _, ((frame, weight),), _ = shown_next(page)
+                weights[frame] = weight
+                page.send(json.dumps({"seen": sequence + 1}))
+    asked = 120 * BLOCK / 16_000 * FPS
+    for frame, weight in weights.items():
+        expected = 0.0 if frame < asked or frame >= 80 else min(0.5 + (frame - asked) / FPS / 0.4, 1.0)
+        assert weight == pytest.approx(expected**2 * (3 - 2 * expected), abs=1e-3)
 
 
 def test_garbage_is_said_to_be_and_ends_the_connection_alone(port):

@@ -1,7 +1,7 @@
 """What comes of sound block by block is what comes of it as a whole."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,11 +10,14 @@ import torch
 from talkingavatar.audio.features import attention_windows, audio_features
 from talkingavatar.audio.speech import load_speech, voices
 from talkingavatar.body.models import load_body
-from talkingavatar.drivers.driver import Heard
+from talkingavatar.data.prompts.ask import Ask, Asked, track_of
+from talkingavatar.drivers.driver import Heard, Prompt
+from talkingavatar.drivers.unit_edit import UnitEdit
 from talkingavatar.engine.measuring.stream_bench import _untrained
+from talkingavatar.engine.performing.editing import foretold
 from talkingavatar.engine.performing.speech import Speaker, Windows
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
-from talkingavatar.types import DrivingSignal
+from talkingavatar.types import BodyPose, DrivingSignal
 from talkingavatar.viewer.bench import LEAD, speech, talk
 from talkingavatar.viewer.shown import rows_of
 from talkingavatar.viewer.speaking import RunVoice, live_of
@@ -66,6 +69,25 @@ def test_a_live_voice_says_what_the_whole_sound_says(sound, features, hears):
     whole = rows_of(motion(driver.foretell(signal, Heard(25.0, sound, features))))
     np.testing.assert_allclose(said, whole[: len(said)], atol=1e-5)
     assert whole[:, -1].any() == hears
+
+
+@torch.no_grad()
+def test_what_is_asked_of_a_live_face_is_what_a_performance_makes_of_it(sound, features):
+    driver = _untrained(load_body("open_flame"))
+    body, idle = driver.space.body, driver.space.body.zero_pose(FRAMES + 1)
+    asks = [Ask(0.5, 1.0, raised={"AU12": 4.0}, feeling=True)]
+    asked = Asked(25.0, [replace(ask, start=ask.start + 2, stop=ask.stop + 2) for ask in asks], origin=50)
+    speech = Speaker(driver, body, idle, False).speech(0, edit=UnitEdit(asked))
+    said = [speech.push(sound[i : i + 4000]) for i in range(0, len(sound), 4000)] + [speech.finish()]
+    found = BodyPose.cat([signal.pose for signal in said if signal is not None])
+    signal = DrivingSignal(torch.full((FRAMES,), -1), idle[:FRAMES])
+    edit, heard = UnitEdit(track_of(asks, 25.0, FRAMES)), Heard(25.0, sound, features)
+    expected = foretold(driver, signal, heard, Prompt(), 0, body, edit).pose
+    certain = slice(FRAMES - 12)  # what is beyond the end of the sound, they pad otherwise
+    torch.testing.assert_close(found.expression[certain], expected.expression[certain], atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.full_pose[certain], expected.full_pose[certain], atol=1e-4, rtol=1e-3)
+    assert len(found) == FRAMES
+    assert (expected.expression - driver.foretell(signal, heard).pose.expression).abs().max() > 0.3
 
 
 def test_windows_are_the_whole_sounds(sound, features):

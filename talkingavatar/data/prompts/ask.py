@@ -55,10 +55,12 @@ class Asked:
     fps: float
     asks: Sequence[Ask] = ()
     spoken: bool = False  # feelings have a say in `SPOKEN` too
+    origin: int = 0  # number of the first frame that is spoken, on the clock of the asks
 
     def window(self, first: int, count: int) -> Track:
-        """Frames from `first` on."""
-        return _track_at(self.asks, np.arange(first, first + count) / self.fps, self.spoken)
+        """Frames from `first` on, of those that are spoken."""
+        numbers = self.origin + np.arange(first, first + count)
+        return _track_at(self.asks, numbers / self.fps, self.spoken)
 
 
 def track_of(asks: Sequence[Ask], fps: float, frames: int, spoken: bool = False) -> Track:

@@ -147,8 +147,7 @@ class App {
   #buttons() {
     byId('reset').onclick = () => this.#change(() => {
       this.hands.clear();
-      this.asks = [];
-      teller('asked')('');
+      this.#unask();
     });
     byId('mirror').onclick = () => this.#change(() => this.hands.mirror());
     byId('copy').onclick = () => this.#copy();
@@ -199,9 +198,7 @@ class App {
   async #ask(text) {
     const tell = teller('asked');
     if (!text) {
-      this.asks = [];
-      this.dirty = true;
-      tell('');
+      this.#unask();
       return;
     }
     try {
@@ -213,6 +210,13 @@ class App {
     } catch (error) {
       tell(error.message, true);
     }
+  }
+
+  #unask() {
+    this.asks = [];
+    this.performers[0]?.live?.unprompt();
+    this.dirty = true;
+    teller('asked')('');
   }
 
   #change(change) {
@@ -264,7 +268,7 @@ class App {
     const asked = free ? performance.now() / 1000 - this.askedAt : time;
     for (const performer of this.performers) {
       const frame = performer.frame(time, this.talk?.monitored ?? false);
-      performer.face.apply(frame, this.hands, this.asks, asked);
+      performer.face.apply(frame, this.hands, performer.live?.answers ? [] : this.asks, asked);
       performer.instance.setFrame(frame);
     }
   }

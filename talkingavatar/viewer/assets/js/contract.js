@@ -1,8 +1,9 @@
 /** Arrays of a baked avatar and their axes, as talkingavatar/exporters/bake_file.py writes them. */
 
 // N Gaussians, S stretched ones of M rows of skin, J joints, E expressions, F features of pose, W joints that carry a
-// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R coefficients, m that listen to A
-// channels with H hidden numbers a layer and O changes, g that look their skinning up in X Y Z voxels of D nodes with Q joints.
+// Gaussian, K harmonics, n Gaussians that the residual changes in C attributes by R of its c coefficients, m that listen
+// to A channels with H hidden numbers a layer and O changes, g that look their skinning up in X Y Z voxels of D nodes
+// with Q joints, L latents at P places.
 export const AXES = {
   'gaussians.means': 'N3',
   'gaussians.quats': 'N4',
@@ -47,12 +48,17 @@ export const AXES = {
   'grid.nodes': 'XYZ',
   'grid.joints': 'DQ',
   'grid.values': 'DQ',
+  'latents.places': 'P',
+  'latents.turns': 'LPJ3',
+  'latents.expression': 'LPE',
+  'latents.residual': 'LPc',
 };
-const OPTIONAL = /^(anchor|pose\.|residual\.|listener\.|grid\.|gaussians\.open_sided|rest_joints\.expression)/;
+const OPTIONAL = /^(anchor|pose\.|residual\.|listener\.|grid\.|latents\.|gaussians\.open_sided|rest_joints\.expression)/;
 const listener = ['rows', 'places', 'ears', 'first', 'second', 'second_bias', 'third', 'third_bias', 'last', 'last_bias'];
 const TOGETHER = [
   listener.map((name) => `listener.${name}`),
   ['pose.basis', 'pose.features'], ['residual.basis', 'residual.rows', 'residual.columns'],
+  ['latents.places', 'latents.turns', 'latents.expression', 'latents.residual'],
   ['grid.rows', 'grid.lower', 'grid.step', 'grid.nodes', 'grid.joints', 'grid.values'],
 ];
 

@@ -21,6 +21,7 @@ export class Hands {
     this.actions = {}; // added, by name
     this.units = {}; // intensities
     this.joints = {}; // degrees about x, y, z
+    this.latents = {}; // standard deviations, by name
     this.recorded = 1; // share of the recorded face
   }
 
@@ -34,8 +35,8 @@ export class Hands {
 
   /** @returns {Object} to be copied */
   told() {
-    const {actions, units, joints, recorded} = this;
-    return {actions, units, joints, recorded};
+    const {actions, units, joints, latents, recorded} = this;
+    return {actions, units, joints, latents, recorded};
   }
 
   /**
@@ -50,8 +51,8 @@ export class Hands {
       return Object.fromEntries(entries);
     };
     if (typeof told !== 'object' || told === null || Array.isArray(told)) throw new Error('This is no face.');
-    const taken = [numbers(told.actions), numbers(told.units), numbers(told.joints, 3)];
-    [this.actions, this.units, this.joints] = taken;
+    const taken = [numbers(told.actions), numbers(told.units), numbers(told.joints, 3), numbers(told.latents)];
+    [this.actions, this.units, this.joints, this.latents] = taken;
     this.recorded = isNumber(told.recorded) ? told.recorded : 1;
   }
 }
@@ -67,9 +68,11 @@ export class Face {
   /**
    * @param {Object} manifest of an avatar
    * @param {Object} table units and constants, as the server tells them
+   * @param {import('./latents.js').Latents|null} latents
    */
-  constructor(manifest, table) {
+  constructor(manifest, table, latents = null) {
     this.table = table;
+    this.latents = latents;
     this.expressions = manifest.expressions;
     this.joints = manifest.joints;
     this.column = Object.fromEntries(this.expressions.map((name, column) => [name, column]));
@@ -90,6 +93,7 @@ export class Face {
   apply(frame, hands, asks, seconds) {
     const neutral = hands.recorded;
     if (neutral !== 1) this.#share(frame, neutral);
+    this.latents?.apply(frame, hands.latents);
     for (const [name, degrees] of Object.entries(hands.joints)) this.#turn(frame, name, degrees);
     const before = this.read(frame);
     const curves = this.#curves(hands.units, asks, seconds);

@@ -49,7 +49,9 @@ export class Live {
         const said = JSON.parse(data);
         if ('hello' in said) {
           this.fps = said.hello?.fps;
+          this.prompted = said.hello?.prompted ?? false;
           this.least = this.delay = (said.hello?.lookahead ?? 0) + WAIT;
+          if (this.words) this.socket.send(JSON.stringify({prompt: this.words})); // the last connection knew them
           done();
         }
         this.#read(said);
@@ -67,8 +69,20 @@ export class Live {
     await this.open();
     return new Promise((done, failed) => {
       this.waiting = {done, failed};
+      this.words = text;
       this.socket.send(JSON.stringify({prompt: text}));
     });
+  }
+
+  /** Nothing is asked any more. */
+  unprompt() {
+    this.words = '';
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({prompt: null}));
+  }
+
+  /** Whether what is asked in words is in the frames that come. */
+  get answers() {
+    return this.speaking && this.prompted;
   }
 
   /**

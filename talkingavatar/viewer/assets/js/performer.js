@@ -1,6 +1,7 @@
 /** One avatar on the stage: its file, how it was recorded, and how it speaks live. */
 
 import {Face} from './face.js';
+import {Latents} from './latents.js';
 import {Live} from './live.js';
 import {Layout, Motion} from './motion.js';
 import {Avatar} from './renderer.js';
@@ -23,7 +24,7 @@ export class Performer {
     performer.layout = new Layout({
       joints: avatar.joints, expressions: avatar.manifest.expressions.length, coefficients: avatar.coefficients,
     });
-    performer.face = new Face(avatar.manifest, table);
+    performer.face = new Face(avatar.manifest, table, new Latents(avatar));
     if (performer.info.frames) {
       const rows = new Float32Array(await bytes(`/avatars/${number}/motion`));
       performer.motion = new Motion(performer.layout, rows, performer.info.fps);

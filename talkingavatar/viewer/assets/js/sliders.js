@@ -43,6 +43,7 @@ export class Sliders {
     this.shows = [];
     this.names = [];
     if (face.named) this.#units(face);
+    if (face.latents?.names.length) this.#latents(face.latents);
     this.#actions(face);
     this.#joints(face);
   }
@@ -68,6 +69,11 @@ export class Sliders {
       ([name, {meaning}]) => this.#one({name, hint: meaning, ...range}, this.hands, 'units', name),
     );
     this.#group('Action units', made);
+  }
+
+  #latents({names, places}) {
+    const range = {min: places[0], max: places.at(-1), step: 0.05, shown: (v) => `${v.toFixed(2)} σ`};
+    this.#group('Motion latent', names.map((name) => this.#one({name, ...range}, this.hands, 'latents', name)));
   }
 
   #actions({expressions, named}) {
