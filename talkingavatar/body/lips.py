@@ -55,6 +55,33 @@ class LipRuler:
         return self.body.joint_transforms(pose.betas, pose.full_pose, pose.expression)[:, self.head, :3, 1]
 
 
+@torch.no_grad()
+def opening_lever(body: Body, betas: Float[Tensor, " S"]) -> tuple[Float[Tensor, "4 E"], Float[Tensor, " 4"]] | None:
+    """What `LipRuler` measures of a body of this shape, in terms of its face.
+
+    Of an expression e and the jaw's rotation R it is q[0] + R[1] @ q[1:], metres, with q = basis @ e + rest.
+
+    The rest of the lips hangs on the head.
+
+    Returns:
+        basis, rest; None of a body that does not know its lips, or whose lips move with the pose otherwise.
+    """
+    ruler, jaw = LipRuler(body), body.joint_names.index("jaw")
+    if not ruler.known or body.posedirs is not None:
+        return None
+    joint, joint_moves = body.rest_joints(betas[None])[0, jaw], body._joint_expressiondirs[jaw]
+
+    def of_ring(ring: Int[Tensor, " n"]) -> Float[Tensor, "4 _"]:
+        """Columns of all expressions, and of none: height that does not turn, and what turns with the jaw."""
+        places = body.v_template[ring] + body.shapedirs[ring] @ betas
+        whole = torch.cat([body.expressiondirs[ring], places[..., None]], 2)
+        turned = body.weights[ring, jaw, None, None] * (whole - torch.cat([joint_moves, joint[:, None]], 1))
+        return torch.cat([(whole - turned)[:, 1:2], turned], 1).mean(0)
+
+    lever = of_ring(ruler.upper) - of_ring(ruler.lower)
+    return lever[:, :-1], lever[:, -1]
+
+
 def _middle(ring: Int[Tensor, " n"]) -> Int[Tensor, " m"]:
     """The middle third of a ring that runs from one corner of the mouth to the other."""
     return ring[len(ring) // 3 : len(ring) - len(ring) // 3]

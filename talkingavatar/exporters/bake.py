@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from talkingavatar.body.action_units import NAMES
+from talkingavatar.body.lips import opening_lever
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.exporters.bake_errors import Errors, errors_of
 from talkingavatar.exporters.bake_file import as_stored, baked_glb
@@ -81,9 +82,16 @@ class BakedRun:
             "expressions": list(body.expression_names),
             "units": list(NAMES) if config.method.name == "au_diffusion" else None,
             "away": AWAY,
+            "lips": self._lips(),
             "provenance": {"run": trained.run.path.name, "checksum": body.checksum},
             "use": bound_to(body.name),
         }
+
+    def _lips(self) -> dict[str, list[Any]] | None:
+        """How far they stand apart (`opening_lever`), for who changes a face and not what it says."""
+        data = self.trained.data
+        lever = opening_lever(self.trained.body, data.capture.pose([0], data.model).betas[0])
+        return None if lever is None else {"basis": lever[0].tolist(), "rest": lever[1].tolist()}
 
 
 def bound_to(body: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from talkingavatar.body.action_units import INTENSITY, JAW, JAW_OPEN, PARTED, SPOKEN, UNITS
 from talkingavatar.data.prompts.ask import FADE, Ask
-from talkingavatar.engine.performing.editing import Edit, open_edit
+from talkingavatar.engine.performing.editing import STEP, Edit, open_edit
 
 
 def table() -> dict[str, Any]:
@@ -20,6 +20,7 @@ def table() -> dict[str, Any]:
         "jawOpen": JAW_OPEN,
         "spoken": list(SPOKEN),
         "fade": FADE,
+        "step": STEP,
     }
 
 

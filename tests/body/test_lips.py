@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from talkingavatar.body.lips import LipRuler, lips_of, still_lips
+from talkingavatar.body.lips import LipRuler, lips_of, opening_lever, still_lips
 from talkingavatar.body.models import load_body
 from talkingavatar.body.pose_parts import PoseParts
+from talkingavatar.geometry.rotations import axis_angle_to_matrix
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,20 @@ def test_lip_opening_grows_with_the_jaw_wherever_the_head_is(body):
     count = vertices.shape[1]
     upper, lower = (vertices[0, lip].mean(0) for lip in ruler.carried(torch.arange(count)))
     assert ruler.of_drawn((upper - lower)[None], moved[4:5]) == pytest.approx(still[4:], abs=1e-4)
+
+
+def test_an_opening_is_linear_in_the_expression_and_the_jaws_turn(body):
+    pose = body.zero_pose(6)
+    betas = 0.5 * torch.randn(1, pose.betas.shape[1])
+    pose = replace(
+        pose, betas=betas.expand(6, -1), full_pose=0.1 * torch.randn_like(pose.full_pose),
+        expression=0.4 * torch.rand_like(pose.expression),
+    )  # fmt: skip
+    basis, rest = opening_lever(body, betas[0])
+    still, *turned = (pose.expression @ basis.T + rest).unbind(1)
+    up = axis_angle_to_matrix(pose.full_pose[:, body.joint_names.index("jaw")])[:, 1]
+    opening = still + (up * torch.stack(turned, 1)).sum(1)
+    np.testing.assert_allclose(opening, LipRuler(body).of_body(pose), atol=1e-6)
 
 
 def test_lips_are_compared_with_the_head_held_still(cache):

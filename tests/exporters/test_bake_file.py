@@ -13,7 +13,9 @@ from talkingavatar.exporters.bake_file import ARRAYS, EXTRAS, arrays_of, as_stor
 from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.methods.baking import sparse_weights
-from talkingavatar.networks.baked import Baked, Grid, Listener, Moment, Residual, Resting, Skeleton, Skin, posed
+from talkingavatar.networks.baked import (
+    Baked, Grid, Latents, Listener, Moment, Residual, Resting, Skeleton, Skin, posed,
+)  # fmt: skip
 from talkingavatar.networks.cpu.poser import Poser
 from tests.splatting.scenes import cloud
 
@@ -55,7 +57,9 @@ def avatar():
     heard = torch.tensor([20, 0, 4, 7], dtype=torch.int32)
     layers = [0.3 * random(*shape) for shape in ((H, A), (H, H), (H,), (H, H), (H,), (10, H), (10,))]
     listener = Listener(heard, random(4, H), random(4, A), *layers)
-    return Baked(resting, skeleton, sparse_weights(random(N, J + 1).softmax(1)), skin, residual, grid, listener)
+    latents = Latents(torch.tensor([-1.0, 0.0, 2.0]), random(2, 3, J, 3), random(2, 3, E), random(2, 3, 6))
+    weights = sparse_weights(random(N, J + 1).softmax(1))
+    return Baked(resting, skeleton, weights, skin, residual, grid, listener, latents)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from talkingavatar.body.action_units import INTENSITY, NAMES, NamedFace, facial_actions
+from talkingavatar.body.lips import opening_lever
 from talkingavatar.body.models import load_body
 from talkingavatar.data.prompts.ask import Ask, Track, track_of
 from talkingavatar.drivers.unit_edit import UnitEdit
+from talkingavatar.engine.performing.editing import edited
 from talkingavatar.geometry.rotations import axis_angle_to_matrix, matrix_to_quat
 from talkingavatar.geometry.slerp import quat_to_axis_angle
-from talkingavatar.types import BodyPose
+from talkingavatar.types import BodyPose, DrivingSignal
 from talkingavatar.viewer.face import table, told
 from tests.browser import Browser, executable
 from tests.viewer.serving import serving, shown
@@ -52,10 +54,11 @@ def pose(body):
     return BodyPose(pose.betas, 0.4 * torch.rand(FRAMES, len(body.expression_names)), full_pose, pose.transl)
 
 
-def faces(page, body, pose, units=None, asks=(), actions=None, recorded=1.0):
+def faces(page, body, pose, units=None, asks=(), actions=None, recorded=1.0, lips=None):
     """Expression, turn of the jaw and residual (a fifth before) of all frames, as the page makes them."""
     quats = matrix_to_quat(axis_angle_to_matrix(pose.full_pose)).flatten(1)
-    given(page, "manifest", {"expressions": body.expression_names, "joints": body.joint_names, "units": NAMES})
+    named = {"expressions": body.expression_names, "joints": body.joint_names, "units": NAMES}
+    given(page, "manifest", named | {"lips": lips})
     given(page, "rows", [quats.tolist(), pose.expression.tolist()])
     given(page, "asks", [told(ask) for ask in asks])
     given(page, "told", {"actions": actions or {}, "units": units or {}, "recorded": recorded})
@@ -97,6 +100,19 @@ def test_units_and_prompts_move_a_face_as_python_moves_it(page, body, pose):
     edit = UnitEdit(Track(raised, track.calmed, track.weight))
     shares = edit.applied(torch.ones(FRAMES, len(NAMES))) / INTENSITY
     torch.testing.assert_close(residual, shares, atol=1e-6, rtol=0)
+
+
+def test_a_feeling_leaves_the_lips_to_the_sound(page, body, pose):
+    """As `drive` does; what is asked of the jaw itself opens it."""
+    asks = [Ask(0.3, 1.4, {"AU12": 5.0, "AU25": 4.0}, feeling=True), Ask(1.6, raised={"AU26": 3.0})]
+    lever = opening_lever(body, pose.betas[0])
+    lips = {"basis": lever[0].tolist(), "rest": lever[1].tolist()}
+    found, jaw, _ = faces(page, body, pose, asks=asks, lips=lips)
+    signal = DrivingSignal(torch.full((FRAMES,), -1), pose)
+    expected = edited(signal, body, track_of(asks, FPS, FRAMES)).pose
+    torch.testing.assert_close(found, expected.expression, atol=1e-5, rtol=0)
+    torch.testing.assert_close(jaw, expected.full_pose[:, body.joint_names.index("jaw")], atol=1e-4, rtol=0)
+    assert (jaw - pose.full_pose[:, body.joint_names.index("jaw")]).abs()[4:13].max() > 0.02
 
 
 def test_sliders_add_to_a_share_of_the_recorded_face(page, body, pose):

@@ -80,6 +80,8 @@ export class Face {
     /** Whether units mean anything to it. */
     this.named = used.every((name) => name in this.column);
     this.jaw = this.joints.indexOf('jaw');
+    /** How far its lips stand apart (`body.lips.opening_lever`). */
+    this.lips = manifest.lips ?? null;
     /** Of an avatar whose residual is told in units: shares of each. */
     this.units = manifest.units ?? [];
   }
@@ -95,14 +97,45 @@ export class Face {
     if (neutral !== 1) this.#share(frame, neutral);
     this.latents?.apply(frame, hands.latents);
     for (const [name, degrees] of Object.entries(hands.joints)) this.#turn(frame, name, degrees);
-    const before = this.read(frame);
     const curves = this.#curves(hands.units, asks, seconds);
-    const after = this.#asked(Float64Array.from(before), curves);
+    const [before, opening, jaw] = [this.read(frame), this.opening(frame), this.jaw < 0 ? 0 : this.#jawTurn(frame)[0]];
+    this.#write(frame, before, this.#asked(Float64Array.from(before), curves));
+    if (this.#freeToSpeak(curves)) this.#close(frame, opening, jaw);
     this.#residual(frame, curves);
+    const now = this.read(frame);
+    const after = Float64Array.from(now);
     for (const [name, value] of Object.entries(hands.actions)) {
       if (name in this.column) after[this.column[name]] += value;
     }
-    this.#write(frame, before, after);
+    this.#write(frame, now, after);
+  }
+
+  /** @param {Frame} frame @returns {number} metres between the middles of the lips; 0 of one who does not know them */
+  opening(frame) {
+    if (!this.lips || this.jaw < 0) return 0;
+    const {basis, rest} = this.lips;
+    const [still, ...turned] = basis.map((row, i) => row.reduce((sum, v, e) => sum + v * frame.expression[e], rest[i]));
+    const [w, x, y, z] = frame.quats.subarray(4 * this.jaw, 4 * this.jaw + 4);
+    const up = [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)];
+    return still + up.reduce((sum, v, axis) => sum + v * turned[axis], 0);
+  }
+
+  /** Whether units change the face, and none of them what the sound says first. */
+  #freeToSpeak(curves) {
+    const asked = Object.values(curves).flatMap((units) => Object.entries(units));
+    const counts = asked.filter(([, both]) => Math.max(...both) > 0).map(([name]) => name);
+    return this.lips !== null && counts.length > 0 && !counts.some((name) => this.table.spoken.includes(name));
+  }
+
+  /** Lips as far apart as they were, by one step of the jaw, as far as the teeth let it. */
+  #close(frame, opening, jaw) {
+    const turn = this.#jawTurn(frame);
+    const turned = ([x, y, z]) => frame.quats.set(quatOf([x, y, z]), 4 * this.jaw);
+    const now = this.opening(frame);
+    turned([turn[0] + this.table.step, turn[1], turn[2]]);
+    const wider = this.opening(frame);
+    const needed = (this.table.step * (opening - now)) / Math.max(wider - now, 1e-6);
+    turned([Math.max(turn[0] + needed, Math.min(jaw, 0)), turn[1], turn[2]]);
   }
 
   /** Strengths of all actions; of the jaw's, what its column and its joint come to. */
