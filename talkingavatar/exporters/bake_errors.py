@@ -55,7 +55,7 @@ class Errors:
         far = [name for name, of in self.millimetres.items() if of["mean"] > most.millimetres]
         if far or self.decibels["worst"] < most.decibels:
             expected = f"{most.millimetres:g} mm at most in the mean of each part, {most.decibels:g} dB at least"
-            action = "say most=any to have it as it is, or bake=false for a still one"
+            action = "say most=any to have it as it is, or (glb) bake=false for a still one"
             raise UserError("most", self.line(), expected, action)
 
 

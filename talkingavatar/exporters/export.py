@@ -75,7 +75,8 @@ def export(config: ExportConfig, page: Page) -> Exported:
     stem = "" if config.audio is None else f"-{config.audio.stem}"
     if "html" in config.to:
         files.append(folder / f"avatar{stem}.html")
-        write_atomically(files[-1], page(baked(), performance, [use]).encode())
+        notes += [line for line in [_measured(baked(), config)] if line not in notes]
+        write_atomically(files[-1], page(baked(), performance, [use, baked().errors.line()]).encode())
     if "frames" in config.to and performance is not None:
         files.append(_frames(trained, performance.signal, folder / f"frames{stem}", config))
     notes.append(use)
@@ -121,10 +122,19 @@ def _moving(baked: Callable[[], BakedRun], config: ExportConfig, notes: list[str
             raise
         notes.append(f"glb: it stands still, for it has no baked form ({error.found})")
         return None
+    notes.append(_measured(made, config))
+    return made
+
+
+def _measured(made: BakedRun, config: ExportConfig) -> str:
+    """How far it is from the method.
+
+    Raises:
+        UserError: too far.
+    """
     if config.most is not None:
         made.errors.check(config.most)
-    notes.append(made.errors.line())
-    return made
+    return made.errors.line()
 
 
 def _moment(trained: FittedRun, config: ExportConfig) -> tuple[int, DrivingSignal]:

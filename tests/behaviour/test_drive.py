@@ -284,6 +284,7 @@ def test_mistakes_of_an_export(fitted, capsys):
         (run, "to=ply", "frame=900"): "frame: found 900; expected a frame of the capture",
         (run, "to=ply", "actions=jawOpe=1"): "did you mean jawOpen",
         (run, "to=ply", "actions=jawOpen"): "actions: found 'jawOpen'",
+        (run, "to=html", "most=0,99.5"): "most: found baked against the method",
         (run, "to=ply", "actions=jawOpen=9"): "actions:jawOpen: found '9'",
     }.items():
         assert export(list(arguments)) == 2
