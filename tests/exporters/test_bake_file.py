@@ -14,7 +14,16 @@ from talkingavatar.exporters.glb import glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.methods.baking import sparse_weights
 from talkingavatar.networks.baked import (
-    Baked, Grid, Latents, Listener, Moment, Residual, Resting, Skeleton, Skin, posed,
+    Baked,
+    Grid,
+    Latents,
+    Listener,
+    Moment,
+    Residual,
+    Resting,
+    Skeleton,
+    Skin,
+    posed,
 )  # fmt: skip
 from talkingavatar.networks.cpu.poser import Poser
 from tests.splatting.scenes import cloud
