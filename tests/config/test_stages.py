@@ -23,7 +23,7 @@ def steps(config):
         (["experiment=gaussianheadtalk_full", "budget=standard"], {"avatar": 15000, "driver": 7500}),
         (["experiment=gaussianheadtalk_full", "stages=[driver]", "stages.driver.steps=7"], {"driver": 7}),
         (["experiment=gaussianheadtalk_full", "stages=[avatar]"], {"avatar": 1200}),
-        (["experiment=syncnet"], {"syncnet": 400}),
+        (["experiment=syncnet"], {"syncnet": 600}),
         (["experiment=syncnet", "budget.steps=1"], {"syncnet": 1}),
         (["+stages={speech:{kind:driver,driver:{name:other,step_cost:4}}}"], {"avatar": 1200, "speech": 300}),
     ],

@@ -57,7 +57,7 @@ def test_true_pictures_show_what_the_portrait_shows(capture):
 
 
 def test_what_there_is_not_is_refused(data):
-    for field, wrong in {"identity": 7, "frames": 6001, "size": 10**6}.items():
+    for field, wrong in {"frames": 6001, "size": 10**6}.items():
         given = replace(data, **{field: wrong})
         with pytest.raises(UserError, match=rf"data\.{field}: found"):
             portrait_capture(given, lambda *_: lambda: None)
