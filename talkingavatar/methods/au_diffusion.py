@@ -18,7 +18,6 @@ from talkingavatar.body.action_units import INTENSITY
 from talkingavatar.config.family_options import AuDiffusion as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.errors import UserError
 from talkingavatar.geometry.rotations import matrix_to_quat, orthonormalise
@@ -63,11 +62,6 @@ class AuDiffusion(TriangleBound):
         self._face, self._told, self._tinted = Chosen(), Kept[Tensor](), Kept[Tensor]()
         self._changes: dict[str, Tensor] = {}  # by the last units
         self._units = torch.zeros(0)
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
-        super().check(config)
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 

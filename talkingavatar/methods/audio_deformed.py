@@ -14,7 +14,6 @@ from torch import Tensor
 from talkingavatar.config.family_options import AudioDeformed as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.sound_deformed import EYES, Lying, SoundDeformed
 from talkingavatar.networks.spatial_audio import SpatialAudioDeformation
@@ -37,11 +36,6 @@ class AudioDeformed(SoundDeformed):
         self.register_buffer("eyes", torch.tensor(eyes), persistent=False)
         self.deformation = SpatialAudioDeformation(context.audio_channels, len(eyes), *self.box)
         self._head = Lying()
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
-        super().check(config)
 
     def heard(
         self, raw: dict[str, Tensor], signal: DrivingSignal, windows: Float[Tensor, "8 16 C"]

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from talkingavatar.body.models import Body
+from talkingavatar.config.family_options import OPTIONS
+from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import GROUPS, TERMS, check_names
 from talkingavatar.config.schema import DensityConfig, FitConfig
 from talkingavatar.errors import UserError
@@ -67,11 +69,12 @@ class Method(L.LightningModule, ABC):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        """Look at the method's schedule, losses and (in a family) options before anything is built.
+        """Look at the method's options, schedule and losses before anything is built.
 
         Raises:
             UserError: a mistake in them; a group or a term that the family lacks would never count.
         """
+        read_options(OPTIONS["method"][config.method.name](), config.method.options)
         check_names("method.schedule", config.method.schedule, "group", cls.group_names)
         check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 
@@ -202,8 +205,7 @@ class Method(L.LightningModule, ABC):
             if i + 1 < len(batch):
                 (loss / len(batch)).backward()
         means = torch.stack([scalars.tensor for scalars in told]).mean(0)
-        known = {"gaussians": float(len(self.gaussians["means"]))}
-        self.scalars = Scalars(told[0].names, means, self.step, known)
+        self.scalars = Scalars(told[0].names, means, self.step, {"gaussians": float(len(self.gaussians["means"]))})
         return loss / len(batch)
 
     def optimizer_zero_grad(self, *rest: Any) -> None:
@@ -353,10 +355,9 @@ class Method(L.LightningModule, ABC):
 
     def _most(self, config: DensityConfig) -> int:
         """Gaussians that there may be: of a CPU no more than it can draw in the time, unless more are asked for."""
-        if config.max_gaussians is not None:
-            return config.max_gaussians
         on_cpu = self.gaussians["means"].device.type == "cpu"
-        return self.config.budget.cpu_gaussians if on_cpu else DensityPolicy.max_gaussians
+        usual = self.config.budget.cpu_gaussians if on_cpu else DensityPolicy.max_gaussians
+        return usual if config.max_gaussians is None else config.max_gaussians
 
     def _schedules(self) -> dict[str, Schedule]:
         config, frames = self.config, len(self.context.train_frames)

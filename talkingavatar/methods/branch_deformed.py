@@ -17,7 +17,6 @@ from talkingavatar.body.action_units import INTENSITY, NAMES
 from talkingavatar.config.family_options import BranchDeformed as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.data.inputs import reposed
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods.base import SHOWN
@@ -70,11 +69,6 @@ class BranchDeformed(SoundDeformed):
         self.likeness = Likeness(options.perceptual, options.patch)
         self._face, self._mouth = Lying(), Lying()
         self._moves: list[Tensor] = []  # of the last frame
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
-        super().check(config)
 
     def heard(
         self, raw: dict[str, Tensor], signal: DrivingSignal, windows: Float[Tensor, "8 16 C"]

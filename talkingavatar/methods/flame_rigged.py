@@ -12,7 +12,6 @@ from typing import final
 from talkingavatar.config.family_options import FlameRigged as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.triangle_bound import TriangleBound
@@ -28,11 +27,6 @@ class FlameRigged(TriangleBound):
     def __init__(self, context: MethodContext) -> None:
         options = read_options(Options(), context.config.method.options)
         super().__init__(context, options, skin=options.deform == "skin")
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
-        super().check(config)
 
     def deform(self, signal: DrivingSignal) -> Layers:
         return {SHOWN: self.in_pose(self.refined_pose(signal), dict(self.gaussians))}

@@ -93,7 +93,6 @@ class MotionLatent(TriangleBound):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        read_options(Options(), config.method.options)
         super().check(config)
         if (row := config.loss.terms.get("sds")) is not None and row.weight > 0:
             raise UserError(

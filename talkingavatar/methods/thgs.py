@@ -15,7 +15,6 @@ from talkingavatar.body.mesh_geometry import bounding_box, mean_incident_area, s
 from talkingavatar.config.family_options import Thgs
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
-from talkingavatar.config.schema import FitConfig
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.losses import vertex_binding
@@ -96,11 +95,6 @@ class THGS(SkinBound):
         self._drop_switched_off()
         if self.options.deform == "skin":
             self.stand_on(body.v_template, shaped, body.faces)
-
-    @classmethod
-    def check(cls, config: FitConfig) -> None:
-        read_options(Thgs(), config.method.options)
-        super().check(config)
 
     @torch.no_grad()
     def begin(self) -> None:
