@@ -7,7 +7,7 @@ is typed and can be set wherever a configuration is made; a YAML file holds only
 from dataclasses import dataclass, field
 from typing import Any
 
-from talkingavatar.config.ranges import each, within
+from talkingavatar.config.ranges import PEOPLE, each, within
 
 
 def one_of(default: str, *others: str) -> Any:
@@ -104,10 +104,11 @@ class BranchDeformed(SoundDeformed):
 class SyncNet:
     """A step embeds places x windows pieces of 5 frames."""
 
-    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, 2))  # embedded; or data.path
+    identities: list[int] = field(default_factory=lambda: [0, 1, 2], metadata=each(0, PEOPLE))  # embedded; or data.path
     captures: list[str] = field(default_factory=list)  # folders of further captures
     unseen: list[str] = field(default_factory=list)  # folders of captures it is measured on and never trained on
-    places: int = within(24, 1, 4096)  # of the captures, in a step; neighbours are nearly the same
+    clips: int = within(4, 1, 4096)  # of the captures, in a step: windows of one are told apart
+    places: int = within(24, 1, 4096)  # of these, in a step; neighbours are nearly the same
     windows: int = within(1, 1, 4096)  # at each place: above 1, each other's hard negatives
     reach: int = within(15, 0, 10**4)  # frames within which the windows of a place lie
     eased_share: float = within(0.5, 0.0, 1.0)  # of the steps, over which pictures and sound come to vary as they may

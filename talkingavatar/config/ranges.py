@@ -9,6 +9,7 @@ from typing import Any
 from talkingavatar.errors import UserError
 
 MOST_STEPS = 10**9
+PEOPLE = 9999  # the highest number of an embedded person
 SEED = (0, 2**32 - 1)  # torch and numpy take it, and what is derived from it and a step stays within 64 bits
 FINITE = (-sys.float_info.max, sys.float_info.max)
 

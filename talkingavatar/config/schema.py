@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from talkingavatar.config.ranges import MOST_STEPS, SEED, each, within
+from talkingavatar.config.ranges import MOST_STEPS, PEOPLE, SEED, each, within
 
 # Raised when a field goes, or means something else: runs of another number are refused. A new field raises nothing.
 SCHEMA = 1
@@ -20,7 +20,7 @@ class BodyConfig:
 class DataConfig:
     name: str = "speaker"  # speaker (embedded, synthetic) | portrait (one picture of it, moved) | capture (on disk)
     path: str | None = None  # capture folder, for data=capture
-    identity: int = within(0, 0, 2)  # which embedded person
+    identity: int = within(0, 0, PEOPLE)  # which embedded person; from 3 on strangers, drawn at random
     seed: int = within(0, *SEED)  # of the performance and the tracker's noise
     seconds: float = within(24.0, 2.0, 36_000.0)  # length of the embedded performance
     frames: int = within(600, 20, 6000)  # of the embedded portrait's motion, at 25 a second

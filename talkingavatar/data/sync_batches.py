@@ -41,8 +41,9 @@ class SyncBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Shape:
-    """What a step sees: `places` of `windows` each, which lie within `reach` frames.
+    """What a step sees: of each of some `clips` as many of the `places`, with `windows` each within `reach` frames.
 
+    Windows of one clip alone are told apart, so that few clips with many places teach more than many with few.
     What is varied much tells a network that knows nothing nothing: the variation grows over the first `eased` steps.
     """
 
@@ -50,6 +51,7 @@ class Shape:
     windows: int = 3
     reach: int = 12
     eased: int = 0
+    clips: int = 4
     variation: Variation = field(default_factory=Variation)
 
 
@@ -73,14 +75,15 @@ class SyncData(L.LightningDataModule):
         return StepLoader(self.batch, self.steps)
 
     def batch(self, step: int) -> SyncBatch:
-        """The clips take turns, so that each step's normalisation sees as many of them as it can."""
+        """A step's clips take turns; each place is varied as far as chance has it, none to as far as may be."""
         draw = np.random.default_rng([self.seed, step])
-        order, parts, starts, numbers = draw.permutation(len(self.clips)), [], [], []
+        order, parts, starts, numbers = draw.permutation(len(self.clips))[: self.shape.clips], [], [], []
         for number in range(self.shape.places):
             which = int(order[(number + step) % len(order)])
             span = self.places[which][draw.integers(len(self.places[which]))]
             chosen = self._positions(span, draw)
-            parts.append(self._windows(self.clips[which], chosen, self._variation(step), draw))
+            variation = self._variation(step).scaled(draw.random())
+            parts.append(self._windows(self.clips[which], chosen, variation, draw))
             starts.append(chosen)
             numbers.append(np.full(len(chosen), which))
         return _joined(parts, starts, numbers)

@@ -12,6 +12,9 @@ Its lips' tower would spend most of its work on what is not the mouth. Here it l
 of the last convolution's 6 x 6 cells at 2 x 2, and around each cell at nothing more (kernels of 3 x 3 whose middle
 alone is not zero). So a middle of 107 pixels, trained by itself, gives what the file gives of whole crops, at a fifth
 of the work; and hair, clothes and what stands behind are not seen.
+
+Nor is what stands still: the first layer's kernels have no mean over their five frames. Lips go with a sound by how
+they move; whose they are would only set unseen faces apart from every sound.
 """
 
 from __future__ import annotations
@@ -136,6 +139,10 @@ class SyncNetTraining(L.LightningModule):
         for group in optimiser.param_groups:
             group["lr"] = rate
 
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        _unseeing(self.network)  # before any checkpoint
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """
         Raises:
@@ -176,13 +183,19 @@ def accuracy(apart: Float[Tensor, "N N"], batch: SyncBatch) -> Float[Tensor, ""]
 
 @torch.no_grad()
 def _prepare(network: SyncNet) -> None:
-    """A start that looks at the mouth and at what moves: what stands still would drown it."""
-    first = network.netcnnlip[0]
-    assert isinstance(first, nn.Conv3d)
-    first.weight[::2] -= first.weight[::2].mean(2, keepdim=True)
+    """A start that looks at the mouth and at what moves."""
+    _unseeing(network)
     for place, kept in SEEING.items():
         layer = network.netcnnlip[place]
         assert isinstance(layer, nn.Conv3d)
         seeing = layer.weight[..., kept, kept].clone()
         # Nine times fewer inputs: as strong as torch's own start would be for a kernel of this size.
         layer.weight.zero_()[..., kept, kept] = 3 * seeing
+
+
+@torch.no_grad()
+def _unseeing(network: SyncNet) -> None:
+    """Blind to what is the same in all five frames."""
+    first = network.netcnnlip[0]
+    assert isinstance(first, nn.Conv3d)
+    first.weight -= first.weight.mean(2, keepdim=True)

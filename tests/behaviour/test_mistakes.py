@@ -46,7 +46,7 @@ def refused(done, *expected: str) -> None:
         ("data=capture", "data.path"),
         ("+method.options.lebb=false", "did you mean leb?"),
         ("method.options.lebb=false", "did you mean method.options.leb"),
-        ("data.identity=99", "data.identity"),
+        ("data.identity=10000", "data.identity"),
     ],
 )
 def test_configuration(command, tiny, override, expected):

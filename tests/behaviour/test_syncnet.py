@@ -65,7 +65,7 @@ def test_a_killed_training_ends_as_one_that_ran_through_and_leaves_a_scorer(comm
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("pretrained.options.identities=[9]", "expected 0 to 2"), ("data=capture data.path=nowhere", "nowhere")],
+    [("pretrained.options.identities=[-1]", "expected 0 to 9999"), ("data=capture data.path=nowhere", "nowhere")],
 )
 def test_a_mistake_ends_in_one_line(command, override, message):
     done = command("fit", *TINY, *override.split())

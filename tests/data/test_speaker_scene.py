@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from talkingavatar.data.speaker.identity import IDENTITIES
+from talkingavatar.data.speaker.identity import IDENTITIES, person
 from talkingavatar.data.speaker.scene import SpeakerScene, joint_transforms
 
 SIZE = 128
@@ -50,6 +50,18 @@ def test_picture_and_matte_agree():
     assert 0.15 < (matte == 255).mean() < 0.7
     rows = np.flatnonzero(matte.max(1))
     assert rows[0] < 0.1 * SIZE and rows[-1] == SIZE - 1  # from the crown to the lower edge
+
+
+def test_strangers_are_drawn_by_number():
+    named, strangers = len(IDENTITIES), [person(number) for number in range(len(IDENTITIES), 40)]
+    assert person(named) == strangers[0] and len({who.skin.tone for who in strangers}) == len(strangers)
+    assert {who.hair.style for who in strangers} == {"bob", "long", "short", "none"}
+    assert all(0 < channel < 1 for who in strangers for channel in (*who.skin.tone, *who.hair.light, *who.clothes.main))
+    assert person(9, "pinstripe").clothes.pattern == "pinstripe" and person(9).clothes.pattern != "pinstripe"
+    _, matte = scene(9).render(STILL, ORIGIN, {})
+    nose = close_up(scene(9), scene(9).face["nose"], 12)
+    skin = np.median(scene(9).render(STILL, ORIGIN, {}, nose)[0].reshape(-1, 3), 0) / 255
+    assert 0.15 < (matte == 255).mean() < 0.7 and np.abs(skin - person(9).skin.tone).max() < 0.1
 
 
 def test_same_bytes_again_and_for_any_number_of_threads(monkeypatch):

@@ -53,6 +53,13 @@ def test_places_of_one_clip_know_how_far_they_are_apart():
     assert torch.equal(data.batch(0).apart, starts[:, None] - starts) and data.batch(0).apart.abs().max() > 6
 
 
+def test_a_step_sees_few_clips_with_several_places_of_each():
+    clips = [clip(str(seed), seed=seed) for seed in range(7)]
+    data = SyncData(clips, Shape(6, 1, 10, clips=2, variation=AS_RECORDED), seed=0, steps=9)
+    for step in range(9):
+        assert (data.batch(step).apart != ELSEWHERE).sum(1).tolist() == [3] * 6
+
+
 def test_a_batch_is_a_function_of_seed_and_step_and_stays_in_the_training_part():
     def lips(seed, step):
         return SyncData([clip()], Shape(2, 4, 12), seed, steps=100).batch(step).lips

@@ -38,3 +38,9 @@ def test_a_clip_without_units_is_left_out_and_the_runs_own_is_refused(unknown):
     ):
         stage("data=capture", f"data.path={unknown}")
     assert len(stage(f"driver.options.captures=[{unknown}]", "driver.options.targets=[jaw]").clips) == 2
+
+
+def test_nobody_says_before_what_the_runs_own_says_later():
+    """A stranger speaks with the voice of one of the named."""
+    made = stage("data.identity=4", "driver.options.identities=[1]")
+    assert [clip.name for clip in made.clips] == ["speaker-4"]

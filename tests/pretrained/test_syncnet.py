@@ -89,6 +89,24 @@ def test_mouths_that_are_not_known_train_by_contrast_alone(training):
     assert training.scalars.read()["loss/total"] > training.scalars.read()["loss/contrast"]
 
 
+def test_what_stands_still_is_not_seen():
+    training = SyncNetTraining(configured())
+    given = batch(side=107)
+    still = given._replace(lips=given.lips[:, :, :1].expand(-1, -1, 5, -1, -1))
+    optimiser = training.configure_optimizers()
+
+    def closure():
+        training.training_step(given, 0).backward()
+
+    for _ in range(2):
+        training.eval()
+        with torch.no_grad():
+            (faces, _), (moving, _) = training.embed(still), training.embed(given)
+        assert faces.std(0).max() < 1e-3 * moving.std(0).max()
+        training.train()
+        training.optimizer_step(0, 0, optimiser, closure)
+
+
 def test_the_middle_alone_gives_what_whole_crops_give():
     """Prepared as it is and after a step: the file is read with whole crops, of which nothing else may count."""
     training = SyncNetTraining(configured())

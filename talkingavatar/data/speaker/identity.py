@@ -1,8 +1,13 @@
-"""Who the synthetic speakers are: body, face, skin, hair and clothes of each, as data."""
+"""Who the synthetic speakers are, as data: body, face, skin, hair and clothes of the named ones and of strangers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 Colour = tuple[float, float, float]  # display values, 0 to 1
 
@@ -114,7 +119,68 @@ IDENTITIES = (
 )  # fmt: skip
 
 
-def person(identity: int, cloth: str) -> Identity:
-    """One of `IDENTITIES`, taken modulo their number, in their own top ("own") or in one of another pattern."""
-    who = IDENTITIES[identity % len(IDENTITIES)]
+# Tones of skin and hair between which strangers' lie, from light to dark.
+SKINS = ((0.93, 0.77, 0.68), (0.87, 0.69, 0.58), (0.74, 0.54, 0.42), (0.56, 0.38, 0.28), (0.40, 0.26, 0.19))
+HAIRS = ((0.62, 0.47, 0.29), (0.36, 0.22, 0.13), (0.20, 0.13, 0.09), (0.07, 0.055, 0.05), (0.45, 0.43, 0.42))
+IRISES = ((0.32, 0.45, 0.56), (0.31, 0.33, 0.21), (0.20, 0.12, 0.07))
+
+
+def person(identity: int, cloth: str = "own") -> Identity:
+    """One of `IDENTITIES`, beyond them a stranger; in their own top ("own") or in one of another pattern."""
+    who = IDENTITIES[identity] if identity < len(IDENTITIES) else stranger(identity)
     return who if cloth == "own" else replace(who, clothes=replace(who.clothes, pattern=cloth))
+
+
+@lru_cache(maxsize=8)
+def stranger(number: int) -> Identity:
+    """Somebody drawn at random: the same number is the same person."""
+    rng = np.random.default_rng([number, 31])
+    dark = rng.random()
+    tone = _between(SKINS, dark) * rng.uniform(0.94, 1.04, 3)
+    style = str(rng.choice(("bob", "long", "short", "none")))
+    hair = _between(HAIRS, rng.random() if dark < 0.5 else rng.uniform(0.5, 1))
+    bearded = style in ("short", "none") and rng.random() < 0.5
+    lips = tone * rng.uniform((0.82, 0.50, 0.54), (1.0, 0.75, 0.80))
+    skin = Skin(
+        tone=_colour(tone),
+        lips=_colour(lips),
+        blush=float(rng.uniform(0.2, 1.3)),
+        freckles=float(rng.uniform(0, 0.4) * (dark < 0.5)),
+        stubble=float(rng.uniform(0.2, 0.7) * bearded),
+        age=float(rng.uniform(0, 1)),
+        brow=_colour(0.8 * hair),
+        brow_weight=float(rng.uniform(0.7, 1.2)),
+        make_up=float(rng.uniform(0, 0.8) * (style in ("bob", "long"))),
+    )
+    dyes = rng.uniform(0.1, 0.9, (4, 3))
+    main, second, third, trousers = 0.5 * (dyes + dyes.mean(1, keepdims=True))
+    clothes = Clothes(
+        pattern=str(rng.choice(("stripes", "shirt", "cable"))),
+        main=_colour(main), second=_colour(second), third=_colour(third), trousers=_colour(0.6 * trousers),
+        neckline=float(rng.uniform(0.015, 0.035)), hang=float(rng.uniform(0.4, 0.85)),
+    )  # fmt: skip
+    smile, lids, brows = rng.uniform((0, 0, 0), (0.25, 0.1, 0.1)).tolist()
+    return Identity(
+        name=f"stranger {number}",
+        betas=tuple(rng.normal(0, 1, 10).clip(-2, 2).tolist()),
+        skin=skin,
+        hair=Hair(style, _colour(hair), _colour(hair * 1.7), beard=float(rng.uniform(0.003, 0.012) * bearded)),
+        clothes=clothes,
+        iris=IRISES[min(int(2 * dark + rng.random()), 2)],
+        crooked=float(rng.choice((-1, 1))),
+        seed=100 + number,
+        rest={"mouthSmileLeft": smile, "mouthSmileRight": smile, "eyeBlinkLeft": lids, "eyeBlinkRight": lids,
+              "browDownLeft": brows, "browDownRight": brows},
+        sculpt={part: float(rng.uniform(-1, 1)) for part in ("jaw", "chin", "nose", "eyes", "lips")},
+    )  # fmt: skip
+
+
+def _between(colours: tuple[Colour, ...], place: float) -> Float[ndarray, " 3"]:
+    """A colour of the row, from 0 (the first) to 1 (the last)."""
+    at = place * (len(colours) - 1)
+    return np.array([np.interp(at, range(len(colours)), channel) for channel in zip(*colours, strict=True)])
+
+
+def _colour(values: Float[ndarray, " 3"]) -> Colour:
+    red, green, blue = np.clip(values, 0.02, 0.97).tolist()
+    return red, green, blue

@@ -31,12 +31,12 @@ from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Mod
 from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
 from talkingavatar.data.speaker.emotions import Feelings
-from talkingavatar.data.speaker.identity import IDENTITIES, capture_name
+from talkingavatar.data.speaker.identity import capture_name, person
 from talkingavatar.data.speaker.parameters import BodyParameters, head_parameters
 from talkingavatar.data.speaker.probe import heard_emotions
 from talkingavatar.data.speaker.renderer import compile_kernels
 from talkingavatar.data.speaker.scene import FRAMINGS, SpeakerScene
-from talkingavatar.data.speaker.script import said
+from talkingavatar.data.speaker.script import said, voice_of
 from talkingavatar.data.speaker.tracker import Tracked, noisy_landmarks, track
 from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
@@ -173,7 +173,7 @@ def recording_of(config: DataConfig, fps: float | None = None) -> Recording:
     fps = fps or config.fps
     frames = round(config.seconds * fps)
     style = list(STYLES.values())[config.identity % len(STYLES)]
-    who = IDENTITIES[config.identity]
+    who = person(config.identity)
     feels = partial(Feelings, take.felt, person=who.seed, crooked=who.crooked, seed=config.seed, strength=style.feeling)
     feelings = feels if take.felt else None
     performance = perform(speech, frames, fps, config.seed, style, feelings)
@@ -217,7 +217,7 @@ def _write(recording: Recording, folder: Path, progress: Callable[[str, int], Ca
             provenance={
                 "kind": "synthetic",
                 "made_by": f"talkingavatar {__version__}, speaker version {SPEAKER_VERSION}",
-                "voice": voices()[config.identity % len(voices())],
+                "voice": voices()[voice_of(config.identity)],
                 "text": recording.speech.text,
                 "consent": "nobody: the person does not exist",
                 **_heard(config),

@@ -79,10 +79,10 @@ class SpeakerScene:
     """One synthetic person in front of a static camera on white.
 
     Args:
-        identity: index into `identity.IDENTITIES`, taken modulo their number.
+        identity: who, as `identity.person` takes it.
         width, height: of the pictures, pixels; the framing is made for square ones.
         framing: one of `FRAMINGS`: "body", head to hips with room for both hands; "head", head and shoulders.
-        cloth: what they wear, as `identity.person` takes it.
+        cloth: what they wear, the same.
     """
 
     def __init__(self, identity: int, width: int, height: int, framing: str = "body", cloth: str = "own") -> None:

@@ -12,8 +12,10 @@ from talkingavatar.audio.prosody import Analysed, Manner, Stretch, analysed, spo
 from talkingavatar.audio.speech import Speech, load_speech, voices
 from talkingavatar.config.emotions import chosen_emotions
 from talkingavatar.config.schema import DataConfig
+from talkingavatar.data.speaker.identity import IDENTITIES
 
 STRENGTHS = (0.45, 0.7, 1.0)  # weak, middling, strong
+LEFT = 60.0  # seconds that a stranger who begins late has left to say
 SHORTEST, LONGEST = 1.2, 2.0  # seconds from which a comma ends a phrase, and from which any word does
 VARIETY = (0.8, 1.2)  # of a voice's change, between two phrases of one label
 
@@ -48,11 +50,25 @@ class Take:
     felt: tuple[Felt, ...]
 
 
+def voice_of(identity: int) -> int:
+    """Which of the embedded voices a person speaks with."""
+    return identity % len(voices())
+
+
 def said(config: DataConfig) -> Take:
-    """All that the configuration's person has to say; nothing is labelled where it asks for no emotions."""
+    """All that the configuration's person has to say; nothing is labelled where it asks for no emotions.
+
+    Strangers begin anywhere in the recording of a voice, those whose emotions are labelled at its start.
+    """
     emotions = chosen_emotions(config.emotions)
-    voice = config.identity % len(voices())
-    return take_of(voice, emotions, config.seed) if emotions else Take(load_speech(voice), ())
+    voice = voice_of(config.identity)
+    if emotions:
+        return take_of(voice, emotions, config.seed)
+    speech = load_speech(voice)
+    if config.identity >= len(IDENTITIES):
+        begin = float(np.random.default_rng([config.identity, 37]).uniform(0, speech.duration - LEFT))
+        speech = speech.excerpt(begin, speech.duration)
+    return Take(speech, ())
 
 
 @lru_cache(maxsize=3)

@@ -22,6 +22,7 @@ from talkingavatar.data.motion_clips import (
 )
 from talkingavatar.data.sources import source_of
 from talkingavatar.data.speaker.identity import capture_name
+from talkingavatar.data.speaker.script import voice_of
 from talkingavatar.drivers import driver_class
 from talkingavatar.drivers.chain import Chain
 from talkingavatar.drivers.driver import Driver
@@ -125,8 +126,10 @@ class DriverFit(Stage):
     def _identities(self) -> list[int]:
         """Embedded speakers that can be trained on, the run's own left out."""
         config = self.config
-        own = source_of(config.data).title(config.data)
-        others = [identity for identity in self.options.identities if capture_name(identity) != own]
+        shown, own = source_of(config.data).title(config.data), config.data.identity
+        # Nor those who say with its voice what it says beyond its training part.
+        heard = voice_of(own) if shown == capture_name(own) else None
+        others = [identity for identity in self.options.identities if voice_of(identity) != heard]
         if not others:
             return []
         why = ""

@@ -59,7 +59,8 @@ class SyncNetFit(Stage):
         options = self.training.options
         torch.set_num_threads(cores(config))  # unlike an avatar's, these convolutions are large enough to share out
         self.captures = self._captures()
-        shape = Shape(options.places, options.windows, options.reach, int(options.eased_share * self.steps))
+        eased = int(options.eased_share * self.steps)
+        shape = Shape(options.places, options.windows, options.reach, eased, options.clips)
         self.data = self.clip_data = SyncData([self._clip(c) for c in self.captures], shape, config.seed, self.steps)
         self.unseen = [self._clip(capture).unseen() for capture in self._opened(options.unseen)]
         self.heldout = self.clip_data.heldout()
