@@ -130,10 +130,7 @@ class Method(L.LightningModule, ABC):
 
     @abstractmethod
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """The groups besides the Gaussians' own attributes, by name; those without a schedule are not trained.
-
-        One that an option leaves out is empty.
-        """
+        """The groups besides the Gaussians' own, by name: empty where an option says, trained where a schedule does."""
 
     @property
     @abstractmethod
@@ -188,7 +185,11 @@ class Method(L.LightningModule, ABC):
         """The configured renderer, on the configured background or another."""
         background = self.background if background is None else background
         drawn: Any = self.config.renderer
-        return rasterise(gaussians, cameras, background, mode=drawn.mode, backend=drawn.backend)
+        return rasterise(self.seen(gaussians, cameras), cameras, background, mode=drawn.mode, backend=drawn.backend)
+
+    def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
+        """What of the Gaussians is drawn, and where: a family may say it for a single camera."""
+        return gaussians
 
     # -- the step ------------------------------------------------------------------------------------------------------
 

@@ -82,17 +82,15 @@ class BranchDeformed(SoundDeformed):
         heard["means"] = heard["means"].index_add(0, mouth[0], self.local(inside, mouth[0]))
         return raw | heard
 
-    def render(
-        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
-    ) -> Rendering:
+    def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
         """The face over the inside of the mouth: that is drawn where it looks the same, but lies deeper."""
         if len(cameras) > 1:
-            return super().render(gaussians, cameras, background)
+            return super().seen(gaussians, cameras)
         eye = eyes(cameras.viewmats)
         sight = gaussians.means - eye
         deeper = BEHIND * self.in_mouth[self.carried_binding][:, None] / sight.norm(dim=1, keepdim=True)
         behind = replace(gaussians, means=gaussians.means + deeper * sight, scales=gaussians.scales * (1 + deeper))
-        return super().render(behind, cameras, background)
+        return super().seen(behind, cameras)
 
     def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 6"]:
         """Intensities of the upper face's units, 0 to 1: the signal's, or read off its pose where it has none."""

@@ -171,14 +171,11 @@ class SkinBound(Method):
         """By how much extents, in spacings of the skin's vertices, are too large."""
         return beyond_scale(scales, WIDEST)
 
-    def render(
-        self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
-    ) -> Rendering:
+    def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
         """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
         if self.surface is None or len(cameras) > 1:
-            return super().render(gaussians, cameras, background)
-        seen = self.faces(gaussians, cameras)
-        return super().render(replace(gaussians, opacities=gaussians.opacities * seen), cameras, background)
+            return gaussians
+        return replace(gaussians, opacities=gaussians.opacities * self.faces(gaussians, cameras))
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)

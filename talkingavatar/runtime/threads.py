@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, cast
 
@@ -16,11 +16,19 @@ AHEAD = 2  # pieces of work a thread may be in advance of who uses them
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS, ahead: int | None = None
-) -> Iterator[Result]:
-    """`map`, by several threads, at most `ahead` items in advance; an error comes up where its result would."""
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int = WORKERS,
+    ahead: int | None = None,
+    begin: Callable[[], None] | None = None,
+) -> Generator[Result, None, None]:
+    """`map`, by several threads, at most `ahead` items in advance; an error comes up where its result would.
+
+    Args:
+        begin: what each thread does first.
+    """
     pending: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
+    pool = ThreadPoolExecutor(workers, initializer=begin)
     try:
         for item in items:
             pending.append(pool.submit(work, item))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.errors import UserError
@@ -39,16 +41,39 @@ def rasterise(
     Raises:
         UserError: mode or backend is unknown, or the backend cannot take these tensors.
     """
-    if mode not in ("3dgs", "2dgs"):
-        raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
     device = gaussians.means.device.type
-    rendering = _backend(_chosen(backend, device))(gaussians, cameras, background, cast(Mode, mode))
+    rendering = _backend(_chosen(backend, device))(gaussians, cameras, background, _mode(mode))
     rendering.info |= {
         "width": cameras.width,
         "height": cameras.height,
         "n_cameras": len(cameras),
     }
     return rendering
+
+
+def paint(
+    gaussians: Gaussians,
+    camera: Cameras,
+    background: Float[Tensor, "#H #W 3"],
+    mode: str = "2dgs",
+    backend: str = "auto",
+) -> UInt8[ndarray, "H W 3"]:
+    """The colours of `rasterise`, clamped and rounded, and nothing else: what a film is made of.
+
+    Args:
+        camera: one.
+        background: a colour, or a picture.
+
+    Raises:
+        UserError: as `rasterise`.
+    """
+    if _chosen(backend, gaussians.means.device.type) == "cpu":
+        from talkingavatar.splatting.cpu.paint import paint_cpu
+
+        return paint_cpu(gaussians, camera, background, _mode(mode))
+    drawn = rasterise(gaussians, camera, background.new_zeros(3), mode, backend)
+    rgb = drawn.rgb[0] + (1 - drawn.alpha[0]) * background
+    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def ready(backend: str, device: str) -> None:
@@ -64,6 +89,12 @@ def ready(backend: str, device: str) -> None:
         from talkingavatar.splatting.gsplat_kernels import load_kernels
 
         load_kernels()
+
+
+def _mode(mode: str) -> Mode:
+    if mode not in ("3dgs", "2dgs"):
+        raise UserError("renderer.mode", repr(mode), '"3dgs" or "2dgs"', "choose one of them")
+    return cast(Mode, mode)
 
 
 def _chosen(backend: str, device: str) -> str:

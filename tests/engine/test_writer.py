@@ -1,8 +1,14 @@
+import resource
+import signal
+
 import av
 import numpy as np
 import pytest
 
+from talkingavatar.engine.media.stream import StreamWriter
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.errors import DiskFull
+from talkingavatar.runtime.disk import told_in_a_line
 
 
 def read(file):
@@ -33,4 +39,28 @@ def test_nothing_half_written_is_left(tmp_path):
     with pytest.raises(RuntimeError, match="stop"), VideoWriter(tmp_path / "a.mp4", 25) as video:
         video.write(np.zeros((64, 64, 3), np.uint8))
         raise RuntimeError("stop")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def little_room():
+    """A file may hold 20,000 bytes in this process: writing beyond fails as on a full disk."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("frames", [12, 60])
+def test_a_disk_that_is_full_is_told_in_a_line_and_nothing_is_left(tmp_path, little_room, frames):
+    """Early, while frames are still held back by the encoder, and late."""
+    noise = np.random.default_rng(0).integers(0, 255, (frames, 64, 64, 3)).astype(np.uint8)
+    with pytest.raises(DiskFull, match="room"), told_in_a_line(), VideoWriter(tmp_path / "a.mp4", 25) as video:
+        for picture in noise:
+            video.write(picture)
+    with pytest.raises(DiskFull, match="room"), told_in_a_line(), StreamWriter(tmp_path / "b.mp4", 25, 64, 64) as live:
+        for number, picture in enumerate(noise):
+            live.show(number, picture)
     assert not list(tmp_path.iterdir())

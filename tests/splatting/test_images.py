@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from talkingavatar.errors import UserError
-from talkingavatar.splatting import rasterise
+from talkingavatar.splatting import paint, rasterise
 from talkingavatar.types import Cameras
 from tests.splatting.scenes import awkward, cameras, cloud, concatenate, one
 
@@ -49,6 +49,22 @@ def test_the_nearer_splat_hides_the_farther(mode, backend):
         r = rasterise(scene, centred(), BLACK, mode, backend)
         assert torch.allclose(r.rgb[0, 8, 16], torch.tensor([0.6, 0.4 * 0.5, 0]), atol=1e-5)
         assert r.depth[0, 8, 16, 0] == pytest.approx((0.6 * 1.5 + 0.2 * 2.5) / 0.8, abs=1e-5)
+
+
+@pytest.mark.parametrize("scene", [cloud(degree=2), awkward()], ids=["cloud", "awkward"])
+@pytest.mark.parametrize("mode", MODES)
+def test_colours_alone_are_those_of_the_whole_rendering(mode, scene):
+    """Of a size that no tile divides, before a colour and before a picture."""
+    camera = cameras()
+    picture = torch.rand(camera.height, camera.width, 3, generator=torch.Generator().manual_seed(0))
+    whole = rasterise(scene, camera, BLACK, mode, "cpu")
+    for background in (torch.tensor([[[0.2, 0.9, 0.4]]]), picture):
+        expected = 255 * (whole.rgb[0] + (1 - whole.alpha[0]) * background).clamp(0, 1)
+        for backend in BACKENDS:
+            painted = torch.from_numpy(paint(scene, camera, background, mode, backend)).float()
+            assert (painted - expected).abs().max() < 0.51, backend
+    with pytest.raises(RuntimeError, match="shape"):
+        paint(scene, camera, picture[1:], mode)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

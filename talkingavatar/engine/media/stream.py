@@ -34,7 +34,8 @@ class StreamWriter:
         if self.temporary is None:
             self.container = av.open(f"pipe:{target}", "w", format="matroska", options=PIPED)
         else:
-            self.container = av.open(str(self.temporary), "w", format="mp4", options=GROWING)
+            # A file of our own: FFmpeg tells nobody of a fragment for which there was no room.
+            self.container = av.open(self.temporary.open("wb", buffering=0), "w", format="mp4", options=GROWING)
         options = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "g": str(round(self.fps))}
         video = self.container.add_stream("libx264", rate=self.fps, options=options)
         video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
@@ -50,15 +51,16 @@ class StreamWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            for stream in (self.video, self.audio):
-                self.container.mux(stream.encode())
-        with suppress(BrokenPipeError):  # who read it has gone
-            self.container.close()
-        if self.temporary is not None and self.file is not None:
+        try:
             if kind is None:
+                for stream in (self.video, self.audio):
+                    self.container.mux(stream.encode())
+            with suppress(BrokenPipeError):  # who read it has gone
+                self.container.close()
+            if kind is None and self.temporary is not None and self.file is not None:
                 self.temporary.replace(self.file)
-            else:
+        finally:  # its end may find no room, too
+            if self.temporary is not None:
                 self.temporary.unlink(missing_ok=True)
 
     def hear(self, samples: Float[ndarray, " n"]) -> None:

@@ -33,12 +33,13 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._finish()
-        self.container.close()
-        if kind is None:
-            self.temporary.replace(self.file)
-        else:
+        try:
+            if kind is None:
+                self._finish()
+            self.container.close()
+            if kind is None:
+                self.temporary.replace(self.file)
+        finally:  # its end may find no room, too
             self.temporary.unlink(missing_ok=True)
 
     def write(self, image: UInt8[ndarray, "H W 3"]) -> None:

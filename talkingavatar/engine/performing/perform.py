@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from talkingavatar.body.lips import LipRuler
 from talkingavatar.engine.driver import heard_of
 from talkingavatar.engine.fitted import FittedRun, load_run
 from talkingavatar.engine.measuring.lip_sync import LipSync, lip_sync, loudness_of
-from talkingavatar.engine.media.end_of_fit import to_picture
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.engine.performing.fast import Fast
 from talkingavatar.engine.performing.performance import (
@@ -37,6 +38,8 @@ from talkingavatar.engine.performing.unit_curves import write_units
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.files import write_atomically
 from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.runtime.threads import in_order
+from talkingavatar.splatting import paint
 from talkingavatar.types import Cameras, DrivingSignal, Gaussians
 
 PIPE = Path("-")  # as sound: standard input, spoken as it comes; as video: standard output
@@ -139,13 +142,13 @@ class Painter:
             background: None, the run's own.
         """
         self.method, device = trained.method, trained.method.device
-        own = torch.tensor(trained.data.config.renderer.background, device=device)
-        self.cameras = cameras.to(device)
-        self.change = 0 if background is None else background.to(device) - own
+        self.camera, self.drawn = cameras.to(device), trained.data.config.renderer
+        self.background = (trained.method.background[None, None] if background is None else background).to(device)
 
+    @torch.no_grad()
     def __call__(self, gaussians: Gaussians) -> UInt8[ndarray, "H W 3"]:
-        rendering = self.method.render(gaussians, self.cameras)
-        return to_picture(rendering.rgb[0] + (1 - rendering.alpha[0]) * self.change)
+        seen, drawn = self.method.seen(gaussians, self.camera), self.drawn
+        return paint(seen, self.camera, self.background, drawn.mode, drawn.backend)
 
 
 @torch.no_grad()
@@ -159,6 +162,8 @@ def film(
 ) -> Float[ndarray, " L"] | None:
     """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices.
 
+    Each thread draws frames of its own: a frame spread over all of them would wait for what one alone does.
+
     Args:
         fast: what gives the Gaussians in place of the method.
     """
@@ -166,20 +171,27 @@ def film(
     painter = Painter(trained, performance.cameras, background)
     ruler, parent = LipRuler(method.body), method.vertices_of()
     lips = ruler.carried(parent) if ruler.known and parent is not None else None
-    between = []
+    between: list[Tensor] = []
+
+    def drawn(gaussians: Gaussians) -> tuple[UInt8[ndarray, "H W 3"], list[Tensor]]:
+        return painter(gaussians), [gaussians.means[lip].mean(0) for lip in lips or ()]
+
     signals = (performance.signal[t : t + 1].to(device) for t in range(len(performance)))
     shown = map(method.drive, signals) if fast is None else fast.frames(performance.signal)
-    sound = performance.sound.astype(np.float32)
+    sound, threads = performance.sound.astype(np.float32), torch.get_num_threads()
+    workers = threads if device.type == "cpu" else 1
     with (
         VideoWriter(file, performance.fps, sound, SOUND_RATE) as video,
         ProgressBar("frames", len(performance), progress) as bar,
+        closing(in_order(drawn, shown, workers, begin=partial(torch.set_num_threads, 1))) as frames,
     ):
-        for gaussians in shown:
-            video.write(painter(gaussians))
+        for picture, here in frames:
+            video.write(picture)
             if lips is not None:
-                upper, lower = (gaussians.means[lip].mean(0) for lip in lips)
+                upper, lower = here
                 between.append(upper - lower)
             bar.advance()
+    torch.set_num_threads(threads)  # of threads to come
     return ruler.of_drawn(torch.stack(between), performance.signal.pose.to(device)) if lips is not None else None
 
 
