@@ -127,9 +127,9 @@ def _fit(given: argparse.Namespace) -> Rows:
 
 
 def _drive(given: argparse.Namespace) -> Rows:
-    from talkingavatar.engine.measuring.drive_bench import PARTS, bench_drive
+    from talkingavatar.engine.measuring.drive_bench import ALONE, PARTS, bench_drive
 
-    _check_parts(given.parts, PARTS)
+    _check_parts(given.parts, (*PARTS, ALONE))
     return _shown(bench_drive(user_path(given.run.removeprefix("run=")), given.frames), given.parts)
 
 

@@ -69,7 +69,7 @@ def errors_of(trained: FittedRun, baking: Baking) -> Errors:
     apart, alike = [], []
     for frame in frames:
         signal, cameras = data.signal([frame]).to(method.device), data.capture.cameras([frame]).to(method.device)
-        whole, baked = method.drive(signal), pose(baking.moments(signal))
+        whole, (baked,) = method.drive(signal), pose(baking.moments(signal))
         apart.append(1e3 * (whole.means - baked.means).norm(dim=1))
         pictures = [method.render(gaussians, cameras).rgb[0] for gaussians in (whole, baked)]
         alike.append(min(psnr(pictures[0], pictures[1]), AS_GOOD_AS_EQUAL))

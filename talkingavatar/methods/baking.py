@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -55,14 +54,14 @@ class Baking:
         return Moment(quats, pose.transl, pose.expression, self.coefficients(signal))
 
 
-def poser(avatar: Baked) -> Callable[[Moment], Gaussians]:
-    """What gives the world-space Gaussians of a moment (B = 1): `networks.baked.posed`, compiled where that can be."""
+def poser(avatar: Baked) -> Callable[[Moment], list[Gaussians]]:
+    """What gives world-space Gaussians of each of some moments: `networks.baked.posed`, compiled where that can be."""
     means = avatar.gaussians.means
     if means.device.type == "cpu" and means.dtype == torch.float32:
         from talkingavatar.networks.cpu.poser import Poser
 
         return Poser(avatar)
-    return partial(posed, avatar)
+    return lambda moments: [posed(avatar, moments[t : t + 1]) for t in range(len(moments))]
 
 
 def not_baked(family: str) -> UserError:

@@ -263,9 +263,14 @@ def pose_offsets(
     basis: Float[Tensor, "M 3 F"], features: Int[Tensor, "F 3"], quats: Float[Tensor, "J 4"]
 ) -> Float[Tensor, "M 3"]:
     """What the joints' turning adds to the rows' offsets, metres."""
+    return basis @ pose_features(features, quats)
+
+
+def pose_features(features: Int[Tensor, "F 3"], quats: Float[Tensor, "*B J 4"]) -> Float[Tensor, "*B F"]:
+    """How far the joints have turned, by the numbers that are told of them."""
     joint, row, column = features.long().unbind(1)
     turns = quat_to_matrix(quats) - torch.eye(3, device=quats.device)
-    return basis @ turns[joint, row, column]
+    return turns[..., joint, row, column]
 
 
 def _taken(skin: Skin, values: Float[Tensor, "M C"]) -> Float[Tensor, "N C"]:

@@ -92,7 +92,7 @@ def test_what_is_written_is_read(avatar, moment, tmp_path):
 
 
 def test_an_avatar_of_everything_is_the_same_compiled(avatar, moment):
-    expected, found = posed(avatar, moment), Poser(avatar)(moment)
+    expected, (found,) = posed(avatar, moment), Poser(avatar)(moment)
     for name in ("means", "scales", "opacities", "sh"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-3)
     alike = (torch.nn.functional.normalize(expected.quats, dim=1) * found.quats).sum(1).abs()

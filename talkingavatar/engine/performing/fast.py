@@ -13,12 +13,13 @@ from talkingavatar.metrics.image import psnr
 from talkingavatar.types import Cameras, DrivingSignal, Gaussians
 
 AT_ONCE = 64  # frames
+TOGETHER = 4  # of them posed in one pass
 LOOKED_AT = 3  # frames of a performance that are drawn in full, too
 LEAST = 45.0  # decibels between both
 
 
 class Fast:
-    """A run's avatar, baked: `moments` of many frames, `pose` of each."""
+    """A run's avatar, baked: `moments` of many frames, `pose` of some."""
 
     def __init__(self, trained: FittedRun) -> None:
         """
@@ -35,7 +36,8 @@ class Fast:
         device = self.trained.method.device
         for start in range(0, len(signal), AT_ONCE):
             moments = self.moments(signal[start : start + AT_ONCE].to(device))
-            yield from (self.pose(moments[t : t + 1]) for t in range(len(moments)))
+            for t in range(0, len(moments), TOGETHER):
+                yield from self.pose(moments[t : t + TOGETHER])
 
     @torch.no_grad()
     def likeness(self, signal: DrivingSignal, cameras: Cameras) -> float:
