@@ -56,8 +56,8 @@ def compose(overrides: Iterable[str]) -> FitConfig:
             for override in parsed:
                 if override.key_or_group not in groups:
                     check_key(override.key_or_group, override.is_add() or override.is_force_add(), known, groups)
-            words = [word for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
-            raw = _compose([as_row(word) for word in words] + found)
+            words = [as_row(word) for given in zip(texts, parsed, strict=True) for word in _stages(*given, raw)]
+            raw = _changed(raw, words) or _compose(words + found)
     return typed(raw)
 
 
@@ -177,6 +177,21 @@ def _search(folders: list[Path]) -> list[str]:
 def _shipped(chosen: tuple[str, ...]) -> DictConfig:
     """Presets of the package alone, which stay as they are; a sweep asks for the same ones with every run."""
     return _compose(list(chosen))
+
+
+def _changed(presets: DictConfig, words: list[str]) -> DictConfig | None:
+    """Values over presets, as Hydra puts them there, without composing anew; None where a word adds or removes."""
+    groups = group_options()
+    overrides = [each for each in OverridesParser.create().parse_overrides(words) if each.key_or_group not in groups]
+    if any(each.is_add() or each.is_force_add() or each.is_delete() or each.package for each in overrides):
+        return None
+    raw = presets.copy()
+    for override in overrides:
+        try:
+            OmegaConf.update(raw, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException as error:
+            raise refused(error, override.key_or_group) from error
+    return raw
 
 
 def _compose(overrides: list[str]) -> DictConfig:
