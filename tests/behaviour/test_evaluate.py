@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_what_was_measured_is_not_measured_again(command, runs):
     assert (out / "full.json").read_text() == before, "wall_s would differ"
     evaluated(command("evaluate", *arguments, "frames=26"))
     assert json.loads((out / "full.json").read_text())["split"]["count"] == 26
+
+
+def test_a_run_that_cannot_be_opened_is_left_out_with_the_reason(command, runs, tmp_path):
+    lost = tmp_path / "lost"
+    shutil.copytree(runs["thgs_full"], lost, ignore=shutil.ignore_patterns("*.ckpt", "evaluation"))
+    done = command("evaluate", f"run={lost},{runs['thgs_wo_saam']}", *LIGHT, "frames=26", f"out={tmp_path}")
+    rows = list(csv.DictReader((evaluated(done) / "tables.csv").open()))
+    there = {experiment: [row for row in rows if row["row"] == experiment] for experiment in runs}
+    assert all("lost: no checkpoint" in row["skipped"] for row in there["thgs_full"]) and there["thgs_full"]
+    assert any(row["value"] for row in there["thgs_wo_saam"])
+    assert f"{lost}: skipped: " in done.stderr
+    refused(command("evaluate", f"run={lost}", *LIGHT), "run", "no checkpoint")
 
 
 class Brightness(Measure):

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,8 @@ from talkingavatar.config.compose import from_yaml
 from talkingavatar.config.expressions import read_expressions
 from talkingavatar.config.external import External, read_external
 from talkingavatar.config.protocol import Condition, Protocol, read_condition, read_protocol
+from talkingavatar.config.schema import FitConfig
+from talkingavatar.data.sources import SOURCES
 from talkingavatar.engine.loop.machine import cores
 from talkingavatar.engine.measuring.evaluated_run import EvaluatedRun, open_run
 from talkingavatar.engine.measuring.evaluated_video import EvaluatedVideo, folder_of_video
@@ -80,28 +83,42 @@ class Evaluated:
 def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
     """Measure every run under the conditions its rows need; what was measured is kept. `check` may raise to stop.
 
+    A run that cannot be opened (no checkpoint yet, its recording gone, somebody at work in it) is left out with the
+    reason.
+
     Raises:
-        UserError: a mistake in what was given.
+        UserError: a mistake in what was given, or no run that can be opened.
     """
     body = from_yaml(config.runs[0] / "config.yaml").body if config.videos and config.runs else None
     config = replace(config, runs=(*config.runs, *(folder_of_video(video, body) for video in config.videos)))
     protocols = {name: read_protocol(name) for name in config.protocols}
     extra = {name: read_condition(name) for name in config.conditions}
-    experiments = {run: _experiment_and_family(run) for run in config.runs}
+    configs = {run: _config(run) for run in config.runs}
+    wanted = {run: _conditions(found, protocols) | extra for run, found in configs.items()}
+    if other := next((run for run, conditions in wanted.items() if not conditions), None):
+        needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
+        found = f"{other}, of {configs[other].experiment}"
+        raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
     out = _folder(config)
-    results = []
+    results: list[dict[str, Any]] = []
+    skipped: dict[Path, UserError] = {}
     networks: Networks | None = None
-    for run, experiment in experiments.items():
-        wanted = _conditions(*experiment, protocols) | extra
-        if not wanted:
-            needed = sorted({row.experiment for protocol in protocols.values() for row in protocol.rows})
-            found = f"{run}, of {experiment[0]}"
-            raise UserError("run", found, f"one of {', '.join(needed)}", "choose another protocol")
-        with held(run, "run", "this run", print):  # its checkpoints stay what they are
-            opened = _opened(run, config.frames)
+    for run, conditions in wanted.items():
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(run, "run", "this run", print))  # its checkpoints stay what they are
+                opened = _opened(run, config.frames)
+            except UserError as error:
+                skipped[run] = error
+                results += [_skipped(run, configs[run], name, error) for name in conditions]
+                continue
             torch.set_num_threads(cores(opened.config))  # the metrics' networks are large enough
             networks = networks or find_networks(MEASURES, config.options(opened.device))
-            results += Measurement(config, opened, networks, check).under(wanted)
+            results += Measurement(config, opened, networks, check).under(conditions)
+    if len(skipped) == len(wanted):
+        raise next(iter(skipped.values()))
+    for run, error in skipped.items():
+        warn(f"{run}: skipped: {error.found}; {error.action}")
     return Evaluated(out, results, sync_curves(results, out))
 
 
@@ -214,17 +231,24 @@ def _kept(file: Path) -> Findings | None:
     return healed(lambda: Findings.load(file), None, warn) if file.exists() else None
 
 
-def _experiment_and_family(run: Path) -> tuple[str, str]:
+def _config(run: Path) -> FitConfig:
     """Of a run directory, without loading it."""
     video = read_external(run) if (run / "config.yaml").is_file() else None
-    config = from_yaml(run / "config.yaml") if video is None else video.config
-    return config.experiment, config.family
+    return from_yaml(run / "config.yaml") if video is None else video.config
 
 
-def _conditions(experiment: str, family: str, protocols: dict[str, Protocol]) -> dict[str, Condition]:
+def _skipped(run: Path, config: FitConfig, condition: str, error: UserError) -> dict[str, Any]:
+    """What stands for a run that cannot be opened: the reason, in all of its cells."""
+    facts = {"run": str(run), "experiment": config.experiment, "family": config.family, "seed": config.seed}
+    subject = SOURCES[config.data.name].title(config.data) or "unknown"
+    nothing = {"metrics": {}, "skipped": {}, "curves": {}}
+    return facts | nothing | {"subject": subject, "condition": condition, "origin": "absent", "why": error.found}
+
+
+def _conditions(config: FitConfig, protocols: dict[str, Protocol]) -> dict[str, Condition]:
     """Those that the rows of this experiment need."""
     names = dict.fromkeys(
-        name for protocol in protocols.values() for name in protocol.conditions_for(experiment, family)
+        name for protocol in protocols.values() for name in protocol.conditions_for(config.experiment, config.family)
     )
     return {name: read_condition(name) for name in names}
 
