@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from talkingavatar import report
 from tests.behaviour.test_mistakes import refused
 from tests.browser import Browser, executable
 from tests.conftest import cold
@@ -132,6 +133,27 @@ def test_filters_choose_runs_curves_and_videos(browser):
     assert "out of memory" in texts(browser, ".runs > tbody > tr")[0]
     assert texts(browser, "#videos .grid p") == ["None of the ticked runs has any."]
     choose(browser, "status", "")
+
+
+def test_a_long_sweep_is_folded_by_experiment(cache, tmp_path):
+    if executable() is None:
+        pytest.skip("no Chromium on the PATH")
+    for seed in range(21):
+        for experiment in EXPERIMENTS[:2]:
+            state = "failed" if (experiment, seed) == ("thgs_full", 3) else "finished"
+            write_run(tmp_path / "long" / f"{seed}-{experiment}", experiment, seed=seed, state=state)
+    assert report.main([f"sweep={tmp_path / 'long'}", "protocol=table6"]) == 0
+    with Browser(tmp_path / "profile") as browser:
+        browser.open((tmp_path / "long" / "report.html").as_uri())
+        full, other = texts(browser, ".runs > tbody > tr")
+        assert full.split("\n")[-1].endswith("21 runs: 20 finished, 1 failed") and "21 runs: 21 finished" in other
+        browser.run("document.querySelector('.group button').click()")
+        shown = texts(browser, ".runs > tbody > tr")
+        assert len(shown) == 1 + 21 + 1 and all("thgs_full" in text for text in shown[:22])
+        choose(browser, "seed", "3")
+        shown = texts(browser, ".runs > tbody > tr")
+        assert len(shown) == 4 and "out of memory" in shown[1] and "1 runs: 1 finished" in shown[2]
+        assert not browser.errors
 
 
 def test_configurations_are_compared_with_a_chosen_run(browser):

@@ -117,8 +117,8 @@ def evaluate(config: EvaluateConfig, check: Callable[[], None]) -> Evaluated:
             results += Measurement(config, opened, networks, check).under(conditions)
     if len(skipped) == len(wanted):
         raise next(iter(skipped.values()))
-    for run, error in skipped.items():
-        warn(f"{run}: skipped: {error.found}; {error.action}")
+    for run, reason in skipped.items():
+        warn(f"{run}: skipped: {reason.found}; {reason.action}")
     return Evaluated(out, results, sync_curves(results, out))
 
 
@@ -241,7 +241,7 @@ def _skipped(run: Path, config: FitConfig, condition: str, error: UserError) -> 
     """What stands for a run that cannot be opened: the reason, in all of its cells."""
     facts = {"run": str(run), "experiment": config.experiment, "family": config.family, "seed": config.seed}
     subject = SOURCES[config.data.name].title(config.data) or "unknown"
-    nothing = {"metrics": {}, "skipped": {}, "curves": {}}
+    nothing: dict[str, Any] = {"metrics": {}, "skipped": {}, "curves": {}}
     return facts | nothing | {"subject": subject, "condition": condition, "origin": "absent", "why": error.found}
 
 

@@ -1,7 +1,10 @@
 "use strict";
 // Line charts as SVG, drawn when they come into view.
 
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7a3e9d", "#5b5b5b"];
+const COLOURS = [
+  "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7a3e9d", "#5b5b5b",
+  "#12355b", "#f2a27e", "#86cdb5", "#8c1d4f", "#d9b949", "#a9a9a9", "#b79bd9", "#2f6b2f",
+];
 const DASHES = ["", "6 3", "2 2", "8 3 2 3", "1 3"];
 
 function element(name, attributes, ...children) {

@@ -5,7 +5,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const rows = [...document.querySelectorAll(".runs > tbody > tr")];
 const filters = [...document.querySelectorAll("[data-filter]")];
 const ticked = rows.map(row => row.querySelector("input"));
+data.runs.forEach((run, i) => { run.place = i; });
 const CURVES = 6, TICKED = 6;
+const LONG = 40;  // runs above which they stand folded, under one line for each experiment
 const SYNC = {
   sync: "SyncNet, mean distance ↓",
   mouth_sync: "mouth from sound, correlation ↑",
@@ -15,21 +17,46 @@ const unique = values => [...new Set(values)];
 const experiments = unique(data.runs.map(run => run.experiment)).sort();
 const subjects = unique(data.runs.map(run => run.subject)).sort();
 const colour = run => experiments.length > 1 || data.runs.length > COLOURS.length
-  ? COLOURS[experiments.indexOf(run.experiment) % COLOURS.length] : COLOURS[data.runs.indexOf(run) % COLOURS.length];
+  ? COLOURS[experiments.indexOf(run.experiment) % COLOURS.length] : COLOURS[run.place % COLOURS.length];
 const dash = run => DASHES[subjects.indexOf(run.subject) % DASHES.length];
 
 function passing() {
   return data.runs.filter(run => filters.every(filter => !filter.value || run[filter.dataset.filter] === filter.value));
 }
-const chosen = () => passing().filter(run => ticked[data.runs.indexOf(run)].checked);
+const chosen = () => passing().filter(run => ticked[run.place].checked);
 
 function filtered() {
-  const left = new Set(passing());
-  data.runs.forEach((run, i) => { rows[i].hidden = !left.has(run); });
-  document.getElementById("left").textContent = `${left.size} of ${data.runs.length} shown`;
+  const left = passing();
+  const few = left.length <= LONG || unique(left.map(run => run.experiment)).length === 1;
+  for (const group of groups) group.open = few;
+  listed(left);
+  document.getElementById("left").textContent = `${left.length} of ${data.runs.length} chosen`;
   curves();
   sync();
   media();
+}
+
+const groups = data.runs.length > LONG ? unique(data.runs.map(run => run.experiment)).map(group) : [];
+function group(name) {
+  const own = rows.filter((row, i) => data.runs[i].experiment === name);
+  const button = element("button", {type: "button"}, name), told = element("span", {});
+  const made = {name, button, told, head: element("tr", {class: "group"}, element("th", {colspan: 10}, button, told)), open: false};
+  own[0].before(made.head);
+  made.head.after(...own);
+  button.onclick = () => { made.open = !made.open; listed(passing()); };
+  return made;
+}
+
+function listed(left) {
+  const open = new Set(groups.filter(group => group.open).map(group => group.name)), chosen = new Set(left);
+  data.runs.forEach((run, i) => { rows[i].hidden = !chosen.has(run) || (groups.length > 0 && !open.has(run.experiment)); });
+  for (const {name, button, told, head} of groups) {
+    const states = left.filter(run => run.experiment === name).map(run => run.status);
+    const counts = unique(states).map(state => `${states.filter(other => other === state).length} ${state}`);
+    head.hidden = !states.length;
+    button.setAttribute("aria-expanded", open.has(name));
+    told.textContent = `${states.length} runs: ${counts.join(", ")}`;
+  }
 }
 
 // In what each run's configuration differs from another's, to be unfolded; how it was started beneath.
@@ -63,9 +90,9 @@ function unfolded(keys, line, there, here) {
 let every = false;
 function curves() {
   const section = document.getElementById("curves"), host = section.querySelector(".charts");
-  const runs = passing();
+  const runs = passing(), strong = new Set(runs.length > 16 ? chosen() : []);
   const keys = data.keys.filter(key => runs.some(run => run.curves[key]));
-  const one = run => ({label: run.name, colour: colour(run), dash: dash(run), strong: runs.length > 16 && chosen().includes(run)});
+  const one = run => ({label: run.name, colour: colour(run), dash: dash(run), strong: strong.has(run)});
   const made = (every ? keys : keys.slice(0, CURVES)).map(key => chart(key, "step",
     runs.filter(run => run.curves[key]).map(run => ({...one(run), curve: run.curves[key]})), {log: key.startsWith("loss/")}));
   host.replaceChildren(...made);
@@ -137,8 +164,9 @@ pictureBar.append(pictureKind);
 const wall = new Wall(videoBar);
 
 function found(video, title) {
+  const wanted = new Set(chosen());
   return data.media.map((medium, i) => ({medium, i, run: data.runs[medium.run]}))
-    .filter(({medium, run}) => medium.video === video && medium.title === title && chosen().includes(run))
+    .filter(({medium, run}) => medium.video === video && medium.title === title && wanted.has(run))
     .sort((a, b) => a.medium.run - b.medium.run);
 }
 
@@ -161,11 +189,11 @@ function media() {
 
 // At first: one run an experiment, of the first subject that has a video or picture.
 function tickSome() {
-  const having = data.media.map(medium => data.runs[medium.run]);
+  const having = new Set(data.media.map(medium => data.runs[medium.run]));
   const first = subjects.map(subject => experiments.map(name =>
-    data.runs.find(run => run.experiment === name && run.subject === subject && having.includes(run))).filter(Boolean));
+    data.runs.find(run => run.experiment === name && run.subject === subject && having.has(run))).filter(Boolean));
   const most = first.reduce((best, runs) => runs.length > best.length ? runs : best, []);
-  for (const run of most.slice(0, TICKED)) ticked[data.runs.indexOf(run)].checked = true;
+  for (const run of most.slice(0, TICKED)) ticked[run.place].checked = true;
 }
 
 document.querySelectorAll(".unfold").forEach(button => {
