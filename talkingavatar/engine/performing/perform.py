@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -42,6 +42,7 @@ from talkingavatar.runtime.threads import in_order
 from talkingavatar.splatting import paint
 from talkingavatar.types import Cameras, DrivingSignal, Gaussians
 
+Drawn = tuple[UInt8[ndarray, "H W 3"], list[Tensor]]  # a picture, and where the lips are, upper and lower
 PIPE = Path("-")  # as sound: standard input, spoken as it comes; as video: standard output
 
 
@@ -162,8 +163,6 @@ def film(
 ) -> Float[ndarray, " L"] | None:
     """Draw frame by frame into the video; lip opening of the Gaussians, where they know their vertices.
 
-    Each thread draws frames of its own: a frame spread over all of them would wait for what one alone does.
-
     Args:
         fast: what gives the Gaussians in place of the method.
     """
@@ -173,17 +172,16 @@ def film(
     lips = ruler.carried(parent) if ruler.known and parent is not None else None
     between: list[Tensor] = []
 
-    def drawn(gaussians: Gaussians) -> tuple[UInt8[ndarray, "H W 3"], list[Tensor]]:
+    def drawn(gaussians: Gaussians) -> Drawn:
         return painter(gaussians), [gaussians.means[lip].mean(0) for lip in lips or ()]
 
     signals = (performance.signal[t : t + 1].to(device) for t in range(len(performance)))
     shown = map(method.drive, signals) if fast is None else fast.frames(performance.signal)
-    sound, threads = performance.sound.astype(np.float32), torch.get_num_threads()
-    workers = threads if device.type == "cpu" else 1
+    sound = performance.sound.astype(np.float32)
     with (
         VideoWriter(file, performance.fps, sound, SOUND_RATE) as video,
         ProgressBar("frames", len(performance), progress) as bar,
-        closing(in_order(drawn, shown, workers, begin=partial(torch.set_num_threads, 1))) as frames,
+        closing(_side_by_side(drawn, shown, device)) as frames,
     ):
         for picture, here in frames:
             video.write(picture)
@@ -191,8 +189,19 @@ def film(
                 upper, lower = here
                 between.append(upper - lower)
             bar.advance()
-    torch.set_num_threads(threads)  # of threads to come
     return ruler.of_drawn(torch.stack(between), performance.signal.pose.to(device)) if lips is not None else None
+
+
+def _side_by_side(
+    work: Callable[[Gaussians], Drawn], shown: Iterable[Gaussians], device: torch.device
+) -> Generator[Drawn, None, None]:
+    """In order, each thread at frames of its own: one that is spread over all of them waits for what one does alone."""
+    threads = torch.get_num_threads()
+    try:
+        workers = threads if device.type == "cpu" else 1
+        yield from in_order(work, shown, workers, begin=partial(torch.set_num_threads, 1))
+    finally:
+        torch.set_num_threads(threads)  # of threads to come
 
 
 def _lips(trained: FittedRun, performance: Performance, drawn: Float[ndarray, " L"] | None) -> list[LipSync]:
