@@ -183,9 +183,8 @@ class Method(L.LightningModule, ABC):
         self, gaussians: Gaussians, cameras: Cameras, background: Float[Tensor, " 3"] | None = None
     ) -> Rendering:
         """The configured renderer, on the configured background or another."""
-        background = self.background if background is None else background
-        drawn: Any = self.config.renderer
-        return rasterise(self.seen(gaussians, cameras), cameras, background, mode=drawn.mode, backend=drawn.backend)
+        behind, drawn = self.background if background is None else background, self.config.renderer
+        return rasterise(self.seen(gaussians, cameras), cameras, behind, drawn.mode, drawn.backend)
 
     def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
         """What of the Gaussians is drawn, and where: a family may say it for a single camera."""
