@@ -81,9 +81,15 @@ def variants(runs: Iterable[Run]) -> dict[Path, str]:
         keys = sorted({key for run in group for key in run.config if not key.startswith(NOT_VARIED)})
         varied = [key for key in keys if len({run.config.get(key) for run in group}) > 1]
         for run in group:
-            values = (f"{key.rsplit('.', 1)[-1]}={run.config.get(key, '–')}" for key in varied[:VARIED])
+            values = (f"{_in_short(key)}={run.config.get(key, '–')}" for key in varied[:VARIED])
             named[run.path] = ", ".join([experiment, *values])
     return named
+
+
+def _in_short(key: str) -> str:
+    """The last part of a key; all of it where that is the name of what seeds are averaged over."""
+    last = key.rsplit(".", 1)[-1]
+    return key if last in NOT_VARIED else last
 
 
 def command_for(name: str, results: Iterable[Mapping[str, Any]]) -> str:

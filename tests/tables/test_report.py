@@ -139,6 +139,13 @@ def test_two_runs_of_one_seed_are_told(tmp_path):
     assert named.labels == ("thgs_full, leb=0.1", "thgs_full, leb=0.2")
 
 
+def test_another_seed_than_the_runs_own_is_named_in_full(tmp_path):
+    for name in ("4", "5"):
+        write_run(tmp_path / name, psnr=30.0, data={"name": "speaker", "seed": int(name)})
+    named = variants(runs.read_run(path) for path in runs.find_runs(tmp_path))
+    assert list(named.values()) == ["thgs_full, data.seed=4", "thgs_full, data.seed=5"]
+
+
 def test_what_is_no_avatar_stands_in_no_table(tmp_path):
     write_run(tmp_path / "a", "syncnet", stages={"syncnet": {"kind": "pretrained"}}, own=3.0)
     found = [read_results(runs.read_run(path)) for path in runs.find_runs(tmp_path)]
