@@ -69,12 +69,9 @@ class Method(L.LightningModule, ABC):
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
-        """Look at the method's options, schedule and losses before anything is built.
-
-        Raises:
-            UserError: a mistake in them; a group or a term that the family lacks would never count.
-        """
-        read_options(OPTIONS["method"][config.method.name](), config.method.options)
+        """Look at options, schedule and losses before anything is built. UserError: a mistake in them."""
+        if config.method.name in OPTIONS["method"]:  # another package's reads its own
+            read_options(OPTIONS["method"][config.method.name](), config.method.options)
         check_names("method.schedule", config.method.schedule, "group", cls.group_names)
         check_names("loss.terms", config.loss.terms, "term", cls.term_names)
 

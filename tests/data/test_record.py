@@ -12,10 +12,10 @@ from talkingavatar.body.action_units import NAMES
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.config.emotions import EMOTIONS
+from talkingavatar.config.ranges import PEOPLE
 from talkingavatar.data.action_units import JAW_JOINT, JAW_OPEN, read_action_units
 from talkingavatar.data.capture import Capture, CaptureWriter, Table
 from talkingavatar.data.faces import FACE_JOINTS, Face
-from talkingavatar.data.speaker.identity import IDENTITIES
 from talkingavatar.data.speaker.record import AROUND, SIDES, _digest, _write, recording_of, speaker_capture
 from talkingavatar.data.speaker.scene import SpeakerScene
 from talkingavatar.data.speaker.views import SpeakerCapture
@@ -215,9 +215,9 @@ def test_flame_parameters_pose_the_same_head(folder):
 
 
 def test_what_cannot_be_played_is_refused():
-    with pytest.raises(UserError, match=rf"data\.identity: .* 0 to {len(IDENTITIES) - 1}"):
-        compose([f"data.identity={len(IDENTITIES)}"])
-    compose([f"data.identity={len(IDENTITIES) - 1}"])
+    with pytest.raises(UserError, match=rf"data\.identity: .* 0 to {PEOPLE}"):
+        compose([f"data.identity={PEOPLE + 1}"])
+    compose([f"data.identity={PEOPLE}"])
     with pytest.raises(UserError, match=r"data\.seconds"):
         recording_of(compose(["data.seconds=9999"]).data)
 

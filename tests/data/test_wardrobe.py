@@ -25,5 +25,5 @@ def test_a_pinstripe_is_as_fine_as_it_says_and_has_no_edges():
 
 
 def test_a_cloth_changes_what_is_worn_and_nothing_else():
-    assert person(4, "own") is IDENTITIES[1]
+    assert person(1, "own") is IDENTITIES[1]
     assert replace(person(1, "pinstripe"), clothes=IDENTITIES[1].clothes) == IDENTITIES[1]

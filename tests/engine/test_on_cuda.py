@@ -22,6 +22,7 @@ from talkingavatar.engine.run.directory import RunDirectory
 from talkingavatar.engine.stages.registry import build_stage
 from talkingavatar.methods import base
 from talkingavatar.runtime.signals import StopFlag
+from talkingavatar.splatting import render
 from tests.conftest import TINY
 from tests.engine.test_no_waits import stepped
 from tests.fake_cuda import CUDA, FakeCuda, OnCuda, draw
@@ -35,6 +36,7 @@ FEW = (
 @pytest.fixture(autouse=True)
 def cuda(monkeypatch):
     monkeypatch.setattr(base, "rasterise", draw)
+    monkeypatch.setattr(render, "rasterise", draw)  # of `paint`
     with FakeCuda() as device:
         yield device
 

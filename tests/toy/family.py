@@ -60,7 +60,7 @@ class Toy(Method):
         assert latent is not None
         self.reading = nn.Linear(latent.shape[1], 4 * 3)
         self.judge = nn.Conv2d(3, 1, 4, stride=4)
-        self.seen: list[tuple[Tensor, Tensor]] = []  # what the step's losses have seen, drawn and real
+        self.witnessed: list[tuple[Tensor, Tensor]] = []  # what the step's losses have seen, drawn and real
 
     @classmethod
     def check(cls, config: FitConfig) -> None:
@@ -83,7 +83,7 @@ class Toy(Method):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
-        self.seen = []
+        self.witnessed = []
 
     def deform(self, signal: DrivingSignal) -> Layers:
         assert signal.latent is not None
@@ -101,7 +101,7 @@ class Toy(Method):
         terms = super().terms(drawn, batch)
         terms["still"] = l1(drawn["still"].rgb, batch.image)
         terms["fooled"] = softplus(-self.judged(drawn[SHOWN].rgb))
-        self.seen.append((drawn[SHOWN].rgb.detach(), batch.image))
+        self.witnessed.append((drawn[SHOWN].rgb.detach(), batch.image))
         return terms
 
     def judged(self, image: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B 1 h w"]:
@@ -112,5 +112,7 @@ class Toy(Method):
         return Critic(("critic",), self._told_apart)
 
     def _told_apart(self) -> Float[Tensor, ""]:
-        each = [softplus(self.judged(drawn)).mean() + softplus(-self.judged(real)).mean() for drawn, real in self.seen]
+        each = [
+            softplus(self.judged(drawn)).mean() + softplus(-self.judged(real)).mean() for drawn, real in self.witnessed
+        ]
         return torch.stack(each).mean()
