@@ -73,7 +73,12 @@ def paint(
         return paint_cpu(gaussians, camera, background, _mode(mode))
     drawn = rasterise(gaussians, camera, background.new_zeros(3), mode, backend)
     rgb = drawn.rgb[0] + (1 - drawn.alpha[0]) * background
-    return (rgb.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return to_bytes(rgb)
+
+
+def to_bytes(image: Float[Tensor, "H W 3"]) -> UInt8[ndarray, "H W 3"]:
+    """As pictures are kept: clamped and rounded."""
+    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def ready(backend: str, device: str) -> None:

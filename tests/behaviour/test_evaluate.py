@@ -18,9 +18,10 @@ from talkingavatar.engine.fitted import load_run
 from talkingavatar.engine.measuring.driven_frames import DrivenFrames
 from talkingavatar.engine.measuring.evaluate import EvaluateConfig, evaluate
 from talkingavatar.engine.measuring.held_out import held_out
-from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
+from talkingavatar.engine.measuring.measure import Findings, Measure
 from talkingavatar.engine.measuring.measures import registry
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.splatting import to_bytes
 from tests.behaviour.test_mistakes import refused
 from tests.conftest import TINY, cold, quick_help
 

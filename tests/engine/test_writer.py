@@ -1,6 +1,3 @@
-import resource
-import signal
-
 import av
 import numpy as np
 import pytest
@@ -9,6 +6,7 @@ from talkingavatar.engine.media.stream import StreamWriter
 from talkingavatar.engine.media.writer import VideoWriter
 from talkingavatar.errors import DiskFull
 from talkingavatar.runtime.disk import told_in_a_line
+from tests.conftest import room_for
 
 
 def read(file):
@@ -45,12 +43,8 @@ def test_nothing_half_written_is_left(tmp_path):
 @pytest.fixture
 def little_room():
     """A file may hold 20,000 bytes in this process: writing beyond fails as on a full disk."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    with room_for(20_000):
+        yield
 
 
 @pytest.mark.parametrize("frames", [12, 60])

@@ -3,8 +3,6 @@
 import errno
 import json
 import os
-import resource
-import signal
 
 import pytest
 
@@ -13,6 +11,7 @@ from talkingavatar.runtime.command import ended
 from talkingavatar.runtime.disk import told_in_a_line
 from talkingavatar.runtime.files import whole, write_atomically
 from talkingavatar.runtime.readers import Unreadable, healed, read_json, read_yaml
+from tests.conftest import room_for
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + last] * 9)}]\n" for last, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -80,12 +79,8 @@ def test_what_is_right_is_read(tmp_path):
 @pytest.fixture
 def little_room():
     """A file may hold 1,000 bytes in this process: writing beyond fails as on a full disk."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    with room_for(1000):
+        yield
 
 
 def test_no_room_leaves_what_was_there_and_says_so(tmp_path, little_room, capsys):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
@@ -122,7 +121,7 @@ IDENTITIES = (
 # Tones of skin and hair between which strangers' lie, from light to dark.
 SKINS = ((0.93, 0.77, 0.68), (0.87, 0.69, 0.58), (0.74, 0.54, 0.42), (0.56, 0.38, 0.28), (0.40, 0.26, 0.19))
 HAIRS = ((0.62, 0.47, 0.29), (0.36, 0.22, 0.13), (0.20, 0.13, 0.09), (0.07, 0.055, 0.05), (0.45, 0.43, 0.42))
-IRISES = ((0.32, 0.45, 0.56), (0.31, 0.33, 0.21), (0.20, 0.12, 0.07))
+IRISES = tuple(IDENTITIES[who].iris for who in (2, 0, 1))  # likewise
 
 
 def person(identity: int, cloth: str = "own") -> Identity:
@@ -131,7 +130,6 @@ def person(identity: int, cloth: str = "own") -> Identity:
     return who if cloth == "own" else replace(who, clothes=replace(who.clothes, pattern=cloth))
 
 
-@lru_cache(maxsize=8)
 def stranger(number: int) -> Identity:
     """Somebody drawn at random: the same number is the same person."""
     rng = np.random.default_rng([number, 31])

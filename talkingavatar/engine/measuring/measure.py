@@ -28,6 +28,7 @@ from talkingavatar.engine.measuring.held_out import HeldOut
 from talkingavatar.runtime.arrays import read_npz
 from talkingavatar.runtime.files import whole
 from talkingavatar.runtime.readers import Unreadable
+from talkingavatar.splatting import to_bytes
 from talkingavatar.types import Batch, DrivingSignal
 
 ANEW = "remove it: it is made anew"
@@ -228,7 +229,3 @@ class Measure(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Let go of whatever it holds, finished or not."""
-
-
-def to_bytes(image: Float[Tensor, "H W 3"]) -> UInt8[ndarray, "H W 3"]:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

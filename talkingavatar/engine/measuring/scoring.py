@@ -12,9 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from talkingavatar.engine.measuring.compared_pictures import compared_pictures
-from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Measure, Picture, Setting, to_bytes
+from talkingavatar.engine.measuring.measure import NOT_ASKED, Findings, Measure, Picture, Setting
 from talkingavatar.engine.measuring.truth_above_render import Pair
 from talkingavatar.runtime.progress import track
+from talkingavatar.splatting import to_bytes
 from talkingavatar.types import Batch, DrivingSignal
 
 Measures = Sequence[type[Measure]]

@@ -11,13 +11,13 @@ from numpy import ndarray
 
 from talkingavatar.body.action_units import action_units
 from talkingavatar.engine.fitted import FittedRun
-from talkingavatar.engine.measuring.measure import to_bytes
 from talkingavatar.engine.measuring.measures.face_landmarks import in_frame
 from talkingavatar.engine.performing.performance import Performance
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.action_units import AuEstimator
 from talkingavatar.metrics.lipsync.crop import SIZE, crop_track, detector_boxes
 from talkingavatar.preprocessing.landmarks.face_stream import FaceStream
+from talkingavatar.splatting import to_bytes
 from talkingavatar.types import Cameras
 
 UPPER, LOWER = [61, 62, 63], [67, 66, 65]  # landmarks of the inner lips, one above the other

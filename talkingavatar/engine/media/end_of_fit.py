@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from talkingavatar.data.capture import RATE
 from talkingavatar.data.datamodule import CaptureData
@@ -22,6 +21,7 @@ from talkingavatar.methods.knobs import Knob
 from talkingavatar.metrics.image import crop_slices
 from talkingavatar.runtime.files import whole
 from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.splatting import to_bytes
 from talkingavatar.types import Cameras, DrivingSignal
 
 Picture = UInt8[ndarray, "H W 3"]
@@ -55,11 +55,7 @@ def write_media(method: Method, data: CaptureData, folder: Path, check: Callable
 def draw(method: Method, signal: DrivingSignal, cameras: Cameras) -> Picture:
     """One rendered frame, 8 bit."""
     rendering = method.render(method.drive(signal.to(method.device)), cameras.to(method.device))
-    return to_picture(rendering.rgb[0])
-
-
-def to_picture(image: Float[Tensor, "H W 3"]) -> Picture:
-    return (image.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return to_bytes(rendering.rgb[0])
 
 
 def label(picture: Picture, text: str) -> UInt8[ndarray, "H+24 W 3"]:

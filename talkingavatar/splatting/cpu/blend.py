@@ -100,7 +100,8 @@ def pass_through(s, i, raw):
     t = load(s, T + i)
     after = t - t * alpha
     open_ = after > T_MIN
-    store(s, T + i, where(open_, after, where(t > ZERO, ZERO - t, t)))
+    closed = ZERO - t
+    store(s, T + i, where(open_, after, where(t < closed, t, closed)))
     return where(open_, alpha * t, ZERO)
 
 

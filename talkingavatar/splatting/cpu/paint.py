@@ -20,7 +20,7 @@ from talkingavatar.splatting.conventions import Mode
 from talkingavatar.splatting.cpu import blend
 from talkingavatar.splatting.cpu import layout as at
 from talkingavatar.splatting.cpu.autograd import project
-from talkingavatar.splatting.cpu.lanes import load, store, where
+from talkingavatar.splatting.cpu.lanes import load, where
 from talkingavatar.splatting.cpu.launch import kernel, spread
 from talkingavatar.splatting.cpu.raster import FEW, fetch, new_planes, place_of, reset
 from talkingavatar.splatting.cpu.tiles import bin_splats
@@ -35,17 +35,11 @@ STRIDE, CHANNELS, T = blend.STRIDE, int(blend.C0), int(blend.T)
 @kernel
 @no_type_check
 def lay_over(s, i, raw, red, green, blue):
-    """A splat of alpha `raw` over pixels i, as `blend.pass_through`."""
-    alpha = where(raw < blend.ALPHA_MAX, raw, blend.ALPHA_MAX)
-    t = load(s, blend.T + i)
-    after = t - t * alpha
-    open_ = after > blend.T_MIN
-    closed = blend.ZERO - t
-    store(s, blend.T + i, where(open_, after, where(t < closed, t, closed)))
-    weight = where(open_, alpha * t, blend.ZERO)
-    store(s, blend.C0 + i, load(s, blend.C0 + i) + weight * red)
-    store(s, blend.C1 + i, load(s, blend.C1 + i) + weight * green)
-    store(s, blend.C2 + i, load(s, blend.C2 + i) + weight * blue)
+    """A splat of alpha `raw` over pixels i."""
+    weight = blend.pass_through(s, i, raw)
+    blend.add(s, blend.C0 + i, weight * red)
+    blend.add(s, blend.C1 + i, weight * green)
+    blend.add(s, blend.C2 + i, weight * blue)
 
 
 @kernel

@@ -11,12 +11,13 @@ import torch
 
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.held_out import evenly
-from talkingavatar.engine.measuring.measure import Findings, Measure, Setting, to_bytes
+from talkingavatar.engine.measuring.measure import Findings, Measure, Setting
 from talkingavatar.engine.measuring.truth_above_render import Pair, strip, strips
 from talkingavatar.geometry.cameras import eyes, orbit, project
 from talkingavatar.metrics.image import ImageMetrics
 from talkingavatar.metrics.silhouette import silhouettes, within
 from talkingavatar.runtime.progress import ProgressBar
+from talkingavatar.splatting import to_bytes
 
 FRAMES = 4  # of each view
 ROUND = ("30", "60", "90", "180", "300", "330")  # of a recording that has no such camera: degrees

@@ -18,12 +18,13 @@ from talkingavatar.config.expressions import Expressions, read_expressions
 from talkingavatar.data.faces import FACE_JOINTS, Face, check_face, with_face
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.compared_pictures import on_background
-from talkingavatar.engine.measuring.measure import Findings, Measure, to_bytes
+from talkingavatar.engine.measuring.measure import Findings, Measure
 from talkingavatar.engine.measuring.truth_above_render import TRUTH, Pair, strips
 from talkingavatar.geometry.cameras import project
 from talkingavatar.metrics.image import ImageMetrics, crop_slices
 from talkingavatar.metrics.silhouette import Silhouettes, silhouettes
 from talkingavatar.runtime.progress import track
+from talkingavatar.splatting import to_bytes
 from talkingavatar.types import BodyPose, Cameras, Rendering
 
 WITHHELD = ["expression", "latent", "actions", "emotion"]
