@@ -31,11 +31,12 @@ class StreamWriter:
         self.file = target if isinstance(target, Path) else None
         self.temporary = None if self.file is None else self.file.with_suffix(".tmp.mp4")
         self.fps = Fraction(fps).limit_denominator(1001)
-        if self.temporary is None:
+        # A file of our own: FFmpeg tells nobody of a fragment for which there was no room.
+        self.growing = None if self.temporary is None else self.temporary.open("wb", buffering=0)
+        if self.growing is None:
             self.container = av.open(f"pipe:{target}", "w", format="matroska", options=PIPED)
         else:
-            # A file of our own: FFmpeg tells nobody of a fragment for which there was no room.
-            self.container = av.open(self.temporary.open("wb", buffering=0), "w", format="mp4", options=GROWING)
+            self.container = av.open(self.growing, "w", format="mp4", options=GROWING)
         options = {"crf": "18", "preset": "veryfast", "tune": "zerolatency", "g": str(round(self.fps))}
         video = self.container.add_stream("libx264", rate=self.fps, options=options)
         video.width, video.height, video.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
@@ -60,7 +61,8 @@ class StreamWriter:
             if kind is None and self.temporary is not None and self.file is not None:
                 self.temporary.replace(self.file)
         finally:  # its end may find no room, too
-            if self.temporary is not None:
+            if self.temporary is not None and self.growing is not None:
+                self.growing.close()
                 self.temporary.unlink(missing_ok=True)
 
     def hear(self, samples: Float[ndarray, " n"]) -> None:
