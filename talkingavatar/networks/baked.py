@@ -21,6 +21,9 @@ from talkingavatar.networks.skin_surface import stretched
 from talkingavatar.types import FrameTree, Gaussians, TensorTree
 
 ATTRIBUTES = {"means": 3, "quats": 4, "log_scales": 3, "sh": 3, "opacities": 1}  # the residual's, in its order
+# Of the change of a log scale by sound: twice as large. What fills an open mouth is hidden by the head for a camera in
+# front, so that nothing there keeps it from growing out of the cheeks.
+MOST_WIDER = 0.6931472
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ class Listener(TensorTree):
         hidden = torch.addmm(self.places, self.ears * heard, self.first.mT).relu()
         hidden = torch.addmm(self.second_bias, hidden, self.second.mT).relu()
         hidden = torch.addmm(self.third_bias, hidden, self.third.mT).relu()
-        return torch.addmm(self.last_bias, hidden, self.last.mT)
+        changes = torch.addmm(self.last_bias, hidden, self.last.mT)
+        return torch.cat([changes[:, :7], changes[:, 7:].clamp(max=MOST_WIDER)], 1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from talkingavatar.networks.audio import AudioAttention, AudioNet
-from talkingavatar.networks.baked import Listener
+from talkingavatar.networks.baked import MOST_WIDER, Listener
 from talkingavatar.networks.kept import Kept
 from talkingavatar.networks.triplane import TriplaneHash
 
@@ -78,7 +78,7 @@ class SpatialAudioAttention(nn.Module):
         codes, weights = self._listening(means)
         offsets = self.decoder(torch.cat([codes, weights * audio], -1))
         position, rotation, scale = offsets.split([3, 4, 3], -1)
-        return position * OFFSET_SCALE, rotation, scale
+        return position * OFFSET_SCALE, rotation, scale.clamp(max=MOST_WIDER)
 
     def heard(self, windows: Float[Tensor, "T 8 16 C"]) -> Float[Tensor, "T D"]:
         """What the decoder has of the sound of some frames."""

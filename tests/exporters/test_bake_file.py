@@ -65,6 +65,7 @@ def avatar():
     )  # fmt: skip
     heard = torch.tensor([20, 0, 4, 7], dtype=torch.int32)
     layers = [0.3 * random(*shape) for shape in ((H, A), (H, H), (H,), (H, H), (H,), (10, H), (10,))]
+    layers[-1][7:] += 0.7  # about the most that a sound may make them larger
     listener = Listener(heard, random(4, H), random(4, A), *layers)
     latents = Latents(torch.tensor([-1.0, 0.0, 2.0]), random(2, 3, J, 3), random(2, 3, E), random(2, 3, 6))
     weights = sparse_weights(random(N, J + 1).softmax(1))

@@ -58,6 +58,14 @@ def test_saam_starts_as_the_identity_and_learns_from_sound():
     assert module.decoder[-1].weight.grad.abs().sum() > 0
 
 
+def test_a_sound_makes_no_gaussian_more_than_twice_as_large():
+    module = saam()
+    torch.nn.init.constant_(module.decoder[-1].bias, 3.0)
+    position, rotation, scale = module(torch.rand(9, 3) * 2 - 1, torch.randn(8, 16, 44))
+    torch.testing.assert_close(scale.exp(), torch.full((9, 3), 2.0))
+    torch.testing.assert_close((position, rotation), (torch.full((9, 3), 0.03), torch.full((9, 4), 3.0)))
+
+
 def test_the_same_sound_moves_different_places_differently():
     module = saam()
     torch.nn.init.normal_(module.decoder[-1].weight)

@@ -12,6 +12,7 @@ from typing import no_type_check
 
 import numpy as np
 
+from talkingavatar.networks.baked import MOST_WIDER
 from talkingavatar.networks.cpu import BLOCK
 from talkingavatar.networks.cpu.eights import (
     ZERO,
@@ -33,7 +34,7 @@ from talkingavatar.splatting.cpu.lanes import everywhere, load, load_one, load_w
 from talkingavatar.splatting.cpu.launch import kernel
 
 f32 = np.float32
-HIGH, SPAN = f32(FAR), f32(FAR - NEAR)
+HIGH, SPAN, WIDER = f32(FAR), f32(FAR - NEAR), f32(MOST_WIDER)
 WIDE = 16  # floats in a row of a table that is gathered from, of which twelve count
 
 
@@ -254,9 +255,12 @@ def hear(k, f, listener, one, other, into):
     rectified(hidden, one)
     begun(results, d, other)
     layer(one, hidden, last, results, other)
-    mine = load(some, 8 * k)
+    mine, most = load(some, 8 * k), everywhere(WIDER)
     for c in range(10):
-        store(into, 8 * c, load(into, 8 * c) + mine * load(other, 8 * c))
+        change = load(other, 8 * c)
+        if c >= 7:
+            change = where(change > most, most, change)
+        store(into, 8 * c, load(into, 8 * c) + mine * change)
 
 
 @kernel

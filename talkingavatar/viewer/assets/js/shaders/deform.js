@@ -224,7 +224,7 @@ void main() {
     vec4 a = floats(told, 3 * ear), b = floats(told, 3 * ear + 1), c = floats(told, 3 * ear + 2);
     mean += a.xyz;
     quat += vec4(a.w, b.xyz);
-    logScales += vec3(b.w, c.xy);
+    logScales += min(vec3(b.w, c.xy), 0.6931472);  // MOST_WIDER of networks/baked.py
   }` : ''}
   vec3 scales = exp(logScales);
   mat3 turn = rotation(normalize(quat));
