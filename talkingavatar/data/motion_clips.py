@@ -92,11 +92,10 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
     frames, samples = recording.frames, recording.sound()
     start = paper_split(frames, heldout, 1)[1].start if heldout > 0 else frames
     features = audio_features(samples, RATE, fps, frames, audio.name, audio.path, audio.output)
-    pose = recording.parameters(model).pose()
     return MotionClip(
         name=capture_name(config.identity),
         features=torch.from_numpy(np.asarray(features, np.float32)),
-        pose=recording.face_gains(model, start).apply(pose) if config.face_gains else pose,
+        pose=recording.made_up(model, start) if config.face_gains else recording.parameters(model).pose(),
         samples=samples,
         fps=fps,
         shots=[(0, frames)],

@@ -27,6 +27,7 @@ from talkingavatar.data.capture.tables import (
 )
 from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.faces import Face
+from talkingavatar.data.lids import MissedBlinks, missed_blinks
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.arrays import check_array, read_npy
 from talkingavatar.runtime.command import warn
@@ -55,6 +56,7 @@ class Capture:
         frames = self.manifest.frames
         self._tracked: dict[str, dict[str, ndarray]] = {}
         self.face_gains: dict[Model, FaceGains] = {}  # that `pose` applies
+        self.missed_blinks: dict[Model, MissedBlinks] = {}  # that it applies then
         self.audio = self._audio()
         self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
         self.viewmats, self.Ks = read_cameras(folder / "cameras.npz", len(self.manifest.views), frames)
@@ -125,17 +127,27 @@ class Capture:
         )
 
     def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
-        """Tracked parameters of these frames, with `face_gains`."""
+        """Tracked parameters of these frames, with `face_gains` and `missed_blinks`."""
         pose = _body_pose(self._tables(model), indices)
-        return self.face_gains[model].apply(pose) if model in self.face_gains else pose
+        if model in self.face_gains:
+            pose = self.face_gains[model].apply(pose)
+        return self.missed_blinks[model].apply(pose, indices) if model in self.missed_blinks else pose
 
     def make_up_for_faces(self, body: Body, model: Model) -> None:
-        """Let `pose` make up for what trained frames' landmarks show that tracked faces lack, where both know them."""
-        marks, frames = self.landmarks(), some(self.train_frames)
+        """Let `pose` make up for what landmarks show that tracked faces lack, where both know them.
+
+        Trained frames tell by how much faces are too small, every frame whether a blink is missing.
+        """
         self.face_gains.pop(model, None)
-        if marks is not None and body.landmark_faces is not None:
-            seen, pose, cameras = torch.from_numpy(marks[frames]), self.pose(frames, model), self.cameras(frames)
-            self.face_gains[model] = face_gains(body, pose, seen, cameras)
+        self.missed_blinks.pop(model, None)
+        found = self.landmarks()
+        if found is None or body.landmark_faces is None:
+            return
+        marks, frames, every = torch.from_numpy(found), some(self.train_frames), list(range(self.manifest.frames))
+        self.face_gains[model] = face_gains(body, self.pose(frames, model), marks[frames], self.cameras(frames))
+        missed = missed_blinks(body, self.pose(every, model), marks, self.cameras(every))
+        if missed is not None:
+            self.missed_blinks[model] = missed
 
     def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
         """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""

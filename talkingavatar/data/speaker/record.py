@@ -28,7 +28,8 @@ from talkingavatar.config.emotions import EMOTIONS, chosen_emotions
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.action_units import JAW_JOINT, unit_table
 from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
-from talkingavatar.data.face_gains import FaceGains, face_gains, some
+from talkingavatar.data.face_gains import face_gains, some
+from talkingavatar.data.lids import missed_blinks
 from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
 from talkingavatar.data.speaker.emotions import Feelings
 from talkingavatar.data.speaker.identity import capture_name, person
@@ -42,7 +43,7 @@ from talkingavatar.errors import UserError
 from talkingavatar.paths import cache_root
 from talkingavatar.runtime.sealed import made_once
 from talkingavatar.runtime.threads import in_order
-from talkingavatar.types import Cameras
+from talkingavatar.types import BodyPose, Cameras
 
 SPEAKER_VERSION = 8  # raise when the same configuration would give other pictures or parameters
 SCRIPT_VERSION = 3  # the same of performances with labelled emotions
@@ -92,16 +93,21 @@ class Recording:
         found = self.parameters("smplx", truth)
         return unit_table(found.expression, self.body.expression_names, found.full_pose[:, JAW_JOINT, 0])
 
-    def face_gains(self, model: Model, seen: int) -> FaceGains:
-        """What landmarks in a portrait of the first `seen` frames show that tracked faces lack."""
+    def made_up(self, model: Model, seen: int) -> BodyPose:
+        """Tracked motion, with what landmarks in a portrait show that tracked faces lack (`Capture.pose`).
+
+        Args:
+            seen: frames at the start that tell by how much faces are too small.
+        """
         body = self.body if model == "smplx" else load_body("open_flame")
         points = self.body.posed_landmarks(self.parameters("smplx", truth=True).pose())
         camera = Pinhole.facing(points.mean((0, 1)).numpy())
-        marks = camera.project(points.double().numpy())
-        found = noisy_landmarks(marks, fps=self.fps, seed=self.config.seed, quality=self.config.tracker_noise)
-        frames = some(range(seen))
-        pose = self.parameters(model).pose()[frames]
-        return face_gains(body, pose, torch.from_numpy(found[frames]), camera.cameras(len(frames)))
+        shown = camera.project(points.double().numpy())
+        found = noisy_landmarks(shown, fps=self.fps, seed=self.config.seed, quality=self.config.tracker_noise)
+        marks, frames, pose = torch.from_numpy(found), some(range(seen)), self.parameters(model).pose()
+        pose = face_gains(body, pose[frames], marks[frames], camera.cameras(len(frames))).apply(pose)
+        missed = missed_blinks(body, pose, marks, camera.cameras(len(marks)))
+        return pose if missed is None else missed.apply(pose, range(len(marks)))
 
     def sound(self) -> Float32[ndarray, " N"]:
         """16 kHz mono, as long as the frames."""
