@@ -4,6 +4,7 @@ import pytest
 
 from talkingavatar.engine.media.stream import StreamWriter
 from talkingavatar.engine.media.writer import VideoWriter
+from talkingavatar.engine.media.yuv import video_frame
 from talkingavatar.errors import DiskFull
 from talkingavatar.runtime.disk import told_in_a_line
 from tests.conftest import room_for
@@ -31,6 +32,17 @@ def test_frames_length_and_sound_come_back(tmp_path):
     assert int(np.argmax([p.mean() for p in pictures])) == fps
     assert abs(np.abs(sound).argmax() - rate) < rate / fps  # the click is heard while the flash is seen
     assert abs(len(sound) - 2 * rate) < rate / fps * 2
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 17)])
+def test_pictures_become_what_ffmpeg_makes_of_them(size):
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    even = np.pad(picture, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge")
+    expected = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(format="yuv420p")
+    found = video_frame(picture)
+    apart = np.abs(found.to_ndarray().astype(int) - expected.to_ndarray())
+    assert apart.max() <= 1 and apart.mean() < 0.05
+    assert (found.color_range, found.colorspace) == (expected.color_range, expected.colorspace)
 
 
 def test_nothing_half_written_is_left(tmp_path):

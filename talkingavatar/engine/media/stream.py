@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from talkingavatar.engine.media.yuv import video_frame
+
 RATE = 48_000  # Hz of its sound
 # A fragment each second: what was written plays, whatever becomes of the rest. Its head waits for the first of both, to
 # say by how much sound starts early that is coded in blocks.
@@ -76,8 +78,6 @@ class StreamWriter:
 
     def show(self, number: int, image: UInt8[ndarray, "H W 3"]) -> None:
         """A frame; odd sizes are padded by a repeated edge, which H.264 needs."""
-        height, width = image.shape[:2]
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame = video_frame(image)
         frame.pts, frame.time_base = number, 1 / self.fps
         self.container.mux(self.video.encode(frame))

@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from talkingavatar.engine.media.yuv import video_frame
+
 
 class VideoWriter:
     """Streams frames into an mp4, with `sound` (mono, [-1, 1]) along; under another name until it is whole."""
@@ -44,12 +46,10 @@ class VideoWriter:
 
     def write(self, image: UInt8[ndarray, "H W 3"]) -> None:
         """One frame; odd sizes are padded by a repeated edge, which H.264 needs."""
-        height, width = image.shape[:2]
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = video_frame(image)
         if self.video is None:
-            self._open(image.shape[1], image.shape[0])
+            self._open(frame.width, frame.height)
         assert self.video is not None
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = self.frames, 1 / self.fps
         self.frames += 1
         self.container.mux(self.video.encode(frame))
