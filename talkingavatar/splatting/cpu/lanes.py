@@ -181,15 +181,26 @@ def where(typing, mask, yes, no):
     return LANES(MASK, yes, no), build
 
 
-@intrinsic
-def root(typing, lanes):
-    """Square roots of lanes."""
+def _built_in(name: str) -> Callable[..., Any]:
+    """One of LLVM's own functions of a vector."""
 
     def build(context, builder, signature, args):
         kind = ir.FunctionType(VECTOR, [VECTOR])
-        return builder.call(get_or_insert_function(builder.module, kind, f"llvm.sqrt.v{COUNT}f32"), args)
+        return builder.call(get_or_insert_function(builder.module, kind, f"llvm.{name}.v{COUNT}f32"), args)
 
-    return LANES(LANES), build
+    return build
+
+
+@intrinsic
+def root(typing, lanes):
+    """Square roots of lanes."""
+    return LANES(LANES), _built_in("sqrt")
+
+
+@intrinsic
+def ceiling(typing, lanes):
+    """Lanes rounded up."""
+    return LANES(LANES), _built_in("ceil")
 
 
 @intrinsic
@@ -215,3 +226,23 @@ def any_true(typing, mask):
         return builder.icmp_unsigned("!=", builder.bitcast(args[0], ir.IntType(COUNT)), ir.IntType(COUNT)(0))
 
     return types.boolean(MASK), build
+
+
+@intrinsic
+def bits(typing, mask):
+    """The truth values as a number, the first lane's lowest."""
+
+    def build(context, builder, signature, args):
+        return builder.zext(builder.bitcast(args[0], ir.IntType(COUNT)), ir.IntType(64))
+
+    return types.uint64(MASK), build
+
+
+@intrinsic
+def lowest(typing, number):
+    """Which of a number's bits is the lowest that is set; of none, 64."""
+
+    def build(context, builder, signature, args):
+        return builder.cttz(args[0], ir.IntType(1)(0))
+
+    return types.uint64(types.uint64), build
