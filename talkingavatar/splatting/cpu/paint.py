@@ -221,7 +221,7 @@ def paint_cpu(
     rows = torch.empty(count, fp.ROW_2DGS if surfel else fp.ROW_3DGS).numpy()
     depths, boxes = np.empty(count, f32), np.empty((count, 4), np.int32)
     spread(footprints_2dgs if surfel else footprints_3dgs, *inputs, size, rows, depths, boxes)
-    starts, ids, *_ = bin_splats(boxes, depths, -(-size[0] // at.TILE), -(-size[1] // at.TILE))
+    starts, ids, *_ = bin_splats(boxes, depths, -(-size[0] // at.TILE), -(-size[1] // at.TILE), found_again=False)
     picture = np.empty((size[1], size[0], 3), np.uint8)
     spread(paint_tiles, starts, ids, rows, background.float().contiguous().numpy(), picture)
     return picture
