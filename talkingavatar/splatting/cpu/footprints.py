@@ -26,18 +26,18 @@ from talkingavatar.splatting.cpu.project import (
 )
 
 f32 = np.float32
-ZERO, HALF, ONE, TWO = f32(0), f32(0.5), f32(1), f32(2)
-ROOT_HALF = f32(np.sqrt(0.5))
-THIRD, FIFTH, SEVENTH, NINTH = (f32(1 / x) for x in (3, 5, 7, 9))
-SIXTEEN, MORE, EVERYTHING = f32(16), f32(0.02), f32(1e9)
+ZERO, ONE, TWO = f32(0), f32(1), f32(2)
+# Alpha is two to the power of LIFT - u^2 - v^2.
+DOUBLED, NATS = f32(np.sqrt(0.5 * np.log2(np.e))), f32(2 * np.log(2))
+THIRD, FIFTH, SEVENTH, NINTH, ELEVENTH = (f32(1 / x) for x in (3, 5, 7, 9, 11))
+FAINTEST, MORE, EVERYTHING = f32(np.log2(ALPHA_MIN)), f32(0.02), f32(1e9)
 THIN, LEAST, EYE = f32(1e-5), f32(1e-4), f32(-1e-6)
 
-# Columns of a row. Common: where the splat is, its opacity, its colour, and the ellipse: its middle, how far that moves
-# to the right with each row below, and of half of its width squared what it is in the middle, and less by dy squared.
-X, Y, OPACITY, RED, GREEN, BLUE, MIDDLE_X, MIDDLE_Y, SLOPE, WIDTH, LESS = range(11)
-QXX, QXY, QYY = 11, 12, 13  # 3dgs
-# 2dgs: u / v / z of `lay_2dgs`; the low-pass
-UX, UY, VX, VY, Z0, ZX, ZY, LX, LY, LOW = range(11, 21)
+# Columns of a row. Common: where the splat is, its colour, how it lifts alpha, u / v / z of `lay_2dgs` (u and v of
+# `lay_3dgs`), and the ellipse: its middle, how far that moves to the right with each row below, and of half of its
+# width squared what it is in the middle, and less by dy squared.
+X, Y, LIFT, RED, GREEN, BLUE, UX, UY, VX, VY, MIDDLE_X, MIDDLE_Y, SLOPE, WIDTH, LESS = range(15)
+Z0, ZX, ZY, LX, LY, LOW = range(15, 21)  # 2dgs; the last three: the low-pass
 ROW_3DGS, ROW_2DGS = 16, 24  # one cache line, or one and a half
 # What is taken of eight Gaussians.
 MEAN, QUAT, SCALE, ODDS, COLOUR, TAKEN = 0, 3, 7, 10, 11, 14
@@ -115,11 +115,11 @@ def least(a, b):
 @kernel
 @no_type_check
 def seen_within(opacity):
-    """Squared standard deviations within which alpha can be seen, by a series: 2 log(opacity / ALPHA_MIN), and some."""
+    """Squared standard deviations within which alpha can be seen, 2 log(opacity / ALPHA_MIN), by a series."""
     t = root(root(root(most(opacity * (ONE / ALPHA_MIN), ONE))))
     w = (t - ONE) / (t + ONE)
     q = w * w
-    return f32(32) * w * (ONE + q * (THIRD + q * (FIFTH + q * (SEVENTH + q * NINTH))))
+    return f32(32) * w * (ONE + q * (THIRD + q * (FIFTH + q * (SEVENTH + q * (NINTH + q * ELEVENTH)))))
 
 
 @kernel
@@ -130,10 +130,10 @@ def keep(values, column, lanes):
 
 @kernel
 @no_type_check
-def keep_common(row, taken, x, y):
+def keep_common(row, taken, x, y, within):
     keep(row, X, x)
     keep(row, Y, y)
-    keep(row, OPACITY, of(taken, ODDS))
+    keep(row, LIFT, FAINTEST + (ONE / NATS) * within)
     for c in range(3):
         keep(row, RED + c, of(taken, COLOUR + c))
 
@@ -199,12 +199,13 @@ def footprints_3dgs(part, parts, means, quats, scales, opacities, colours, view,
             a, b, c = a + p * p, b + p * q, c + q * q
             det = a * c - b * b
             seen = (z > NEAR) & (z < FAR) & (opacity >= ALPHA_MIN) & (det > ZERO)
-            px, py, half = fx * x * rz + cx, fy * y * rz + cy, f32(-0.5) / det
-            keep_common(row, taken, px, py)
-            keep(row, QXX, half * c)
-            keep(row, QXY, f32(-2) * half * b)
-            keep(row, QYY, half * a)
+            px, py = fx * x * rz + cx, fy * y * rz + cy
             q = seen_within(opacity)
+            keep_common(row, taken, px, py, q)
+            across = DOUBLED * root(c / det)
+            keep(row, UX, across)
+            keep(row, UY, ZERO - across * b / c)
+            keep(row, VY, DOUBLED / root(c))
             wide, tall = root(q * a) + SLACK, root(q * c) + SLACK
             store(ends, 0, px - wide)
             store(ends, 8, px + wide)
@@ -240,11 +241,12 @@ def footprints_2dgs(part, parts, means, quats, scales, opacities, colours, view,
             seen = (z > NEAR) & (z < FAR) & (opacity >= ALPHA_MIN) & (d != ZERO) & (xx + yy < FAR)
             px, py, ox, oy = fx * xn + cx, fy * yn + cy, hx / d, hy / d
             lx, ly = px + ox, py + oy
-            keep_common(row, taken, px, py)
-            keep(row, UX, ROOT_HALF * j22)
-            keep(row, UY, (ZERO - ROOT_HALF) * j12)
-            keep(row, VX, (ZERO - ROOT_HALF) * j21)
-            keep(row, VY, ROOT_HALF * j11)
+            q = seen_within(opacity)
+            keep_common(row, taken, px, py, q)
+            keep(row, UX, DOUBLED * j22)
+            keep(row, UY, (ZERO - DOUBLED) * j12)
+            keep(row, VX, (ZERO - DOUBLED) * j21)
+            keep(row, VY, DOUBLED * j11)
             keep(row, Z0, z0)
             keep(row, ZX, h2 * j21 - h1 * j22)
             keep(row, ZY, h1 * j12 - h2 * j11)
@@ -255,7 +257,7 @@ def footprints_2dgs(part, parts, means, quats, scales, opacities, colours, view,
             ry = ceiling(EXTENT * root(most(oy * oy - yy / d, everywhere(LEAST))))
             seen = seen & (lx + rx > ZERO) & (lx - rx < wide) & (ly + ry > ZERO) & (ly - ry < tall)
             # What can be seen of the disc (its dual conic), unbounded where it cuts the eye's plane
-            q = seen_within(opacity) + MORE
+            q = q + MORE
             d = q * hh - ONE
             whole = d < EYE
             d = where(whole, d, ZERO - ONE)

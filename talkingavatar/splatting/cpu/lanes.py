@@ -204,6 +204,24 @@ def ceiling(typing, lanes):
 
 
 @intrinsic
+def nearest(typing, lanes):
+    """The whole numbers nearest to lanes."""
+    return LANES(LANES), _built_in("rint")
+
+
+@intrinsic
+def scaled(typing, lanes, powers):
+    """Lanes times two to the power of whole lanes: their exponents moved."""
+    whole = ir.VectorType(ir.IntType(32), COUNT)
+
+    def build(context, builder, signature, args):
+        moved = builder.shl(builder.fptosi(args[1], whole), ir.Constant(whole, [23] * COUNT))
+        return builder.bitcast(builder.add(builder.bitcast(args[0], whole), moved), VECTOR)
+
+    return LANES(LANES, LANES), build
+
+
+@intrinsic
 def total(typing, lanes):
     """Sum of the lanes, always in the same order: halves, quarters, pairs."""
 

@@ -1,6 +1,7 @@
-"""Colours alone, as bytes: what a film needs of a rendering, in half of its time.
+"""Colours alone, as bytes: what a film needs of a rendering, in a third of its time.
 
 The same splats in the same order as `raster`, without depth, normals, whatever only gradients need, and images between.
+In a tile each visits the blocks of pixels alone that its ellipse reaches, as long as one of their pixels is open.
 """
 
 # ruff: noqa: ANN001, ANN201 - numba infers the types of kernels
@@ -15,13 +16,14 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
+from talkingavatar.splatting import conventions as cv
 from talkingavatar.splatting.colours import view_colours
 from talkingavatar.splatting.conventions import Mode
 from talkingavatar.splatting.cpu import blend
 from talkingavatar.splatting.cpu import footprints as fp
 from talkingavatar.splatting.cpu import layout as at
 from talkingavatar.splatting.cpu.footprints import footprints_2dgs, footprints_3dgs
-from talkingavatar.splatting.cpu.lanes import bits, load, lowest, prefetch, root, where
+from talkingavatar.splatting.cpu.lanes import bits, load, lowest, nearest, prefetch, root, scaled, store, where
 from talkingavatar.splatting.cpu.launch import kernel, spread
 from talkingavatar.splatting.cpu.tiles import bin_splats
 from talkingavatar.types import Cameras, Gaussians
@@ -32,7 +34,9 @@ FEW = 16  # splats between two looks at which blocks of pixels are finished
 ROWS, COLUMNS = at.TILE // at.BLOCK_Y, at.TILE // at.BLOCK_X
 STRIDE, CHANNELS, T = blend.STRIDE, int(blend.C0), int(blend.T)
 PLANES = CHANNELS + 3 * STRIDE
-BEYOND = f32(1e9)  # pixels
+ON_SCREEN = f32(np.sqrt(cv.FILTER_2DGS / 2 * np.log2(np.e)))
+# Two to the x for |x| <= 1/2, to 1e-7.
+E1, E2, E3, E4, E5 = f32(0.6931470), f32(0.24022242), f32(0.05550734), f32(0.009671513), f32(0.0013264718)
 
 
 @kernel
@@ -57,45 +61,38 @@ def new_planes():
 
 @kernel
 @no_type_check
-def between(y, splat, left, top):
-    """Least and greatest x, in eight rows of pixels, of where a splat's ellipse is."""
-    y = y - (splat[fp.MIDDLE_Y] - top)
-    x = splat[fp.SLOPE] * y + (splat[fp.MIDDLE_X] - left)
-    q = splat[fp.WIDTH] - splat[fp.LESS] * y * y
+def between(y, middle_x, middle_y, slope, width, less):
+    """Least and greatest x of an ellipse in eight rows of pixels, and what is below zero in rows that it is not in."""
+    y = y - middle_y
+    x = slope * y + middle_x
+    q = width - less * y * y
     half = root(where(q > blend.ZERO, q, blend.ZERO))
-    return where(q >= blend.ZERO, x - half, BEYOND), where(q >= blend.ZERO, x + half, -BEYOND)
+    return x - half, x + half, q
 
 
 @kernel
 @no_type_check
-def widened(y, splat, left, top, low, high):
-    """The same with a surfel's low-pass."""
-    y = y - (splat[fp.LY] - top)
-    q = splat[fp.LOW] - y * y
-    half = root(where(q > blend.ZERO, q, blend.ZERO))
-    x = splat[fp.LX] - left
-    first, last = where(q >= blend.ZERO, x - half, BEYOND), where(q >= blend.ZERO, x + half, -BEYOND)
-    return where(first < low, first, low), where(last > high, last, high)
+def reached(ys, middle_x, middle_y, slope, width, less):
+    """Which blocks of a tile an ellipse reaches, as bits; `ys` of their upper rows, then of their lower ones."""
+    low, high, q = between(load(ys, 0), middle_x, middle_y, slope, width, less)
+    also_low, also_high, also_q = between(load(ys, 8), middle_x, middle_y, slope, width, less)
+    low, high = where(also_low < low, also_low, low), where(also_high > high, also_high, high)
+    found = bits((low <= f32(3.5)) & (high >= f32(0.5)))
+    found |= bits((low <= f32(7.5)) & (high >= f32(4.5))) << u64(8)
+    found |= bits((low <= f32(11.5)) & (high >= f32(8.5))) << u64(16)
+    found |= bits((low <= f32(15.5)) & (high >= f32(12.5))) << u64(24)
+    return found & (bits(where(also_q > q, also_q, q) >= blend.ZERO) * u64(0x01010101))
 
 
 @kernel
 @no_type_check
 def blocks_of(splat, surfel, left, top, ys):
-    """Which blocks of the tile at (left, top) a splat can be seen in, as bits.
-
-    ys: of the upper rows of the blocks, then of their lower ones.
-    """
-    upper, lower = load(ys, 0), load(ys, 8)
-    low, high = between(upper, splat, left, top)
-    also_low, also_high = between(lower, splat, left, top)
-    low, high = where(also_low < low, also_low, low), where(also_high > high, also_high, high)
-    if surfel:
-        low, high = widened(upper, splat, left, top, low, high)
-        low, high = widened(lower, splat, left, top, low, high)
-    found = bits((low <= f32(3.5)) & (high >= f32(0.5)))
-    found |= bits((low <= f32(7.5)) & (high >= f32(4.5))) << u64(8)
-    found |= bits((low <= f32(11.5)) & (high >= f32(8.5))) << u64(16)
-    return found | bits((low <= f32(15.5)) & (high >= f32(12.5))) << u64(24)
+    """Which blocks of the tile at (left, top) a splat can be seen in."""
+    x, y = splat[fp.MIDDLE_X] - left, splat[fp.MIDDLE_Y] - top
+    found = reached(ys, x, y, splat[fp.SLOPE], splat[fp.WIDTH], splat[fp.LESS])
+    if surfel:  # and its low-pass
+        found |= reached(ys, splat[fp.LX] - left, splat[fp.LY] - top, blend.ZERO, splat[fp.LOW], blend.ONE)
+    return found
 
 
 @kernel
@@ -118,6 +115,16 @@ def next_block(blocks):
 
 @kernel
 @no_type_check
+def alpha(power):
+    """Two to that power; nothing where it is too faint."""
+    whole = nearest(power)
+    x = power - whole
+    e = blend.ONE + x * (E1 + x * (E2 + x * (E3 + x * (E4 + x * E5))))
+    return where(power >= fp.FAINTEST, scaled(e, whole), blend.ZERO)
+
+
+@kernel
+@no_type_check
 def lay_over(s, i, raw, red, green, blue):
     """A splat of alpha `raw` over pixels i."""
     weight = blend.pass_through(s, i, raw)
@@ -129,24 +136,26 @@ def lay_over(s, i, raw, red, green, blue):
 @kernel
 @no_type_check
 def lay_3dgs(splat, blocks, left, top, s):
-    """An ellipsoid over blocks of the tile at (left, top)."""
-    mx, my, opacity = splat[fp.X] - left, splat[fp.Y] - top, splat[fp.OPACITY]
-    a, b, c = splat[fp.QXX], splat[fp.QXY], splat[fp.QYY]
+    """An ellipsoid over blocks of the tile at (left, top): u of a pixel is linear in both its coordinates, v in y."""
+    mx, my, lift = splat[fp.X] - left, splat[fp.Y] - top, splat[fp.LIFT]
+    ux, uy, vy = splat[fp.UX], splat[fp.UY], splat[fp.VY]
+    u0, v0 = -ux * mx - uy * my, -vy * my
     red, green, blue = splat[fp.RED], splat[fp.GREEN], splat[fp.BLUE]
     while blocks != u64(0):
         i, blocks = next_block(blocks)
-        raw = blend.alpha_3dgs(load(s, blend.X + i) - mx, load(s, blend.Y + i) - my, a, b, c, opacity)
-        lay_over(s, i, raw, red, green, blue)
+        x, y = load(s, blend.X + i), load(s, blend.Y + i)
+        u, v = u0 + ux * x + uy * y, v0 + vy * y
+        lay_over(s, i, alpha(lift - u * u - v * v), red, green, blue)
 
 
 @kernel
 @no_type_check
 def lay_2dgs(splat, blocks, left, top, s):
-    """A surfel. Its halved squared distance is (u^2 + v^2) / z^2, each of the three linear in the pixel."""
-    mx, my, opacity = splat[fp.X] - left, splat[fp.Y] - top, splat[fp.OPACITY]
+    """A surfel. Its squared distance is (u^2 + v^2) / z^2, each of the three linear in the pixel."""
+    mx, my, lift = splat[fp.X] - left, splat[fp.Y] - top, splat[fp.LIFT]
     ux, uy, vx, vy, zx, zy = splat[fp.UX], splat[fp.UY], splat[fp.VX], splat[fp.VY], splat[fp.ZX], splat[fp.ZY]
     u0, v0, z0 = -ux * mx - uy * my, -vx * mx - vy * my, splat[fp.Z0] - zx * mx - zy * my
-    lx, ly = splat[fp.LX] - left, splat[fp.LY] - top
+    lx, ly = ON_SCREEN * (left - splat[fp.LX]), ON_SCREEN * (top - splat[fp.LY])
     red, green, blue = splat[fp.RED], splat[fp.GREEN], splat[fp.BLUE]
     while blocks != u64(0):
         i, blocks = next_block(blocks)
@@ -154,9 +163,9 @@ def lay_2dgs(splat, blocks, left, top, s):
         u, v, z = u0 + ux * x + uy * y, v0 + vx * x + vy * y, z0 + zx * x + zy * y
         z = z * z
         z = where(z > blend.TINY_SQUARED, z, blend.TINY_SQUARED)
-        ex, ey = x - lx, y - ly
-        raw = blend.alpha_2dgs((u * u + v * v) / z, blend.SCREEN * (ex * ex + ey * ey), z > blend.ZERO, opacity)
-        lay_over(s, i, raw, red, green, blue)
+        ex, ey = ON_SCREEN * x + lx, ON_SCREEN * y + ly
+        near, also = (u * u + v * v) / z, ex * ex + ey * ey
+        lay_over(s, i, alpha(lift - where(near <= also, near, also)), red, green, blue)
 
 
 @kernel
@@ -197,15 +206,42 @@ def paint_tiles(part, parts, starts, ids, rows, background, picture):
 def write_bytes(s, left, top, background, picture):
     """A tile's part of the picture; `background` (H W 3 or 1 1 3) shines through."""
     height, width = picture.shape[:2]
-    one = background.shape[0] == 1
+    if len(background) == 1:
+        shine(s, background[0, 0])
+    else:
+        shine_behind(s, left, top, background)
+    for i in range(CHANNELS, PLANES, at.LANES):
+        value = WHOLE * load(s, np.uintp(i))
+        value = where(value > blend.ZERO, value, blend.ZERO)
+        store(s, np.uintp(i), where(value < WHOLE, value, WHOLE) + blend.HALF)
     for row in range(min(at.TILE, height - top)):
         for column in range(min(at.TILE, width - left)):
-            i, v, u = place_of(row, column), top + row, left + column
-            t = abs(s[T + i])
+            i = CHANNELS + place_of(row, column)
             for c in range(3):
-                behind = background[0, 0, c] if one else background[v, u, c]
-                value = WHOLE * (s[CHANNELS + c * STRIDE + i] + t * behind)
-                picture[v, u, c] = np.uint8(min(max(value, f32(0)), WHOLE) + f32(0.5))
+                picture[top + row, left + column, c] = np.uint8(s[i + c * STRIDE])
+
+
+@kernel
+@no_type_check
+def shine(s, colour):
+    """One colour through a tile."""
+    for i in range(0, blend.PIXELS, at.LANES):
+        t, place = load(s, blend.T + np.uintp(i)), blend.C0 + np.uintp(i)
+        t = where(t < blend.ZERO, blend.ZERO - t, t)
+        blend.add(s, place, t * colour[0])
+        blend.add(s, place + np.uintp(STRIDE), t * colour[1])
+        blend.add(s, place + np.uintp(2 * STRIDE), t * colour[2])
+
+
+@kernel
+@no_type_check
+def shine_behind(s, left, top, picture):
+    """A picture's part."""
+    for row in range(min(at.TILE, picture.shape[0] - top)):
+        for column in range(min(at.TILE, picture.shape[1] - left)):
+            i = place_of(row, column)
+            for c in range(3):
+                s[CHANNELS + c * STRIDE + i] += abs(s[T + i]) * picture[top + row, left + column, c]
 
 
 def paint_cpu(
