@@ -13,7 +13,7 @@ from talkingavatar.metrics.image import psnr
 from talkingavatar.types import Cameras, DrivingSignal, Gaussians
 
 AT_ONCE = 64  # frames
-TOGETHER = 4  # of them posed in one pass
+TOGETHER = 16  # of them posed in one pass: the arrays are read once for all
 LOOKED_AT = 3  # frames of a performance that are drawn in full, too
 LEAST = 45.0  # decibels between both
 

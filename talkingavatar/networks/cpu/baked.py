@@ -12,8 +12,8 @@ from typing import no_type_check
 
 import numpy as np
 
-from talkingavatar.networks.baked import MOST_WIDER
 from talkingavatar.networks.cpu import BLOCK
+from talkingavatar.networks.cpu.changes import FEW, change_of, changes_of, hear, limit_and_turn
 from talkingavatar.networks.cpu.eights import (
     ZERO,
     absolute,
@@ -23,18 +23,17 @@ from talkingavatar.networks.cpu.eights import (
     keep_four,
     keep_three,
     quat_from,
-    tangent,
     three,
     times,
     turned,
 )
-from talkingavatar.networks.cpu.vectors import ONE, TINY, axes_of, cross, dot, multiply, plus, unit
+from talkingavatar.networks.cpu.vectors import ONE, TINY, axes_of, cross, dot, plus, unit
 from talkingavatar.networks.footing import FAR, NEAR
-from talkingavatar.splatting.cpu.lanes import everywhere, load, load_one, load_whole, root, store, where
+from talkingavatar.splatting.cpu.lanes import everywhere, load, root, store, transposed, where
 from talkingavatar.splatting.cpu.launch import kernel
 
 f32 = np.float32
-HIGH, SPAN, WIDER = f32(FAR), f32(FAR - NEAR), f32(MOST_WIDER)
+HIGH, SPAN = f32(FAR), f32(FAR - NEAR)
 WIDE = 16  # floats in a row of a table that is gathered from, of which twelve count
 
 
@@ -99,9 +98,13 @@ def stretch_rows(part, parts, moved, base, tangents, normals, further, out):
 @no_type_check
 def turned_over(rows, into):
     """Of eight rows, what counts of each as eight lanes, one number after the other."""
-    for k in range(8):
-        for c in range(12):
-            into[8 * c + k] = rows[WIDE * k + c]
+    for half in range(0, WIDE, 8):
+        a, b, c, d = four(rows, half, WIDE)
+        e, f, g, h = four(rows, half + 4 * WIDE, WIDE)
+        a, b, c, d, e, f, g, h = transposed(a, b, c, d, e, f, g, h)
+        keep_four(into, 8 * half, (a, b, c, d))
+        if half == 0:
+            keep_four(into, 32, (e, f, g, h))
 
 
 @kernel
@@ -174,97 +177,6 @@ def gather_skin(n, f, frames, corners, shares, table, rows, into):
 
 @kernel
 @no_type_check
-def change_of(n, f, residual, into):
-    """into (15 8): changes of the eight Gaussians of a group, the sum of its blocks'; the last is nobody's."""
-    ranges, flat, directions, steps, starts, wide, coefficients, columns, most, turns = residual
-    count = steps.shape[1]
-    for c in range(0, count, 2):  # two at a time, of two directions each: sums that do not wait for each other
-        told, other = everywhere(ZERO), everywhere(ZERO)
-        for b in range(ranges[n], ranges[n + 1]):
-            at, first = 8 * directions * (b * count + c), wide * f + starts[b]
-            next_at = at + 8 * directions
-            p, q, r, s = everywhere(ZERO), everywhere(ZERO), everywhere(ZERO), everywhere(ZERO)
-            for k in range(0, directions, 2):
-                x, y = load_one(coefficients, first + k), load_one(coefficients, first + k + 1)
-                p = p + x * load_whole(flat, at + 8 * k)
-                q = q + y * load_whole(flat, at + 8 * k + 8)
-                r = r + x * load_whole(flat, next_at + 8 * k)
-                s = s + y * load_whole(flat, next_at + 8 * k + 8)
-            told, other = told + steps[b, c] * (p + q), other + steps[b, c + 1] * (r + s)
-        if len(most) > 0:
-            told, other = most[c] * tangent(told), most[c + 1] * tangent(other)
-        store(into, 8 * columns[c], told)
-        store(into, 8 * columns[c + 1], other)
-    if len(turns) > 0:
-        keep_four(into, 24, multiply(four(turns, 32 * n, 8), four(into, 24, 8)))
-
-
-@kernel
-@no_type_check
-def layer(values, count, weights, rows, into):
-    """into (rows 8) += weights (rows count) x values (count 8), four rows at a time."""
-    for h in range(0, rows, 4):
-        at, first = 8 * h, count * h
-        p, q, r, s = four(into, at, 8)
-        for k in range(count):
-            x = load(values, 8 * k)
-            p = p + load_one(weights, first + k) * x
-            q = q + load_one(weights, first + count + k) * x
-            r = r + load_one(weights, first + 2 * count + k) * x
-            s = s + load_one(weights, first + 3 * count + k) * x
-        keep_four(into, at, (p, q, r, s))
-
-
-@kernel
-@no_type_check
-def begun(count, biases, into):
-    """Each bias in eight lanes."""
-    for h in range(count):
-        store(into, 8 * h, load_one(biases, h) + everywhere(ZERO))
-
-
-@kernel
-@no_type_check
-def rectified(count, values):
-    for h in range(count):
-        x = load(values, 8 * h)
-        store(values, 8 * h, where(x > ZERO, x, ZERO))
-
-
-@kernel
-@no_type_check
-def hear(k, f, listener, one, other, into):
-    """Add to the changes of a group what its sound does: the k-th that listens, a `Listener`'s four layers.
-
-    Args:
-        listener: as `Poser` lays it out, all arrays flat.
-        one, other: room for the numbers between layers.
-    """
-    _, channels, hidden, rows, results, ears, sound, places, first, second, b, third, c, last, d, some = listener
-    for a in range(channels):
-        store(other, 8 * a, load_one(sound, channels * f + a) * load(ears, 8 * (channels * k + a)))
-    for h in range(hidden):
-        store(one, 8 * h, load(places, 8 * (hidden * k + h)))
-    layer(other, channels, first, rows, one)
-    rectified(hidden, one)
-    begun(rows, b, other)
-    layer(one, hidden, second, rows, other)
-    rectified(hidden, other)
-    begun(rows, c, one)
-    layer(other, hidden, third, rows, one)
-    rectified(hidden, one)
-    begun(results, d, other)
-    layer(one, hidden, last, results, other)
-    mine, most = load(some, 8 * k), everywhere(WIDER)
-    for c in range(10):
-        change = load(other, 8 * c)
-        if c >= 7:
-            change = where(change > most, most, change)
-        store(into, 8 * c, load(into, 8 * c) + mine * change)
-
-
-@kernel
-@no_type_check
 def with_skin(skin, mean, height, own):
     """Means of a group and their axes where the skin has gone (skin: 12 8), and means it has not stretched."""
     near = (HIGH - root(dot(height, height))) / SPAN
@@ -308,9 +220,9 @@ def pose(part, parts, rest, residual, listener, stands, moves, table, weights, m
     """
     step, groups, flat, size = rest.shape[1], rest.shape[1] // 8, rest.reshape(-1), BLOCK // 8
     ranges, hears, (to_means, to_quats, to_scales, to_opacities, to_colours) = residual[0], listener[0], out
-    rows, got, told = np.empty(8 * WIDE, f32), np.empty(96, f32), np.empty(120, f32)
+    rows, got, several = np.empty(8 * WIDE, f32), np.empty(96, f32), np.empty(120 * FEW, f32)
     room, frames = 8 * max(listener[1], listener[3], listener[4]), len(to_means)
-    one, other = np.empty(room, f32), np.empty(room, f32)
+    one, other, together = np.empty(room, f32), np.empty(room, f32), frames % FEW == 0
     for block in range(part, (groups + size - 1) // size, parts):
         first, end = block * size, min((block + 1) * size, groups)
         for turn in range(frames * (end - first)):
@@ -318,11 +230,17 @@ def pose(part, parts, rest, residual, listener, stands, moves, table, weights, m
             at = 8 * n
             mean, q, scales = three(flat, at, step), four(flat, at + 3 * step, step), three(flat, at + 7 * step, step)
             changes, listens = len(ranges) > 0 and ranges[n + 1] > ranges[n], len(hears) > 0 and hears[n] >= 0
+            told = several[120 * (f % FEW) : 120 * (f % FEW) + 120]
             if changes or listens:
-                for c in range(14):
-                    store(told, 8 * c, everywhere(ZERO))
+                if f % FEW == 0:
+                    for c in range(15 * FEW):
+                        store(several, 8 * c, everywhere(ZERO))
+                    if changes and together:
+                        changes_of(n, f, residual, several)
                 if changes:
-                    change_of(n, f, residual, told)
+                    if not together:
+                        change_of(n, f, residual, told)
+                    limit_and_turn(n, residual, told)
                     looks(at, f, told, flat, step, numbers, to_opacities, to_colours)
                 if listens:
                     hear(hears[n], f, listener, one, other, told)

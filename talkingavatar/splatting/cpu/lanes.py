@@ -222,6 +222,28 @@ def scaled(typing, lanes, powers):
 
 
 @intrinsic
+def transposed(typing, a, b, c, d, e, f, g, h):
+    """Eight lanes turned over: the first of each, the second of each, and so on."""
+
+    def build(context, builder, signature, args):
+        def pairs(values, apart, low, high):
+            """Each value beside that so many further, by their lower and their upper halves."""
+            made = list(values)
+            for k in (k for k in range(COUNT) if not k & apart):
+                for place, picks in ((k, low), (k + apart, high)):
+                    mask = ir.Constant(ir.VectorType(ir.IntType(32), COUNT), picks)
+                    made[place] = builder.shuffle_vector(values[k], values[k + apart], mask)
+            return made
+
+        values = pairs(args, 1, [0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15])
+        values = pairs(values, 2, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
+        values = pairs(values, 4, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(LANES, COUNT)(*[LANES] * COUNT), build
+
+
+@intrinsic
 def total(typing, lanes):
     """Sum of the lanes, always in the same order: halves, quarters, pairs."""
 
