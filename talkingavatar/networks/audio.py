@@ -47,3 +47,8 @@ class AudioAttention(nn.Module):
     def forward(self, codes: Float[Tensor, "8 D"]) -> Float[Tensor, " D"]:
         scores = self.weights(self.convolutions(codes.T[None])[0, 0])
         return scores.softmax(0) @ codes
+
+    def of_each(self, codes: Float[Tensor, "B 8 D"]) -> Float[Tensor, "B D"]:
+        """The same of many frames at once."""
+        scores = self.weights(self.convolutions(codes.mT)[:, 0])
+        return (scores.softmax(1)[:, None] @ codes)[:, 0]

@@ -83,7 +83,7 @@ class SpatialAudioAttention(nn.Module):
     def heard(self, windows: Float[Tensor, "T 8 16 C"]) -> Float[Tensor, "T D"]:
         """What the decoder has of the sound of some frames."""
         encoded = self.encoder(windows.flatten(0, 1)).unflatten(0, windows.shape[:2])
-        return torch.stack([self.smoother(frame) for frame in encoded])
+        return self.smoother.of_each(encoded)
 
     def listener(self, means: Float[Tensor, "n 3"], rows: Int[Tensor, " n"]) -> Listener:
         """The decoder, with what it has of these Gaussians' places in its first layer.

@@ -270,7 +270,7 @@ def pose(part, parts, rest, residual, listener, stands, moves, table, weights, m
             keep_three(told, 0, placed)
             keep_three(told, 56, scales)
             for k in range(8):
-                g = numbers[at + k]
+                g = np.uintp(numbers[at + k])  # what may be negative is looked at before it is taken
                 for c in range(3):
                     to_means[f, g, c] = told[8 * c + k]
                     to_scales[f, g, c] = told[56 + 8 * c + k]

@@ -62,13 +62,14 @@ def fill_tiles(part, parts, order, boxes, tiles_x, first, places, ids, slots):
     two, whose end alone surprises the processor.
     """
     for i in range(len(order)):
-        g = order[i]
+        g = np.uintp(order[i])
         x0, y0, x1, y1 = boxes[g, 0], boxes[g, 1], boxes[g, 2], boxes[g, 3]
         skipped, wide = (part - y0) % parts, x1 - x0
         own, tile, x = first[g] + skipped * wide, (y0 + skipped) * tiles_x + x0, 0
         for _ in range((y1 - y0 - skipped + parts - 1) // parts * wide):
-            place = places[tile]
-            ids[place], places[tile] = g, place + 1
+            here = np.uintp(tile)
+            place = places[here]
+            ids[np.uintp(place)], places[here] = g, place + 1
             if len(slots) > 0:
                 slots[own + x] = place
             x += 1
