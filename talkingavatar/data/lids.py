@@ -20,7 +20,7 @@ from talkingavatar.types import BodyPose, Cameras
 ACTIONS = {"eyeBlinkRight": 36, "eyeBlinkLeft": 42}  # the first of the six landmarks round that eye
 STEP = 0.5  # of an action, for its effect
 CERTAIN = 3.0  # standard deviations, by the median, beyond which a lid is lower than it was tracked
-LEAST = 0.02  # of such a deviation, in actions
+LEAST = 0.05  # of such a deviation, in actions: what is smaller would only make lids tremble
 ASIDE = 0.5  # of the usual width of an eye, below which it is seen too much from the side
 
 
