@@ -38,6 +38,7 @@ class DensityPolicy:
     prune_scale: float = 0.1  # of scene_scale: larger ones are pruned, once opacities have been reset
     scene_scale: float = 1.0  # metres
     max_gaussians: int = 200_000
+    spare: float = 0.0  # of max_gaussians: that many are left for `add`
     reset_opacity_every: int = 0  # steps between clamping opacities to twice prune_opacity; 0: never
     keep: str | None = None  # carried integer of which no value may lose its last Gaussian (a triangle its only one)
 
@@ -148,6 +149,23 @@ class DensityControl:
             self._reset_opacities()
         return change
 
+    @torch.no_grad()
+    def add(self, values: dict[str, Float[Tensor, "M ..."]], carried: dict[str, Int[Tensor, "M ..."]]) -> None:
+        """Let there be further Gaussians, of which the optimisers know nothing and no view has told anything.
+
+        Args:
+            values: of each parameter.
+            carried: integers of each kind.
+        """
+
+        def longer(rows: Tensor) -> Tensor:
+            return torch.cat([rows, rows.new_zeros(len(values["means"]), *rows.shape[1:])])
+
+        for name, old in list(self.parameters.items()):
+            self._replace(name, torch.cat([old.detach(), values[name]]), longer)
+        self._sums = {name: longer(sums) for name, sums in self._sums.items()}
+        self._carried = {name: torch.cat([rows, carried[name]]) for name, rows in self._carried.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors only."""
         return self._sums | self._carried
@@ -179,7 +197,8 @@ class DensityControl:
         policy = self.policy
         mean = self._sums["grad2d"] / self._sums["count"].clamp_min(1)
         score = self._sums["error"] if policy.by == "error" else mean
-        many = min(int((mean > policy.grow_gradient).sum()), max(0, policy.max_gaussians - len(mean)))
+        room = policy.max_gaussians - round(policy.spare * policy.max_gaussians) - len(mean)
+        many = min(int((mean > policy.grow_gradient).sum()), max(0, room))
         chosen = torch.zeros_like(mean, dtype=torch.bool)
         chosen[torch.argsort(score, descending=True, stable=True)[:many]] = True
         chosen &= score > 0

@@ -128,6 +128,29 @@ def test_the_cap_holds_and_takes_the_steepest():
     assert len(fit.parameters["means"]) == 130
 
 
+def test_growth_leaves_room_for_what_is_added():
+    """Of which neither optimisers nor sums know anything; those there were keep theirs."""
+    fit = Fit(max_gaussians=150, spare=0.1, prune_opacity=0.0)
+    assert fit.run(9)[4].grown == 15
+    fit.run(1)
+    before, control = fit.snapshot(), fit.control
+    values = {name: p.detach()[:3] + 1 for name, p in fit.parameters.items()}
+    control.add(values, {"parent": torch.tensor([7, 8, 9]), "region": torch.tensor([[1], [2], [0]])})
+    after = fit.snapshot()
+    for name, parameter in fit.parameters.items():
+        assert parameter.requires_grad and fit.optimisers[name].param_groups[0]["params"][0] is parameter
+        assert torch.equal(parameter, torch.cat([before["parameters"][name], values[name]])), name
+        (old,), (new,) = (state["optimisers"][name]["state"].values() for state in (before, after))
+        assert torch.equal(new["step"], old["step"])
+        for moment in ("exp_avg", "exp_avg_sq"):
+            assert old[moment].any() and torch.equal(new[moment][:-3], old[moment]) and not new[moment][-3:].any()
+    for name, old in before["density"].items():
+        assert torch.equal(after["density"][name][:-3], old)
+    assert before["density"]["count"].any() and not after["density"]["count"][-3:].any()
+    assert control.carried["parent"][-3:].tolist() == [7, 8, 9]
+    fit.run(3)
+
+
 def test_opacities_are_reset_when_asked():
     fit = Fit(reset_opacity_every=6, every=50)
     fit.run(6)
