@@ -118,7 +118,7 @@ TINY = [
     "data.seconds=2", "data.size=64", "budget.name=tiny", "budget.steps=40", "budget.warmup=8",
     "budget.heldout_frames=2", "budget.media_frames=3", "trainer.checkpoint_every=7", "trainer.preview_every=20",
     "density.start=20000", "density.stop=100000", "density.min_every=10", "density.grow_gradient=1e-6",
-    "density.max_gaussians=15000", "tracking=none", "trainer.accelerator=cpu",
+    "density.max_gaussians=16000", "tracking=none", "trainer.accelerator=cpu",
 ]  # fmt: skip
 
 

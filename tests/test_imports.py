@@ -101,6 +101,7 @@ def test_methods_do_not_import_each_other():
         "colours",
         "dressing",
         "unseen",
+        "gaps",
         "shutter",
         "__init__",
     }

@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from talkingavatar.geometry.triangles import triangle_areas
+
 
 def vertex_normals(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "V 3"]:
     """Unit normals, area-weighted over the incident faces; zero where a vertex has no face."""
@@ -31,8 +33,7 @@ def directed_edges(faces: Int[Tensor, "F 3"]) -> Int[Tensor, "E 2"]:
 
 def mean_incident_area(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, " V"]:
     """Mean area in m^2 of the faces around each vertex; zero where it has no face (methods A.3, step 4)."""
-    a, b, c = vertices[faces].unbind(1)
-    areas = torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
+    areas = triangle_areas(vertices[faces])
     sums = vertices.new_zeros(len(vertices)).index_add(0, faces.flatten(), areas.repeat_interleave(3))
     counts = torch.bincount(faces.flatten(), minlength=len(vertices))
     return sums / counts.clamp(min=1)

@@ -45,6 +45,12 @@ def triangle_frames(corners: Float[Tensor, "F 3 3"]) -> TriangleFrames:
     )
 
 
+def triangle_areas(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, " F"]:
+    """In m^2."""
+    a, b, c = corners.unbind(1)
+    return torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
+
+
 def closest_on_triangles(points: Float[Tensor, "N 3"], corners: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3"]:
     """Shares (barycentric coordinates) of the corners in the point of each triangle that is nearest to its point.
 

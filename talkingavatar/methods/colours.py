@@ -94,9 +94,9 @@ def completed(
 
 def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
     """The vertices of what does not share its looks with others; each is in one part."""
-    parts, taken = {}, torch.zeros(len(body.v_template), dtype=torch.bool)
+    parts, taken = {}, torch.zeros_like(body.face)
     regions = {name: body.regions[name] for name in ("left_eye", "right_eye", *USUAL)}
-    regions |= {"face": body.face.nonzero()[:, 0], "head": body.regions["head"], "body": torch.arange(len(taken))}
+    regions |= {"face": body.face.nonzero()[:, 0], "head": body.regions["head"], "body": (~taken).nonzero()[:, 0]}
     for name, vertices in regions.items():
         parts[name] = torch.zeros_like(taken).index_fill(0, vertices, True) & ~taken
         taken |= parts[name]

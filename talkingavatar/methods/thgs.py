@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import cast, final
+from typing import Any, cast, final
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,13 +17,16 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
+from talkingavatar.geometry.triangles import triangle_areas, triangle_frames
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.baking import Skinned, baked_grid, baked_skeleton, few_joints, posedirs_of, sparse_weights
 from talkingavatar.methods.base import SHOWN
-from talkingavatar.methods.colours import completed, first_look, seen_colours
+from talkingavatar.methods.colours import PosedMesh, completed, first_look, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.gaps import colours_around, gaps, pixel_at, seen_aslant
 from talkingavatar.methods.skin_bound import SkinBound
+from talkingavatar.methods.unseen import SURE
 from talkingavatar.networks.baked import Grid, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
@@ -31,7 +34,9 @@ from talkingavatar.networks.leb import LearnableExpressionBlendshapes, Norm, exc
 from talkingavatar.networks.placing import Local, Offsets, place
 from talkingavatar.networks.pose_refinement import PoseRefinement
 from talkingavatar.networks.saam import SpatialAudioAttention
+from talkingavatar.networks.skin_surface import SkinSurface
 from talkingavatar.networks.skinning import SkinningField, SparseWeights
+from talkingavatar.splatting.density import DensityControl
 from talkingavatar.types import Batch, BodyPose, DrivingSignal, Gaussians, Layers, Rendering
 
 # The parameter groups behind each switch.
@@ -45,6 +50,10 @@ CROSSED = 100  # steps of a GPU after which it is seen anew which Gaussians are 
 AT_ONCE = 16  # frames whose sound a baked avatar hears
 LOOKED = 24  # frames whose skinning weights a baked avatar has in the mean
 VARIED = 3e-4  # of a Gaussian's skinning weights in these, all joints' together, beyond which it looks them up
+PLANTED = ("face", "head", "body")  # parts that have their gaps closed; what lies inside is seldom seen
+SPARE = 0.1  # of the Gaussians that there may be: for gaps, when nothing grows any more
+AGAIN = 0.25  # of the steps from then on, after which gaps are looked for once more
+SHADED = 0.5  # by how much a face's skin looks down (cosine) where it is not planted
 SKINNED = 0.05  # metres from the template within which the skinning grid has nodes of its own
 
 
@@ -158,6 +167,48 @@ class THGS(SkinBound):
             local = self.with_the_skin(local, footing, expressed)
         means, quats, scales = place(local, maps, offsets=offsets)
         return {SHOWN: Gaussians(means, quats, scales, raw["opacities"].sigmoid(), raw["sh"])}
+
+    # -- gaps ----------------------------------------------------------------------------------------------------------
+
+    def density_details(self) -> dict[str, Any]:
+        """What grows leaves room for what is planted."""
+        return {} if self.surface is None else {"spare": SPARE}
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        if self.surface is not None and self.density is not None:
+            stop = self.density.policy.stop
+            if self.step in (stop, stop + round(AGAIN * (self.config.budget.steps - stop))):
+                self._plant(self.surface, self.density)
+
+    @torch.no_grad()
+    def _plant(self, surface: SkinSurface, density: DensityControl) -> None:
+        """One Gaussian in each gap of what no camera looks straight at; it gets the colour of those round it."""
+        raw, faces, resting = self.gaussians, surface.faces, self.resting()
+        corners, opacities = surface.vertices[faces], raw["opacities"].sigmoid()
+        parts = {name: here for name, here in self.parts().items() if name in PLANTED}
+        inside = {name: here[faces].all(1) for name, here in parts.items()}
+        # What is below jaw, nose and brows lies in their shadow: no colour from around it would be right.
+        inside["face"] &= triangle_frames(corners).rotation[:, 1, 1] > -SHADED
+        batch, meshes = first_look(self.context, self._dressed(surface))
+        aslant, pixel = seen_aslant(batch, meshes, faces.cpu()), pixel_at(meshes[0], batch.frame(0).cameras)
+        wanted = torch.stack([*inside.values()]).any(0) & aslant.to(faces.device)
+        most = max(0, density.policy.max_gaussians - len(opacities))
+        chosen = gaps(corners, wanted, resting, opacities, most, pixel)
+        frames, areas = triangle_frames(corners[chosen]), triangle_areas(corners[chosen])
+        there = {name: here[chosen] for name, here in inside.items()}
+        given = {name: here[self.carried_parent] & (opacities > SURE) for name, here in parts.items()}
+        constant = colours_around(frames.centre, there, resting, raw["sh"][:, 0], given)
+        # Columns: along the triangle, along it, its normal.
+        values = self._lying(frames.centre, frames.rotation.roll(1, -1), areas, constant)
+        density.add(values, {"parent": faces[chosen, 0], "face": chosen})
+        self.carry(density.carried)
+
+    def _dressed(self, surface: SkinSurface) -> PosedMesh:
+        """What the person is seen as, in any pose; on the CPU."""
+        every = torch.arange(len(surface.vertices), device=self.device)
+        worn = surface.vertices - self.bare
+        return lambda pose: self.beside(pose.to(self.device), every, worn).cpu()
 
     # -- baking --------------------------------------------------------------------------------------------------------
 
@@ -276,30 +327,38 @@ class THGS(SkinBound):
 
     def _initial_gaussians(self, rest: Float[Tensor, "V 3"], colours: Float[Tensor, "V 3"]) -> nn.ParameterDict:
         """One Gaussian a vertex at rest: z along the normal, radius from the incident faces (section 3.1)."""
-        body, options = self.body, self.options
-        count = len(rest)
-        normals = vertex_normals(rest, body.faces)
-        generator = torch.Generator().manual_seed(self.config.seed)
-        drawn = torch.randn(count, 3, generator=generator)
+        faces = self.body.faces
+        normals = vertex_normals(rest, faces)
+        drawn = torch.randn(len(rest), 3, generator=torch.Generator().manual_seed(self.config.seed))
         x = normalize(torch.linalg.cross(drawn, normals), dim=-1)
         frame = torch.stack([x, torch.linalg.cross(normals, x), normals], -1)
-        radius = (mean_incident_area(rest, body.faces) / math.pi).sqrt()
-        radius = radius.clamp(options.scale_min, options.scale_max)
+        return nn.ParameterDict(self._lying(rest, frame, mean_incident_area(rest, faces), rgb_to_sh(colours)))
+
+    def _lying(
+        self, means: Float[Tensor, "N 3"], frame: Float[Tensor, "N 3 3"], areas: Float[Tensor, " N"],
+        constant: Float[Tensor, "N 3"],
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Raw Gaussians that lie in the surface, as wide as an area of it (m^2).
+
+        Args:
+            frame: columns: two along the surface and the normal.
+            constant: first coefficients of the colours' spherical harmonics.
+        """
+        options, count = self.options, len(means)
+        radius = (areas / math.pi).sqrt().clamp(options.scale_min, options.scale_max)
         scales = radius[:, None].repeat(1, 3)
         # A surfel has no thickness; a third scale would only throw the children of a split off the surface.
         scales[:, 2] *= 0.5 if self.config.renderer.mode == "3dgs" else 0.01
         logit = math.log(options.opacity / (1 - options.opacity))
-        sh = torch.zeros(count, (options.sh_degree + 1) ** 2, 3)
-        sh[:, 0] = rgb_to_sh(colours)
-        return nn.ParameterDict(
-            {
-                "means": rest.clone(),
-                "quats": matrix_to_quat(frame),
-                "scales": scales.log(),
-                "opacities": torch.full((count,), logit),
-                "sh": sh,
-            }
-        )
+        sh = means.new_zeros(count, (options.sh_degree + 1) ** 2, 3)
+        sh[:, 0] = constant
+        return {
+            "means": means.clone(),
+            "quats": matrix_to_quat(frame),
+            "scales": scales.log(),
+            "opacities": means.new_full((count,), logit),
+            "sh": sh,
+        }
 
     def _drop_switched_off(self) -> None:
         """A part that is off has no row in the schedule, so it never starts and is never optimised."""

@@ -13,6 +13,7 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import GROUPS
 from talkingavatar.config.schema import DensityConfig
 from talkingavatar.errors import UserError
+from talkingavatar.geometry.triangles import triangle_frames
 from talkingavatar.methods import method_class
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.context import MethodContext
@@ -138,6 +139,52 @@ def test_surfels_start_in_the_surface(thgs, body):
     torch.testing.assert_close(rotation[..., 2], normals, atol=1e-4, rtol=0)
     scales = method.gaussians["scales"][:, :2].exp()
     assert scales.min() >= 0.99e-4 and scales.max() <= 2.01e-2
+
+
+def test_a_hole_in_the_back_is_planted_in_the_colour_of_what_is_round_it(thgs, body):
+    """And once: nothing gets through what stands there then. A hole in the chest is the camera's own affair."""
+    method, rest = thgs("density.start=0", "density.stop=1000"), body.v_template
+    method.configure_optimizers()
+    middle = (rest[:, 0].abs() < 0.1) & (rest[:, 1] > 0.35) & (rest[:, 1] < 0.55)
+    hole = middle & (vertex_normals(rest, body.faces)[:, 2].abs() > 0.9)
+    red, count = torch.tensor([1.0, 0.0, 0.0]), len(rest)
+    with torch.no_grad():
+        method.gaussians["scales"][:] = method.surface.spacing.log()[:, None]
+        method.gaussians["opacities"][hole] = -9.0
+        method.gaussians["sh"][~hole, 0] = red
+    method._plant(method.surface, method.density)
+    face, raw = method.carried_face[count:], method.gaussians
+    places = rest[body.faces[face]].mean(1)
+    torch.testing.assert_close(raw["means"][count:], places)
+    assert len(face) > 40 and places[:, 2].max() < 0 and places[:, 0].min() < -0.05 and places[:, 0].max() > 0.05
+    torch.testing.assert_close(raw["sh"][count:, 0], red.expand(len(face), 3))
+    assert torch.equal(method.carried_parent[count:], body.faces[face, 0])
+    assert all(torch.equal(values, method.density.carried[name]) for name, values in method.carried.items())
+    assert len(method.drive(signal_of(method)).means) == count + len(face)
+    method._plant(method.surface, method.density)
+    assert len(method.carried_face) < count + 1.05 * len(face)
+
+
+def test_below_the_jaw_nothing_is_planted(thgs, body):
+    method, count = thgs("density.max_gaussians=40000"), len(body.v_template)
+    method.configure_optimizers()
+    with torch.no_grad():
+        method.gaussians["opacities"][:] = -9.0
+    method._plant(method.surface, method.density)
+    planted = method.carried_face[count:]
+    own = planted[method.parts()["face"][body.faces[planted]].all(1)]
+    down = -triangle_frames(body.v_template[body.faces[own]]).rotation[:, 1, 1]
+    assert len(own) > 100 and down.max() <= 0.5 and (down > 0).any()
+    everywhere = len(method.carried_face)
+    with torch.no_grad():
+        method.gaussians["scales"][:] = -2.0
+        method.gaussians["opacities"][:] = 9.0
+    method._plant(method.surface, method.density)
+    assert len(method.carried_face) == everywhere == len(method.gaussians["means"])
+
+
+def signal_of(method):
+    return DrivingSignal(torch.tensor([-1]), method.context.pose[[1]], torch.zeros(1, 8, 16, 44))
 
 
 def test_what_is_wider_than_the_skin_is_fine_pulls_back(thgs):
