@@ -7,8 +7,7 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.data.face_gains import FaceGains, face_gains
-from talkingavatar.geometry.cameras import project
-from talkingavatar.types import Cameras
+from tests.data.portraits import detected, portrait
 
 FRAMES = 60
 
@@ -30,20 +29,6 @@ def speaking(body):
     return pose
 
 
-def portrait(body):
-    middle = body.posed_landmarks(body.zero_pose())[0].mean(0)
-    view = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    view[:3, 3] = torch.tensor([-middle[0], middle[1], middle[2] + 2.0])
-    K = torch.tensor([[1500.0, 0, 256], [0, 1500, 256], [0, 0, 1]])
-    return Cameras(view.expand(FRAMES, -1, -1), K.expand(FRAMES, -1, -1), 512, 512)
-
-
-def detected(body, pose, noise=0.0):
-    points = project(body.posed_landmarks(pose), portrait(body))
-    points = points + noise * torch.randn(points.shape, generator=torch.Generator().manual_seed(1))
-    return torch.cat([points, torch.ones(FRAMES, 68, 1)], -1)
-
-
 def lacking(body, pose):
     """As a tracker that lets the jaw open by 0.6 and lips pucker by 0.4 would have it."""
     full_pose, expression = pose.full_pose.clone(), pose.expression.clone()
@@ -54,7 +39,7 @@ def lacking(body, pose):
 
 @pytest.mark.parametrize("noise", [0.0, 1.0])
 def test_what_lacks_alike_in_all_frames_is_found(body, speaking, noise):
-    found = face_gains(body, lacking(body, speaking), detected(body, speaking, noise), portrait(body))
+    found = face_gains(body, lacking(body, speaking), detected(body, speaking, noise), portrait(body, FRAMES))
     pucker = 3 + body.expression_names.index("mouthPucker")
     assert found.values[0] == pytest.approx(1 / 0.6, rel=0.02 + 0.08 * noise)
     assert found.values[pucker] == pytest.approx(1 / 0.4, rel=0.1 + 0.15 * noise)
@@ -66,14 +51,14 @@ def test_a_tracker_without_fault_is_left_alone_wherever_its_marks_sit(body, spea
     """Where landmarks lie on the face, and where the head is, is no business of the gains."""
     marks = detected(body, speaking)
     marks[:, :, :2] += torch.linspace(-3, 3, 68)[:, None] + torch.linspace(-5, 5, FRAMES)[:, None, None]
-    found = face_gains(body, speaking, marks, portrait(body))
+    found = face_gains(body, speaking, marks, portrait(body, FRAMES))
     assert torch.allclose(found.values, torch.ones_like(found.values), atol=0.02)
 
 
 def test_marks_that_are_not_seen_do_not_count(body, speaking):
     marks = detected(body, speaking)
     marks[::3, 48:] = torch.tensor([0.0, 0.0, 0.0])
-    found = face_gains(body, lacking(body, speaking), marks, portrait(body))
+    found = face_gains(body, lacking(body, speaking), marks, portrait(body, FRAMES))
     assert found.values[0] == pytest.approx(1 / 0.6, rel=0.05)
 
 

@@ -7,8 +7,7 @@ import torch
 
 from talkingavatar.body.models import load_body
 from talkingavatar.data.lids import ACTIONS, missed_blinks
-from talkingavatar.geometry.cameras import project
-from talkingavatar.types import Cameras
+from tests.data.portraits import detected, portrait
 
 FRAMES = 120
 BLINK = torch.tensor([0.4, 0.9, 1.0, 0.7, 0.3])
@@ -47,24 +46,10 @@ def tracked(body, pose):
     return replace(pose, expression=expression)
 
 
-def portrait(body):
-    middle = body.posed_landmarks(body.zero_pose())[0].mean(0)
-    view = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    view[:3, 3] = torch.tensor([-middle[0], middle[1], middle[2] + 2.0])
-    K = torch.tensor([[1200.0, 0, 256], [0, 1200, 256], [0, 0, 1]])
-    return Cameras(view.expand(FRAMES, -1, -1), K.expand(FRAMES, -1, -1), 512, 512)
-
-
-def detected(body, pose, noise):
-    points = project(body.posed_landmarks(pose), portrait(body))
-    points = points + noise * torch.randn(points.shape, generator=torch.Generator().manual_seed(1))
-    return torch.cat([points, torch.ones(FRAMES, 68, 1)], -1)
-
-
 @pytest.mark.parametrize("noise", [0.0, 0.4])
 def test_what_was_missed_is_made_up_for_and_nothing_else(body, blinking, noise):
     seen = tracked(body, blinking)
-    missed = missed_blinks(body, seen, detected(body, blinking, noise), portrait(body))
+    missed = missed_blinks(body, seen, detected(body, blinking, noise), portrait(body, FRAMES))
     found = missed.apply(seen, range(FRAMES)).expression
     shut = [start + frame for start in (MISSED, HALF) for frame in (1, 2, 3)]
     assert wrong(body, blinking, seen.expression)[shut].min() > 0.3
@@ -79,7 +64,7 @@ def test_an_eye_that_is_not_seen_tells_nothing(body, blinking):
     marks = detected(body, blinking, 0.0)
     marks[MISSED + 1, 36] = 0
     marks[MISSED + 2, 36:42, :2] = 0.3 * marks[MISSED + 2, 36:42, :2] + 0.7 * marks[MISSED + 2, 36:37, :2]
-    amounts = missed_blinks(body, tracked(body, blinking), marks, portrait(body)).amounts
+    amounts = missed_blinks(body, tracked(body, blinking), marks, portrait(body, FRAMES)).amounts
     assert (amounts[MISSED + 1 : MISSED + 3] == 0).all() and amounts[MISSED + 3] > 0
 
 
@@ -87,6 +72,6 @@ def test_a_body_without_lids_has_none(body, blinking):
     nameless = body.expression_names
     try:
         body.expression_names = [f"component_{i}" for i in range(len(nameless))]
-        assert missed_blinks(body, blinking, torch.ones(FRAMES, 68, 3), portrait(body)) is None
+        assert missed_blinks(body, blinking, torch.ones(FRAMES, 68, 3), portrait(body, FRAMES)) is None
     finally:
         body.expression_names = nameless
