@@ -25,9 +25,8 @@ from talkingavatar.data.capture.tables import (
     read_parameters,
     read_table,
 )
-from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.faces import Face
-from talkingavatar.data.lids import MissedBlinks, missed_blinks
+from talkingavatar.data.made_up import MadeUp, made_up
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.arrays import check_array, read_npy
 from talkingavatar.runtime.command import warn
@@ -55,8 +54,7 @@ class Capture:
         self.manifest = read_manifest(folder)
         frames = self.manifest.frames
         self._tracked: dict[str, dict[str, ndarray]] = {}
-        self.face_gains: dict[Model, FaceGains] = {}  # that `pose` applies
-        self.missed_blinks: dict[Model, MissedBlinks] = {}  # that it applies then
+        self.made_up: dict[Model, MadeUp] = {}  # what `pose` makes up for
         self.audio = self._audio()
         self.pictures = Pictures(folder, self.manifest.width, self.manifest.height, cache_mb)
         self.viewmats, self.Ks = read_cameras(folder / "cameras.npz", len(self.manifest.views), frames)
@@ -127,27 +125,17 @@ class Capture:
         )
 
     def pose(self, indices: list[int], model: Model = "smplx") -> BodyPose:
-        """Tracked parameters of these frames, with `face_gains` and `missed_blinks`."""
+        """Tracked parameters of these frames, with what is `made_up` for."""
         pose = _body_pose(self._tables(model), indices)
-        if model in self.face_gains:
-            pose = self.face_gains[model].apply(pose)
-        return self.missed_blinks[model].apply(pose, indices) if model in self.missed_blinks else pose
+        return self.made_up[model].apply(pose, indices) if model in self.made_up else pose
 
     def make_up_for_faces(self, body: Body, model: Model) -> None:
-        """Let `pose` make up for what landmarks show that tracked faces lack, where both know them.
-
-        Trained frames tell by how much faces are too small, every frame whether a blink is missing.
-        """
-        self.face_gains.pop(model, None)
-        self.missed_blinks.pop(model, None)
-        found = self.landmarks()
-        if found is None or body.landmark_faces is None:
-            return
-        marks, frames, every = torch.from_numpy(found), some(self.train_frames), list(range(self.manifest.frames))
-        self.face_gains[model] = face_gains(body, self.pose(frames, model), marks[frames], self.cameras(frames))
-        missed = missed_blinks(body, self.pose(every, model), marks, self.cameras(every))
-        if missed is not None:
-            self.missed_blinks[model] = missed
+        """Let `pose` make up for what landmarks show that tracked faces lack, where both know them."""
+        marks, every = self.landmarks(), list(range(self.manifest.frames))
+        self.made_up.pop(model, None)
+        if marks is not None and body.landmark_faces is not None:
+            pose, cameras = self.pose(every, model), self.cameras(every)
+            self.made_up[model] = made_up(body, pose, torch.from_numpy(marks), cameras, self.train_frames)
 
     def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
         """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""

@@ -28,8 +28,7 @@ from talkingavatar.config.emotions import EMOTIONS, chosen_emotions
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.action_units import JAW_JOINT, unit_table
 from talkingavatar.data.capture import FRONT, RATE, CaptureWriter, Manifest, Model, Table, paper_split
-from talkingavatar.data.face_gains import face_gains, some
-from talkingavatar.data.lids import missed_blinks
+from talkingavatar.data.made_up import made_up
 from talkingavatar.data.speaker.body_motion import STYLES, Performance, perform
 from talkingavatar.data.speaker.emotions import Feelings
 from talkingavatar.data.speaker.identity import capture_name, person
@@ -104,10 +103,8 @@ class Recording:
         camera = Pinhole.facing(points.mean((0, 1)).numpy())
         shown = camera.project(points.double().numpy())
         found = noisy_landmarks(shown, fps=self.fps, seed=self.config.seed, quality=self.config.tracker_noise)
-        marks, frames, pose = torch.from_numpy(found), some(range(seen)), self.parameters(model).pose()
-        pose = face_gains(body, pose[frames], marks[frames], camera.cameras(len(frames))).apply(pose)
-        missed = missed_blinks(body, pose, marks, camera.cameras(len(marks)))
-        return pose if missed is None else missed.apply(pose, range(len(marks)))
+        marks, every, pose = torch.from_numpy(found), range(len(found)), self.parameters(model).pose()
+        return made_up(body, pose, marks, camera.cameras(len(marks)), range(seen)).apply(pose, every)
 
     def sound(self) -> Float32[ndarray, " N"]:
         """16 kHz mono, as long as the frames."""
