@@ -110,6 +110,10 @@ def from_yaml(path: Path) -> FitConfig:
                 "run", f"{path.parent}: a video that others rendered", "a run of fit",
                 "only evaluate and report know what to do with it",
             )  # fmt: skip
+        # Runs of before it had shapes as tracked: another shape would not fit what they have learned.
+        data = tree.get("data")
+        if isinstance(data, dict):
+            data.setdefault("shape_shift", False)
         config = typed(OmegaConf.create(tree))
     except FileNotFoundError as error:
         found = "no such folder" if not path.parent.is_dir() else f"a folder without {path.name}"

@@ -95,7 +95,7 @@ def speaker_clip(config: DataConfig, audio: AudioConfig, model: Model, fps: floa
     return MotionClip(
         name=capture_name(config.identity),
         features=torch.from_numpy(np.asarray(features, np.float32)),
-        pose=recording.made_up(model, start) if config.face_gains else recording.parameters(model).pose(),
+        pose=recording.made_up(model, start),
         samples=samples,
         fps=fps,
         shots=[(0, frames)],

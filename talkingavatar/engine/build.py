@@ -77,8 +77,7 @@ def _made_up_for(capture: Capture, config: FitConfig, body: Body) -> Capture:
             f"the model of checksum {tracked_with[:12]}, which {capture.folder} was tracked with",
             "give that model by body=... body.path=..., or a capture tracked with this one",
         )
-    if config.data.face_gains:
-        capture.make_up_for_faces(body, model)
+    capture.make_up(body, model, config.data.shape_shift, config.data.face_gains)
     return capture
 
 

@@ -46,7 +46,7 @@ def equal(a, b):
 def test_a_speaker_without_pictures_is_the_one_with_pictures(cache, model):
     capture = Capture(speaker_capture(CONFIG.data, lambda title, total: lambda: None))
     drawn = capture_clip(capture, CONFIG.audio, model)
-    as_tracked = replace(CONFIG.data, face_gains=False)
+    as_tracked = replace(CONFIG.data, shape_shift=False, face_gains=False)
     heard = speaker_clip(as_tracked, CONFIG.audio, model, 25.0, CONFIG.data.heldout)
     for name in ("pose", "truth"):
         for key in ("betas", "expression", "full_pose", "transl"):
@@ -62,7 +62,7 @@ def test_a_speaker_without_pictures_is_the_one_with_pictures(cache, model):
 def test_a_speakers_jaw_opens_further_than_tracked_with_pictures_or_without(cache, model):
     config = replace(CONFIG.data, seconds=6.0)
     capture = Capture(speaker_capture(config, lambda title, total: lambda: None))
-    capture.make_up_for_faces(load_body("open" if model == "smplx" else "open_flame"), model)
+    capture.make_up(load_body("open" if model == "smplx" else "open_flame"), model)
     drawn = capture_clip(capture, CONFIG.audio, model)
     heard = speaker_clip(config, CONFIG.audio, model, 25.0, config.heldout)
     tracked = speaker_clip(replace(config, face_gains=False), CONFIG.audio, model, 25.0, config.heldout)

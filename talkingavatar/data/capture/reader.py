@@ -129,13 +129,13 @@ class Capture:
         pose = _body_pose(self._tables(model), indices)
         return self.made_up[model].apply(pose, indices) if model in self.made_up else pose
 
-    def make_up_for_faces(self, body: Body, model: Model) -> None:
-        """Let `pose` make up for what landmarks show that tracked faces lack, where both know them."""
+    def make_up(self, body: Body, model: Model, shapes: bool = True, faces: bool = True) -> None:
+        """Let `pose` make up for what landmarks show that tracked shapes and faces lack, where both know them."""
         marks, every = self.landmarks(), list(range(self.manifest.frames))
         self.made_up.pop(model, None)
-        if marks is not None and body.landmark_faces is not None:
-            pose, cameras = self.pose(every, model), self.cameras(every)
-            self.made_up[model] = made_up(body, pose, torch.from_numpy(marks), cameras, self.train_frames)
+        if (shapes or faces) and marks is not None and body.landmark_faces is not None:
+            seen = self.pose(every, model), torch.from_numpy(marks), self.cameras(every)
+            self.made_up[model] = made_up(body, *seen, self.train_frames, shapes, faces)
 
     def keypoint_offsets(self, model: Model = "smplx") -> Float[Tensor, "137 3"] | None:
         """From the body's own keypoints to the detector's, metres in the rest pose (`body.keypoints`)."""

@@ -93,18 +93,21 @@ class Recording:
         return unit_table(found.expression, self.body.expression_names, found.full_pose[:, JAW_JOINT, 0])
 
     def made_up(self, model: Model, seen: int) -> BodyPose:
-        """Tracked motion, with what landmarks in a portrait show that tracked faces lack (`Capture.pose`).
+        """Tracked motion, with what landmarks in a portrait show that tracked people lack (`Capture.pose`).
 
         Args:
-            seen: frames at the start that tell by how much faces are too small.
+            seen: frames at the start that tell what they lack alike in all frames.
         """
+        shapes, faces, pose = self.config.shape_shift, self.config.face_gains, self.parameters(model).pose()
+        if not (shapes or faces):
+            return pose
         body = self.body if model == "smplx" else load_body("open_flame")
         points = self.body.posed_landmarks(self.parameters("smplx", truth=True).pose())
         camera = Pinhole.facing(points.mean((0, 1)).numpy())
         shown = camera.project(points.double().numpy())
         found = noisy_landmarks(shown, fps=self.fps, seed=self.config.seed, quality=self.config.tracker_noise)
-        marks, every, pose = torch.from_numpy(found), range(len(found)), self.parameters(model).pose()
-        return made_up(body, pose, marks, camera.cameras(len(marks)), range(seen)).apply(pose, every)
+        marks, every = torch.from_numpy(found), range(len(found))
+        return made_up(body, pose, marks, camera.cameras(len(marks)), range(seen), shapes, faces).apply(pose, every)
 
     def sound(self) -> Float32[ndarray, " N"]:
         """16 kHz mono, as long as the frames."""

@@ -30,8 +30,7 @@ def borrowed_motion(other: Capture, data: CaptureData, body: Body, frames: int, 
     """
     _refuse_another_body(other, data, body)
     capture = data.capture
-    if data.config.data.face_gains:
-        other.make_up_for_faces(body, data.model)
+    other.make_up(body, data.model, data.config.data.shape_shift, data.config.data.face_gains)
     theirs = other.pose(list(range(other.manifest.frames)), data.model)
     path = resampled(len(theirs) - first, frames, other.manifest.fps, capture.manifest.fps)
     path = IdlePath(path.first + first, path.second + first, path.share)
