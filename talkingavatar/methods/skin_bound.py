@@ -29,10 +29,10 @@ from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carri
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering, Shot
 
 ASIDE = "aside"
-SOME, INSET = 2, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
+SOME, INSET = 4, 3e-3  # every so manieth vertex is looked at from aside, so many metres below the surface
 WALK = 50  # steps after which each Gaussian looks for the triangle that is nearest to it now
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
-TURNS = 4  # steps in which every Gaussian is held to the skin once
+TURNS = 8  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
@@ -151,7 +151,7 @@ class SkinBound(Method):
             with torch.no_grad():
                 inside = self.beside(self.refined_pose(batch.signal), self.some_vertices, self.inset)
             terms["open"] = openness(drawn[ASIDE].alpha, inside[None], self._aside(batch))
-        # Of every fourth in turn: of all in the mean, at a quarter of the work.
+        # Of every eighth in turn: of all in the mean, at an eighth of the work.
         some = slice(self.step % TURNS, None, TURNS)
         return terms | self.held(self.surface, self.resting(some), self.footing().at(some))
 

@@ -186,3 +186,11 @@ def test_yaml_round_trip(tmp_path):
     config = compose(["experiment=thgs_wo_leb", "seed=4"])
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert differences(config, from_yaml(tmp_path / "config.yaml")) == []
+
+
+def test_a_run_of_before_shapes_were_shifted_keeps_them_as_tracked(tmp_path):
+    config = compose(["experiment=thgs_full"])
+    text = to_yaml(config)
+    assert config.data.shape_shift and "  shape_shift: true\n" in text
+    (tmp_path / "config.yaml").write_text(text.replace("  shape_shift: true\n", ""))
+    assert differences(config, from_yaml(tmp_path / "config.yaml")) == ["data.shape_shift"]
