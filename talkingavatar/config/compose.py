@@ -110,11 +110,7 @@ def from_yaml(path: Path) -> FitConfig:
                 "run", f"{path.parent}: a video that others rendered", "a run of fit",
                 "only evaluate and report know what to do with it",
             )  # fmt: skip
-        # Runs of before it had shapes as tracked: another shape would not fit what they have learned.
-        data = tree.get("data")
-        if isinstance(data, dict):
-            data.setdefault("shape_shift", False)
-        config = typed(OmegaConf.create(tree))
+        config = typed(OmegaConf.create(_as_fitted(tree)))
     except FileNotFoundError as error:
         found = "no such folder" if not path.parent.is_dir() else f"a folder without {path.name}"
         action = "give a run directory of fit (its last line says which)"
@@ -122,6 +118,17 @@ def from_yaml(path: Path) -> FitConfig:
     except OmegaConfBaseException as error:
         raise Unreadable(str(path), str(error).splitlines()[0][:120], "a configuration of fit", action) from error
     return replace(config, run=replace(config.run, path=str(path.parent)))
+
+
+def _as_fitted(tree: dict[str, Any]) -> dict[str, Any]:
+    """A run's configuration where it says nothing of what came later: with that it would not be what it has learned."""
+    data, method = tree.get("data"), tree.get("method")
+    if isinstance(data, dict):
+        data.setdefault("shape_shift", False)
+    options = method.get("options") if isinstance(method, dict) else None
+    if isinstance(options, dict) and "deform" in options:
+        options.setdefault("behind", 0.0)
+    return tree
 
 
 def parse_override(text: str, several: bool = False) -> Override:

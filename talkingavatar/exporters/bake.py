@@ -17,7 +17,7 @@ from talkingavatar.exporters.bake_errors import Errors, errors_of
 from talkingavatar.exporters.bake_file import as_stored, baked_glb
 from talkingavatar.exporters.static import settled, surfels
 from talkingavatar.methods.baking import Baking
-from talkingavatar.methods.skin_bound import AWAY
+from talkingavatar.methods.skin_bound import AWAY, SkinBound
 from talkingavatar.networks.baked import Moment, posed
 from talkingavatar.types import DrivingSignal, Gaussians
 
@@ -82,6 +82,7 @@ class BakedRun:
             "expressions": list(body.expression_names),
             "units": list(NAMES) if config.method.name == "au_diffusion" else None,
             "away": AWAY,
+            "behind": trained.method.behind if isinstance(trained.method, SkinBound) else 0.0,
             "lips": self._lips(),
             "provenance": {"run": trained.run.path.name, "checksum": body.checksum},
             "use": bound_to(body.name),

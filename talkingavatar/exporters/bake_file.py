@@ -32,6 +32,7 @@ ARRAYS = {
     "gaussians.opacities": ("gaussians.opacities", "float32", "N"),
     "gaussians.sh": ("gaussians.sh", "float32", "NK3"),
     "gaussians.open_sided": ("gaussians.open_sided", "uint8", "N"),
+    "gaussians.inside": ("gaussians.inside", "uint8", "N"),
     "rest_joints": ("skeleton.joints", "float32", "J3"),
     "rest_joints.expression": ("skeleton.directions", "float32", "J3E"),
     "anchor": ("skeleton.anchor", "float32", "34"),
@@ -76,7 +77,7 @@ ARRAYS = {
 }
 # Those that an avatar may lack; of one that has a residual, the first three of it must be there, of others all.
 OPTIONAL = {name for name in ARRAYS if name.startswith(("anchor", "pose", "residual", "listener", "grid", "latents"))}
-OPTIONAL |= {"gaussians.open_sided", "rest_joints.expression"}
+OPTIONAL |= {"gaussians.open_sided", "gaussians.inside", "rest_joints.expression"}
 
 
 @dataclass(frozen=True)

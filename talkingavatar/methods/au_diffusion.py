@@ -48,7 +48,7 @@ class AuDiffusion(TriangleBound):
             UserError: nothing tells the face's action units.
         """
         self.options = read_options(Options(), context.config.method.options)
-        super().__init__(context, self.options, skin=self.options.deform == "skin")
+        super().__init__(context, self.options, self.options.deform == "skin", self.options.behind)
         self.reader = unit_reader(self.body, context.pose, context.actions, context.train_frames)
         self.residual: UnitResidual | None = None
         if self.options.residual != "none":

@@ -6,7 +6,6 @@ The face's are moved, turned and stretched by a field of sound and upper-face ac
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import final
 
 import torch
@@ -20,6 +19,7 @@ from talkingavatar.config.rows import ROWS
 from talkingavatar.data.inputs import reposed
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods.base import SHOWN
+from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.sound_deformed import Lying, SoundDeformed
 from talkingavatar.networks.motion_field import FaceField, MouthField
@@ -86,11 +86,8 @@ class BranchDeformed(SoundDeformed):
         """The face over the inside of the mouth: that is drawn where it looks the same, but lies deeper."""
         if len(cameras) > 1:
             return super().seen(gaussians, cameras)
-        eye = eyes(cameras.viewmats)
-        sight = gaussians.means - eye
-        deeper = BEHIND * self.in_mouth[self.carried_binding][:, None] / sight.norm(dim=1, keepdim=True)
-        behind = replace(gaussians, means=gaussians.means + deeper * sight, scales=gaussians.scales * (1 + deeper))
-        return super().seen(behind, cameras)
+        rows, _ = self._mouth.of(self, self.in_mouth)
+        return super().seen(set_behind(gaussians, rows, eyes(cameras.viewmats), BEHIND), cameras)
 
     def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 6"]:
         """Intensities of the upper face's units, 0 to 1: the signal's, or read off its pose where it has none."""

@@ -26,7 +26,7 @@ class FlameRigged(TriangleBound):
 
     def __init__(self, context: MethodContext) -> None:
         options = read_options(Options(), context.config.method.options)
-        super().__init__(context, options, skin=options.deform == "skin")
+        super().__init__(context, options, options.deform == "skin", options.behind)
 
     def deform(self, signal: DrivingSignal) -> Layers:
         return {SHOWN: self.in_pose(self.refined_pose(signal), dict(self.gaussians))}

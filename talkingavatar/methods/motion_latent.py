@@ -60,7 +60,7 @@ class MotionLatent(TriangleBound):
 
     def __init__(self, context: MethodContext) -> None:
         self.options = read_options(Options(), context.config.method.options)
-        super().__init__(context, self.options, skin=self.options.deform == "skin")
+        super().__init__(context, self.options, self.options.deform == "skin", self.options.behind)
         body, pose = self.body, context.pose
         known, head = pose[context.train_frames], body.joint_names.index("head")
         face_joints = torch.tensor([j for j, parent in enumerate(body.parents) if parent == head])

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from talkingavatar.body.models import Body
+from talkingavatar.geometry.cameras import eyes
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
 from talkingavatar.methods.baking import Baking, Skinned, baked_skin, no_coefficients
 from talkingavatar.methods.base import SHOWN, Method
+from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
@@ -38,6 +40,7 @@ MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, abo
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
+MOUTH = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # behind the lips; eyes fill their lids to the edge
 
 
 class SkinBound(Method):
@@ -53,6 +56,7 @@ class SkinBound(Method):
     carried_face: Tensor
     reach: Tensor
     moving_face: Tensor
+    in_the_mouth: Tensor
     open_sided: Tensor
     some_vertices: Tensor
     bare: Tensor
@@ -63,6 +67,7 @@ class SkinBound(Method):
     def __init__(self, context: MethodContext) -> None:
         super().__init__(context)
         self.surface: SkinSurface | None = None
+        self.behind = 0.0
 
     def stand_on(
         self,
@@ -70,6 +75,7 @@ class SkinBound(Method):
         skin: Float[Tensor, "V 3"],
         faces: Int[Tensor, "F 3"],
         own: Int[Tensor, " N"] | None = None,
+        behind: float = 0.0,
     ) -> None:
         """Let the Gaussians stand in triangles from now on.
 
@@ -77,6 +83,7 @@ class SkinBound(Method):
             bare: vertices of the person without what it wears, at rest, the body's first, metres; they lie there first.
             skin: the same in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
             own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
+            behind: metres by which the mouth's inside is drawn deeper than it lies.
         """
         body, self.surface = self.body, SkinSurface(bare, faces)
         others = len(bare) - len(body.v_template)
@@ -84,6 +91,9 @@ class SkinBound(Method):
         inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
         open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("open_sided", open_sided, persistent=False)
+        self.behind = behind
+        mouth = torch.cat([body.regions[name] for name in MOUTH])
+        self.register_buffer("in_the_mouth", open_sided.new_zeros(len(bare)).index_fill(0, mouth, True), False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
         self.gradient = SkinGradient(skin, faces, moving)
@@ -91,7 +101,7 @@ class SkinBound(Method):
         self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
         self.register_buffer("filled", torch.zeros(()))
         self.lie(self.surface, bare)
-        self._moving, self._standing = Chosen(), Kept[Footing]()
+        self._moving, self._in_mouth, self._standing = Chosen(), Chosen(), Kept[Footing]()
 
     def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
         """Let what the Gaussians stand on lie where the person is seen, at rest, metres."""
@@ -172,10 +182,18 @@ class SkinBound(Method):
         return beyond_scale(scales, WIDEST)
 
     def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
-        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these."""
+        """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these.
+
+        The mouth's inside is behind lips and cheeks, whatever of its discs stands out.
+        """
         if self.surface is None or len(cameras) > 1:
             return gaussians
-        return replace(gaussians, opacities=gaussians.opacities * self.faces(gaussians, cameras))
+        shown = replace(gaussians, opacities=gaussians.opacities * self.faces(gaussians, cameras))
+        if not self.behind:
+            return shown
+        parent = self.carried_parent
+        rows = self._in_mouth.get(lambda: self.in_the_mouth[parent], parent, parent._version)
+        return set_behind(shown, rows, eyes(cameras.viewmats), self.behind)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
@@ -205,7 +223,7 @@ class SkinBound(Method):
         # What is displaced always may as well rest there.
         shift = skinned.footing.of(skinned.constant)
         weights, grid = self.baked_weights(frames, skinned.footing)
-        rest = replace(rest, means=rest.means + shift, open_sided=self._open_sided())
+        rest = replace(rest, means=rest.means + shift, **self._sides())
         skinned = replace(skinned, resting=skinned.resting + shift)
         change, coefficients = self.baked_residual(frames)
         residual, listener = (None, change) if isinstance(change, Listener) else (change, None)
@@ -213,8 +231,12 @@ class SkinBound(Method):
         avatar = Baked(rest, self.baked_skeleton(), weights, skin, residual, grid, listener, latents)
         return Baking(avatar, self.refined_pose, coefficients)
 
-    def _open_sided(self) -> Bool[Tensor, " N"] | None:
-        return None if self.surface is None else self.open_sided[self.carried_parent]
+    def _sides(self) -> dict[str, Bool[Tensor, " N"]]:
+        """What `seen` asks of each, by the baked avatar's names."""
+        if self.surface is None:
+            return {}
+        inside = {"inside": self.in_the_mouth[self.carried_parent]} if self.behind else {}
+        return {"open_sided": self.open_sided[self.carried_parent], **inside}
 
     @abstractmethod
     def at_its_rest(self) -> Resting:

@@ -103,7 +103,7 @@ class THGS(SkinBound):
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         self._drop_switched_off()
         if self.options.deform == "skin":
-            self.stand_on(body.v_template, shaped, body.faces)
+            self.stand_on(body.v_template, shaped, body.faces, behind=self.options.behind)
 
     @torch.no_grad()
     def begin(self) -> None:

@@ -47,7 +47,7 @@ class TriangleBound(SkinBound):
     betas: Tensor
     resting_maps: Tensor
 
-    def __init__(self, context: MethodContext, options: Options, skin: bool = False) -> None:
+    def __init__(self, context: MethodContext, options: Options, skin: bool = False, behind: float = 0.0) -> None:
         """`skin`: Gaussians start on the person as seen and go with the skin, else each rides on its triangle."""
         super().__init__(context)
         self.bound_options = options
@@ -62,7 +62,7 @@ class TriangleBound(SkinBound):
         self.gaussians = self._initial_gaussians(skin)
         self.refinement = PoseRefinement(len(context.train_frames), context.pose)
         if skin:
-            self.stand_on(resting, resting, faces, self.carried_binding.clone())
+            self.stand_on(resting, resting, faces, self.carried_binding.clone(), behind)
 
     @torch.no_grad()
     def begin(self) -> None:

@@ -49,6 +49,7 @@ class Resting(TensorTree):
     opacities: Float[Tensor, " N"]  # logits
     sh: Float[Tensor, "N S 3"]
     open_sided: Bool[Tensor, " N"] | None = None  # drawn from behind, too; None: all are
+    inside: Bool[Tensor, " N"] | None = None  # drawn deeper than it lies; None: none is
 
 
 @dataclass(frozen=True)

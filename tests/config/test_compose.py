@@ -188,9 +188,14 @@ def test_yaml_round_trip(tmp_path):
     assert differences(config, from_yaml(tmp_path / "config.yaml")) == []
 
 
-def test_a_run_of_before_shapes_were_shifted_keeps_them_as_tracked(tmp_path):
+def test_a_run_of_before_keeps_what_it_was_fitted_with(tmp_path):
+    """Shapes as tracked, and a mouth's inside drawn where it lies."""
     config = compose(["experiment=thgs_full"])
     text = to_yaml(config)
-    assert config.data.shape_shift and "  shape_shift: true\n" in text
-    (tmp_path / "config.yaml").write_text(text.replace("  shape_shift: true\n", ""))
-    assert differences(config, from_yaml(tmp_path / "config.yaml")) == ["data.shape_shift"]
+    assert config.data.shape_shift and config.method.options["behind"] > 0
+    kept = [line for line in text.splitlines() if line.split(":")[0].strip() not in ("shape_shift", "behind")]
+    assert len(text.splitlines()) - len(kept) == 2
+    (tmp_path / "config.yaml").write_text("\n".join(kept))
+    before = from_yaml(tmp_path / "config.yaml")
+    assert differences(config, before) == ["data.shape_shift", "method.options.behind"]
+    assert not before.data.shape_shift and before.method.options["behind"] == 0

@@ -13,6 +13,7 @@ from talkingavatar.exporters.bake_file import ARRAYS, OPTIONAL, baked_glb
 from talkingavatar.exporters.static import settled
 from talkingavatar.geometry.rotations import quat_to_matrix
 from talkingavatar.methods.skin_bound import AWAY
+from talkingavatar.networks.baked import posed
 from talkingavatar.networks.latent_mapper import principal_steps
 from tests.methods.test_baking import CASES, make  # noqa: F401
 from tests.methods.test_triangle_bound import batch_of
@@ -43,7 +44,7 @@ def baked(make):  # noqa: F811
         baking = method.bake(signal)
         config, body = method.config, method.body
         facts = {"mode": config.renderer.mode, "expressions": list(body.expression_names), "away": AWAY}
-        facts["joints"] = list(body.joint_names)
+        facts |= {"joints": list(body.joint_names), "behind": method.behind}
         still = settled(method.drive(signal[:1]))
         return method, signal[:1], baking, baked_glb(baking.avatar, facts, still)
 
@@ -82,6 +83,40 @@ def test_passes_and_pixels_are_the_methods(folder, page, baked, case):
     page.run(f"renderer.background = {list(background)}; renderer.camera = {camera_text(cameras)}; 1")
     pixels = floats(page, "renderer.pixels({float: true})").reshape(cameras.height, cameras.width, 4)
     assert -10 * np.log10(np.square(pixels[..., :3] - drawn.rgb[0].numpy()).mean()) > LEAST
+
+
+def test_the_mouths_inside_is_hidden_by_what_is_before_it(folder, page, make):  # noqa: F811
+    """Discs of it that stand out are seen, and are not once they are drawn deeper."""
+    method, signal = make(*CASES["thgs, licensed"])
+    frame, cameras, shown = signal[:1], batch_of(signal.pose, [0]).cameras, method.behind
+    inside = method.in_the_mouth[method.carried_parent]
+    bright = torch.where(inside[:, None, None], 1.7, -1.7)
+    facts = {"mode": method.config.renderer.mode, "expressions": list(method.body.expression_names), "away": AWAY}
+    facts["joints"] = list(method.body.joint_names)
+    page.run(f"renderer.background = [0, 0, 0]; renderer.camera = {camera_text(cameras)}; 1")
+    seen = {}
+    for metres in (0.0, 0.5):
+        method.behind = metres
+        baking = method.bake(signal)
+        resting = baking.avatar.gaussians
+        widened = replace(
+            resting,
+            log_scales=torch.where(inside[:, None], -4.0, resting.log_scales),
+            opacities=torch.full_like(resting.opacities, 5.0),
+            sh=bright * torch.ones_like(resting.sh),
+        )
+        avatar = replace(baking.avatar, gaussians=widened)
+        gaussians = posed(avatar, baking.moments(frame))
+        (folder / "behind.glb").write_bytes(baked_glb(avatar, {**facts, "behind": metres}, settled(gaussians)))
+        page.run("renderer.instances.forEach((instance) => renderer.remove(instance))")
+        page.run("(async () => renderer.add(await Avatar.load('behind.glb')).place)()")
+        page.run(f"renderer.instances[0].setFrame({frame_text(baking.moments(frame))})")
+        pixels = floats(page, "renderer.pixels({float: true})").reshape(cameras.height, cameras.width, 4)
+        drawn = method.render(gaussians, cameras, torch.zeros(3)).rgb[0].numpy()
+        assert -10 * np.log10(np.square(pixels[..., :3] - drawn).mean()) > LEAST
+        seen[metres] = drawn.mean()
+    method.behind = shown
+    assert seen[0.5] < 0.5 * seen[0.0]
 
 
 def test_latents_move_it_as_they_move_the_method(folder, page, make):  # noqa: F811

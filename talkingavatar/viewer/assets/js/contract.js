@@ -11,6 +11,7 @@ export const AXES = {
   'gaussians.opacities': 'N',
   'gaussians.sh': 'NK3',
   'gaussians.open_sided': 'N',
+  'gaussians.inside': 'N',
   'rest_joints': 'J3',
   'rest_joints.expression': 'J3E',
   'anchor': '34',
@@ -53,7 +54,7 @@ export const AXES = {
   'latents.expression': 'LPE',
   'latents.residual': 'LPc',
 };
-const OPTIONAL = /^(anchor|pose\.|residual\.|listener\.|grid\.|latents\.|gaussians\.open_sided|rest_joints\.expression)/;
+const OPTIONAL = /^(anchor|pose\.|residual\.|listener\.|grid\.|latents\.|gaussians\.(open_sided|inside)|rest_joints\.expression)/;
 const listener = ['rows', 'places', 'ears', 'first', 'second', 'second_bias', 'third', 'third_bias', 'last', 'last_bias'];
 const TOGETHER = [
   listener.map((name) => `listener.${name}`),

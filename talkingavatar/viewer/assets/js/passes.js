@@ -32,6 +32,7 @@ export class Instance {
       channels: Math.ceil((arrays['listener.ears']?.shape[1] ?? 0) / 4), // of what is heard
       nodes: arrays['grid.joints']?.shape[0] ?? 0,
       away: avatar.has('gaussians.open_sided') ? avatar.manifest.away : NEVER,
+      behind: avatar.manifest.behind ?? 0,
     };
     this.firsts = [...new Set(avatar.values('residual.first') ?? [0])];
     this.#layFrame();
@@ -271,7 +272,7 @@ function splatTable(avatar, firsts) {
   return sideBySide(count, [
     [of('gaussians.means'), 3, 0], [of('gaussians.opacities'), 1, 0],
     [of('gaussians.quats'), 4, 0],
-    [of('gaussians.log_scales'), 3, 0], [of('gaussians.open_sided'), 1, 0],
+    [of('gaussians.log_scales'), 3, 0], [sidesOf(avatar), 1, 0],
     [constant, 3, 0], [rows, 1, -1],
     [of('skin.resting'), 3, 0], [groups, 1, 0],
     [of('skin.shares'), 3, 0], [looksUp, 1, 0],
@@ -279,6 +280,12 @@ function splatTable(avatar, firsts) {
     [carriers, 2 * JOINTS, 0],
     [turns, 4, 0],
   ]);
+}
+
+/** 1 of what is drawn from behind too, and 2 more of what lies inside. */
+function sidesOf(avatar) {
+  const [open, inside] = ['open_sided', 'inside'].map((name) => avatar.values(`gaussians.${name}`));
+  return Float32Array.from({length: avatar.count}, (_, n) => (open?.[n] ? 1 : 0) + (inside?.[n] ? 2 : 0));
 }
 
 /**

@@ -93,6 +93,7 @@ export class Projection {
     gl.uniform3fv(program.at('eye'), eye(camera.viewmat));
     gl.uniform3fv(program.at('stands'), place);
     gl.uniform1f(program.at('away'), shape.away);
+    gl.uniform1f(program.at('behind'), shape.behind);
     this.target.fill(firstRow, rowsOf(shape.count));
   }
 }

@@ -31,6 +31,7 @@ uniform vec4 K;                        // fx fy cx cy, pixels
 uniform vec2 size;                     // of the picture, pixels
 uniform vec3 eye, stands;              // the camera; where the avatar was put, metres
 uniform float away;                    // cosine from which a back is turned to the camera; 2: never
+uniform float behind;                  // metres by which what lies inside is drawn deeper
 layout(location = 0) out uvec4 screen;  // centre, pixels; radii and kind; opacity
 layout(location = 1) out uvec4 look;    // colour, depth
 layout(location = 2) out uvec4 shape0;  // conic, or the ray transform
@@ -90,12 +91,14 @@ void main() {
   vec4 first = floats(place, splat), x = floats(axis0, splat), y = floats(axis1, splat), z = floats(axis2, splat);
   float opacity = first.w;
   vec3 world = first.xyz + stands, sight = world - eye;
-  bool open = texelFetch(splats, at(texels * splat + 2), 0).w > 0.0;
+  int sides = int(texelFetch(splats, at(texels * splat + 2), 0).w);
+  bool open = (sides & 1) != 0;
   vec3 normal = cross(x.xyz / max(length(x.xyz), ${LEAST_SCALE}), y.xyz / max(length(y.xyz), ${LEAST_SCALE}));
   if (!open && dot(normal, sight) >= away * length(sight)) return;
-  vec3 mean = (viewmat * vec4(world, 1)).xyz;
+  float deeper = (sides & 2) != 0 ? 1.0 + behind / length(sight) : 1.0;  // and larger: it is seen where it was
+  vec3 mean = deeper * (viewmat * vec4(world, 1)).xyz;
   if (!(mean.z > NEAR && mean.z < FAR) || opacity < ALPHA_MIN) return;
-  mat3 axes = mat3(viewmat) * mat3(x.xyz, y.xyz, z.xyz);
+  mat3 axes = deeper * mat3(viewmat) * mat3(x.xyz, y.xyz, z.xyz);
   vec2 centre, radii;
   mat3 rows;
   ${surfels ? 'flat_(mean, axes, centre, radii, rows);' : 'round_(mean, axes, opacity, centre, radii, rows);'}
