@@ -12,7 +12,7 @@ from torch.nn.functional import grid_sample
 from talkingavatar.geometry.cameras import orbit, project
 from talkingavatar.types import Cameras
 
-EVERY = 4  # steps between such views
+EVERY = 8  # steps between such views
 NEAREST, FARTHEST = 15.0, 165.0  # degrees from the camera, to either side
 GOLDEN = (5**0.5 - 1) / 2  # its multiples, less their whole parts, are spread evenly however many there are
 COARSE = 2  # pixels of the camera that are one of such a view: gaps are wider than that
