@@ -153,7 +153,7 @@ class Method(L.LightningModule, ABC):
         if self.counts("normal") and rendering.normals is not None and rendering.depth_normals is not None:
             terms["normal"] = normal_consistency(rendering.normals, rendering.depth_normals)
         if self.counts("matte"):
-            terms["matte"] = (rendering.alpha - batch.matte).abs()
+            terms["matte"] = l1(rendering.alpha, batch.matte)
         return terms
 
     @staticmethod
