@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -15,12 +16,13 @@ from talkingavatar.types import Gaussians
 
 
 def set_behind(gaussians: Gaussians, rows: Int[Tensor, " n"], eye: Float[Tensor, "1 3"], metres: float) -> Gaussians:
-    """Some of them farther from the eye by so much and as much larger: in the picture they are where they were."""
-    means, scales = gaussians.means[rows], gaussians.scales[rows]
-    sight = means - eye
-    share = metres / sight.norm(dim=1, keepdim=True)
-    return replace(
-        gaussians,
-        means=gaussians.means.index_copy(0, rows, means + share * sight),
-        scales=gaussians.scales.index_copy(0, rows, scales * (1 + share)),
-    )
+    """Some of them farther from the eye by so much and as much larger: in the picture they are where they were.
+
+    Gradients pass as if nothing were moved, off by a hundredth: a copy of all Gaussians less in the backward pass.
+    """
+    with torch.no_grad():
+        sight = gaussians.means[rows] - eye
+        share = metres / sight.norm(dim=1, keepdim=True)
+        farther, larger = share * sight, share * gaussians.scales[rows]
+    means, scales = gaussians.means.index_add(0, rows, farther), gaussians.scales.index_add(0, rows, larger)
+    return replace(gaussians, means=means, scales=scales)
