@@ -92,6 +92,7 @@ def test_no_module_imports_itself_by_way_of_others():
 def test_methods_do_not_import_each_other():
     shared = {
         "base",
+        "behind",
         "context",
         "skin_bound",
         "triangle_bound",

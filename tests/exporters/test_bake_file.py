@@ -44,7 +44,8 @@ def avatar():
     def whole(high, *shape):
         return torch.randint(high, shape, generator=generator, dtype=torch.int32)
 
-    resting = Resting(random(N, 3), random(N, 4), random(N, 3) - 4, random(N), random(N, 4, 3), whole(2, N).bool())
+    sides = [whole(2, N).bool() for _ in range(2)]
+    resting = Resting(random(N, 3), random(N, 4), random(N, 3) - 4, random(N), random(N, 4, 3), *sides)
     skeleton = Skeleton(
         torch.tensor([-1, 0, 1, 1], dtype=torch.int32), random(J, 3), 0.1 * random(J, 3, E), random(3, 4), random(1)
     )
