@@ -314,14 +314,18 @@ class SkinBound(Method):
 
     @torch.no_grad()
     def _fill(self, surface: SkinSurface) -> None:
-        """What has turned its back to the camera in every frame covers its place, in the colours of what has not."""
+        """What has turned its back to the camera in every frame, or lies in the mouth and is never seen, covers its
+        place, in the colours of what is.
+        """
         driven = driven_frames(self)
         faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
         resting = self.resting()
         unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
         extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
-        filled = fill_unseen(self, driven, resting.means, torch.where(faced, 0.0, extent), parts)
+        # A wide mouth has walls that no frame shows, however straight they look at the camera through closed lips.
+        covers = ~faced | self.in_the_mouth[self.carried_parent]
+        filled = fill_unseen(self, driven, resting.means, torch.where(covers, extent, 0.0), parts)
         self.filled = filled.float().mean()
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
