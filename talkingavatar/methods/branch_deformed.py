@@ -21,13 +21,13 @@ from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.context import MethodContext
+from talkingavatar.methods.skin_bound import MOUTH
 from talkingavatar.methods.sound_deformed import Lying, SoundDeformed
 from talkingavatar.networks.motion_field import FaceField, MouthField
 from talkingavatar.networks.unit_reader import unit_reader
 from talkingavatar.training.likeness import Likeness
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering
 
-INSIDE = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # the body's parts that are the mouth's branch
 BEHIND = 0.03  # metres that the mouth's branch is taken to lie deeper: more than from the lips to the teeth
 UPPER = ("AU01", "AU04", "AU05", "AU06", "AU07", "AU45")  # units that the face's field is told
 
@@ -59,7 +59,7 @@ class BranchDeformed(SoundDeformed):
         options = read_options(Options(), context.config.method.options)
         super().__init__(context, options)
         self.reader = unit_reader(self.body, context.pose, context.actions, context.train_frames)
-        inside = torch.cat([self.body.regions[name] for name in INSIDE])
+        inside = torch.cat([self.body.regions[name] for name in MOUTH])
         in_mouth = torch.isin(self.figure.faces, inside).all(1)
         self.register_buffer("in_mouth", in_mouth, persistent=False)
         self.register_buffer("on_face", self.on_head & ~in_mouth, persistent=False)
@@ -86,7 +86,7 @@ class BranchDeformed(SoundDeformed):
         """The face over the inside of the mouth: that is drawn where it looks the same, but lies deeper."""
         if len(cameras) > 1:
             return super().seen(gaussians, cameras)
-        rows, _ = self._mouth.of(self, self.in_mouth)
+        rows = self._mouth.rows(self, self.in_mouth)
         return super().seen(set_behind(gaussians, rows, eyes(cameras.viewmats), BEHIND), cameras)
 
     def units_of(self, signal: DrivingSignal) -> Float[Tensor, "B 6"]:

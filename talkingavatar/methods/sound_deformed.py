@@ -89,12 +89,17 @@ class Lying:
     def __init__(self) -> None:
         self._chosen, self._places = Chosen(), Kept[tuple[Tensor, Tensor]]()
 
+    def rows(self, head: SoundDeformed, triangles: Bool[Tensor, " F"]) -> Int[Tensor, " n"]:
+        """Their numbers alone."""
+        binding = head.carried_binding
+        return self._chosen.get(lambda: triangles[binding], binding)
+
     def of(self, head: SoundDeformed, triangles: Bool[Tensor, " F"]) -> tuple[Int[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Numbers and canonical means, metres; no gradient goes through a network's planes to these."""
         binding, means = head.carried_binding, head.gaussians["means"]
 
         def found() -> tuple[Tensor, Tensor]:
-            chosen = self._chosen.get(lambda: triangles[binding], binding)
+            chosen = self.rows(head, triangles)
             at, local = binding[chosen], means.detach()[chosen]
             turned = (head.canonical_rotation[at] @ local[..., None])[..., 0]
             return chosen, head.canonical_scale[at, None] * turned + head.canonical_centre[at]
