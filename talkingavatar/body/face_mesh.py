@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from talkingavatar.body.body import Body
+from talkingavatar.body.parts import INSIDE
 from talkingavatar.types import BodyPose
 
 # The oval in the template's x and y, metres: from under the chin to below the hair, from temple to temple.
 MIDDLE, HALF, POWER = (0.0, 0.880), (0.073, 0.103), 2.4
 LEAST_DEPTH = 0.06  # metres in the template; the skin of the oval lies in front of it
 STIFF = 3e-4  # metres: no expression moves what tells the head's place by more
-INSIDE = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
 
 
 class FaceMesh:

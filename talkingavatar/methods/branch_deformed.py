@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from talkingavatar.body.action_units import INTENSITY, NAMES
+from talkingavatar.body.parts import MOUTH
 from talkingavatar.config.family_options import BranchDeformed as Options
 from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
@@ -21,7 +22,6 @@ from talkingavatar.geometry.cameras import eyes
 from talkingavatar.methods.base import SHOWN
 from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.context import MethodContext
-from talkingavatar.methods.skin_bound import MOUTH
 from talkingavatar.methods.sound_deformed import Lying, SoundDeformed
 from talkingavatar.networks.motion_field import FaceField, MouthField
 from talkingavatar.networks.unit_reader import unit_reader

@@ -14,10 +14,11 @@ from torch.nn.functional import grid_sample, normalize
 
 from talkingavatar.body.mesh_geometry import directed_edges, vertex_normals
 from talkingavatar.body.models import Body
+from talkingavatar.body.parts import INSIDE
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.types import Batch, Cameras
 
-BARE = ("left_hand", "right_hand", "left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
+BARE = ("left_hand", "right_hand", *INSIDE)
 ROUNDS = 2  # the outline of a body that is dressed already is another one
 ASIDE = 0.3  # cosine between normal and line of sight below which a vertex counts as on the outline
 ALIKE = 0.7  # cosine between a vertex's normal in the picture and the way out

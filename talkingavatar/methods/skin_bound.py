@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from talkingavatar.body.models import Body
+from talkingavatar.body.parts import INSIDE, MOUTH
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
@@ -40,7 +41,6 @@ MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, abo
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
-MOUTH = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # behind the lips; eyes fill their lids to the edge
 
 
 class SkinBound(Method):
@@ -88,7 +88,7 @@ class SkinBound(Method):
         body, self.surface = self.body, SkinSurface(bare, faces)
         others = len(bare) - len(body.v_template)
         self.register_buffer("carried_face", self.surface.first_faces() if own is None else own)
-        inner = torch.cat([body.regions[name] for name in (*INNER, "mouth_cavity")])
+        inner = torch.cat([body.regions[name] for name in INSIDE])
         open_sided = torch.cat([body.face.index_fill(0, inner, True), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("open_sided", open_sided, persistent=False)
         self.behind = behind

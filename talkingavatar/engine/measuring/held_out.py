@@ -16,6 +16,7 @@ from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.body.mesh_geometry import vertex_normals
+from talkingavatar.body.parts import INSIDE
 from talkingavatar.config.schema import DataConfig
 from talkingavatar.data.capture import RATE, REGIONS, Capture
 from talkingavatar.data.datamodule import CaptureData
@@ -277,7 +278,7 @@ def face_vertices(body: Body) -> Int[Tensor, " n"]:
 
     A body without landmarks gives those of its whole head.
     """
-    inner = [body.regions[n] for n in ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue", "mouth_cavity")]
+    inner = [body.regions[name] for name in INSIDE]
     chosen = body.regions["head"]
     chosen = chosen[~torch.isin(chosen, torch.cat(inner))]
     if body.landmark_faces is not None:

@@ -12,13 +12,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.body import Body
+from talkingavatar.body.parts import MOUTH
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.engine.measuring.measure import Findings, Measure, Picture, Setting
 from talkingavatar.geometry.cameras import project
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal
 
-INSIDE = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")
 MARGIN = 2  # pixels round the lips
 LIPS = slice(48, 68)  # of the landmarks
 
@@ -90,7 +90,7 @@ class AvatarLips(Measure):
 def _inside(body: Body) -> Bool[Tensor, " V"]:
     """Vertices of the mouth's inside."""
     inside = torch.zeros(len(body.v_template), dtype=torch.bool)
-    for name in INSIDE:
+    for name in MOUTH:
         inside[body.regions[name]] = True
     return inside
 
