@@ -80,12 +80,14 @@ def _fit(arguments: list[str]) -> int:
     if "--config" in arguments:
         print(to_yaml(config))
         return 0
+    from talkingavatar.runtime.command import lasting
     from talkingavatar.runtime.signals import Preempted, stop_flag
 
     with stop_flag() as flag:
-        from talkingavatar.engine.experiment import run_fit
-        from talkingavatar.engine.run.directory import RunDirectory
-        from talkingavatar.engine.terminal import show
+        with lasting():  # near a million objects, looked through again and again while their number grows
+            from talkingavatar.engine.experiment import run_fit
+            from talkingavatar.engine.run.directory import RunDirectory
+            from talkingavatar.engine.terminal import show
 
         try:
             outcome = run_fit(config, flag)

@@ -12,18 +12,26 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from talkingavatar.runtime.command import lasting
 from tests.warm import Command, Warm
 
 
 def pytest_xdist_auto_num_workers() -> int:
     """One more than cores: at any time some test waits, for SLURM, a server or a signal."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All modules are imported here; each worker has a million objects of theirs."""
+    with lasting():
+        return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ imports, most of a small command's time, are paid once for all. The tests hold o
 other.
 """
 
-import gc
 import importlib
 import json
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import talkingavatar
 from talkingavatar.config.compose import compose
+from talkingavatar.runtime.command import lasting
 
 # What functions of the package import, not its modules. Without W&B, which makes a folder when it is imported: the
 # first command to end would remove it.
@@ -156,7 +156,7 @@ def become(words: list[str], environment: dict[str, str], folder: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the commands do, before torch and numba read it
-    import_everything()
-    gc.freeze()  # what is never collected is never copied
+    with lasting():  # what is never collected is never copied
+        import_everything()
     if order := serve(socket.socket(fileno=int(sys.argv[1]))):
         become(**order)

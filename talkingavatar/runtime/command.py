@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from talkingavatar.errors import UserError
 from talkingavatar.runtime.disk import told_in_a_line
@@ -12,6 +14,17 @@ from talkingavatar.runtime.disk import told_in_a_line
 def warn(message: str) -> None:
     """A line that the work goes on after."""
     print(f"warning: {message}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """What is made meanwhile, such as modules, lasts as long as the process: the collector never looks through it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def ended(command: Callable[[], int]) -> int:
