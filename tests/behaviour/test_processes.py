@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -36,9 +34,9 @@ def alone(warm, tmp_path_factory):
     return run
 
 
-def test_two_processes_train_as_one_with_the_doubled_batch(alone, tmp_path):
+def test_two_processes_train_as_one_with_the_doubled_batch(alone, command, tmp_path):
     """Stopped in between, and continued."""
-    done = cold("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
+    done = command("fit", *SMALL, *TWO, f"run.path={tmp_path}", "run.stop_after=9")
     assert done.returncode == 75, done.stderr
     done = cold("fit", *SMALL, *TWO, f"run.path={tmp_path}")
     assert done.returncode == 0, done.stderr
@@ -50,14 +48,11 @@ def test_two_processes_train_as_one_with_the_doubled_batch(alone, tmp_path):
     assert "driver/opening_r/tracked" in summary["metrics"]
 
 
-def started(run, *more):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "talkingavatar.fit", *SMALL, *TWO, "stages.driver.steps=4000", f"run.path={run}", *more],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ,
-    )  # fmt: skip
+def leading(start, run):
+    process = start("fit", *SMALL, *TWO, "stages.driver.steps=4000", f"run.path={run}")
     deadline = time.monotonic() + 120
     while not (run / "driver.ckpt").is_file():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        assert process.poll() is None and time.monotonic() < deadline, process.finish(0)
         time.sleep(0.1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     (follower,) = [int(c) for c in children if "talkingavatar.fit" in Path(f"/proc/{c}/cmdline").read_text()]
@@ -72,36 +67,35 @@ def gone(process):
         time.sleep(0.1)
 
 
-def test_a_signal_to_one_process_saves_and_ends_all(tmp_path):
-    process, follower = started(tmp_path)
+def test_a_signal_to_one_process_saves_and_ends_all(start, tmp_path):
+    process, follower = leading(start, tmp_path)
     os.kill(follower, signal.SIGUSR1)
-    output, error = process.communicate(timeout=60)
-    assert process.returncode == 75, error
-    assert "saved; start the same command again" in output
+    done = process.finish(60)
+    assert done.returncode == 75, done.stderr
+    assert "saved; start the same command again" in done.stdout
     gone(follower)
     step = torch.load(tmp_path / "driver.ckpt", weights_only=True)["global_step"]
     assert json.loads((tmp_path / "status.json").read_text())["state"] == "preempted"
     assert max(losses(tmp_path)) == step
 
 
-def test_none_is_left_when_one_is_killed(tmp_path):
-    process, follower = started(tmp_path)
+def test_none_is_left_when_one_is_killed(start, tmp_path):
+    process, follower = leading(start, tmp_path)
     os.kill(follower, signal.SIGKILL)
-    process.communicate(timeout=90)
-    assert process.returncode not in (0, 75)
+    assert process.wait(90) not in (0, 75)
     torch.load(tmp_path / "driver.ckpt", weights_only=True)
 
 
-def test_two_processes_fit_an_avatar_as_one_with_all_frames(warm, tmp_path):
+def test_two_processes_fit_an_avatar_as_one_with_all_frames(command, tmp_path):
     """The same Gaussians in the same order with the same parents, through clone and split; stopped in between."""
     # The count changes after step 10 by growth, after 11 and 12 by what is planted.
     steps = ["budget.steps=14", "budget.frames_per_step=2", "density.stop=118000"]
     fit = ["experiment=thgs_full", *TINY, *steps, "trainer.progress=false"]
     one, two = tmp_path / "one", tmp_path / "two"
-    assert warm.start("fit", *fit, "trainer.threads=1", f"run.path={one}").finish(300).returncode == 0
-    done = cold("fit", *fit, *TWO, f"run.path={two}", "run.stop_after=9")
+    assert command("fit", *fit, "trainer.threads=1", f"run.path={one}").returncode == 0
+    done = command("fit", *fit, *TWO, f"run.path={two}", "run.stop_after=9")
     assert done.returncode == 75, done.stderr
-    done = cold("fit", *fit, *TWO, f"run.path={two}")
+    done = command("fit", *fit, *TWO, f"run.path={two}")
     assert done.returncode == 0, done.stderr
     alone, shared = (torch.load(run / "avatar.ckpt", weights_only=True)["state_dict"] for run in (one, two))
     assert len(alone["carried_parent"]) > len(alone["carried_parent"].unique())
