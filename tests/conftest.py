@@ -8,6 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
 
+import importlib
 import resource
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from talkingavatar.runtime.command import lasting
-from tests.warm import Command, Warm
+from tests.warm import LATE, Command, Warm
 
 
 def pytest_xdist_auto_num_workers() -> int:
@@ -32,6 +33,13 @@ def pytest_collection() -> Generator[None, object, object]:
     """All modules are imported here; each worker has a million objects of theirs."""
     with lasting():
         return (yield)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Others' packages are imported by their own: what checked modules import, jaxtyping has compiled anew."""
+    if isinstance(collector, pytest.Session):
+        for name in LATE:
+            importlib.import_module(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
