@@ -11,7 +11,7 @@ from torch import Tensor
 
 from talkingavatar.geometry.spherical_harmonics import SH_C0
 from talkingavatar.methods.base import Method
-from talkingavatar.methods.colours import DEPTH, THROUGH, donated, some_frames
+from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, donated, some_frames
 from talkingavatar.types import Cameras, Gaussians
 
 FRAMES = 16  # that are looked at
@@ -51,7 +51,7 @@ def fill_unseen(
     extent: Float[Tensor, " N"],
     parts: Mapping[str, Bool[Tensor, " N"]],
 ) -> Bool[Tensor, " N"]:
-    """Give each the colour of those nearest to it that are seen, of its part.
+    """Give each the colour of those nearest to it that are seen, of its part; a mouth's inside keeps what it has.
 
     Args:
         driven: as `driven_frames` gives it.
@@ -66,7 +66,7 @@ def fill_unseen(
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
     for name, mine in parts.items():
         given, wanted = mine & known, mine & hidden
-        if given.any() and wanted.any():
+        if name not in USUAL and given.any() and wanted.any():
             places, own, there = rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu()
             colours = donated(places, own, there, DONORS, THROUGH.get(name, DEPTH))
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
