@@ -23,6 +23,7 @@ from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
+from talkingavatar.methods.gaps import STRAIGHT
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
 from talkingavatar.networks.baked import Baked, Grid, Latents, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
@@ -39,6 +40,7 @@ TURNS = 8  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
 MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
+SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least
 MOST = 0.9  # of the Gaussians: what is told of them all
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
@@ -198,10 +200,14 @@ class SkinBound(Method):
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.surface is not None:
+            steps = self.config.budget.steps
             if self.step % WALK == 0:
                 self.walk(self.surface)
-            if self.step + 1 == self.config.budget.steps:
+                if 2 * self.step >= steps:
+                    self.close(self.surface)
+            if self.step + 1 == steps:
                 self._fill(self.surface)
+                self.close(self.surface)
 
     @torch.no_grad()
     def facts(self) -> dict[str, float]:
@@ -319,14 +325,28 @@ class SkinBound(Method):
         """
         driven = driven_frames(self)
         faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
-        resting = self.resting()
-        unit = resting.scales[:, 0] / self.gaussians["scales"][:, 0].exp()
-        extent = self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
+        extent = self._covering(surface)
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
         # A wide mouth has walls that no frame shows, however straight they look at the camera through closed lips.
         covers = ~faced | self.in_the_mouth[self.carried_parent]
-        filled = fill_unseen(self, driven, resting.means, torch.where(covers, extent, 0.0), parts)
+        filled = fill_unseen(self, driven, self.resting().means, torch.where(covers, extent, 0.0), parts)
         self.filled = filled.float().mean()
+
+    @torch.no_grad()
+    def close(self, surface: SkinSurface) -> None:
+        """A jaw's underside is whole: who films from in front sees it aslant, and a mouth would show through it."""
+        lip, raw = surface.vertices[self.body.regions["lip_outer_lower"], 1], self.gaussians
+        if len(lip) and self.in_the_mouth.any():
+            low = self.parts()["face"] & (surface.vertices[:, 1] < lip.min())
+            under = (low & (surface.normals[:, 2] < STRAIGHT))[self.carried_parent].nonzero()[:, 0]
+            least = (SNUG * self._covering(surface)[under, None]).log()
+            raw["scales"][under, :2] = torch.maximum(raw["scales"][under, :2], least)
+            raw["opacities"][under] = raw["opacities"][under].clamp_min(OPAQUE)
+
+    def _covering(self, surface: SkinSurface) -> Float[Tensor, " N"]:
+        """Standard deviations of Gaussians that cover their place, in the method's units."""
+        unit = self.resting().scales[:, 0] / self.gaussians["scales"][:, 0].exp()
+        return self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
         """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""

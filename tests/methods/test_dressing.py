@@ -1,10 +1,12 @@
 """What a person wears, told from outlines, and the looks of what no frame shows."""
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
+from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
@@ -110,6 +112,25 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
     torch.testing.assert_close(method.gaussians["sh"][back, 0], wanted)
     torch.testing.assert_close(method.gaussians["scales"][back, :2].exp(), torch.full_like(wanted[:, :2], 0.05))
     assert (method.gaussians["scales"][~filled, :2].exp() < 0.05).all()
+
+
+def test_a_jaws_underside_is_whole_whatever_the_film_says(context, body):
+    method = THGS(context)
+    method.begin()
+    with torch.no_grad():
+        method.gaussians["opacities"].fill_(-1.0)
+        method.gaussians["scales"].fill_(math.log(1e-4))
+    method.close(method.surface)
+    closed = method.gaussians["opacities"] > 2.9
+    lip = body.v_template[body.regions["lip_outer_lower"], 1].min()
+    assert method.parts()["face"][closed].all()
+    assert (body.v_template[closed, 1] < lip + 5e-3).all()
+    low = method.parts()["face"] & (body.v_template[:, 1] < lip)
+    straight = vertex_normals(body.v_template, body.faces)[:, 2]
+    # What it looks straight at, pixels know better.
+    assert closed[low & (straight < 0.6)].float().mean() > 0.95 and not closed[low & (straight > 0.8)].any()
+    assert (method.gaussians["scales"][closed, :2].exp() > 1e-3).all()
+    assert (method.gaussians["opacities"][~closed] == -1).all()
 
 
 def test_an_avatar_that_is_loaded_stands_on_the_person_that_was_seen_at_its_start(context, body):
