@@ -12,6 +12,7 @@ REGION_NAMES = (
     *("mouth_cavity", "lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower"),
 )
 MOUTH = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # what is behind lips and cheeks
+LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
 INSIDE = ("left_eye", "right_eye", *MOUTH)
 
 

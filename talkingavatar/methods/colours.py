@@ -21,7 +21,7 @@ FRAMES = 8  # that are looked at
 DONORS = 3  # that share in what is not seen
 DEPTH = 0.5  # of the distance from front to back, beside that across: a back has the colours of the front before it
 THROUGH = {"body": 0.1}  # the same of a part whose pattern goes on through the person, as stripes of cloth do
-# What lies in a mouth starts with and, where no frame shows it, keeps: few pixels do, and lips are taken for it.
+# Of parts that no frame shows.
 USUAL = {
     "teeth_upper": (0.78, 0.74, 0.68), "teeth_lower": (0.78, 0.74, 0.68), "tongue": (0.62, 0.3, 0.3),
     "mouth_cavity": (0.25, 0.09, 0.09),
@@ -78,8 +78,6 @@ def completed(
 ) -> Float[Tensor, "V 3"]:
     """Vertices that were not seen take what those nearest to them have: of their part, of either side, of the front.
 
-    A mouth's inside has what it usually has, seen or not.
-
     Args:
         rest: where the vertices lie in the body's T-pose, metres.
         parts: as `parts_of` gives them.
@@ -87,12 +85,10 @@ def completed(
     found = colours.clone()
     for name, here in parts.items():
         known, unknown = here & seen, here & ~seen
-        if name in USUAL:
-            found[here] = torch.tensor(USUAL[name])
-        elif known.any():
+        if known.any():
             found[unknown] = donated(rest[known], colours[known], rest[unknown])
         else:
-            found[unknown] = torch.tensor(GREY)
+            found[unknown] = torch.tensor(USUAL.get(name, GREY))
     return found
 
 

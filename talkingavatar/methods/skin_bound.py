@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from talkingavatar.body.models import Body
-from talkingavatar.body.parts import INSIDE, MOUTH
+from talkingavatar.body.parts import INSIDE, LIPS, MOUTH
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
@@ -59,6 +59,7 @@ class SkinBound(Method):
     reach: Tensor
     moving_face: Tensor
     in_the_mouth: Tensor
+    in_the_cheeks: Tensor
     open_sided: Tensor
     some_vertices: Tensor
     bare: Tensor
@@ -85,7 +86,7 @@ class SkinBound(Method):
             bare: vertices of the person without what it wears, at rest, the body's first, metres; they lie there first.
             skin: the same in the person's own shape, if that was not; it is this that turns and stretches Gaussians.
             own: the triangle of each Gaussian; None: one of its vertex's, where each vertex has a Gaussian.
-            behind: metres by which the mouth's inside is drawn deeper than it lies.
+            behind: metres by which what of the mouth's inside is behind cheeks is drawn deeper than it lies.
         """
         body, self.surface = self.body, SkinSurface(bare, faces)
         others = len(bare) - len(body.v_template)
@@ -96,6 +97,10 @@ class SkinBound(Method):
         self.behind = behind
         mouth = torch.cat([body.regions[name] for name in MOUTH])
         self.register_buffer("in_the_mouth", open_sided.new_zeros(len(bare)).index_fill(0, mouth, True), False)
+        # Not what is behind the lips: whatever of these stands before it would be drawn over it when they open.
+        lips = bare[torch.cat([body.regions[name] for name in LIPS]), 0].abs()
+        corner = lips.max() if len(lips) else 0.0
+        self.register_buffer("in_the_cheeks", self.in_the_mouth & (bare[:, 0].abs() > corner), persistent=False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
         self.gradient = SkinGradient(skin, faces, moving)
@@ -186,7 +191,7 @@ class SkinBound(Method):
     def seen(self, gaussians: Gaussians, cameras: Cameras) -> Gaussians:
         """People are closed surfaces: surfels that face away are behind others, and would fill the gaps of these.
 
-        The mouth's inside is behind lips and cheeks, whatever of its discs stands out.
+        What of the mouth's inside is behind cheeks is behind them, whatever of its discs stands out.
         """
         if self.surface is None or len(cameras) > 1:
             return gaussians
@@ -194,7 +199,7 @@ class SkinBound(Method):
         if not self.behind:
             return shown
         parent = self.carried_parent
-        rows = self._in_mouth.get(lambda: self.in_the_mouth[parent], parent, parent._version)
+        rows = self._in_mouth.get(lambda: self.in_the_cheeks[parent], parent, parent._version)
         return set_behind(shown, rows, eyes(cameras.viewmats), self.behind)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
@@ -241,7 +246,7 @@ class SkinBound(Method):
         """What `seen` asks of each, by the baked avatar's names."""
         if self.surface is None:
             return {}
-        inside = {"inside": self.in_the_mouth[self.carried_parent]} if self.behind else {}
+        inside = {"inside": self.in_the_cheeks[self.carried_parent]} if self.behind else {}
         return {"open_sided": self.open_sided[self.carried_parent], **inside}
 
     @abstractmethod

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from talkingavatar.geometry.spherical_harmonics import SH_C0
+from talkingavatar.geometry.spherical_harmonics import SH_C0, rgb_to_sh
 from talkingavatar.methods.base import Method
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, donated, some_frames
 from talkingavatar.types import Cameras, Gaussians
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
+LITTLE = 0.03  # and at which one that lies in a mouth is half believed
 HIDDEN = 1e-3  # and below which it counts as never seen
 DONORS = 6  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
@@ -51,7 +52,10 @@ def fill_unseen(
     extent: Float[Tensor, " N"],
     parts: Mapping[str, Bool[Tensor, " N"]],
 ) -> Bool[Tensor, " N"]:
-    """Give each the colour of those nearest to it that are seen, of its part; a mouth's inside keeps what it has.
+    """Give each the colour of those nearest to it that are seen, of its part.
+
+    What lies in a mouth is seen little, and lips are taken for it: the less of one is seen, the more it gets what
+    mouths usually have.
 
     Args:
         driven: as `driven_frames` gives it.
@@ -66,7 +70,11 @@ def fill_unseen(
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
     for name, mine in parts.items():
         given, wanted = mine & known, mine & hidden
-        if name not in USUAL and given.any() and wanted.any():
+        if name in USUAL:
+            sure = (seen / (seen + LITTLE))[mine, None]
+            usual = rgb_to_sh(torch.tensor(USUAL[name], device=rest.device))
+            gaussians["sh"][mine, 0] = sure * gaussians["sh"][mine, 0] + (1 - sure) * usual
+        elif given.any() and wanted.any():
             places, own, there = rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu()
             colours = donated(places, own, there, DONORS, THROUGH.get(name, DEPTH))
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
