@@ -20,7 +20,8 @@ from talkingavatar.types import Batch, BodyPose
 FRAMES = 8  # that are looked at
 DONORS = 3  # that share in what is not seen
 DEPTH = 0.5  # of the distance from front to back, beside that across: a back has the colours of the front before it
-THROUGH = {"body": 0.1}  # the same of a part whose pattern goes on through the person, as stripes of cloth do
+# The same of a part whose pattern goes on through the person, as stripes of cloth do; of one whose sides know better.
+THROUGH = {"body": 0.1, "head": 1.0}
 # Of parts that no frame shows.
 USUAL = {
     "teeth_upper": (0.78, 0.74, 0.68), "teeth_lower": (0.78, 0.74, 0.68), "tongue": (0.62, 0.3, 0.3),

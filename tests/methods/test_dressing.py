@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.methods.colours import USUAL, completed, first_look, parts_of, seen_colours
+from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.thgs import THGS
@@ -116,6 +117,16 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
     torch.testing.assert_close(method.gaussians["sh"][back, 0], wanted)
     torch.testing.assert_close(method.gaussians["scales"][back, :2].exp(), torch.full_like(wanted[:, :2], 0.05))
     assert (method.gaussians["scales"][~filled, :2].exp() < 0.05).all()
+
+
+@pytest.mark.parametrize(("part", "wanted"), [("head", 0.0), ("face", 1.0)])
+def test_a_head_has_hair_behind_its_face(part, wanted):
+    """On a ball of which no frame shows the back: a forehead in front, hair round it."""
+    places = normalize(torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
+    places = 0.1 * places[places[:, 2] > -0.1]
+    forehead = (places[:, 2] > 0.06).float()[:, None].expand(-1, 3)
+    found = donated(places, forehead, torch.tensor([[0.0, 0.0, -0.1]]), depth=THROUGH.get(part, DEPTH))
+    assert float(found.mean()) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_jaws_underside_is_whole_whatever_the_film_says(context, body):
