@@ -5,7 +5,7 @@ import json
 from talkingavatar.launch.bench import bench_sweep
 from tests.conftest import cold
 
-LIMITS = {"report": 4.0, "status": 2.0, "submission (dry)": 2.0}  # times the processor time of a hundred runs
+LIMITS = {"report": 6.0, "status": 2.0, "submission (dry)": 2.0}  # times the processor time of a hundred runs
 
 
 def test_a_thousand_runs():
