@@ -10,10 +10,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from talkingavatar.body.models import Body
+from talkingavatar.body.parts import LIPS
 from talkingavatar.body.pose_parts import PoseParts
 from talkingavatar.types import BodyPose
-
-LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
 
 
 class LipRuler:

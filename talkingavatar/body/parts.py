@@ -7,13 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-REGION_NAMES = (
-    *("head", "left_hand", "right_hand", "left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue"),
-    *("mouth_cavity", "lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower"),
-)
-MOUTH = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # what is behind lips and cheeks
 LIPS = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower")
+MOUTH = ("teeth_upper", "teeth_lower", "tongue", "mouth_cavity")  # what is behind lips and cheeks
 INSIDE = ("left_eye", "right_eye", *MOUTH)
+REGION_NAMES = ("head", "left_hand", "right_hand", *INSIDE, *LIPS)
 
 
 @dataclass(frozen=True)

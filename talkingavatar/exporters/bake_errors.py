@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from talkingavatar.body.parts import LIPS, MOUTH
 from talkingavatar.engine.fitted import FittedRun
 from talkingavatar.errors import UserError
 from talkingavatar.methods.baking import Baking, poser
 from talkingavatar.metrics.image import psnr
 
 FRAMES = 24  # that are looked at, at most
-MOUTH = ("lip_outer_upper", "lip_outer_lower", "lip_inner_upper", "lip_inner_lower", "mouth_cavity",
-         "teeth_upper", "teeth_lower", "tongue")  # fmt: skip
 AS_GOOD_AS_EQUAL = 99.0  # decibels; more is rounding
 
 
@@ -87,7 +86,7 @@ def _parts(trained: FittedRun) -> dict[str, Bool[Tensor, " N"]]:
     vertex = method.vertices_of()
     if vertex is None:
         return {"all": torch.ones(len(method.gaussians["means"]), dtype=torch.bool)}
-    mouth = torch.isin(vertex, torch.cat([body.regions[name] for name in MOUTH]))
+    mouth = torch.isin(vertex, torch.cat([body.regions[name] for name in (*LIPS, *MOUTH)]))
     head = torch.isin(vertex, body.regions["head"]) & ~mouth
     parts = {"mouth": mouth, "head": head, "body": ~(mouth | head)}
     return {name: part for name, part in parts.items() if part.any()}

@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import Body
-from talkingavatar.body.parts import INSIDE, LIPS, MOUTH
+from talkingavatar.body.parts import INSIDE, MOUTH
 from talkingavatar.geometry.cameras import eyes
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
@@ -98,7 +99,7 @@ class SkinBound(Method):
         mouth = torch.cat([body.regions[name] for name in MOUTH])
         self.register_buffer("in_the_mouth", open_sided.new_zeros(len(bare)).index_fill(0, mouth, True), False)
         # Not what is behind the lips: whatever of these stands before it would be drawn over it when they open.
-        lips = bare[torch.cat([body.regions[name] for name in LIPS]), 0].abs()
+        lips = bare[lips_of(body), 0].abs()
         corner = lips.max() if len(lips) else 0.0
         self.register_buffer("in_the_cheeks", self.in_the_mouth & (bare[:, 0].abs() > corner), persistent=False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
@@ -108,7 +109,7 @@ class SkinBound(Method):
         self.register_buffer("some_vertices", torch.arange(0, len(bare), SOME), persistent=False)
         self.register_buffer("filled", torch.zeros(()))
         self.lie(self.surface, bare)
-        self._moving, self._in_mouth, self._standing = Chosen(), Chosen(), Kept[Footing]()
+        self._moving, self._in_cheeks, self._standing = Chosen(), Chosen(), Kept[Footing]()
 
     def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
         """Let what the Gaussians stand on lie where the person is seen, at rest, metres."""
@@ -199,7 +200,7 @@ class SkinBound(Method):
         if not self.behind:
             return shown
         parent = self.carried_parent
-        rows = self._in_mouth.get(lambda: self.in_the_cheeks[parent], parent, parent._version)
+        rows = self._in_cheeks.get(lambda: self.in_the_cheeks[parent], parent, parent._version)
         return set_behind(shown, rows, eyes(cameras.viewmats), self.behind)
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
