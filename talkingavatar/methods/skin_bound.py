@@ -43,6 +43,7 @@ MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, abo
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least
 MOST = 0.9  # of the Gaussians: what is told of them all
+CORNER = 0.6  # of the lips' half width at rest: discs farther out, of teeth, reach beyond the corners, into cheeks
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
 
@@ -100,7 +101,7 @@ class SkinBound(Method):
         self.register_buffer("in_the_mouth", open_sided.new_zeros(len(bare)).index_fill(0, mouth, True), False)
         # Not what is behind the lips: whatever of these stands before it would be drawn over it when they open.
         lips = bare[lips_of(body), 0].abs()
-        corner = lips.max() if len(lips) else 0.0
+        corner = CORNER * lips.max() if len(lips) else 0.0
         self.register_buffer("in_the_cheeks", self.in_the_mouth & (bare[:, 0].abs() > corner), persistent=False)
         moving = torch.cat([body.expressiondirs.flatten(1).any(1), torch.zeros(others, dtype=torch.bool)])
         self.register_buffer("moving_face", moving[faces].any(1), persistent=False)
