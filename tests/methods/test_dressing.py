@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy.ndimage import binary_dilation
 from torch.nn.functional import normalize
 
 from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
+from talkingavatar.geometry.cameras import close_up
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
 from talkingavatar.methods.context import MethodContext
@@ -146,6 +148,35 @@ def test_a_jaws_underside_is_whole_whatever_the_film_says(context, body):
     assert closed[low & (straight < 0.6)].float().mean() > 0.95 and not closed[low & (straight > 0.8)].any()
     assert (method.gaussians["scales"][closed, :2].exp() > 1e-3).all()
     assert (method.gaussians["opacities"][~closed] == -1).all()
+
+
+def test_back_teeth_stand_less_out_of_cheeks_and_lips_open_as_far(context, body):
+    """However large their discs are: what lies in the mouth is seen in its opening."""
+    method = THGS(context)
+    method.begin()
+    inner = method.in_the_mouth[method.carried_parent]
+    with torch.no_grad():
+        method.gaussians["scales"][inner, :2] = math.log(4.5e-3)
+        method.gaussians["opacities"].fill_(4.0)
+    looked = context.look([FRAMES // 2])
+    expression = looked.signal.pose.expression.clone()
+    expression[:, body.expression_names.index("jawOpen")] = 1.0
+    pose = replace(looked.signal.pose, expression=expression)
+    camera = close_up(looked.cameras, body.posed_landmarks(pose)[0, 48:], size=200, room=2.0)
+    faces, _ = VisibleMesh(body.faces).before(body(pose)[0][0], camera)
+    opening = method.in_the_mouth[body.faces].all(1).numpy()[faces] & (faces >= 0)
+    beside = ~binary_dilation(opening, iterations=6)
+
+    def seen(behind):
+        method.behind = behind
+        with torch.no_grad():
+            gaussians = method.drive(replace(looked.signal, pose=pose))
+            labelled = replace(gaussians, sh=rgb_to_sh(inner.float()[:, None].expand(-1, 3))[:, None])
+            inside = method.render(labelled, camera, torch.zeros(3)).rgb[0, ..., 0].numpy() > 0.5
+        return (inside & beside).sum(), (inside & opening).sum()
+
+    (astray, opened), (before, most) = seen(method.behind), seen(0.0)
+    assert astray < 0.85 * before and opened > 0.9 * most
 
 
 def test_an_avatar_that_is_loaded_stands_on_the_person_that_was_seen_at_its_start(context, body):
