@@ -23,7 +23,7 @@ class Thgs:
     saam: bool = True  # Spatial Audio Attention Module
     joint: bool = True  # pose, expression and skinning optimised from the pictures
     deform: str = one_of("skin", "centre")  # an expression turns and stretches Gaussians, or moves their centres alone
-    behind: float = within(0.015, 0.0, 0.1)  # metres that what is behind cheeks is drawn deeper, with deform=skin
+    behind: float = within(0.008, 0.0, 0.1)  # metres that what is behind cheeks is drawn deeper, with deform=skin
     dressed: bool = True  # start on what the mattes show of clothes and hair, not on the body
     # The paper's "L2 norm" may mean the root (fro) or the sum of squares. The root pulls each of 600,000 entries as
     # hard as the picture does (0.1 / sqrt(600,000) at the start) and holds LEB near zero; the sum pulls in proportion.
@@ -54,7 +54,7 @@ class FlameRigged(TriangleBound):
 
     # Gaussians start on what the mattes show of clothes and hair and go with the skin there, or ride on one triangle.
     deform: str = one_of("skin", "triangle")
-    behind: float = within(0.015, 0.0, 0.1)  # as Thgs', with deform=skin
+    behind: float = within(0.008, 0.0, 0.1)  # as Thgs', with deform=skin
     opacity: float = within(0.9, 0.001, 0.999)  # at the start: what blinks and turns first show is to be opaque
 
 

@@ -51,6 +51,13 @@ def triangle_areas(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, " F"]:
     return torch.linalg.cross(b - a, c - a).norm(dim=-1) / 2
 
 
+def quarters(corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, "F 4 3 3"]:
+    """Each triangle cut in four by the lines between the middles of its edges; all are wound as it is."""
+    a, b, c = corners.unbind(1)
+    ab, bc, ca = (a + b) / 2, (b + c) / 2, (c + a) / 2
+    return torch.stack([torch.stack(part, 1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))], 1)
+
+
 def closest_on_triangles(points: Float[Tensor, "N 3"], corners: Float[Tensor, "N 3 3"]) -> Float[Tensor, "N 3"]:
     """Shares (barycentric coordinates) of the corners in the point of each triangle that is nearest to its point.
 

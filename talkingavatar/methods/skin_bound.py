@@ -43,7 +43,7 @@ MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, abo
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least
 MOST = 0.9  # of the Gaussians: what is told of them all
-CORNER = 0.6  # of the lips' half width at rest: discs farther out, of teeth, reach beyond the corners, into cheeks
+CORNER = 0.6  # of the lips' half width at rest: discs of the mouth's inside farther out reach into cheeks
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
 
 

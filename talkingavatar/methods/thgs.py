@@ -17,7 +17,7 @@ from talkingavatar.config.options import read_options
 from talkingavatar.config.rows import ROWS
 from talkingavatar.geometry.rotations import matrix_to_quat
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.geometry.triangles import triangle_areas, triangle_frames
+from talkingavatar.geometry.triangles import quarters, triangle_areas, triangle_frames
 from talkingavatar.losses import vertex_binding
 from talkingavatar.methods.baking import Skinned, baked_grid, baked_skeleton, few_joints, posedirs_of, sparse_weights
 from talkingavatar.methods.base import SHOWN
@@ -69,6 +69,7 @@ class THGS(SkinBound):
     group_names, term_names = ROWS["method"]["thgs"].groups, ROWS["method"]["thgs"].terms
 
     head: Tensor
+    in_teeth: Tensor
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
@@ -90,12 +91,13 @@ class THGS(SkinBound):
         self.leb = LearnableExpressionBlendshapes(
             body.expressiondirs, self.head, excited(context.pose.expression[context.train_frames])
         )
-        teeth = body.v_template[torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])]
+        teeth = torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])
+        self.register_buffer("in_teeth", torch.zeros_like(head).index_fill(0, teeth, True), persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
         self.skinning_missing = SparseWeights(missing) if self.options.anchor_skinning else None
-        low, high = bounding_box(teeth, self.options.mouth_margin)
+        low, high = bounding_box(body.v_template[teeth], self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
@@ -113,9 +115,15 @@ class THGS(SkinBound):
         worn = dressed(batch, meshes, body.faces, body) if self.options.dressed else bare
         rest = dress(body.v_template, body.faces, worn)
         found = seen_colours(batch, [dress(mesh, body.faces, worn) for mesh in meshes], body.faces)
-        self.gaussians = self._initial_gaussians(rest, completed(*found, rest, self.parts()))
+        colours = completed(*found, rest, self.parts())
+        self.gaussians = self._initial_gaussians(rest, colours)
         if self.surface is not None:
             self.lie(self.surface, rest)
+            self._add_teeth(self.surface, colours)
+
+    def lie(self, surface: SkinSurface, seen: Float[Tensor, "V 3"]) -> None:
+        super().lie(surface, seen)
+        surface.spacing[self.in_teeth] /= 2  # see `_add_teeth`
 
     # -- what the base asks for ----------------------------------------------------------------------------------------
 
@@ -333,6 +341,22 @@ class THGS(SkinBound):
         x = normalize(torch.linalg.cross(drawn, normals), dim=-1)
         frame = torch.stack([x, torch.linalg.cross(normals, x), normals], -1)
         return nn.ParameterDict(self._lying(rest, frame, mean_incident_area(rest, faces), rgb_to_sh(colours)))
+
+    @torch.no_grad()
+    def _add_teeth(self, surface: SkinSurface, colours: Float[Tensor, "V 3"]) -> None:
+        """Four Gaussians in each triangle of teeth, for half as wide: those of vertices are larger than a tooth."""
+        raw, faces = self.gaussians, surface.faces
+        raw["scales"][self.in_teeth, :2] -= math.log(2)
+        chosen = self.in_teeth[faces].all(1).nonzero()[:, 0].repeat_interleave(4)
+        corners = quarters(surface.vertices[faces[chosen[::4]]]).flatten(0, 1)
+        frames, areas = triangle_frames(corners), triangle_areas(corners)
+        # Columns: along the triangle, along it, its normal.
+        added = self._lying(
+            frames.centre, frames.rotation.roll(1, -1), areas, rgb_to_sh(colours[faces[chosen]].mean(1))
+        )
+        self.gaussians = nn.ParameterDict({name: torch.cat([values, added[name]]) for name, values in raw.items()})
+        parent = torch.cat([self.carried_parent, faces[chosen, 0]])
+        self.carry({"parent": parent, "face": torch.cat([self.carried_face, chosen])})
 
     def _lying(
         self, means: Float[Tensor, "N 3"], frame: Float[Tensor, "N 3 3"], areas: Float[Tensor, " N"],

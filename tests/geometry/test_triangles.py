@@ -1,7 +1,7 @@
 import torch
 
 from talkingavatar.geometry.rotations import axis_angle_to_matrix
-from talkingavatar.geometry.triangles import triangle_frames
+from talkingavatar.geometry.triangles import quarters, triangle_areas, triangle_frames
 
 
 def corners(count=20):
@@ -36,3 +36,14 @@ def test_frames_follow_rigid_motion_and_size():
 def test_a_degenerate_triangle_is_finite():
     frames = triangle_frames(torch.zeros(1, 3, 3))
     assert frames.rotation.isfinite().all() and frames.scale.item() == 0
+
+
+def test_quarters_are_as_large_as_each_other_and_face_as_their_triangle_does():
+    points = corners()
+    cut = quarters(points)
+    areas = triangle_areas(cut.flatten(0, 1)).view(-1, 4)
+    torch.testing.assert_close(areas, (triangle_areas(points) / 4)[:, None].expand(-1, 4))
+    normals = triangle_frames(cut.flatten(0, 1)).rotation[:, :, 1].view(-1, 4, 3)
+    torch.testing.assert_close(normals, triangle_frames(points).rotation[:, None, :, 1].expand(-1, 4, 3))
+    torch.testing.assert_close(cut.mean((1, 2)), points.mean(1))
+    torch.testing.assert_close(cut[:, [0, 1, 2], [0, 1, 2]], points)

@@ -138,16 +138,31 @@ def test_a_jaws_underside_is_whole_whatever_the_film_says(context, body):
         method.gaussians["opacities"].fill_(-1.0)
         method.gaussians["scales"].fill_(math.log(1e-4))
     method.close(method.surface)
-    closed = method.gaussians["opacities"] > 2.9
-    lip = body.v_template[body.regions["lip_outer_lower"], 1].min()
-    assert method.parts()["face"][closed].all()
-    assert (body.v_template[closed, 1] < lip + 5e-3).all()
-    low = method.parts()["face"] & (body.v_template[:, 1] < lip)
-    straight = vertex_normals(body.v_template, body.faces)[:, 2]
+    closed, parent = method.gaussians["opacities"] > 2.9, method.carried_parent
+    lip, height = body.v_template[body.regions["lip_outer_lower"], 1].min(), body.v_template[parent, 1]
+    face = method.parts()["face"][parent]
+    assert face[closed].all() and (height[closed] < lip + 5e-3).all()
+    low, straight = face & (height < lip), vertex_normals(body.v_template, body.faces)[parent, 2]
     # What it looks straight at, pixels know better.
     assert closed[low & (straight < 0.6)].float().mean() > 0.95 and not closed[low & (straight > 0.8)].any()
     assert (method.gaussians["scales"][closed, :2].exp() > 1e-3).all()
     assert (method.gaussians["opacities"][~closed] == -1).all()
+
+
+def test_teeth_are_as_fine_as_teeth(context, body):
+    """Four Gaussians in each triangle beside one a vertex, in the teeth's surface and half as far apart."""
+    method = THGS(context)
+    method.begin()
+    own, more = method.gaussians["means"].split([len(body.v_template), 4 * 192])
+    teeth, scales = method.in_teeth[method.carried_parent], method.gaussians["scales"].exp()[:, 0]
+    assert len(own) == len(body.v_template) and teeth[-len(more) :].all()
+    assert method.in_teeth[method.surface.faces[method.carried_face[teeth]]].all()
+    assert float(method.surface.height(method.resting().means, method.footing()).norm(dim=-1)[teeth].max()) < 1e-6
+    assert (
+        float(scales[teeth].median()) < 2.5e-3
+        and float((more[:, None] - more).norm(dim=-1).fill_diagonal_(1).min()) > 1e-4
+    )
+    assert float((scales / method.surface.spacing[method.carried_parent])[teeth].max()) < 1.0
 
 
 def test_back_teeth_stand_less_out_of_cheeks_and_lips_open_as_far(context, body):
