@@ -17,6 +17,7 @@ from talkingavatar.types import Cameras, Gaussians
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
 LITTLE = 0.03  # and at which one that lies in a mouth is half believed
+DIM = 0.03  # metres behind the front of teeth, tongue or walls where these get e times less light
 HIDDEN = 1e-3  # and below which it counts as never seen
 DONORS = 6  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
@@ -55,7 +56,7 @@ def fill_unseen(
     """Give each the colour of those nearest to it that are seen, of its part.
 
     What lies in a mouth is seen little, and lips are taken for it: the less of one is seen, the more it gets what
-    mouths usually have.
+    mouths usually have, darker the deeper it lies.
 
     Args:
         driven: as `driven_frames` gives it.
@@ -70,9 +71,10 @@ def fill_unseen(
     hidden, known = seen < HIDDEN, (seen > SHOWN) & (gaussians["opacities"].sigmoid() > SURE)
     for name, mine in parts.items():
         given, wanted = mine & known, mine & hidden
-        if name in USUAL:
+        if name in USUAL and mine.any():
             sure = (seen / (seen + LITTLE))[mine, None]
-            usual = rgb_to_sh(torch.tensor(USUAL[name], device=rest.device))
+            deep = rest[mine, 2].max() - rest[mine, 2]
+            usual = rgb_to_sh((-deep / DIM).exp()[:, None] * torch.tensor(USUAL[name], device=rest.device))
             gaussians["sh"][mine, 0] = sure * gaussians["sh"][mine, 0] + (1 - sure) * usual
         elif given.any() and wanted.any():
             places, own, there = rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu()

@@ -18,7 +18,7 @@ from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, dona
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.thgs import THGS
-from talkingavatar.methods.unseen import LITTLE, contributions, driven_frames, fill_unseen
+from talkingavatar.methods.unseen import DIM, LITTLE, contributions, driven_frames, fill_unseen
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 SIZE, FOCAL, DISTANCE, FRAMES = 256, 330.0, 2.2, 6
@@ -107,9 +107,10 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
     means, own = method.gaussians["means"].detach(), method.gaussians["sh"].detach().clone()
     everything = {"tongue": torch.ones_like(back)}
     fill_unseen(method, driven, means, torch.zeros_like(extent), everything)
-    # Of a mouth, what is little seen is little believed.
+    # Of a mouth, what is little seen is little believed, and what lies deep gets little light.
+    light = ((means[:, 2] - means[:, 2].max()) / DIM).exp()[:, None]
     sure = (seen := contributions(method, driven))[:, None] / (seen[:, None] + LITTLE)
-    wanted = sure * own[:, 0] + (1 - sure) * rgb_to_sh(torch.tensor(USUAL["tongue"]))
+    wanted = sure * own[:, 0] + (1 - sure) * rgb_to_sh(light * torch.tensor(USUAL["tongue"]))
     torch.testing.assert_close(method.gaussians["sh"][:, 0], wanted, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
         method.gaussians["sh"].copy_(own)
