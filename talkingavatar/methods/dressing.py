@@ -20,15 +20,13 @@ from talkingavatar.types import Batch, Cameras
 
 BARE = ("left_hand", "right_hand", *INSIDE)
 ROUNDS = 2  # the outline of a body that is dressed already is another one
-ASIDE = 0.3  # cosine between normal and line of sight below which a vertex counts as on the outline
+ASIDE = 0.45  # cosine between normal and line of sight below which a vertex counts as on the outline
 ALIKE = 0.7  # cosine between a vertex's normal in the picture and the way out
 NEAR = 4.0  # pixels of the body's outline within which a vertex is on it
 DEEPEST, FARTHEST = -0.01, 0.08  # metres along the normal
-SMOOTH, HELD, FREE = (
-    4.0,
-    1e3,
-    1e-4,
-)  # weights beside a frame's outline: of neighbours' differences, of bare skin, of all
+# Weights beside a frame's outline: of neighbours' differences, of bare skin, of hair, and of clothes elsewhere. Hair is
+# as thick behind as at the sides; clothes hang off hips and elbows, and lie close where no outline shows them.
+SMOOTH, HELD, HAIR, CLOTHES = 1.0, 1e3, 1e-4, 5e-3
 
 
 def dress(vertices: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], worn: Float[Tensor, " V"]) -> Float[Tensor, "V 3"]:
@@ -54,6 +52,7 @@ def dressed(
     mattes, seen = [_signed_distance(matte) for matte in (batch.matte[..., 0] > 0.5).numpy()], VisibleMesh(faces)
     neighbours = _laplacian(faces, len(bare))
     offsets = torch.zeros(len(bare))
+    free = torch.full_like(offsets, CLOTHES).index_fill(0, body.regions["head"], HAIR)
     for _ in range(ROUNDS):
         weights, gaps = torch.zeros_like(offsets), torch.zeros_like(offsets)
         for i, vertices in enumerate(meshes):
@@ -61,7 +60,7 @@ def dressed(
             there, gap = _gaps(moved, normals[i], mattes[i], seen, batch.frame(i).cameras)
             weights += there
             gaps += torch.where(there, (offsets + gap).clamp(DEEPEST, FARTHEST), 0.0)
-        held = torch.where(bare, HELD, FREE)
+        held = torch.where(bare, HELD, free)
         system = sp.diags((weights + held).double().numpy()) + SMOOTH * neighbours
         solved = spsolve(system.tocsc(), (gaps * ~bare).double().numpy())
         offsets = torch.from_numpy(solved).float().clamp(DEEPEST, FARTHEST)

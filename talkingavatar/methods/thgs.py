@@ -70,6 +70,7 @@ class THGS(SkinBound):
 
     head: Tensor
     in_teeth: Tensor
+    covered: Tensor
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
@@ -93,6 +94,7 @@ class THGS(SkinBound):
         )
         teeth = torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])
         self.register_buffer("in_teeth", torch.zeros_like(head).index_fill(0, teeth, True), persistent=False)
+        self.register_buffer("covered", (~body.face).float()[:, None], persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
@@ -139,6 +141,11 @@ class THGS(SkinBound):
         self, pose: BodyPose, vertices: Int[Tensor, " n"], offsets: Float[Tensor, "n 3"]
     ) -> Float[Tensor, "n 3"]:
         return self.body(pose, vertices, offsets)[0][0]
+
+    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
+        """A face has a shape of its own, which pictures tell; how deep cloth and hair lie one camera does not."""
+        terms = super().held(surface, resting, footing)
+        return terms | {"height": terms["height"] * footing.of(self.covered)[:, 0]}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
@@ -350,7 +357,6 @@ class THGS(SkinBound):
         chosen = self.in_teeth[faces].all(1).nonzero()[:, 0].repeat_interleave(4)
         corners = quarters(surface.vertices[faces[chosen[::4]]]).flatten(0, 1)
         frames, areas = triangle_frames(corners), triangle_areas(corners)
-        # Columns: along the triangle, along it, its normal.
         added = self._lying(
             frames.centre, frames.rotation.roll(1, -1), areas, rgb_to_sh(colours[faces[chosen]].mean(1))
         )

@@ -17,6 +17,7 @@ from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.skin_bound import LOOSE
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.methods.unseen import DIM, LITTLE, contributions, driven_frames, fill_unseen
 from talkingavatar.types import Batch, Cameras, DrivingSignal
@@ -68,7 +69,9 @@ def test_planted_clothes_are_found_and_bare_skin_stays(body, context):
     worn = dressed(*first_look(context, lambda pose: body(pose)[0][0]), body.faces, body)
     clothed = covered(body) > 0
     torso = clothed & (body.v_template[:, 0].abs() < 0.25) & (body.weights[:, 3:10].sum(1) > 0.5)
-    assert float(worn[torso].median()) == pytest.approx(THICK, abs=0.008)
+    # Whole where outlines show it, less where none does.
+    assert float(worn[torso].quantile(0.95)) == pytest.approx(THICK, abs=0.005)
+    assert THICK / 2 < float(worn[torso].median()) < THICK
     assert float(worn[body.face].abs().max()) < 2e-3 and float(worn[body.regions["left_hand"]].abs().max()) < 2e-3
 
 
@@ -164,6 +167,18 @@ def test_teeth_are_as_fine_as_teeth(context, body):
         and float((more[:, None] - more).norm(dim=-1).fill_diagonal_(1).min()) > 1e-4
     )
     assert float((scales / method.surface.spacing[method.carried_parent])[teeth].max()) < 1.0
+
+
+def test_cloth_and_hair_are_held_to_where_they_were_seen_and_a_face_is_not(context, body):
+    method = THGS(context)
+    method.begin()
+    resting = method.resting()
+    raised = resting._replace(means=resting.means + 5e-3 * method.footing().of(method.surface.normals))
+    heights = method.held(method.surface, raised, method.footing())["height"]
+    face = body.face[method.carried_parent]
+    # Triangles at a face's edge are partly of it.
+    assert ((heights[~face] / (5e-3 / LOOSE) ** 2 - 1).abs() < 0.01).float().mean() > 0.95
+    assert (heights[face] == 0).float().mean() > 0.9
 
 
 def test_back_teeth_stand_less_out_of_cheeks_and_lips_open_as_far(context, body):
