@@ -16,6 +16,7 @@ from talkingavatar.config.compose import compose
 from talkingavatar.config.listing import group_options
 from talkingavatar.config.stages import of_kind, seen_by
 from talkingavatar.engine.tracking.offline import files, tracked_rows, tracked_summary
+from talkingavatar.methods.thgs import SPARE
 from tests.conftest import TINY, imports_first
 from tests.tables.test_dashboard import metric_names
 from tests.wandb_server import services, until_ended
@@ -67,7 +68,7 @@ def test_a_fit_ends_with_results_and_repeats_nothing(whole, command, tiny):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     counts = {row["step"]: row["gaussians"] for row in rows}
     grown, planted, most = counts[26], counts[40], 16_000  # density control ends at step 27
-    assert counts[1] < grown <= 0.9 * most and grown < planted <= most
+    assert counts[1] < grown <= (1 - SPARE) * most and grown < planted <= most
     steps = [row["step"] for row in rows]
     assert steps == sorted(set(steps)) and steps[-1] == 40
     with av.open(str(run / "media/side_by_side.mp4")) as video:
