@@ -81,8 +81,7 @@ class THGS(SkinBound):
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians(body.v_template, torch.full_like(body.v_template, 0.5))
-        head = torch.zeros(len(body.v_template), dtype=torch.bool)
-        head[body.regions["head"]] = True
+        head = torch.zeros_like(body.face).index_fill(0, body.regions["head"], True)
         self.register_buffer("head", head, persistent=False)
         self.register_buffer("shape_offset", body.shapedirs @ context.pose.betas[0], persistent=False)
         # The grid is looked up at shaped positions (eq. 6), so it is filled from the shaped template.
@@ -92,14 +91,14 @@ class THGS(SkinBound):
         self.leb = LearnableExpressionBlendshapes(
             body.expressiondirs, self.head, excited(context.pose.expression[context.train_frames])
         )
-        teeth = torch.cat([body.regions["teeth_upper"], body.regions["teeth_lower"]])
-        self.register_buffer("in_teeth", torch.zeros_like(head).index_fill(0, teeth, True), persistent=False)
+        parts = self.parts()
+        self.register_buffer("in_teeth", parts["teeth_upper"] | parts["teeth_lower"], persistent=False)
         self.register_buffer("covered", (~body.face).float()[:, None], persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
         self.skinning_missing = SparseWeights(missing) if self.options.anchor_skinning else None
-        low, high = bounding_box(body.v_template[teeth], self.options.mouth_margin)
+        low, high = bounding_box(body.v_template[self.in_teeth], self.options.mouth_margin)
         self.register_buffer("mouth_low", low, persistent=False)
         self.register_buffer("mouth_high", high, persistent=False)
         self.saam = SpatialAudioAttention(context.audio_channels, (low + high) / 2, (high - low) / 2)
@@ -113,8 +112,7 @@ class THGS(SkinBound):
     def begin(self) -> None:
         body = self.body
         batch, meshes = first_look(self.context, lambda pose: body(pose)[0][0])
-        bare = torch.zeros(len(body.v_template))
-        worn = dressed(batch, meshes, body.faces, body) if self.options.dressed else bare
+        worn = dressed(batch, meshes, body.faces, body) if self.options.dressed else torch.zeros(len(body.v_template))
         rest = dress(body.v_template, body.faces, worn)
         found = seen_colours(batch, [dress(mesh, body.faces, worn) for mesh in meshes], body.faces)
         colours = completed(*found, rest, self.parts())
@@ -210,12 +208,11 @@ class THGS(SkinBound):
         wanted = torch.stack([*inside.values()]).any(0) & aslant.to(faces.device)
         most = max(0, density.policy.max_gaussians - len(opacities))
         chosen = gaps(corners, wanted, resting, opacities, most, pixel)
-        frames, areas = triangle_frames(corners[chosen]), triangle_areas(corners[chosen])
+        places = corners[chosen].mean(1)
         there = {name: here[chosen] for name, here in inside.items()}
         given = {name: here[self.carried_parent] & (opacities > SURE) for name, here in parts.items()}
-        constant = colours_around(frames.centre, there, resting, raw["sh"][:, 0], given)
-        # Columns: along the triangle, along it, its normal.
-        values = self._lying(frames.centre, frames.rotation.roll(1, -1), areas, constant)
+        constant = colours_around(places, there, resting, raw["sh"][:, 0], given)
+        values = self._in_triangles(corners[chosen], constant)
         density.add(values, {"parent": faces[chosen, 0], "face": chosen})
         self.carry(density.carried)
 
@@ -354,15 +351,17 @@ class THGS(SkinBound):
         """Four Gaussians in each triangle of teeth, for half as wide: those of vertices are larger than a tooth."""
         raw, faces = self.gaussians, surface.faces
         raw["scales"][self.in_teeth, :2] -= math.log(2)
-        chosen = self.in_teeth[faces].all(1).nonzero()[:, 0].repeat_interleave(4)
-        corners = quarters(surface.vertices[faces[chosen[::4]]]).flatten(0, 1)
-        frames, areas = triangle_frames(corners), triangle_areas(corners)
-        added = self._lying(
-            frames.centre, frames.rotation.roll(1, -1), areas, rgb_to_sh(colours[faces[chosen]].mean(1))
-        )
+        own = self.in_teeth[faces].all(1).nonzero()[:, 0]
+        corners, chosen = quarters(surface.vertices[faces[own]]).flatten(0, 1), own.repeat_interleave(4)
+        added = self._in_triangles(corners, rgb_to_sh(colours[faces[chosen]].mean(1)))
         self.gaussians = nn.ParameterDict({name: torch.cat([values, added[name]]) for name, values in raw.items()})
         parent = torch.cat([self.carried_parent, faces[chosen, 0]])
         self.carry({"parent": parent, "face": torch.cat([self.carried_face, chosen])})
+
+    def _in_triangles(self, corners: Float[Tensor, "N 3 3"], constant: Float[Tensor, "N 3"]) -> dict[str, Tensor]:
+        frames = triangle_frames(corners)
+        # Columns: along the triangle, along it, its normal.
+        return self._lying(frames.centre, frames.rotation.roll(1, -1), triangle_areas(corners), constant)
 
     def _lying(
         self, means: Float[Tensor, "N 3"], frame: Float[Tensor, "N 3 3"], areas: Float[Tensor, " N"],
