@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -16,12 +15,8 @@ class VisibleMesh:
     """Faces before a camera; a plain surface to the renderer of the synthetic speaker."""
 
     def __init__(self, faces: Int[Tensor, "F 3"]) -> None:
-        self.faces = faces.numpy().astype(np.int32)
-        one = np.zeros(1, np.bool_)
-        uvs, material = np.zeros((len(self.faces), 3, 2), np.float32), np.zeros(len(self.faces), np.int32)
-        self._surface = raster.Surface(self.faces, uvs, material, one, one)
-        levels = np.tile(np.array([0, 1, 1], np.int64), (1, raster.LEVELS, 1))
-        self._atlas = raster.Atlas(np.full((1, 4), 255, np.uint8), levels)
+        self._surface, self._atlas = raster.untextured(faces.numpy())
+        self.faces = self._surface.faces
 
     def seen(
         self,

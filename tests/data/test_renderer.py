@@ -157,6 +157,15 @@ def test_every_sample_shows_the_nearest_face(cutout):
     assert len(np.unique(ids)) > 20
 
 
+def test_every_face_has_what_compiled_code_reads_of_it():
+    """It looks at no bounds: whatever lies behind a shorter array would hide faces now and then."""
+    renderer, _ = random_triangles(cutout=True)
+    for surface, atlas in ((renderer.surface, renderer.atlas), raster.untextured(renderer.mesh.faces)):
+        assert {len(each) for each in (surface.uvs, surface.material, surface.holes)} == {len(surface.faces)}
+        assert surface.material.max() < min(len(surface.two_sided), len(atlas.levels))
+        assert surface.holes.dtype == np.uint8
+
+
 def test_holes_of_a_texture():
     texture = plain(9, 9, 9, size=8)
     texture[:, 4:, 3] = 0

@@ -50,6 +50,15 @@ class Surface(NamedTuple):
     holes: np.ndarray  # (F,) uint8: SOLID, HOLED (samples are dropped by the texture's coverage) or EMPTY
 
 
+def untextured(faces: Int[np.ndarray, "F 3"], two_sided: bool = False) -> tuple[Surface, Atlas]:
+    """Faces of one plain material, each solid."""
+    count = len(faces)
+    uvs, zeros = np.zeros((count, 3, 2), np.float32), np.zeros(count, np.int32)
+    solid = np.full(count, SOLID, np.uint8)  # one a face: compiled code reads beyond a shorter array without a word
+    surface = Surface(faces.astype(np.int32), uvs, zeros, np.array([two_sided]), solid)
+    return surface, Atlas(np.zeros((1, 4), np.uint8), np.zeros((1, LEVELS, 3), np.int64))
+
+
 class Canvas(NamedTuple):
     """What is visible at each sample. Kept from picture to picture: fresh memory costs as much as drawing."""
 

@@ -36,9 +36,7 @@ def texel_map(
     corners = np.ones((len(faces) * 3, 3), np.float32)
     corners[:, :2] = uvs.reshape(-1, 2) * size
     local = np.arange(len(corners), dtype=np.int32).reshape(-1, 3)
-    solid = np.full(len(faces), raster.SOLID, np.uint8)
-    surface = raster.Surface(local, uvs, np.zeros(len(faces), np.int32), np.ones(1, np.bool_), solid)
-    atlas = raster.Atlas(np.zeros((1, 4), np.uint8), np.zeros((1, raster.LEVELS, 3), np.int64))
+    surface, atlas = raster.untextured(local, two_sided=True)
     ids, _ = raster.visible(corners, surface, atlas, size, size)
     y, x = np.nonzero(ids >= 0)
     found = ids[y, x]
