@@ -39,6 +39,7 @@ WALK = 50  # steps after which each Gaussian looks for the triangle that is near
 AWAY = 0.3  # cosine between a surfel's normal and the line of sight above which it is not drawn
 TURNS = 8  # steps in which every Gaussian is held to the skin once
 LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, of hair and clothes, of eyes and teeth
+HAIR = 1e-2  # metres off the person that was seen within which hair may stand as pictures want it
 MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least

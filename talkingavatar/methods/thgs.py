@@ -25,7 +25,7 @@ from talkingavatar.methods.colours import PosedMesh, completed, first_look, seen
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.gaps import colours_around, gaps, pixel_at, seen_aslant
-from talkingavatar.methods.skin_bound import SkinBound
+from talkingavatar.methods.skin_bound import HAIR, LOOSE, SkinBound
 from talkingavatar.methods.unseen import SURE
 from talkingavatar.networks.baked import Grid, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
@@ -70,7 +70,7 @@ class THGS(SkinBound):
 
     head: Tensor
     in_teeth: Tensor
-    covered: Tensor
+    hold: Tensor  # whether to the person that was seen, and metres off it that are free
     mouth_low: Tensor
     mouth_high: Tensor
     shape_offset: Tensor
@@ -81,8 +81,8 @@ class THGS(SkinBound):
         body = self.body
         self.register_buffer("carried_parent", torch.arange(len(body.v_template)))
         self.gaussians = self._initial_gaussians(body.v_template, torch.full_like(body.v_template, 0.5))
-        head = torch.zeros_like(body.face).index_fill(0, body.regions["head"], True)
-        self.register_buffer("head", head, persistent=False)
+        self.register_buffer("head", torch.zeros_like(body.face), persistent=False)
+        self.head[body.regions["head"]] = True
         self.register_buffer("shape_offset", body.shapedirs @ context.pose.betas[0], persistent=False)
         # The grid is looked up at shaped positions (eq. 6), so it is filled from the shaped template.
         shaped = body.v_template + self.shape_offset
@@ -93,7 +93,7 @@ class THGS(SkinBound):
         )
         parts = self.parts()
         self.register_buffer("in_teeth", parts["teeth_upper"] | parts["teeth_lower"], persistent=False)
-        self.register_buffer("covered", (~body.face).float()[:, None], persistent=False)
+        self.register_buffer("hold", torch.stack([~body.face, HAIR * self.head], 1), persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
@@ -141,9 +141,10 @@ class THGS(SkinBound):
         return self.body(pose, vertices, offsets)[0][0]
 
     def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
-        """A face has a shape of its own, which pictures tell; how deep cloth and hair lie one camera does not."""
-        terms = super().held(surface, resting, footing)
-        return terms | {"height": terms["height"] * footing.of(self.covered)[:, 0]}
+        """A face has a shape of its own, which pictures tell, hair some; how deep cloth lies one camera does not."""
+        share, free = footing.of(self.hold).unbind(-1)
+        off = (surface.height(resting.means, footing).norm(dim=-1) - free).relu()
+        return super().held(surface, resting, footing) | {"height": share * (off / LOOSE).square()}
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
