@@ -181,11 +181,15 @@ class SkinBound(Method):
         normals = normalize(footing.of(surface.normals), dim=-1)
         return {
             "vertex": skin_binding(heights, footing.of(self.reach[:, None])[:, 0]),
-            "height": (heights / LOOSE).square().sum(-1),
+            "height": self.off(heights, footing),
             "lying": beyond_tilt(third_axis(resting.quats), normals),
             "jut": beyond_jut(resting.quats, resting.scales, normals, MOST_JUT),
             "scale": self.beyond_width(resting.scales / footing.of(surface.spacing[:, None])),
         }
+
+    def off(self, heights: Float[Tensor, "n 3"], footing: Footing) -> Float[Tensor, " n"]:
+        """How far from the person that was seen, in squares of `LOOSE`."""
+        return (heights / LOOSE).square().sum(-1)
 
     def beyond_width(self, scales: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """By how much extents, in spacings of the skin's vertices, are too large."""

@@ -140,11 +140,10 @@ class THGS(SkinBound):
     ) -> Float[Tensor, "n 3"]:
         return self.body(pose, vertices, offsets)[0][0]
 
-    def held(self, surface: SkinSurface, resting: Local, footing: Footing) -> dict[str, Float[Tensor, " n"]]:
+    def off(self, heights: Float[Tensor, "n 3"], footing: Footing) -> Float[Tensor, " n"]:
         """A face has a shape of its own, which pictures tell, hair some; how deep cloth lies one camera does not."""
         share, free = footing.of(self.hold).unbind(-1)
-        off = (surface.height(resting.means, footing).norm(dim=-1) - free).relu()
-        return super().held(surface, resting, footing) | {"height": share * (off / LOOSE).square()}
+        return share * ((heights.norm(dim=-1) - free).relu() / LOOSE).square()
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         return {
