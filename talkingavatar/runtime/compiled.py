@@ -20,6 +20,9 @@ def compiled(function: Callable[..., Any], beside: Path | None = None, **options
     What calls it takes it in. Else the process that compiles would run one machine code of a function that several
     call, all later ones another, each caller's own copy, whose sums may be in another order: a run's first start and
     its next would differ in the last bit.
+
+    It looks at no bounds, and what lies beyond an array is read without a word. Whoever changes a kernel runs its tests
+    once with `NUMBA_BOUNDSCHECK=1` and a `NUMBA_CACHE_DIR` of its own.
     """
     made: Any = njit(function, cache=True, nogil=True, forceinline=True, **options)
     kept = made._cache._cache_file
