@@ -93,7 +93,7 @@ class THGS(SkinBound):
         )
         parts = self.parts()
         self.register_buffer("in_teeth", parts["teeth_upper"] | parts["teeth_lower"], persistent=False)
-        self.register_buffer("hold", torch.stack([~body.face, HAIR * self.head], 1), persistent=False)
+        self.register_buffer("hold", torch.stack([~body.face, HAIR * parts["head"]], 1), persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()
