@@ -25,7 +25,7 @@ from talkingavatar.methods.colours import PosedMesh, completed, first_look, seen
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.gaps import colours_around, gaps, pixel_at, seen_aslant
-from talkingavatar.methods.skin_bound import HAIR, LOOSE, SkinBound
+from talkingavatar.methods.skin_bound import EASE, LOOSE, SkinBound
 from talkingavatar.methods.unseen import SURE
 from talkingavatar.networks.baked import Grid, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
@@ -93,7 +93,7 @@ class THGS(SkinBound):
         )
         parts = self.parts()
         self.register_buffer("in_teeth", parts["teeth_upper"] | parts["teeth_lower"], persistent=False)
-        self.register_buffer("hold", torch.stack([~body.face, HAIR * parts["head"]], 1), persistent=False)
+        self.register_buffer("hold", torch.stack([~body.face, EASE * parts["head"]], 1), persistent=False)
         # 64 cells over a T-pose are 3 cm wide: lips, eyelids and fingers share them. What the start of the grid gets
         # wrong at a vertex is kept beside it, so that vertices move as the template's do and the residual learns on.
         missing = body.weights - self.skinning.weights_at(shaped).detach()

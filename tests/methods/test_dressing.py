@@ -17,7 +17,7 @@ from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
-from talkingavatar.methods.skin_bound import HAIR, LOOSE
+from talkingavatar.methods.skin_bound import EASE, LOOSE
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.methods.unseen import DIM, LITTLE, contributions, driven_frames, fill_unseen
 from talkingavatar.types import Batch, Cameras, DrivingSignal
@@ -172,11 +172,12 @@ def test_cloth_is_held_to_where_it_was_seen_hair_loosely_and_a_face_is_not(conte
     method.begin()
     resting = method.resting()
     resting = resting._replace(means=resting.means + raised * method.footing().of(method.surface.normals))
-    off = LOOSE * method.held(method.surface, resting, method.footing())["height"].sqrt()
-    face, head = body.face[method.carried_parent], method.head[method.carried_parent]
+    heights = method.held(method.surface, resting, method.footing())["height"]
+    face, hair = (here[method.carried_parent] for here in (body.face, method.parts()["head"]))
     # Triangles at a part's edge are partly of it.
-    for part, wanted in ((~head & ~face, raised), (head & ~face, raised - HAIR), (face, 0.0)):
-        assert ((off[part] - wanted).abs() < 1e-2 * raised).float().mean() > 0.9
+    assert ((heights[~face & ~hair] / (raised / LOOSE) ** 2 - 1).abs() < 0.01).float().mean() > 0.95
+    assert ((heights[hair] / ((raised - EASE) / LOOSE) ** 2 - 1).abs() < 0.01).float().mean() > 0.95
+    assert (heights[face] == 0).float().mean() > 0.9
 
 
 def test_back_teeth_stand_less_out_of_cheeks_and_lips_open_as_far(context, body):
