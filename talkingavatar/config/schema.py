@@ -35,7 +35,7 @@ class DataConfig:
     heldout: float = within(0.2, 0.001, 0.999)  # share of the clip, at its end, that is never trained on
     stride: int = within(4, 1, 10**6)  # every n-th frame of the first part is trained on
     shape_shift: bool = True  # let tracked shapes put the eyes where landmarks show them, in the mean of all frames
-    face_gains: bool = True  # make up for what landmarks show that tracked faces lack: in size, and whole blinks
+    face_gains: bool = True  # make up for what landmarks show that tracked faces lack: in size, lips, blinks
     balance: float = within(0.5, 0.0, 1.0)  # share of the steps that draws its frame by how seldom its face is
     pose_slack: float = within(1.0, 0.0, 1000.0)  # how far a visit may move a tracked pose; 1 suits a simulated one
     exposure: bool = False  # learn a gain per training frame: a real camera's exposure drifts

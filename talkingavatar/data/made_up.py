@@ -1,4 +1,4 @@
-"""What landmarks show that a tracker's people lack: in shape and in how faces move, alike in all frames; and blinks."""
+"""What landmarks show that tracked people lack: in shape, in how faces move alike in all frames, in lips and blinks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 from talkingavatar.body.body import Body
 from talkingavatar.data.face_gains import FaceGains, face_gains, some
 from talkingavatar.data.lids import MissedBlinks, missed_blinks
+from talkingavatar.data.lips import LostLips, lost_lips
 from talkingavatar.data.shape_shift import ShapeShift, shape_shift
 from talkingavatar.types import BodyPose, Cameras
 
@@ -21,12 +22,14 @@ class MadeUp:
 
     shape: ShapeShift | None
     gains: FaceGains | None
-    blinks: MissedBlinks | None  # that the gains leave
+    lips: LostLips | None  # what the gains leave
+    blinks: MissedBlinks | None  # the same
 
     def apply(self, pose: BodyPose, frames: Sequence[int]) -> BodyPose:
         """Of these frames, as tracked."""
         pose = pose if self.shape is None else self.shape.apply(pose)
         pose = pose if self.gains is None else self.gains.apply(pose)
+        pose = pose if self.lips is None else self.lips.apply(pose, frames)
         return pose if self.blinks is None else self.blinks.apply(pose, frames)
 
 
@@ -43,7 +46,7 @@ def made_up(
     Args:
         pose: every frame as tracked.
         marks: detected, x and y in pixels and a confidence, 0 where one is not seen.
-        trained: frames that tell what shape and faces lack; every frame tells whether a blink is missing.
+        trained: frames that tell what shape and faces lack; every frame tells what its lips and lids do.
         shapes, faces: what is made up for.
     """
     seen = some(trained)
@@ -51,6 +54,8 @@ def made_up(
     shape = shape_shift(body, pose[seen], marks[seen], looked) if shapes else None
     pose = pose if shape is None else shape.apply(pose)
     if not faces:
-        return MadeUp(shape, None, None)
+        return MadeUp(shape, None, None, None)
     gains = face_gains(body, pose[seen], marks[seen], looked)
-    return MadeUp(shape, gains, missed_blinks(body, gains.apply(pose), marks, cameras))
+    pose = gains.apply(pose)
+    found = body, pose, marks, cameras
+    return MadeUp(shape, gains, lost_lips(*found), missed_blinks(*found))

@@ -1,6 +1,6 @@
 """Learnable Expression Blendshapes (THGS eqs 8, 9)."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,7 +34,7 @@ class LearnableExpressionBlendshapes(nn.Module):
         self.register_buffer("rows", head.nonzero()[:, 0], persistent=False)
         self.vertices = len(basis)
         exciting = torch.eye(basis.shape[2], dtype=basis.dtype) if exciting is None else exciting
-        self.register_buffer("exciting", exciting, persistent=False)
+        self.register_buffer("exciting", exciting)
         self.residual = nn.Parameter(torch.zeros(int(head.sum()), 3, exciting.shape[1], dtype=basis.dtype))
 
     def forward(self, expression: Float[Tensor, " E"], personal: bool = True) -> Float[Tensor, "V 3"]:
@@ -48,6 +48,15 @@ class LearnableExpressionBlendshapes(nn.Module):
         """Vertex offsets of each coefficient at 1."""
         found = self.basis.new_zeros(self.vertices, *self.basis.shape[1:]).index_add(0, self.moving, self.basis)
         return found.index_add(0, self.rows, self.residual @ self.exciting.mT) if personal else found
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *others: Any) -> None:
+        """What was learned keeps its directions: a capture whose faces are read otherwise by now excites others."""
+        saved = state_dict.setdefault(f"{prefix}exciting", self.exciting)  # files of before have none
+        if saved.shape != self.exciting.shape and saved.shape[:-1] == self.exciting.shape[:-1]:
+            self.exciting = torch.zeros_like(saved, device=self.exciting.device)
+            vertices, axes, _ = self.residual.shape
+            self.residual = nn.Parameter(self.residual.new_zeros(vertices, axes, saved.shape[-1]))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def norm(self, kind: Norm = "fro") -> Float[Tensor, ""]:
         """Size of the residual; the root form has an epsilon because its gradient at zero is undefined."""

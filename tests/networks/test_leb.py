@@ -56,3 +56,17 @@ def test_what_frames_do_not_excite_is_not_learned():
 
 def test_faces_that_never_move_excite_nothing():
     assert excited(torch.zeros(5, 4)).shape == (4, 0)
+
+
+def test_what_was_learned_keeps_its_directions(leb):
+    """A run that was fitted is opened as it was, though its capture's faces are read otherwise by now."""
+    head, psi = torch.zeros(6, dtype=torch.bool).index_fill(0, leb.rows, True), torch.randn(4)
+    fitted = LearnableExpressionBlendshapes(torch.randn(6, 3, 4), head, torch.randn(4, 2))
+    fitted.residual.data.normal_()
+    anew = LearnableExpressionBlendshapes(fitted.basis, head, torch.randn(4, 3))
+    anew.load_state_dict(fitted.state_dict())
+    assert torch.equal(anew(psi), fitted(psi)) and isinstance(anew.residual, torch.nn.Parameter)
+    older = {"residual": torch.randn(3, 3, 3)}
+    LearnableExpressionBlendshapes(fitted.basis, head, torch.randn(4, 3)).load_state_dict(older)
+    with pytest.raises(RuntimeError, match="exciting"):
+        anew.load_state_dict({"residual": anew.residual, "exciting": torch.zeros(5, 2)})
