@@ -23,6 +23,7 @@ LIPS = slice(MOUTH.start - INNER.start, MOUTH.stop - INNER.start)  # the same of
 NOISE = 6e-3  # of a face's height: standard deviation of a detected landmark
 ACTION, JAW = 0.07, 0.02  # the same of tracked actions and of the jaw, in radians
 MOST = 3.0  # of these that anything is moved by: a detector may take something else for a mouth
+ROUNDED = 1e-4  # sums are taken in another order where there are more cores
 AT_ONCE = 150  # frames that are solved together
 
 
@@ -56,18 +57,22 @@ def lost_lips(body: Body, pose: BodyPose, marks: Float[Tensor, "T 68 3"], camera
     if body.landmark_faces is None or not columns:
         return None
     face, weights = PosedFace(body, cameras), marks[..., 2:]
-    missing = (movement(marks[..., :2], weights) - movement(face.marks(pose), weights))[:, LIPS]
-    height = (marks[:, INNER, 1].amax(1) - marks[:, INNER, 1].amin(1)).median().clamp_min(1)
+    tracked = face.marks(pose)
+    missing = (movement(marks[..., :2], weights) - movement(tracked, weights))[:, LIPS]
+    noise = NOISE * (tracked[:, INNER, 1].amax(1) - tracked[:, INNER, 1].amin(1)).median().clamp_min(1)
+    # Where the face is that they move in, each frame's anchors tell.
+    trust = weights[:, MOUTH] * (weights[:, ANCHORS] > 0).all(1, keepdim=True) / noise**2
     errors = torch.tensor([JAW, *[ACTION] * len(columns)])
-    found = []
+    parts = []
     for some in torch.arange(len(marks)).split(AT_ONCE):
         looked = replace(cameras, viewmats=cameras.viewmats[some], Ks=cameras.Ks[some])
         effect = _effects(PosedFace(body, looked), pose[some], columns).flatten(1, 2)
-        trusted = effect * (weights[some, MOUTH] / (NOISE * height) ** 2).expand(-1, -1, 2).flatten(1)[..., None]
+        trusted = effect * trust[some].expand(-1, -1, 2).flatten(1)[..., None]
         normal = trusted.mT @ effect + (errors**-2).diag()
         solved = torch.linalg.solve(normal, trusted.mT @ missing[some].flatten(1)[..., None])[..., 0]
-        found.append(solved.clamp(-MOST * errors, MOST * errors))
-    turns, amounts = torch.cat(found).split([1, len(columns)], 1)
+        parts.append(solved.clamp(-MOST * errors, MOST * errors))
+    found = (torch.cat(parts) / ROUNDED).round() * ROUNDED
+    turns, amounts = found.split([1, len(columns)], 1)
     return LostLips(face.jaw, columns, turns[:, 0], amounts)
 
 
