@@ -28,10 +28,10 @@ class PosedFace:
         """Landmarks in pixels."""
         return project(self.body.posed_landmarks(pose), self.cameras)
 
-    def jaw_axes(self, pose: BodyPose) -> Float[Tensor, "B 68 2 3"]:
-        """What each number of the jaw's axis-angle does to them, pixels per radian."""
+    def jaw_axes(self, pose: BodyPose, count: int = 3) -> Float[Tensor, "B 68 2 K"]:
+        """What each of the first `count` numbers of the jaw's axis-angle does to them, pixels per radian."""
         now, moved = self.marks(pose), []
-        for axis in range(3):
+        for axis in range(count):
             turned = pose.full_pose.clone()
             turned[:, self.jaw, axis] += STEP
             moved.append((self.marks(replace(pose, full_pose=turned)) - now) / STEP)

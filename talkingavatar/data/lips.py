@@ -15,10 +15,11 @@ from torch import Tensor
 
 from talkingavatar.body.body import Body
 from talkingavatar.data.face_marks import ANCHORS, INNER, PosedFace, movement
+from talkingavatar.metrics.landmarks import PARTS
 from talkingavatar.types import BodyPose, Cameras
 
 MOVE = ("mouth", "jaw", "tongue")  # what the names of actions begin with that move lips
-MOUTH = slice(48, 68)  # of the landmarks
+MOUTH = PARTS["mouth"]
 LIPS = slice(MOUTH.start - INNER.start, MOUTH.stop - INNER.start)  # the same of what `movement` gives
 NOISE = 6e-3  # of a face's height: standard deviation of a detected landmark
 ACTION, JAW = 0.07, 0.02  # the same of tracked actions and of the jaw, in radians
@@ -78,5 +79,5 @@ def lost_lips(body: Body, pose: BodyPose, marks: Float[Tensor, "T 68 3"], camera
 
 def _effects(face: PosedFace, pose: BodyPose, columns: tuple[int, ...]) -> Float[Tensor, "B 20 2 C"]:
     """Of the jaw's turn and of actions on the landmarks of the mouth beside those that nothing moves, pixels."""
-    found = torch.cat([face.jaw_axes(pose)[..., :1], face.actions(pose)[..., list(columns)]], -1)
+    found = torch.cat([face.jaw_axes(pose, 1), face.actions(pose)[..., list(columns)]], -1)
     return found[:, MOUTH] - found[:, ANCHORS].mean(1, keepdim=True)

@@ -68,10 +68,6 @@ def test_an_eye_that_is_not_seen_tells_nothing(body, blinking):
     assert (amounts[MISSED + 1 : MISSED + 3] == 0).all() and amounts[MISSED + 3] > 0
 
 
-def test_a_body_without_lids_has_none(body, blinking):
-    nameless = body.expression_names
-    try:
-        body.expression_names = [f"component_{i}" for i in range(len(nameless))]
-        assert missed_blinks(body, blinking, torch.ones(FRAMES, 68, 3), portrait(body, FRAMES)) is None
-    finally:
-        body.expression_names = nameless
+def test_a_body_without_lids_has_none(body, blinking, monkeypatch):
+    monkeypatch.setattr(body, "expression_names", [f"component_{i}" for i in range(len(body.expression_names))])
+    assert missed_blinks(body, blinking, torch.ones(FRAMES, 68, 3), portrait(body, FRAMES)) is None
