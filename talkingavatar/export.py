@@ -49,11 +49,10 @@ FORMATS = ("ply", "splat", "spz", "sog", "glb", "html", "frames")
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    if "--help" in arguments or "-h" in arguments:
-        print(HELP)
-        return 0
-    from talkingavatar.runtime.command import ended
+    from talkingavatar.runtime.command import ended, tell
 
+    if "--help" in arguments or "-h" in arguments:
+        return ended(lambda: tell(HELP))
     return ended(lambda: _export(parse(arguments)))
 
 

@@ -61,11 +61,10 @@ Exit codes: 0 finished, 2 a mistake in what was given, 75 stopped by a signal, s
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    if "--help" in arguments or "-h" in arguments:
-        print(HELP)
-        return 0
-    from talkingavatar.runtime.command import ended
+    from talkingavatar.runtime.command import ended, tell
 
+    if "--help" in arguments or "-h" in arguments:
+        return ended(lambda: tell(HELP))
     return ended(lambda: _preprocess(arguments))
 
 

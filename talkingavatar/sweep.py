@@ -75,11 +75,10 @@ class Request:
 
 def main(arguments: list[str]) -> int:
     """Run the command; the exit code."""
-    if "--help" in arguments or "-h" in arguments or not arguments:
-        print(_help())
-        return 0
-    from talkingavatar.runtime.command import ended
+    from talkingavatar.runtime.command import ended, tell
 
+    if "--help" in arguments or "-h" in arguments or not arguments:
+        return ended(lambda: tell(_help()))
     return ended(lambda: _act(parse(arguments)))
 
 
