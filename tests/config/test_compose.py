@@ -152,6 +152,14 @@ def test_a_folder_may_have_any_name(folder, tmp_path):
     assert from_yaml(tmp_path / "config.yaml").data.path == folder
 
 
+@pytest.mark.parametrize(
+    ("given", "made_up_for"), [(["data=capture", "data.path=mine"], False), (["data=portrait"], False), ([], True)]
+)
+def test_faces_that_were_fitted_to_their_landmarks_are_left_as_they_are(given, made_up_for):
+    data = compose(given).data
+    assert (data.shape_shift, data.face_gains) == (made_up_for, made_up_for)
+
+
 def test_lists_of_folders_and_quotes():
     config = compose(["experiment=audio2param", "driver.options.captures=[a (1), b & c,'d, e']"])
     assert config.driver.options["captures"] == ["a (1)", "b & c", "d, e"]
