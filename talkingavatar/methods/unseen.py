@@ -12,13 +12,14 @@ from torch import Tensor
 from talkingavatar.geometry.spherical_harmonics import SH_C0, rgb_to_sh
 from talkingavatar.methods.base import Method
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, donated, some_frames
+from talkingavatar.methods.gaps import pixel_at
 from talkingavatar.types import Cameras, Gaussians
 
 FRAMES = 16  # that are looked at
 SHOWN = 1.0  # pixels of a frame that a Gaussian's weights must sum to, in the mean, to give its colour to others
-LITTLE = 0.03  # and at which one that lies in a mouth is half believed
-DIM = 0.03  # metres behind the front of teeth, tongue or walls where these get e times less light
 HIDDEN = 1e-3  # and below which it counts as never seen
+LITTLE = 1.3e-7  # square metres that one which lies in a mouth must show of itself to be half believed
+DIM = 0.03  # metres behind the front of teeth, tongue or walls where these get e times less light
 DONORS = 6  # of a colour: Gaussians are much finer than vertices
 SURE = 0.5  # opacity of those that give
 Driven = tuple[Gaussians, Cameras]
@@ -72,7 +73,9 @@ def fill_unseen(
     for name, mine in parts.items():
         given, wanted = mine & known, mine & hidden
         if name in USUAL and mine.any():
-            sure = (seen / (seen + LITTLE))[mine, None]
+            drawn, cameras = driven[0]
+            little = LITTLE / pixel_at(drawn.means[mine], cameras) ** 2  # pixels: films of heads have many for a tooth
+            sure = (seen / (seen + little))[mine, None]
             deep = rest[mine, 2].max() - rest[mine, 2]
             usual = rgb_to_sh((-deep / DIM).exp()[:, None] * torch.tensor(USUAL[name], device=rest.device))
             gaussians["sh"][mine, 0] = sure * gaussians["sh"][mine, 0] + (1 - sure) * usual

@@ -17,6 +17,7 @@ from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
 from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
+from talkingavatar.methods.gaps import pixel_at
 from talkingavatar.methods.skin_bound import EASE, LOOSE
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.methods.unseen import DIM, LITTLE, contributions, driven_frames, fill_unseen
@@ -112,7 +113,9 @@ def test_unseen_gaussians_take_the_colour_of_seen_ones_and_cover_their_place(con
     fill_unseen(method, driven, means, torch.zeros_like(extent), everything)
     # Of a mouth, what is little seen is little believed, and what lies deep gets little light.
     light = ((means[:, 2] - means[:, 2].max()) / DIM).exp()[:, None]
-    sure = (seen := contributions(method, driven))[:, None] / (seen[:, None] + LITTLE)
+    gaussians, cameras = driven[0]
+    little = LITTLE / pixel_at(gaussians.means, cameras) ** 2
+    sure = (seen := contributions(method, driven))[:, None] / (seen[:, None] + little)
     wanted = sure * own[:, 0] + (1 - sure) * rgb_to_sh(light * torch.tensor(USUAL["tongue"]))
     torch.testing.assert_close(method.gaussians["sh"][:, 0], wanted, atol=1e-4, rtol=1e-4)
     with torch.no_grad():
