@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from talkingavatar.types import Cameras
@@ -14,6 +14,12 @@ def project(points: Float[Tensor, "B N 3"], cameras: Cameras) -> Float[Tensor, "
     seen = torch.einsum("bij,bnj->bni", cameras.viewmats[:, :3, :3], points) + cameras.viewmats[:, None, :3, 3]
     pixels = torch.einsum("bij,bnj->bni", cameras.Ks, seen)
     return pixels[..., :2] / pixels[..., 2:]
+
+
+def in_picture(points: Float[Tensor, "N 3"], camera: Cameras) -> Bool[Tensor, " N"]:
+    """Which of the points before a camera (C = 1) are within its picture's edges."""
+    place = project(points[None], camera)[0]
+    return ((place > 0) & (place < torch.tensor([camera.width, camera.height], device=place.device))).all(-1)
 
 
 def eyes(viewmats: Float[Tensor, "C 4 4"]) -> Float[Tensor, "C 3"]:

@@ -22,6 +22,9 @@ DONORS = 3  # that share in what is not seen
 DEPTH = 0.5  # of the distance from front to back, beside that across: a back has the colours of the front before it
 # The same of a part whose pattern goes on through the person, as stripes of cloth do; of one whose sides know better.
 THROUGH = {"body": 0.1, "head": 1.0}
+# Clothes open in the middle of the front, at collar and tie: a back has what is beside. How wide that is, of a torso's
+# half width, which is so many metres at most (beyond are a T-pose's arms), and how high the rows of one width.
+OPENING, TORSO, ROW = 0.5, 0.2, 0.02
 # Of parts that no frame shows.
 USUAL = {
     "teeth_upper": (0.78, 0.74, 0.68), "teeth_lower": (0.78, 0.74, 0.68), "tongue": (0.62, 0.3, 0.3),
@@ -87,7 +90,7 @@ def completed(
     for name, here in parts.items():
         known, unknown = here & seen, here & ~seen
         if known.any():
-            found[unknown] = donated(rest[known], colours[known], rest[unknown])
+            found[unknown] = donated(rest[known], colours[known], looks_like(name, rest[known], rest[unknown]))
         else:
             found[unknown] = torch.tensor(USUAL.get(name, GREY))
     return found
@@ -102,6 +105,23 @@ def parts_of(body: Body) -> dict[str, Bool[Tensor, " V"]]:
         parts[name] = torch.zeros_like(taken).index_fill(0, vertices, True) & ~taken
         taken |= parts[name]
     return parts
+
+
+def looks_like(part: str, places: Float[Tensor, "K 3"], wanted: Float[Tensor, "U 3"]) -> Float[Tensor, "U 3"]:
+    """Where on what is seen of a part is what the wanted places have: they themselves, but of a back beside openings.
+
+    Args:
+        places: what is seen, in the body's T-pose, metres.
+    """
+    if part != "body":
+        return wanted
+    row, asked = (((x[:, 1] - places[:, 1].min()) / ROW).floor().long() for x in (places, wanted))
+    last = int(row.max())
+    half = torch.zeros(last + 1).scatter_reduce(0, row, places[:, 0].abs(), "amax")[asked.clamp(0, last)]
+    aside, opening = wanted[:, 0].abs(), OPENING * half.clamp_max(TORSO)
+    behind = (wanted[:, 2] < places[:, 2].mean()) & (aside < half)
+    moved = torch.where(behind, opening + aside * (1 - opening / half.clamp_min(1e-6)), wanted[:, 0])
+    return torch.stack([moved, *wanted[:, 1:].unbind(-1)], -1)
 
 
 def donated(

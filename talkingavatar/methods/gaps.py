@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.geometry.cameras import eyes, project
+from talkingavatar.geometry.cameras import eyes, in_picture, project
 from talkingavatar.geometry.rotations import quat_to_matrix, third_axis
 from talkingavatar.geometry.triangles import triangle_frames
 from talkingavatar.methods.colours import donated
@@ -80,11 +80,10 @@ def seen_aslant(batch: Batch, meshes: list[Float[Tensor, "V 3"]], faces: Int[Ten
     mesh, there, straight = VisibleMesh(faces), *torch.zeros(2, len(faces), dtype=torch.bool)
     for i, vertices in enumerate(meshes):
         cameras, frames = batch.frame(i).cameras, triangle_frames(vertices[faces])
-        sight, size = frames.centre - eyes(cameras.viewmats), torch.tensor([cameras.width, cameras.height])
+        sight = frames.centre - eyes(cameras.viewmats)
         facing = -(frames.rotation[..., 1] * normalize(sight, dim=-1)).sum(-1)
-        place = project(frames.centre[None], cameras)[0]
-        inside = ((place > 0) & (place < size)).all(-1)
-        x, y = place[inside].long().unbind(-1)
+        inside = in_picture(frames.centre, cameras)
+        x, y = project(frames.centre[inside][None], cameras)[0].long().unbind(-1)
         # Many a triangle is smaller than a pixel, whose only one it need not be.
         first = torch.from_numpy(mesh.before(vertices, cameras)[0]).long()[y, x]
         depth = sight @ cameras.viewmats[0, 2, :3]

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from talkingavatar.body.lips import lips_of
 from talkingavatar.body.models import Body
 from talkingavatar.body.parts import INSIDE, MOUTH
-from talkingavatar.geometry.cameras import eyes
+from talkingavatar.geometry.cameras import eyes, in_picture
 from talkingavatar.geometry.rotations import third_axis
 from talkingavatar.losses import beyond_jut, beyond_scale, beyond_tilt, skin_binding
 from talkingavatar.methods.aside import EVERY, aside, openness
@@ -24,13 +24,14 @@ from talkingavatar.methods.base import SHOWN, Method
 from talkingavatar.methods.behind import set_behind
 from talkingavatar.methods.colours import parts_of
 from talkingavatar.methods.context import MethodContext
-from talkingavatar.methods.gaps import STRAIGHT
+from talkingavatar.methods.gaps import STRAIGHT, pixel_at
 from talkingavatar.methods.unseen import driven_frames, fill_unseen
 from talkingavatar.networks.baked import Baked, Grid, Latents, Listener, Residual, Resting, Skeleton, Weights
 from talkingavatar.networks.footing import Footing
 from talkingavatar.networks.kept import Chosen, Kept
 from talkingavatar.networks.placing import Local
 from talkingavatar.networks.skin_surface import SkinGradient, SkinSurface, carried
+from talkingavatar.splatting.conventions import FILTER_2DGS
 from talkingavatar.types import Batch, BodyPose, Cameras, DrivingSignal, Gaussians, Rendering, Shot
 
 ASIDE = "aside"
@@ -42,6 +43,7 @@ LEAST_REACH, LOOSE, INNER_REACH = 2e-3, 3e-2, 1e-3  # metres: of a face's skin, 
 EASE = 1e-2  # metres off the person that was seen within which hair may stand as pictures want it
 MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
+FINEST = FILTER_2DGS**-0.5  # pixels: standard deviation of what the rasteriser draws of the smallest surfel
 SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least
 MOST = 0.9  # of the Gaussians: what is told of them all
 CORNER = 0.6  # of the lips' half width at rest: discs of the mouth's inside farther out reach into cheeks
@@ -332,12 +334,15 @@ class SkinBound(Method):
 
     @torch.no_grad()
     def _fill(self, surface: SkinSurface) -> None:
-        """What has turned its back to the camera in every frame, or lies in the mouth and is never seen, covers its
-        place, in the colours of what is.
+        """What is never seen because it has turned its back to the camera in every frame, stands beyond its picture's
+        edges or lies in the mouth covers its place, in the colours of what is. What is seen is no finer than a pixel
+        could tell, or covers its place: a closer camera, whose pixels are finer, would look between.
         """
         driven = driven_frames(self)
-        faced = torch.stack([self.faces(*frame) for frame in driven]).any(0)
-        extent = self._covering(surface)
+        faced = torch.stack([self.faces(*frame) & in_picture(frame[0].means, frame[1]) for frame in driven]).any(0)
+        extent, pixel = self._covering(surface), pixel_at(driven[0][0].means, driven[0][1])
+        finest = torch.minimum(FINEST * pixel / self._unit(), extent).log()[:, None]
+        self.gaussians["scales"][:, :2] = torch.maximum(self.gaussians["scales"][:, :2], finest)
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
         # A wide mouth has walls that no frame shows, however straight they look at the camera through closed lips.
         covers = ~faced | self.in_the_mouth[self.carried_parent]
@@ -357,8 +362,11 @@ class SkinBound(Method):
 
     def _covering(self, surface: SkinSurface) -> Float[Tensor, " N"]:
         """Standard deviations of Gaussians that cover their place, in the method's units."""
-        unit = self.resting().scales[:, 0] / self.gaussians["scales"][:, 0].exp()
-        return self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / unit
+        return self.cover * self.footing().of(surface.spacing[:, None])[:, 0] / self._unit()
+
+    def _unit(self) -> Float[Tensor, " N"]:
+        """Metres that each Gaussian's own unit of length is at rest."""
+        return self.resting().scales[:, 0] / self.gaussians["scales"][:, 0].exp()
 
     def parts(self) -> dict[str, Bool[Tensor, " V"]]:
         """The vertices of what does not share its looks with others, as `colours.parts_of` gives them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from talkingavatar.geometry.spherical_harmonics import SH_C0, rgb_to_sh
 from talkingavatar.methods.base import Method
-from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, donated, some_frames
+from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, donated, looks_like, some_frames
 from talkingavatar.methods.gaps import pixel_at
 from talkingavatar.types import Cameras, Gaussians
 
@@ -81,7 +81,7 @@ def fill_unseen(
             gaussians["sh"][mine, 0] = sure * gaussians["sh"][mine, 0] + (1 - sure) * usual
         elif given.any() and wanted.any():
             places, own, there = rest[given].cpu(), gaussians["sh"][given, 0].cpu(), rest[wanted].cpu()
-            colours = donated(places, own, there, DONORS, THROUGH.get(name, DEPTH))
+            colours = donated(places, own, looks_like(name, places, there), DONORS, THROUGH.get(name, DEPTH))
             gaussians["sh"][wanted, 0] = colours.to(rest.device)
     covering = torch.maximum(gaussians["scales"][:, :2], extent.log()[:, None])
     gaussians["scales"][:, :2] = torch.where(hidden[:, None], covering, gaussians["scales"][:, :2])

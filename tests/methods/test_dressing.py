@@ -12,15 +12,26 @@ from talkingavatar.body.mesh_geometry import vertex_normals
 from talkingavatar.body.models import load_body
 from talkingavatar.config.compose import compose
 from talkingavatar.data.visible_mesh import VisibleMesh
-from talkingavatar.geometry.cameras import close_up
+from talkingavatar.geometry.cameras import close_up, in_picture
 from talkingavatar.geometry.spherical_harmonics import rgb_to_sh
-from talkingavatar.methods.colours import DEPTH, THROUGH, USUAL, completed, donated, first_look, parts_of, seen_colours
+from talkingavatar.methods.colours import (
+    DEPTH,
+    THROUGH,
+    USUAL,
+    completed,
+    donated,
+    first_look,
+    looks_like,
+    parts_of,
+    seen_colours,
+)
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.gaps import pixel_at
 from talkingavatar.methods.skin_bound import EASE, LOOSE
 from talkingavatar.methods.thgs import THGS
-from talkingavatar.methods.unseen import DIM, LITTLE, contributions, driven_frames, fill_unseen
+from talkingavatar.methods.unseen import DIM, HIDDEN, LITTLE, contributions, driven_frames, fill_unseen
+from talkingavatar.splatting.conventions import FILTER_2DGS
 from talkingavatar.types import Batch, Cameras, DrivingSignal
 
 SIZE, FOCAL, DISTANCE, FRAMES = 256, 330.0, 2.2, 6
@@ -136,6 +147,39 @@ def test_a_head_has_hair_behind_its_face(part, wanted):
     forehead = (places[:, 2] > 0.06).float()[:, None].expand(-1, 3)
     found = donated(places, forehead, torch.tensor([[0.0, 0.0, -0.1]]), depth=THROUGH.get(part, DEPTH))
     assert float(found.mean()) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_a_back_has_what_is_beside_the_opening_in_front():
+    """A jacket with a shirt in the middle, filmed from in front down to a picture's edge."""
+    grid = torch.cartesian_prod(torch.linspace(-0.2, 0.2, 81), torch.linspace(0.0, 0.4, 81), torch.tensor([0.1]))
+    shirt = (grid[:, 0].abs() < 0.07).float()[:, None].expand(-1, 3)
+    back = grid * torch.tensor([1.0, 1.0, -1.0]) - torch.tensor([0.0, 0.1, 0.0])  # lower than what is filmed, too
+    moved = looks_like("body", grid, back)
+    assert float(donated(grid, shirt, moved, depth=THROUGH["body"]).max()) == 0
+    assert float(donated(grid, shirt, back, depth=THROUGH["body"]).max()) == 1
+    # Stripes go through; sides, fronts and other parts stay what they are.
+    assert torch.equal(moved[:, 1:], back[:, 1:])
+    side = back[:, 0].abs() > 0.199
+    torch.testing.assert_close(moved[side, 0].abs(), back[side, 0].abs())
+    assert torch.equal(looks_like("body", back, grid), grid) and torch.equal(looks_like("head", grid, back), back)
+
+
+def test_what_stands_beyond_the_picture_covers_and_nothing_is_finer_than_a_pixel(context, body):
+    method = THGS(context)
+    method.begin()
+    with torch.no_grad():
+        method.gaussians["scales"].fill_(math.log(1e-5))
+    driven = driven_frames(method)
+    beyond = ~torch.stack([in_picture(gaussians.means, camera) for gaussians, camera in driven]).any(0)
+    beyond &= contributions(method, driven) < HIDDEN  # one at the edge is seen
+    extent = method._covering(method.surface)
+    method._fill(method.surface)
+    scales, pixel = method.gaussians["scales"][:, :2].detach().exp(), pixel_at(driven[0][0].means, driven[0][1])
+    assert beyond.any() and not beyond.all()
+    assert (scales[beyond] > 0.99 * extent[beyond, None]).all()
+    finest = extent.detach().clamp_max(FILTER_2DGS**-0.5 * pixel)
+    assert float((scales / finest[:, None]).min()) == pytest.approx(1, rel=1e-4)
+    assert float(finest.max()) == pytest.approx(FILTER_2DGS**-0.5 * pixel) and finest.min() < 0.9 * finest.max()
 
 
 def test_a_jaws_underside_is_whole_whatever_the_film_says(context, body):
