@@ -44,7 +44,8 @@ EASE = 1e-2  # metres off the person that was seen within which hair may stand a
 MOST_JUT = 3e-3  # metres: standard deviation of a Gaussian across the skin, above which the jut loss pulls
 WIDEST = 1.0  # of the spacing of vertices: standard deviation of a Gaussian, above which the scale loss pulls
 FINEST = FILTER_2DGS**-0.5  # pixels: standard deviation of what the rasteriser draws of the smallest surfel
-SNUG, OPAQUE = 0.83, 3.0  # of a covering extent, and the logit of an opacity: what a jaw's underside has at least
+# Of a covering extent: what just covers; and the logit of the opacity that a jaw's underside has at least.
+SNUG, OPAQUE = 0.83, 3.0
 MOST = 0.9  # of the Gaussians: what is told of them all
 CORNER = 0.6  # of the lips' half width at rest: discs of the mouth's inside farther out reach into cheeks
 INNER = ("left_eye", "right_eye", "teeth_upper", "teeth_lower", "tongue")
@@ -336,12 +337,12 @@ class SkinBound(Method):
     def _fill(self, surface: SkinSurface) -> None:
         """What is never seen because it has turned its back to the camera in every frame, stands beyond its picture's
         edges or lies in the mouth covers its place, in the colours of what is. What is seen is no finer than a pixel
-        could tell, or covers its place: a closer camera, whose pixels are finer, would look between.
+        could tell, or just covers its place, as in lips: a closer camera, whose pixels are finer, would look between.
         """
         driven = driven_frames(self)
         faced = torch.stack([self.faces(*frame) & in_picture(frame[0].means, frame[1]) for frame in driven]).any(0)
         extent, pixel = self._covering(surface), pixel_at(driven[0][0].means, driven[0][1])
-        finest = torch.minimum(FINEST * pixel / self._unit(), extent).log()[:, None]
+        finest = torch.minimum(FINEST * pixel / self._unit(), SNUG * extent).log()[:, None]
         self.gaussians["scales"][:, :2] = torch.maximum(self.gaussians["scales"][:, :2], finest)
         parts = {name: here[self.carried_parent] for name, here in self.parts().items()}
         # A wide mouth has walls that no frame shows, however straight they look at the camera through closed lips.

@@ -28,7 +28,7 @@ from talkingavatar.methods.colours import (
 from talkingavatar.methods.context import MethodContext
 from talkingavatar.methods.dressing import dress, dressed
 from talkingavatar.methods.gaps import pixel_at
-from talkingavatar.methods.skin_bound import EASE, LOOSE
+from talkingavatar.methods.skin_bound import EASE, LOOSE, SNUG
 from talkingavatar.methods.thgs import THGS
 from talkingavatar.methods.unseen import DIM, HIDDEN, LITTLE, contributions, driven_frames, fill_unseen
 from talkingavatar.splatting.conventions import FILTER_2DGS
@@ -177,7 +177,7 @@ def test_what_stands_beyond_the_picture_covers_and_nothing_is_finer_than_a_pixel
     scales, pixel = method.gaussians["scales"][:, :2].detach().exp(), pixel_at(driven[0][0].means, driven[0][1])
     assert beyond.any() and not beyond.all()
     assert (scales[beyond] > 0.99 * extent[beyond, None]).all()
-    finest = extent.detach().clamp_max(FILTER_2DGS**-0.5 * pixel)
+    finest = (SNUG * extent.detach()).clamp_max(FILTER_2DGS**-0.5 * pixel)
     assert float((scales / finest[:, None]).min()) == pytest.approx(1, rel=1e-4)
     assert float(finest.max()) == pytest.approx(FILTER_2DGS**-0.5 * pixel) and finest.min() < 0.9 * finest.max()
 
