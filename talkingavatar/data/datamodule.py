@@ -22,6 +22,7 @@ from talkingavatar.types import Batch, DrivingSignal, pinned
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
+UNSAID = ("audio", "expression", "latent", "actions", "emotion")  # of a frame whose face is posed anew
 
 
 def thinned(frames: list[int], most: int) -> list[int]:
@@ -72,6 +73,13 @@ class CaptureData(L.LightningDataModule):
         signal = DrivingSignal(torch.tensor(frames), pose, self.windows[frames], **tables)
         without = {*self.config.method.silence, *silence}
         return withheld(signal, sorted(without), Rest(self.quiet, JAW[self.model])) if without else signal
+
+    def unsaid(self, frame: int) -> DrivingSignal:
+        """A frame's pose with nothing on its face and in silence, as of a frame that nobody filmed.
+
+        A method that hears learned to with sound in every frame: without any it is not the avatar that was fitted.
+        """
+        return replace(self.signal([frame], UNSAID), frame=torch.tensor([-1]))
 
     def _shares(self) -> Float[ndarray, " F"] | None:
         """Of the draws, that each training frame gets."""

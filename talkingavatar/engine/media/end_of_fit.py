@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,9 +113,7 @@ def _expression_sweep(method: Method, data: CaptureData, file: Path, tick: Calla
     """One knob a row, swept with all else neutral (as the paper's figure 6), head crops."""
     capture = data.capture
     frame = capture.test_frames[0]
-    signal, camera = data.signal([frame], ["expression", "latent", "actions", "emotion"]), capture.cameras([frame])
-    neutral = replace(signal, frame=torch.tensor([-1]), audio=None)
-    head = _head(data, frame)
+    neutral, camera, head = data.unsaid(frame), capture.cameras([frame]), _head(data, frame)
     sheet = []
     for knob in _swept(method):
         row = []

@@ -27,7 +27,6 @@ from talkingavatar.runtime.progress import track
 from talkingavatar.splatting import to_bytes
 from talkingavatar.types import BodyPose, Cameras, Rendering
 
-WITHHELD = ["expression", "latent", "actions", "emotion"]
 PARTS = {"face": slice(0, 68), "mouth": slice(48, 68), "eyes": slice(36, 48)}  # of the landmarks
 ROW = 8  # pairs of pictures
 UNKNOWN = "no recording shows another face than it shows; the embedded speaker can be drawn with any"
@@ -87,14 +86,14 @@ class UnfilmedFaces(Measure):
     silhouettes alone are compared, with the body's own.
     """
 
-    version = 2
+    version = 3
 
     keys = ("expressions",)
     needs = ("avatar", "plain", "face")
     definitions: ClassVar = {
         "expressions": "faces of conf/evaluate/expression/default.yaml at full strength, head straight and turned, "
-        "avatar and truth given the same parameters; of a recording, which shows no other face than it shows, the "
-        "body's outline stands for the truth's, and what the avatar covers with a calm face is no spike",
+        "avatar and truth given the same parameters, in silence; of a recording, which shows no other face than it "
+        "shows, the body's outline stands for the truth's, and what the avatar covers with a calm face is no spike",
         "holes_percent": "share of the truth's silhouette in the face's box, 2 px within its outline, where the "
         "avatar's opacity is below 0.5; mean over faces",
         "spikes_percent": "pixels of the face's box 2 px outside the truth's outline where the avatar's opacity is "
@@ -166,8 +165,7 @@ class UnfilmedFaces(Measure):
         assert avatar is not None
         data, method = avatar.data, avatar.method
         pose = with_face(self._pose, face, held.body.expression_names, held.body.joint_names)
-        signal = replace(data.signal([self.frame], WITHHELD), frame=torch.tensor([-1]), audio=None)
-        signal = method.reposed(signal, pose)
+        signal = method.reposed(data.unsaid(self.frame), pose)
         return pose, method.render(method.drive(signal.to(method.device)), self._camera.to(method.device))
 
     @cached_property
