@@ -22,7 +22,7 @@ from talkingavatar.types import Batch, DrivingSignal, pinned
 
 JAW = {"smplx": 22, "flame": 2}  # in the smplx package's joint orders
 FEWEST = 8  # training frames, however short the fit
-UNSAID = ("audio", "expression", "latent", "actions", "emotion")  # of a frame whose face is posed anew
+UNSAID = ("expression", "latent", "actions", "emotion")  # of a frame whose face is posed anew
 
 
 def thinned(frames: list[int], most: int) -> list[int]:
@@ -75,11 +75,14 @@ class CaptureData(L.LightningDataModule):
         return withheld(signal, sorted(without), Rest(self.quiet, JAW[self.model])) if without else signal
 
     def unsaid(self, frame: int) -> DrivingSignal:
-        """A frame's pose with nothing on its face and in silence, as of a frame that nobody filmed.
+        """A frame's pose with nothing on its face and no sound in particular, as of a frame that nobody filmed.
 
-        A method that hears learned to with sound in every frame: without any it is not the avatar that was fitted.
+        A method that hears learned to with sound in every frame: without any it is not the avatar that was fitted, and
+        to silence it shuts its mouth, whatever the pose.
         """
-        return replace(self.signal([frame], UNSAID), frame=torch.tensor([-1]))
+        signal = self.signal([frame], UNSAID)
+        audio = signal.audio if "audio" in self.config.method.silence else self.usual.expand_as(self.windows[[frame]])
+        return replace(signal, frame=torch.tensor([-1]), audio=audio)
 
     def _shares(self) -> Float[ndarray, " F"] | None:
         """Of the draws, that each training frame gets."""
@@ -96,6 +99,11 @@ class CaptureData(L.LightningDataModule):
         return torch.from_numpy(
             silence_features(fps, self.capture.manifest.frames, audio.name, audio.path, audio.output)
         )[0]
+
+    @cached_property
+    def usual(self) -> Float[Tensor, "16 C"]:
+        """The mean window of training frames."""
+        return self.features[self.train_frames].mean(0)
 
     def batch(self, frames: list[int], background: Float[Tensor, " 3"] | None = None, view: str | None = None) -> Batch:
         """These frames with their pictures by a view (None: the first), on the configured background or another."""

@@ -99,7 +99,7 @@ def test_motion_is_told_by_neighbours_of_the_same_shot():
     torch.testing.assert_close(batch.motion.pose.transl, data.motion(int(batch.signal.frame[0])).pose.transl)
 
 
-def test_a_frame_that_nobody_filmed_has_its_pose_a_calm_face_and_silence():
+def test_a_frame_that_nobody_filmed_has_its_pose_a_calm_face_and_the_usual_sound():
     """Methods that hear learned with sound in every frame: without any, another avatar is drawn than was fitted."""
     data = build_data(compose([*SMALL, "experiment=thgs_full"]))
     frame = data.capture.test_frames[0]
@@ -107,4 +107,6 @@ def test_a_frame_that_nobody_filmed_has_its_pose_a_calm_face_and_silence():
     assert unsaid.frame.tolist() == [-1] and torch.equal(unsaid.pose.full_pose, filmed.pose.full_pose)
     assert filmed.pose.expression.any() and not unsaid.pose.expression.any()
     assert filmed.audio is not None and unsaid.audio is not None and filmed.audio.shape == unsaid.audio.shape
-    assert torch.equal(unsaid.audio, data.quiet.expand_as(filmed.audio)) and not torch.equal(unsaid.audio, filmed.audio)
+    torch.testing.assert_close(unsaid.audio[0, 4], data.windows[data.train_frames, 4].mean(0))
+    deaf = build_data(compose([*SMALL, "experiment=thgs_full", "method.silence=[audio]"])).unsaid(frame).audio
+    assert deaf is not None and torch.equal(deaf, data.quiet.expand_as(deaf)) and not torch.equal(deaf, unsaid.audio)

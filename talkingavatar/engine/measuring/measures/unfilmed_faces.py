@@ -92,8 +92,9 @@ class UnfilmedFaces(Measure):
     needs = ("avatar", "plain", "face")
     definitions: ClassVar = {
         "expressions": "faces of conf/evaluate/expression/default.yaml at full strength, head straight and turned, "
-        "avatar and truth given the same parameters, in silence; of a recording, which shows no other face than it "
-        "shows, the body's outline stands for the truth's, and what the avatar covers with a calm face is no spike",
+        "avatar and truth given the same parameters, the mean of the sound in trained frames what it hears; of a "
+        "recording, which shows no other face than it shows, the body's outline stands for the truth's, and what the "
+        "avatar covers with a calm face is no spike",
         "holes_percent": "share of the truth's silhouette in the face's box, 2 px within its outline, where the "
         "avatar's opacity is below 0.5; mean over faces",
         "spikes_percent": "pixels of the face's box 2 px outside the truth's outline where the avatar's opacity is "
